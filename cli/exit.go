@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"netlab.dev/netlab/labs"
+)
+
+// Exit codes. A command run in a machine gives its own (exitStatus).
+const (
+	exitOK    = 0 // all paths as expected
+	exitPath  = 1 // a path failed or was broken
+	exitFault = 2 // the spec, the usage or the machine is at fault
+)
+
+// report prints an error for people and gives the exit code that goes with it.
+func report(w io.Writer, paint painter, err error) int {
+	var status exitStatus
+	var problems labs.Problems
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &status):
+		return status.code // told already, by the verb or by the program it ran
+	case errors.As(err, &problems):
+		reportProblems(w, problems)
+		return exitFault
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintf(w, "%s interrupted\n", paint.bad("error:"))
+		return exitFault
+	}
+	for _, e := range joined(err) {
+		fmt.Fprintf(w, "%s %s\n", paint.bad("error:"), e)
+		for _, hint := range hints(e, nil) {
+			fmt.Fprintf(w, "%s %s\n", paint.bold("hint:"), hint)
+		}
+	}
+	return exitFault
+}
+
+// reportProblems prints the mistakes of a lab file as compilers do, for editors to jump to.
+func reportProblems(w io.Writer, problems labs.Problems) {
+	fmt.Fprintln(w, problems)
+	count := "1 problem"
+	if len(problems) > 1 {
+		count = fmt.Sprintf("%d problems", len(problems))
+	}
+	if file := problems[0].File; file != "" {
+		count += " in " + file
+	}
+	fmt.Fprintln(w, count+"; nothing was created")
+}
+
+// joined takes errors.Join apart, so that each error is told with its own hint. An
+// error that joins others inside a sentence of its own stays whole.
+func joined(err error) []error {
+	several, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var out []error
+	var texts []string
+	for _, e := range several.Unwrap() {
+		out = append(out, joined(e)...)
+		texts = append(texts, e.Error())
+	}
+	if err.Error() != strings.Join(texts, "\n") {
+		return []error{err}
+	}
+	return out
+}
+
+// hints collects what an error, and all it wraps, says can be done.
+func hints(err error, found []string) []string {
+	if h, ok := err.(interface{ Hint() string }); ok && h.Hint() != "" && !slices.Contains(found, h.Hint()) {
+		found = append(found, h.Hint())
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil {
+			found = hints(inner, found)
+		}
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			found = hints(inner, found)
+		}
+	}
+	return found
+}
+
+// painterFor colours a stream only where it is a terminal and nobody objects.
+func painterFor(w io.Writer) painter {
+	return painter{on: width(w) > 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+}

@@ -1,0 +1,210 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/topology"
+)
+
+// lack is one thing that this machine does not have, as `doctor` shows it.
+type lack struct {
+	What string   `json:"what"`
+	Mend []string `json:"mend,omitempty"`
+	Mode string   `json:"mode,omitempty"` // what alone needs it, where the lab at hand does not
+}
+
+func (a *app) doctorCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "doctor [FILE]",
+		Short: "Tell what this machine lacks for a lab, and how to mend it",
+		Long: "Tell what this machine lacks for a lab, and how to mend it: for the file's lab, or for the\n" +
+			"default one. Exit code 2 when something is missing.",
+		Args: cobra.MaximumNArgs(1),
+	}
+	output := outputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		plan, err := topology.Build(labs.Default("doctor", a.known()))
+		if len(args) > 0 {
+			plan, err = a.plan(args[0])
+		}
+		if err != nil {
+			return err
+		}
+		found, err := a.lacks(cmd, plan)
+		if err != nil {
+			return err
+		}
+		if *output == formatJSON {
+			if err := printJSON(a.stdout, found); err != nil {
+				return err
+			}
+		} else {
+			a.printLacks(found)
+		}
+		if slices.ContainsFunc(found, func(l lack) bool { return l.Mode == "" }) {
+			return exitStatus{exitFault}
+		}
+		return nil
+	}
+	return cmd
+}
+
+// missing is all that this machine lacks for a plan: tools of the builds, what the
+// provider takes, and what modes need of the kernel.
+func (a *app) missing(ctx context.Context, resolver components.Resolver, plan topology.Plan) error {
+	provider := a.providers[plan.Provider]
+	needs, err := a.catalog.Needs(plan)
+	if err != nil {
+		return err
+	}
+	all := append(resolver.Missing(plan), provider.Check(ctx, plan))
+	return errors.Join(append(all, kernelLacks(provider, needs)...)...)
+}
+
+// kernelLacks gives those needs that the kernel does not meet, as errors with a Hint.
+func kernelLacks(provider providers.Provider, needs []components.Need) (lacking []error) {
+	shared, ok := provider.(providers.KernelSharer)
+	if !ok {
+		return nil
+	}
+	for _, n := range needs {
+		if !shared.KernelHas(n.Option, n.Module) {
+			lacking = append(lacking, n)
+		}
+	}
+	return lacking
+}
+
+// lacks gives what is missing for a plan, and then what only other modes would miss.
+func (a *app) lacks(cmd *cobra.Command, plan topology.Plan) ([]lack, error) {
+	resolver, err := a.resolver()
+	if err != nil {
+		return nil, err
+	}
+	found := []lack{}
+	if missing := a.missing(cmd.Context(), resolver, plan); missing != nil {
+		for _, e := range joined(missing) {
+			found = append(found, lack{What: e.Error(), Mend: hints(e, nil)})
+		}
+	}
+	for _, e := range kernelLacks(a.providers[plan.Provider], a.catalog.EveryNeed()) {
+		l := lack{What: e.Error(), Mend: hints(e, nil), Mode: e.(components.Need).Mode()}
+		if !slices.ContainsFunc(found, func(other lack) bool { return other.What == l.What }) {
+			found = append(found, l)
+		}
+	}
+	return found, nil
+}
+
+func (a *app) printLacks(found []lack) {
+	paint := painterFor(a.stdout)
+	lab := true
+	for _, l := range found {
+		mark := paint.warn("–")
+		if l.Mode == "" {
+			mark, lab = paint.bad("✗"), false
+		}
+		fmt.Fprintf(a.stdout, "%s %s\n", mark, l.What)
+		for _, m := range l.Mend {
+			fmt.Fprintf(a.stdout, "  %s\n", m)
+		}
+	}
+	if lab {
+		fmt.Fprintf(a.stdout, "%s this machine has all that the lab needs\n", paint.good("✓"))
+	}
+}
+
+func (a *app) componentsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "components",
+		Short: "List the software that labs are made of: pins, cache, origin, what our builds lack",
+	}
+	output := outputFlag(cmd)
+	cmd.RunE = func(*cobra.Command, []string) error {
+		resolver, err := a.resolver()
+		if err != nil {
+			return err
+		}
+		all, err := resolver.Status()
+		if err != nil {
+			return err
+		}
+		if *output == formatJSON {
+			return printJSON(a.stdout, all)
+		}
+		w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "COMPONENT\tVERSION\tKIND\tCACHED\tFROM\tMADE IN\tSIZE")
+		for _, s := range all {
+			cached, made, size := "no", "", ""
+			if s.Cached {
+				cached = "yes"
+			}
+			if len(s.From) > 0 {
+				made, size = fmt.Sprintf("%.0fs", s.Seconds), fmt.Sprintf("%.0f MB", float64(s.Bytes)/1e6)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.Version, s.Kind, cached, strings.Join(s.From, ", "), made, size)
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+		for _, s := range all {
+			for i, l := range s.Lacks {
+				if i == 0 {
+					fmt.Fprintf(a.stdout, "\n%s, as built here, lacks:\n", s.Name)
+				}
+				fmt.Fprintf(a.stdout, "  - %s\n", l)
+			}
+			if s.Notice != "" {
+				fmt.Fprintf(a.stdout, "\nnote: %s\n", s.Notice)
+			}
+		}
+		return nil
+	}
+	return cmd
+}
+
+func (a *app) buildCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "build FILE...",
+		Short: "Build or fetch what labs need into the cache, and make nothing else",
+		Long: "Build or fetch what labs need into the cache, and make nothing else: before a workshop, or\n" +
+			"in a CI job of its own. `up` does the same when something is missing.",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			resolver, err := a.resolver()
+			if err != nil {
+				return err
+			}
+			var plans []topology.Plan
+			for _, file := range args {
+				plan, err := a.plan(file)
+				if err != nil {
+					return err
+				}
+				if missing := errors.Join(resolver.Missing(plan)...); missing != nil {
+					return providers.WithHint(missing, "`netlab doctor` lists all that is missing")
+				}
+				plans = append(plans, plan)
+			}
+			shown := a.progress()
+			for _, plan := range plans {
+				if _, err := resolver.Obtain(cmd.Context(), plan, shown.Step); err != nil {
+					shown.Close()
+					return err
+				}
+			}
+			fmt.Fprintf(a.stdout, "all of it is in %s (%s)\n", a.cache, elapsed(shown.Close()))
+			return nil
+		},
+	}
+}

@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/topology"
+)
+
+func (a *app) planCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "plan FILE",
+		Short:   "Print everything that a lab file comes to and what `up` would change, and make nothing",
+		Example: "  netlab plan scenarios/quickstart.yaml\n  netlab plan lab.yaml -o json | jq .machines",
+		Args:    cobra.ExactArgs(1),
+	}
+	output := outputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		plan, err := a.plan(args[0])
+		if err != nil {
+			return err
+		}
+		changes, err := a.changes(plan)
+		if err != nil {
+			return err
+		}
+		if *output == formatJSON {
+			return printJSON(a.stdout, struct {
+				topology.Plan
+				Changes *topology.Changes `json:"changes,omitempty"` // none: no such lab runs
+			}{plan, changes})
+		}
+		if err := printPlan(a.stdout, plan); err != nil || changes == nil {
+			return err
+		}
+		fmt.Fprintf(a.stdout, "\nlab %s is there; `netlab up` would\n", plan.Lab)
+		for _, line := range changes.Lines() {
+			fmt.Fprintln(a.stdout, "  "+line)
+		}
+		if changes.None() {
+			fmt.Fprintln(a.stdout, "  change nothing")
+		}
+		return nil
+	}
+	return cmd
+}
+
+// changes compares a plan with the lab of its name, nil where there is none.
+func (a *app) changes(plan topology.Plan) (*topology.Changes, error) {
+	state, err := a.root.Read(plan.Lab)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	changes := topology.Compare(state.Plan, plan)
+	return &changes, err
+}
+
+// printPlan writes a plan as tables: networks, machines, routes, cluster, components.
+func printPlan(w io.Writer, p topology.Plan) error {
+	t := &tables{w: w}
+	t.rows(
+		[]string{"lab", p.Lab},
+		[]string{"provider", p.Provider + map[bool]string{true: ", with host access"}[p.HostAccess]},
+		[]string{"Kubernetes", fmt.Sprintf("%s, API at %s, kube-proxy %s", p.Kubernetes.Version, p.Kubernetes.API, p.Kubernetes.Proxy)},
+		[]string{"Pods", p.Kubernetes.PodCIDR.String()},
+		[]string{"Services", fmt.Sprintf("%s, API %s, DNS %s, domain %s", p.Kubernetes.ServiceCIDR, p.Kubernetes.APIService, p.Kubernetes.DNS, p.Kubernetes.Domain)},
+		[]string{"CNI", cniText(p.CNI)},
+		[]string{"load balancer", words(p.LoadBalancer.Name, p.LoadBalancer.Mode)},
+		[]string{"Ingress", words(p.Ingress.Name, p.Ingress.Service)},
+	)
+
+	networks := [][]string{{"NETWORK", "CIDR", "MTU", "GATEWAY", "BRIDGE"}}
+	for _, n := range p.Networks {
+		gateway := "-"
+		if n.Gateway.IsValid() {
+			gateway = n.Gateway.String()
+		}
+		networks = append(networks, []string{n.Name, n.CIDR.String(), fmt.Sprint(n.MTU), gateway, n.Bridge})
+	}
+	t.rows(networks...)
+
+	machines := [][]string{{"MACHINE", "ROLE", "NIC", "NETWORK", "ADDRESS", "MAC", "PORT"}}
+	for _, m := range p.Machines {
+		name, role := m.Name, m.Role
+		for _, n := range m.NICs {
+			machines = append(machines, []string{name, role, n.Name, n.Network, n.Address.String(), n.MAC, n.Port})
+			name, role = "", ""
+		}
+	}
+	t.rows(machines...)
+
+	routes := [][]string{{"ROUTE OF", "TO", "VIA"}}
+	for _, m := range p.Machines {
+		for _, r := range m.Routes {
+			routes = append(routes, []string{m.Name, r.To.String(), r.Via.String()})
+		}
+	}
+	t.table(routes)
+
+	pools := [][]string{{"POOL IN", "FIRST", "LAST"}}
+	for _, l := range p.LoadBalancer.Pools {
+		pools = append(pools, []string{l.Network, l.First.String(), l.Last.String()})
+	}
+	t.table(pools)
+
+	names := [][]string{{"NAME", "ADDRESS"}}
+	for _, n := range slices.Sorted(maps.Keys(p.Names)) {
+		names = append(names, []string{n, p.Names[n]})
+	}
+	t.table(names)
+	return t.err
+}
+
+// tables writes aligned columns, a blank line between one table and the next.
+type tables struct {
+	w     io.Writer
+	begun bool
+	err   error
+}
+
+// table writes rows below a heading, and nothing where there is only the heading.
+func (t *tables) table(rows [][]string) {
+	if len(rows) > 1 {
+		t.rows(rows...)
+	}
+}
+
+func (t *tables) rows(rows ...[]string) {
+	if t.begun {
+		fmt.Fprintln(t.w)
+	}
+	t.begun = true
+	tw := tabwriter.NewWriter(t.w, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(tw, strings.Join(row, "\t"))
+	}
+	if err := tw.Flush(); t.err == nil {
+		t.err = err
+	}
+}
+
+func cniText(c labs.CNI) string {
+	text := words(c.Name, c.Version)
+	for _, option := range slices.Sorted(maps.Keys(c.Options)) {
+		text += ", " + option + " " + c.Options[option]
+	}
+	return text
+}
+
+// words joins what is not empty by commas.
+func words(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ", ")
+}

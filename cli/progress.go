@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+)
+
+// progress shows named steps with their elapsed times: on a terminal one live line of
+// what runs and a line for each step that ended, elsewhere plain lines only.
+type progress struct {
+	out   io.Writer
+	live  bool // a terminal: the last line may be rewritten
+	paint painter
+	width int // columns of the live line
+
+	mu      sync.Mutex
+	began   time.Time
+	running []*step
+	stop    chan struct{}
+}
+
+type step struct {
+	name  string
+	began time.Time
+}
+
+// longStep is when a step without a terminal says that it still runs.
+const longStep = 30 * time.Second
+
+func newProgress(out io.Writer, live bool, width int, paint painter) *progress {
+	p := &progress{out: out, live: live, width: max(width, 20), paint: paint, began: time.Now(), stop: make(chan struct{})}
+	go p.tick()
+	return p
+}
+
+// Step begins a step; the caller ends it with its error.
+func (p *progress) Step(name string) func(error) {
+	s := &step{name: name, began: time.Now()}
+	p.mu.Lock()
+	p.running = append(p.running, s)
+	p.redraw()
+	p.mu.Unlock()
+	var once sync.Once
+	return func(err error) { once.Do(func() { p.end(s, err) }) }
+}
+
+func (p *progress) end(s *step, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, r := range p.running {
+		if r == s {
+			p.running = append(p.running[:i], p.running[i+1:]...)
+			break
+		}
+	}
+	mark := p.paint.good("✓")
+	if err != nil {
+		mark = p.paint.bad("✗")
+	}
+	p.line(fmt.Sprintf("%s %-44s %7s", mark, s.name, elapsed(time.Since(s.began))))
+	p.redraw()
+}
+
+// Note prints a line of its own among the steps.
+func (p *progress) Note(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.line(text)
+	p.redraw()
+}
+
+// Close clears the live line and gives the time since the beginning.
+func (p *progress) Close() time.Duration {
+	close(p.stop)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running = nil
+	p.redraw()
+	return time.Since(p.began)
+}
+
+func (p *progress) tick() {
+	every := time.Second
+	if p.live {
+		every = 200 * time.Millisecond
+	}
+	t := time.NewTicker(every)
+	defer t.Stop()
+	said := p.began
+	for {
+		select {
+		case <-p.stop:
+			return
+		case now := <-t.C:
+			p.mu.Lock()
+			p.redraw()
+			if !p.live && now.Sub(said) > longStep && len(p.running) > 0 {
+				said = now
+				fmt.Fprintf(p.out, "  … %s\n", p.summary(now))
+			}
+			p.mu.Unlock()
+		}
+	}
+}
+
+func (p *progress) line(text string) {
+	if p.live {
+		fmt.Fprint(p.out, "\r\x1b[K")
+	}
+	fmt.Fprintln(p.out, text)
+}
+
+func (p *progress) redraw() {
+	if !p.live {
+		return
+	}
+	text := []rune(p.summary(time.Now()))
+	if len(text) > p.width-3 {
+		text = append(text[:p.width-4], '…')
+	}
+	fmt.Fprint(p.out, "\r\x1b[K")
+	if len(text) > 0 {
+		fmt.Fprint(p.out, "… "+string(text))
+	}
+}
+
+func (p *progress) summary(now time.Time) string {
+	parts := make([]string, len(p.running))
+	for i, s := range p.running {
+		parts[i] = s.name + " " + elapsed(now.Sub(s.began))
+	}
+	return strings.Join(parts, " · ")
+}
+
+// elapsed writes a duration as people read it: 0.4s, 12.3s, 4m05s.
+func elapsed(d time.Duration) string {
+	if d < time.Minute {
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	}
+	return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+}

@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"netlab.dev/netlab/providers"
+)
+
+// Main runs netlab with its arguments (without the program's name) and gives the
+// exit code. The result goes to stdout, progress and errors to stderr.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if code, played := play(args, stdout, stderr); played {
+		return code
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
+
+	a, err := newApp(stdin, stdout, stderr)
+	if err != nil {
+		return report(stderr, painterFor(stderr), err)
+	}
+	root := a.rootCommand()
+	root.SetArgs(args)
+	return report(stderr, painterFor(stderr), root.ExecuteContext(ctx))
+}
+
+// rootCommand is the table of verbs, in the order that help shows.
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "netlab",
+		Short: "A real Kubernetes cluster and its networks from one file, every path verified",
+		Long: "A real Kubernetes cluster and its networks from one file, every path verified.\n\n" +
+			"  netlab up scenarios/quickstart.yaml   make the lab, verify it, show the evidence\n" +
+			"  netlab down quickstart                leave nothing of it\n\n" +
+			"Exit codes: 0 all is as expected; 1 a path failed or could not be probed;\n" +
+			"2 the file, the usage or the machine is at fault.",
+		SilenceErrors: true, // report prints them
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs, // RunE tells of unknown verbs
+	}
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		hint := "`netlab --help` lists them"
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = "did you mean " + strings.Join(near, " or ") + "?"
+		}
+		return providers.WithHint(fmt.Errorf("unknown verb %q", args[0]), hint)
+	}
+	root.SuggestionsMinimumDistance = 2
+	cobra.EnableCommandSorting = false
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(usageError)
+	root.AddCommand(
+		a.upCommand(),
+		a.planCommand(),
+		a.verifyCommand(),
+		a.statusCommand(),
+		a.listCommand(),
+		a.execCommand(),
+		a.shellCommand(),
+		a.kubectlCommand(),
+		a.kubeconfigCommand(),
+		a.loadCommand(),
+		a.logsCommand(),
+		a.downCommand(),
+		a.doctorCommand(),
+		a.componentsCommand(),
+		a.buildCommand(),
+		a.schemaCommand(),
+		a.versionCommand(),
+	)
+	for _, cmd := range root.Commands() {
+		checkArgs(cmd)
+	}
+	return root
+}
+
+// checkArgs makes a verb's complaint about its arguments a usage error with a hint.
+func checkArgs(cmd *cobra.Command) {
+	check := cmd.Args
+	if check == nil {
+		check = cobra.NoArgs
+	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if check(cmd, args) == nil {
+			return nil
+		}
+		err := fmt.Errorf("%s does not go with %d arguments", cmd.Name(), len(args))
+		if len(args) == 0 {
+			err = errors.New(cmd.Name() + " wants an argument")
+		}
+		return usageError(cmd, err)
+	}
+}
+
+// usageError adds how the verb is used.
+func usageError(cmd *cobra.Command, err error) error {
+	return providers.WithHint(err, fmt.Sprintf("usage: %s; more with --help", strings.TrimSuffix(cmd.UseLine(), " [flags]")))
+}
+
+// format is the value of -o: how a result is printed.
+type format string
+
+const (
+	formatText format = "text"
+	formatJSON format = "json"
+)
+
+func (f *format) String() string { return string(*f) }
+func (f *format) Type() string   { return "text|json" }
+
+func (f *format) Set(s string) error {
+	if !slices.Contains([]format{formatText, formatJSON}, format(s)) {
+		return errors.New("it is text or json")
+	}
+	*f = format(s)
+	return nil
+}
+
+// outputFlag gives a verb its -o.
+func outputFlag(cmd *cobra.Command) *format {
+	f := formatText
+	cmd.Flags().VarP(&f, "output", "o", "print the result as `text` or json")
+	return &f
+}

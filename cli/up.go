@@ -1,0 +1,249 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/verify"
+)
+
+type upFlags struct {
+	output   *format
+	junit    *string
+	noVerify *bool
+}
+
+func (a *app) upCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "up FILE",
+		Short: "Make a lab run as its file says, and verify every path",
+		Long: "Make a lab run as its file says, and verify every communication path. What runs already\n" +
+			"stays: only what differs from the file is made, changed or removed. An `up` that failed or\n" +
+			"was stopped goes on from there.",
+		Example: "  netlab up scenarios/quickstart.yaml",
+		Args:    cobra.ExactArgs(1),
+	}
+	var flags upFlags
+	flags.output, flags.junit = reportFlags(c)
+	flags.noVerify = c.Flags().Bool("no-verify", false, "do not verify the paths")
+	c.RunE = func(cmd *cobra.Command, args []string) error { return a.up(cmd.Context(), args[0], flags) }
+	return c
+}
+
+func (a *app) up(ctx context.Context, file string, flags upFlags) error {
+	plan, err := a.plan(file)
+	if err != nil {
+		return err
+	}
+	parts, err := a.catalog.Resolve(plan)
+	if err != nil {
+		return err
+	}
+	provider := a.providers[plan.Provider]
+	resolver, err := a.resolver()
+	if err != nil {
+		return err
+	}
+	if err := a.missing(ctx, resolver, plan); err != nil {
+		return err
+	}
+	release, err := a.root.Lock(plan.Lab, false)
+	if err != nil {
+		return err
+	}
+	defer release()
+	state, err := a.root.Read(plan.Lab)
+	known := err == nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if !known {
+		if err := a.refuseStranger(plan.Lab); err != nil {
+			return err
+		}
+	}
+	changes := topology.Compare(state.Plan, plan)
+	if known && state.Phase == providers.PhaseUp && changes.None() && providers.Healthy(ctx, provider, state, a.root.Dir(plan.Lab)) == nil {
+		fmt.Fprintf(a.stdout, "lab %s is up and as %s says: nothing to do\n", plan.Lab, file)
+		return nil
+	}
+	shown := a.progress()
+	stopped := func(err error) error {
+		shown.Close()
+		return err
+	}
+	for _, part := range parts {
+		for _, notice := range part.Notices(plan) {
+			shown.Note(painterFor(a.stderr).warn("note: ") + notice)
+		}
+	}
+	if known {
+		for _, line := range changes.Lines() {
+			shown.Note(line)
+		}
+		if len(changes.Remake) > 0 || state.Phase == providers.PhaseDeleting {
+			done := shown.Step("remove the old cluster")
+			err := providers.Down(ctx, a.root, a.providers[state.Plan.Provider], plan.Lab)
+			done(err)
+			if err != nil {
+				return stopped(err)
+			}
+		}
+	}
+	stock, err := resolver.Obtain(ctx, plan, shown.Step)
+	if err != nil {
+		return stopped(err)
+	}
+	var rendered []components.Rendered
+	for _, part := range parts {
+		if part.Install == nil {
+			continue
+		}
+		r, err := resolver.Objects(ctx, part, plan)
+		if err != nil {
+			return stopped(err)
+		}
+		rendered = append(rendered, r)
+	}
+	absolute, err := filepath.Abs(file)
+	if err != nil {
+		return stopped(err)
+	}
+	check, err := a.check(plan, stock)
+	if err != nil {
+		return stopped(err)
+	}
+	running, err := providers.Up(ctx, a.root, provider, providers.Request{Plan: plan, Stock: stock, Step: shown.Step}, rendered, absolute,
+		func(ctx context.Context, running providers.Running) error {
+			if *flags.noVerify {
+				return nil
+			}
+			return verify.Prepare(ctx, running, check)
+		})
+	if err != nil {
+		return stopped(a.interrupted(ctx, plan.Lab, file, err))
+	}
+	if *flags.noVerify {
+		a.said(shown.Close(), running)
+		return nil
+	}
+	done := shown.Step("verify every path")
+	report, err := verify.Run(ctx, running, check)
+	done(err)
+	if err != nil {
+		return stopped(err)
+	}
+	a.said(shown.Close(), running)
+	return a.report(report, *flags.output, *flags.junit)
+}
+
+// said tells where the lab is, once it is up.
+func (a *app) said(took time.Duration, running providers.Running) {
+	fmt.Fprintf(a.stderr, "lab %s is up (%s)\n  kubectl: netlab kubectl %s -- get pods -A\n  shell:   netlab shell %s %s\n  remove:  netlab down %s\n",
+		running.Plan.Lab, elapsed(took), running.Plan.Lab, running.Plan.Lab, running.Plan.Machines[len(running.Plan.Machines)-1].Name, running.Plan.Lab)
+}
+
+// interrupted adds to the error of an `up` how to go on or back.
+func (a *app) interrupted(ctx context.Context, lab, file string, err error) error {
+	hint := fmt.Sprintf("`netlab up %s` goes on from here, `netlab down %s` removes it", file, lab)
+	if ctx.Err() != nil {
+		return providers.WithHint(errors.New("stopped"), hint)
+	}
+	return providers.WithHint(err, hint)
+}
+
+func (a *app) downCommand() *cobra.Command {
+	var all bool
+	c := &cobra.Command{
+		Use:   "down LAB|FILE|--all",
+		Short: "Remove a lab and everything it made",
+		Long: "Remove a lab and everything it made: namespaces, links, mounts, cgroups, processes, files.\n" +
+			"It works without the lab's state too, and twice.",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if all != (len(args) == 0) {
+				return usageError(cmd, errors.New("name a lab or a lab file, or give --all"))
+			}
+			if !all {
+				lab, err := a.labNamed(args[0])
+				if err != nil {
+					return err
+				}
+				return a.down(cmd.Context(), lab)
+			}
+			labs, err := a.allLabs()
+			for _, lab := range labs {
+				err = errors.Join(err, a.down(cmd.Context(), lab))
+			}
+			return err
+		},
+	}
+	c.Flags().BoolVar(&all, "all", false, "remove every lab of this machine")
+	return c
+}
+
+func (a *app) down(ctx context.Context, lab string) error {
+	began := time.Now()
+	release, err := a.root.Lock(lab, false)
+	if err != nil {
+		return err
+	}
+	defer release()
+	// Without its state nobody knows who made the lab: each looks for what it may have made.
+	makers := slices.Collect(maps.Values(a.providers))
+	there := true
+	if state, err := a.root.Read(lab); err == nil {
+		makers = []providers.Provider{a.providers[state.Plan.Provider]}
+	} else if _, err := os.Stat(a.root.Dir(lab)); err != nil {
+		left, err := a.allLabs()
+		there = err == nil && slices.Contains(left, lab)
+	}
+	for _, p := range makers {
+		err = errors.Join(err, providers.Down(ctx, a.root, p, lab))
+	}
+	if err != nil {
+		return err
+	}
+	if !there {
+		fmt.Fprintf(a.stdout, "there is no lab %s, and nothing of one\n", lab)
+		return nil
+	}
+	fmt.Fprintf(a.stdout, "lab %s is gone (%s)\n", lab, elapsed(time.Since(began)))
+	return nil
+}
+
+// refuseStranger gives an error when parts of a lab of this name run that our state
+// directory knows nothing of: another state directory's lab, or one whose state was lost.
+func (a *app) refuseStranger(lab string) error {
+	names, err := a.allLabs()
+	if err != nil || !slices.Contains(names, lab) {
+		return err
+	}
+	return providers.WithHint(fmt.Errorf("parts of a lab %s run on this machine, and %s holds no state of it", lab, a.root),
+		fmt.Sprintf("`netlab down %s` removes them; or give the lab another name, or NETLAB_STATE_DIR its own directory", lab))
+}
+
+// allLabs names every lab of this machine, by state and by label.
+func (a *app) allLabs() ([]string, error) {
+	names, err := a.root.Labs()
+	for _, p := range a.providers {
+		if finder, ok := p.(providers.Finder); ok {
+			found, ferr := finder.Find()
+			names, err = append(names, found...), errors.Join(err, ferr)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), err
+}

@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/verify"
+)
+
+func (a *app) verifyCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "verify [LAB]",
+		Short: "Verify every communication path of a lab that runs",
+		Long: "Verify every communication path of a lab that runs. Exit status 0: every path did what is\n" +
+			"expected of it; 1: one failed, or its probe could not run.",
+		Args: cobra.MaximumNArgs(1),
+	}
+	output, junit := reportFlags(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		running, state, err := a.running(cmd.Context(), args)
+		if err != nil {
+			return err
+		}
+		if state.Phase != providers.PhaseUp {
+			return providers.WithHint(fmt.Errorf("lab %s is not up: its phase is %q", state.Plan.Lab, state.Phase),
+				fmt.Sprintf("`netlab up %s` goes on, and verifies", state.File))
+		}
+		check, err := a.check(running.Plan, state.Stock)
+		if err != nil {
+			return err
+		}
+		shown := a.progress()
+		done := shown.Step("verify every path")
+		report, err := verify.Run(cmd.Context(), running, check)
+		done(err)
+		shown.Close()
+		if err != nil {
+			return err
+		}
+		return a.report(report, *output, *junit)
+	}
+	return c
+}
+
+// reportFlags gives a verb -o and --junit.
+func reportFlags(c *cobra.Command) (output *format, junit *string) {
+	return outputFlag(c), c.Flags().String("junit", "", "write the report to this `file` as JUnit XML too")
+}
+
+// report prints a report; a path that failed makes the exit status 1.
+func (a *app) report(report verify.Report, output format, junit string) error {
+	if junit != "" {
+		f, err := os.Create(junit)
+		if err != nil {
+			return err
+		}
+		if err := report.WriteJUnit(f); err != nil {
+			f.Close()
+			return err
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+	}
+	write := func() error { return report.WriteText(a.stdout, painterFor(a.stdout).on) }
+	if output == formatJSON {
+		write = func() error { return report.WriteJSON(a.stdout) }
+	}
+	if err := write(); err != nil {
+		return err
+	}
+	if code := report.ExitCode(); code != 0 {
+		return exitStatus{code}
+	}
+	return nil
+}
+
+// check is what the verification has to know of the lab's components.
+func (a *app) check(plan topology.Plan, stock components.Stock) (verify.Options, error) {
+	parts, err := a.catalog.Resolve(plan)
+	if err != nil {
+		return verify.Options{}, err
+	}
+	support := a.catalog.Supports(plan)
+	options := verify.Options{Support: support, Agent: stock.Agent}
+	for _, part := range parts {
+		if part.Name == plan.CNI.Name {
+			options.CNIVersion = part.Version
+		}
+	}
+	return options, nil
+}

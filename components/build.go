@@ -1,0 +1,260 @@
+package components
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// ownModule is the name of the module that a build is made in.
+const ownModule = "netlab.dev/component"
+
+// item is the build's place in the cache. The Go version is that of netlab itself,
+// which is known without a toolchain at hand.
+func (m made) item() (item, error) {
+	source := ""
+	if m.Own != "" {
+		var err error
+		if source, err = keyOfFiles(m.of.files, m.Own); err != nil {
+			return item{}, fmt.Errorf("%s: %w", m.of.Name, err)
+		}
+	}
+	b := m.Build
+	b.Seconds = 0 // changes no output
+	return item{inBuilds, m.Name, keyOf(b, m.version(), m.of.Version, source, runtime.Version(), runtime.GOARCH)}, nil
+}
+
+// version is that of the build's module.
+func (m made) version() string {
+	if m.Version != "" {
+		return m.Version
+	}
+	return m.of.Version
+}
+
+// goMod writes the go.mod of a build. Its pins are fixed, so minimal version
+// selection always gives the same set; sums are the Go checksum database's to check.
+func (m made) goMod() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "module %s\n\ngo 1.26.0\n\n", ownModule)
+	if m.Module != "" {
+		fmt.Fprintf(&b, "require %s %s\n", m.Module, m.version())
+	}
+	for _, v := range slices.Sorted(maps.Keys(m.Requires)) {
+		for _, module := range m.Requires[v] {
+			fmt.Fprintf(&b, "require %s %s\n", module, v)
+		}
+	}
+	for _, module := range slices.Sorted(maps.Keys(m.Replaces)) {
+		fmt.Fprintf(&b, "replace %s => %s\n", module, m.Replaces[module])
+	}
+	if len(m.Edits) > 0 {
+		fmt.Fprintf(&b, "replace %s => %s\n", m.Module, editedModule)
+	}
+	return b.String()
+}
+
+// editedModule is where the copy of a module with edits lies, beside go.mod. (Go's
+// -overlay would do without a copy, and refuses files of the module cache.)
+const editedModule = "./module"
+
+// build gives the directory of a build's outputs: bin/ and files/.
+func (o obtaining) build(ctx context.Context, m made) (string, error) {
+	i, err := m.item()
+	if err != nil {
+		return "", err
+	}
+	return o.keep(ctx, i, func(dir string, _ *record) error {
+		name := "build " + m.Name
+		if m.Module != "" {
+			name += " " + m.of.Version
+		}
+		done := o.step(name)
+		err := o.goBuild(ctx, m, i, dir)
+		done(err)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	})
+}
+
+func (o obtaining) goBuild(ctx context.Context, m made, i item, dir string) (err error) {
+	if _, err := exec.LookPath("go"); err != nil {
+		return missing{"go", "golang", "builds " + m.Name}
+	}
+	// The compiler's scratch is here, so that a killed build leaves it to the sweep too.
+	bin, source, scratch := filepath.Join(dir, "bin"), filepath.Join(dir, "source"), filepath.Join(dir, "scratch")
+	for _, d := range []string{bin, source, scratch} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return err
+		}
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(filepath.Join(dir, "source")), os.RemoveAll(scratch)) }()
+	log := o.log(i)
+	module := ""
+	if m.Module != "" && (m.Inside || len(m.Copies) > 0 || len(m.Edits) > 0) {
+		if module, err = moduleDir(ctx, m.Module+"@"+m.version()); err != nil {
+			return err
+		}
+	}
+	flags := "-mod=mod -buildvcs=false"
+	if m.Inside {
+		source, flags = module, "-mod=readonly -buildvcs=false"
+	} else {
+		if m.Own != "" {
+			own, err := fs.Sub(m.of.files, m.Own)
+			if err != nil {
+				return err
+			}
+			if err := os.CopyFS(source, own); err != nil {
+				return err
+			}
+		}
+		if err := m.lay(source, module); err != nil {
+			return err
+		}
+	}
+	cgo := "0"
+	if m.CGO {
+		cgo = "1"
+	}
+	for _, args := range m.invocations(bin) {
+		t := tool{argv: append([]string{"go", "build", "-trimpath"}, args...), dir: source, log: log,
+			env: []string{"CGO_ENABLED=" + cgo, "GOFLAGS=" + flags, "GOWORK=off", "GOOS=linux", "GOTMPDIR=" + scratch}}
+		if err := t.run(ctx); err != nil {
+			return err
+		}
+	}
+	for name, of := range m.Links {
+		if err := os.Symlink(of, filepath.Join(bin, name)); err != nil {
+			return err
+		}
+	}
+	for name, from := range m.Copies {
+		if err := copyTree(filepath.Join(module, from), filepath.Join(dir, "files", name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lay writes the go.mod of a build into its source directory, those of the directories
+// that stand for other modules, and the edited copy of its module.
+func (m made) lay(source, module string) error {
+	mods := map[string]string{"": m.goMod()}
+	for replaced, by := range m.Replaces {
+		if strings.HasPrefix(by, "./") {
+			mods[by] = "module " + replaced + "\n\ngo 1.26.0\n"
+		}
+	}
+	for dir, text := range mods {
+		if err := os.WriteFile(filepath.Join(source, dir, "go.mod"), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	if len(m.Edits) == 0 {
+		return nil
+	}
+	to := filepath.Join(source, editedModule)
+	if err := os.CopyFS(to, os.DirFS(module)); err != nil {
+		return err
+	}
+	for file, edits := range m.Edits {
+		if err := editFile(filepath.Join(to, file), edits); err != nil {
+			return fmt.Errorf("edit %s of %s: %w", file, m.Module, err)
+		}
+	}
+	return nil
+}
+
+func editFile(path string, edits []Edit) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	for _, e := range edits {
+		if text, err = e.apply(text); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(path, text, 0o644)
+}
+
+// invocations gives the arguments of each `go build`: packages that give their
+// output its name are built together, each other by itself.
+func (m made) invocations(bin string) [][]string {
+	var common []string
+	if len(m.Tags) > 0 {
+		common = append(common, "-tags", strings.Join(m.Tags, ","))
+	}
+	if m.LDFlags != "" {
+		major, rest, _ := strings.Cut(strings.TrimPrefix(m.of.Version, "v"), ".")
+		minor, _, _ := strings.Cut(rest, ".")
+		common = append(common, "-ldflags", strings.NewReplacer(
+			"$VERSION", m.of.Version, "$MAJOR", major, "$MINOR", minor).Replace(m.LDFlags))
+	}
+	together := append(slices.Clone(common), "-o", bin+"/")
+	var all [][]string
+	count := 0
+	for _, output := range slices.Sorted(maps.Keys(m.Packages)) {
+		pkg := m.Packages[output]
+		if path.Base(pkg) == output {
+			together = append(together, pkg)
+			count++
+		} else {
+			all = append(all, append(slices.Clone(common), "-o", filepath.Join(bin, output), pkg))
+		}
+	}
+	if count > 0 {
+		all = append(all, together)
+	}
+	return all
+}
+
+// moduleDir downloads a module, checked by the Go checksum database, and gives its
+// read-only directory in the module cache.
+func moduleDir(ctx context.Context, module string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
+	cmd.Dir = os.TempDir()
+	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
+	out, err := cmd.Output()
+	// It says what went wrong in its output, and exits with 1.
+	var got struct{ Dir, Error string }
+	switch jsonErr := json.Unmarshal(out, &got); {
+	case got.Error != "":
+		return "", fmt.Errorf("download %s: %s", module, got.Error)
+	case err != nil || jsonErr != nil:
+		return "", fmt.Errorf("download %s: %w", module, errors.Join(err, jsonErr))
+	}
+	return got.Dir, nil
+}
+
+// copyTree copies a file or directory, writable, keeping what is executable so.
+func copyTree(from, to string) error {
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	if info.IsDir() {
+		return os.CopyFS(to, os.DirFS(from))
+	}
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o644|info.Mode().Perm()&0o111)
+}

@@ -1,0 +1,311 @@
+package components
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The kinds of thing in the cache, each a directory of <name>-<key>. A thing is made
+// in tmp, under a lock of its own, and renamed: what has its final name is whole.
+const (
+	inBuilds = "builds" // bin/<output>, files/<copy>
+	inLayers = "layers" // layer.tar
+	inImages = "images" // an OCI layout
+	inRootfs = "rootfs" // root/
+	inStores = "stores" // root/, a containerd root
+	inSelf   = "self"   // netlab
+	inTmp    = "tmp"
+	inLocks  = "locks"
+	inLogs   = "logs"
+)
+
+// item names a thing in the cache. The key covers all that the thing is made from.
+type item struct{ kind, name, key string }
+
+func (i item) String() string { return i.name + "-" + i.key }
+
+// record is kept beside each thing that was made.
+type record struct {
+	From    string  `json:"from"` // which source: "build" or, for an image, another place
+	Seconds float64 `json:"seconds"`
+	Bytes   int64   `json:"bytes"`
+	// Digest and size of a layer's tar.
+	Digest string `json:"digest,omitempty"`
+	// Self is the sha256 of the netlab executable that the thing holds.
+	Self string `json:"self,omitempty"`
+}
+
+const recordFile = "record.json"
+
+// keyOf hashes values by their JSON: 16 hex digits.
+func keyOf(parts ...any) string {
+	h := sha256.New()
+	for _, p := range parts {
+		if err := json.NewEncoder(h).Encode(p); err != nil {
+			panic(fmt.Sprintf("components: key of %T: %v", p, err)) // only plain data is ever given
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))[:16]
+}
+
+// keyOfFiles hashes the names and contents of a file or tree.
+func keyOfFiles(fsys fs.FS, root string) (string, error) {
+	h := sha256.New()
+	err := fs.WalkDir(fsys, root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := fs.ReadFile(fsys, p)
+		fmt.Fprintf(h, "%q %d\n", p, len(data))
+		h.Write(data)
+		return err
+	})
+	return hex.EncodeToString(h.Sum(nil))[:16], err
+}
+
+func (r Resolver) path(i item) string { return filepath.Join(r.Cache, i.kind, i.String()) }
+
+// have reports whether the cache holds a thing, and its record.
+func (r Resolver) have(i item) (record, bool) {
+	var rec record
+	data, err := os.ReadFile(filepath.Join(r.path(i), recordFile))
+	if err != nil || json.Unmarshal(data, &rec) != nil {
+		return record{}, false
+	}
+	return rec, true
+}
+
+// keep gives the path of a thing, making it first where the cache lacks it. Two
+// processes that want the same thing make it once. make fills an empty directory and
+// may set the record's From and Digest; its step of progress begins when work does.
+func (r Resolver) keep(ctx context.Context, i item, make func(dir string, rec *record) error) (string, error) {
+	path := r.path(i)
+	if _, ok := r.have(i); ok {
+		return path, nil
+	}
+	unlock, err := r.lock(ctx, i)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if _, ok := r.have(i); ok {
+		return path, nil
+	}
+	tmp := r.tmp(i)
+	// Holding the lock, so whoever left this is gone.
+	if err := os.RemoveAll(tmp); err != nil {
+		return "", err
+	}
+	if err := errors.Join(os.MkdirAll(tmp, 0o755), os.MkdirAll(filepath.Dir(path), 0o755)); err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(tmp)
+	rec, start := record{From: fromBuild}, time.Now()
+	if err := make(tmp, &rec); err != nil {
+		return "", err
+	}
+	rec.Seconds = time.Since(start).Seconds()
+	if rec.Bytes, err = sizeOf(tmp); err != nil {
+		return "", err
+	}
+	data, err := json.Marshal(rec)
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(filepath.Join(tmp, recordFile), data, 0o644); err != nil {
+		return "", err
+	}
+	return path, os.Rename(tmp, path)
+}
+
+func (r Resolver) tmp(i item) string { return filepath.Join(r.Cache, inTmp, i.kind+"-"+i.String()) }
+
+// lock takes a thing's lock, which goes with the process that holds it.
+func (r Resolver) lock(ctx context.Context, i item) (unlock func(), err error) {
+	for {
+		unlock, err := r.tryLock(i)
+		if err != nil || unlock != nil {
+			return unlock, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for another netlab that makes %s: %w", i, context.Cause(ctx))
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// tryLock is lock without the wait: unlock is nil where somebody holds it.
+func (r Resolver) tryLock(i item) (unlock func(), err error) {
+	return tryLock(filepath.Join(r.Cache, inLocks, i.kind+"-"+i.String()))
+}
+
+func tryLock(path string) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err {
+		case nil:
+			return func() { f.Close() }, nil
+		case unix.EINTR:
+		case unix.EWOULDBLOCK:
+			return nil, f.Close()
+		default:
+			return nil, errors.Join(&fs.PathError{Op: "flock", Path: path, Err: err}, f.Close())
+		}
+	}
+}
+
+// sweep removes what killed builds left: each tmp directory whose lock is free.
+func (r Resolver) sweep() error {
+	left, err := os.ReadDir(filepath.Join(r.Cache, inTmp))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var problems []error
+	for _, d := range left {
+		unlock, err := tryLock(filepath.Join(r.Cache, inLocks, d.Name()))
+		if unlock != nil {
+			err = os.RemoveAll(filepath.Join(r.Cache, inTmp, d.Name()))
+			unlock()
+		}
+		problems = append(problems, err)
+	}
+	return errors.Join(problems...)
+}
+
+// keptSelves is how many netlab executables keep what was made of them.
+const keptSelves = 8
+
+// prune removes what holds netlab executables that were not used of late. What a lab
+// runs of it stays: Nodes have links of their own to its files.
+func (r Resolver) prune() error {
+	type thing struct {
+		item
+		self string
+	}
+	var things []thing
+	used := map[string]time.Time{}
+	for _, kind := range []string{inSelf, inLayers, inImages, inStores} {
+		entries, err := os.ReadDir(filepath.Join(r.Cache, kind))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		for _, e := range entries {
+			cut := strings.LastIndex(e.Name(), "-")
+			if cut < 0 {
+				continue
+			}
+			i := item{kind, e.Name()[:cut], e.Name()[cut+1:]}
+			rec, ok := r.have(i)
+			if !ok || rec.Self == "" {
+				continue
+			}
+			things = append(things, thing{i, rec.Self})
+			if info, err := os.Stat(r.path(i)); kind == inSelf && err == nil {
+				used[rec.Self] = info.ModTime()
+			}
+		}
+	}
+	selves := slices.SortedFunc(maps.Keys(used), func(a, b string) int { return used[b].Compare(used[a]) })
+	keep := selves[:min(len(selves), keptSelves)]
+	var problems []error
+	for _, t := range things {
+		if !slices.Contains(keep, t.self) {
+			problems = append(problems, r.remove(t.item))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// remove takes a thing out of the cache; one that is being made stays.
+func (r Resolver) remove(i item) error {
+	unlock, err := r.tryLock(i)
+	if err != nil || unlock == nil {
+		return err
+	}
+	defer unlock()
+	if err := os.RemoveAll(r.tmp(i)); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(r.tmp(i)), 0o755); err != nil {
+		return err
+	}
+	// Renamed first, so that what has its final name is whole.
+	if err := os.Rename(r.path(i), r.tmp(i)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.RemoveAll(r.tmp(i))
+}
+
+// sizeOf sums the bytes of the regular files below a directory.
+func sizeOf(dir string) (int64, error) {
+	var sum int64
+	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			sum += info.Size()
+		}
+		return err
+	})
+	return sum, err
+}
+
+// hashFile gives a file's sha256 in hex, and its size.
+func hashFile(path string) (string, int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", 0, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	return hex.EncodeToString(h.Sum(nil)), n, err
+}
+
+// copyFile copies a file's bytes, by a hard link where the two are on one file system.
+func linkOrCopy(from, to string) error {
+	if os.Link(from, to) == nil {
+		return nil
+	}
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	info, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, info.Mode().Perm())
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}

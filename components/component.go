@@ -1,0 +1,202 @@
+// Package components is where a lab's software comes from. Each folder below it is
+// one upstream: its pin, how to obtain it, chart and values, what it supports and
+// when it is ready, all of it data in component.yaml. The package takes a
+// topology.Plan and gives the set of components that the plan needs (Resolve),
+// makes that set present in a cache (Obtain), and renders what is installed into
+// the cluster (Objects). It starts no part of a lab and knows no provider.
+package components
+
+import "io/fs"
+
+// Step begins a named, timed step of progress; the caller ends it with its error.
+// Steps may overlap; it is called from several goroutines.
+type Step func(name string) (done func(error))
+
+// Stock is a resolved set, present in the cache: what a provider makes machines of.
+type Stock struct {
+	// Rootfs is the node image unpacked: overlay lower directories, the topmost first.
+	Rootfs []string `json:"rootfs"`
+	// Node is the same node image, packed.
+	Node NodeImage `json:"node"`
+	// Store is a containerd root directory with every image of the set imported and
+	// unpacked. It is immutable: clone it by hard links, copying the *.db files.
+	Store string `json:"store"`
+	// Images are the references that Store holds.
+	Images []string `json:"images"`
+	// Programs are host-side executables by name: runc, containerd, ctr, kubectl, kubeadm.
+	Programs map[string]string `json:"programs"`
+	// Self is the netlab executable, at a path that stays when the user replaces theirs.
+	Self string `json:"self"`
+	// Agent is the reference of the verification agent's image.
+	Agent string `json:"agent"`
+}
+
+// Resolver obtains components. Cache is a directory; Self the running executable.
+type Resolver struct {
+	Catalog Catalog
+	Cache   string
+	Self    string
+}
+
+// Support is what the lab's CNI claims, and so what the paths expect of it.
+type Support struct {
+	NetworkPolicy bool   `json:"networkPolicy"`
+	L7Policy      bool   `json:"l7Policy"`
+	L7Reason      string `json:"l7Reason,omitempty"` // why not, where L7Policy is false
+	RoutesPodCIDR bool   `json:"routesPodCIDR"`      // outside routers learn Pod routes (BGP)
+	EncapOverhead int    `json:"encapOverhead"`      // bytes a packet between Nodes grows by; Pod MTU = network MTU - this
+	ReplacesProxy bool   `json:"replacesProxy"`
+}
+
+// The kinds of a Component. Those of KindBase are part of every lab; of each other
+// kind the lab selects one by name, or none.
+const (
+	KindBase         = "base"
+	KindCNI          = "cni"
+	KindLoadBalancer = "loadBalancer"
+	KindIngress      = "ingress"
+)
+
+// selfVersion stands where a version or tag follows from the netlab executable.
+const selfVersion = "self"
+
+// Component is one folder: component.yaml and the files beside it. Beside it may be
+// values.yaml (the chart's values), patches.yaml (strategic merge patches of what chart
+// or manifest give), once.yaml (keys and certificates that it finds made),
+// objects.yaml (our configuration of what was installed) and supports.yaml (Support);
+// these are templates over View.
+type Component struct {
+	Name       string              `json:"-"` // the folder
+	Kind       string              `json:"kind"`
+	Version    string              `json:"version"`
+	About      string              `json:"about"`
+	Source     string              `json:"source"`
+	Kubernetes []string            `json:"kubernetes"` // minor versions it works with, as "v1.37"; none: all
+	Tested     *Tested             `json:"tested"`
+	Needs      []Need              `json:"needs"`
+	Builds     []Build             `json:"builds"`
+	Programs   []string            `json:"programs"` // build outputs that netlab itself runs
+	Layers     []Layer             `json:"layers"`
+	Images     []Image             `json:"images"`
+	Install    *Install            `json:"install"`
+	Options    map[string][]string `json:"options"` // option → allowed values, the first the default
+	Modes      []string            `json:"modes"`   // loadBalancer.mode or ingress.service, the first the default
+	Lacks      []string            `json:"lacks"`   // what our build does not do that upstream's image does
+	Notice     string              `json:"notice"`  // told at every `up`
+
+	files fs.FS
+}
+
+// Tested are the minor versions of Kubernetes, as "v1.37", that upstream tested this
+// version with. With another it may work.
+type Tested struct {
+	Kubernetes []string `json:"kubernetes"`
+	Source     string   `json:"source"` // where upstream says so
+}
+
+// Build makes executables from a Go module, in a module of its own, so that the
+// dependencies of two components never meet.
+type Build struct {
+	Name     string              `json:"name"`
+	Seconds  int                 `json:"seconds"`  // cold, on two cores: the longest starts first
+	Module   string              `json:"module"`   // none: our own source alone
+	Version  string              `json:"version"`  // of Module; the component's unless told
+	Requires map[string][]string `json:"requires"` // version → modules
+	// Replaces are module → "module version", or "./dir" of Own; that directory's go.mod
+	// is made, for a module inside a module could not be part of the executable.
+	Replaces map[string]string `json:"replaces"`
+	// Edits change files of Module, by their path in it: a copy of the module is built.
+	Edits map[string][]Edit `json:"edits,omitempty"`
+	// Inside builds in the module's own directory, with its own go.mod and go.sum.
+	Inside   bool              `json:"inside"`
+	Own      string            `json:"own"`      // directory of the component with our main, copied beside go.mod
+	Packages map[string]string `json:"packages"` // output → package
+	Links    map[string]string `json:"links"`    // further name → output, where the name it is called by matters
+	Copies   map[string]string `json:"copies"`   // name → path in the module, kept as it is: charts and the like
+	CGO      bool              `json:"cgo"`
+	Tags     []string          `json:"tags"`
+	LDFlags  string            `json:"ldflags"` // $VERSION, $MAJOR and $MINOR are the component's
+}
+
+// Layer is one file-system layer that several images share.
+type Layer struct {
+	Name     string  `json:"name"`
+	Seconds  int     `json:"seconds"` // as in Build
+	Debian   *Debian `json:"debian"`
+	Contents `json:",inline"`
+}
+
+// Debian is a file system made of Debian packages.
+type Debian struct {
+	Suite    string   `json:"suite"`
+	Over     string   `json:"over"` // "component/layer" to install into; none: a new root
+	Packages []string `json:"packages"`
+	Exclude  []string `json:"exclude"` // path patterns of dpkg's path-exclude
+}
+
+// Contents are files put into a layer.
+type Contents struct {
+	Dirs  []Dir             `json:"dirs"`
+	Files []File            `json:"files"`
+	Links map[string]string `json:"links"` // path → target
+}
+
+// Dir is a directory; parents are made as needed.
+type Dir struct {
+	Path string `json:"path"`
+	Mode int64  `json:"mode"` // 0755 unless told
+	UID  int    `json:"uid"`
+}
+
+// File is a file or a tree, from one of five places.
+type File struct {
+	To    string `json:"to"`
+	Build string `json:"build"` // "component/output"
+	Copy  string `json:"copy"`  // "component/name" of Build.Copies, or a path below it
+	Own   string `json:"own"`   // path in the component's folder
+	Text  string `json:"text"`
+	Self  bool   `json:"self"` // the netlab executable
+	Mode  int64  `json:"mode"` // of a single file; unless told 0755 for what is executable, else 0644
+	UID   int    `json:"uid"`
+	// Edits change a copied file in this order; each has to find its place.
+	Edits []Edit `json:"edits"`
+}
+
+// Edit replaces what a regular expression finds, by the rules of regexp.Expand.
+type Edit struct {
+	Find string `json:"find"`
+	Put  string `json:"put"`
+}
+
+// Image is an OCI image under upstream's own name.
+type Image struct {
+	Name       string   `json:"name"`
+	Tag        string   `json:"tag"`  // the component's version unless told; "self": 12 hex digits of netlab's sha256
+	Node       bool     `json:"node"` // the node image: unpacked for machines, not part of the store
+	From       []string `json:"from"` // "component/layer", the lowest first
+	Contents   `json:",inline"`
+	Entrypoint []string `json:"entrypoint"`
+	Cmd        []string `json:"cmd"`
+	Env        []string `json:"env"`
+	User       string   `json:"user"`
+	WorkingDir string   `json:"workingDir"`
+}
+
+// Install is how a component gets into a running cluster.
+type Install struct {
+	Chart     string            `json:"chart"`    // "component/name" of Build.Copies
+	Manifest  string            `json:"manifest"` // likewise a YAML file, where upstream has no chart
+	Release   string            `json:"release"`
+	Namespace string            `json:"namespace"`
+	Labels    map[string]string `json:"labels"` // of the namespace
+	Ready     []Workload        `json:"ready"`
+}
+
+// Workload names a Deployment or DaemonSet that has to be rolled out.
+type Workload struct {
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+}
+
+func (w Workload) String() string { return w.Kind + " " + w.Namespace + "/" + w.Name }

@@ -1,0 +1,231 @@
+package components
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// picture is an image of a component with its reference decided.
+type picture struct {
+	of Component
+	Image
+	ref string
+}
+
+func (o obtaining) picture(k Component, i Image) picture {
+	tag := i.Tag
+	switch tag {
+	case "":
+		tag = k.Version
+	case selfVersion:
+		tag = o.selfHash[:12]
+	}
+	return picture{k, i, i.Name + ":" + tag}
+}
+
+// self reports an image that changes with every netlab executable.
+func (p picture) self() bool { return p.Tag == selfVersion }
+
+// slug makes a reference fit for a file name.
+func (p picture) slug() string { return strings.NewReplacer("/", "_", ":", "_").Replace(p.ref) }
+
+func (o obtaining) imageItem(p picture) (item, error) {
+	parts := []any{p.Image, p.ref}
+	contents, err := o.keyOfContents(p.of, p.Contents)
+	if err != nil {
+		return item{}, err
+	}
+	for _, ref := range p.From {
+		i, err := o.layerItem(ref)
+		if err != nil {
+			return item{}, err
+		}
+		parts = append(parts, i.key)
+	}
+	return item{inImages, p.slug(), keyOf(append(parts, contents)...)}, nil
+}
+
+// fromBuild is the origin of what was made on this machine.
+const fromBuild = "build"
+
+// source is a place that images come from. Sources are asked in order; the first
+// that has the image gives it.
+type source interface {
+	// name is recorded with the image and shown by `netlab components`.
+	name() string
+	// fetch writes the image into an empty directory as an OCI layout. The error is
+	// errNotHere where this source does not have it.
+	fetch(ctx context.Context, p picture, dir string) error
+}
+
+var errNotHere = errors.New("not here")
+
+// image gives the OCI layout of an image, from the first source that has it.
+func (o obtaining) image(ctx context.Context, p picture) (string, error) {
+	i, err := o.imageItem(p)
+	if err != nil {
+		return "", err
+	}
+	return o.keep(ctx, i, func(dir string, rec *record) error {
+		if p.self() {
+			rec.Self = o.selfHash
+		}
+		for _, s := range o.sources {
+			err := s.fetch(ctx, p, dir)
+			if errors.Is(err, errNotHere) {
+				continue
+			}
+			rec.From = s.name()
+			if err != nil {
+				return fmt.Errorf("image %s from %s: %w", p.ref, s.name(), err)
+			}
+			return nil
+		}
+		return fmt.Errorf("image %s: no source has it", p.ref)
+	})
+}
+
+// builder is the last source: it makes the image from its recipe.
+type builder struct{ obtaining }
+
+func (builder) name() string { return fromBuild }
+
+func (b builder) fetch(ctx context.Context, p picture, dir string) error {
+	var layers []v1.Layer
+	add := func(from string) error {
+		l, err := b.tarLayer(from)
+		if err != nil {
+			return err
+		}
+		layers = append(layers, l)
+		// The layout shares the layer's bytes with the cache; writing finds them there.
+		blobs := filepath.Join(dir, "blobs", "sha256")
+		if err := os.MkdirAll(blobs, 0o755); err != nil {
+			return err
+		}
+		err = linkOrCopy(l.path, filepath.Join(blobs, l.digest.Hex))
+		if errors.Is(err, fs.ErrExist) {
+			return nil
+		}
+		return err
+	}
+	for _, ref := range p.From {
+		from, err := b.layer(ctx, ref)
+		if err != nil {
+			return err
+		}
+		if err := add(from); err != nil {
+			return err
+		}
+	}
+	if len(p.Dirs)+len(p.Files)+len(p.Links) > 0 {
+		own, err := b.ownLayer(ctx, p)
+		if err != nil {
+			return err
+		}
+		if err := add(own); err != nil {
+			return err
+		}
+	}
+	img, err := assemble(p.Image, layers)
+	if err != nil {
+		return err
+	}
+	l, err := layout.Write(dir, empty.Index)
+	if err != nil {
+		return err
+	}
+	return l.AppendImage(img, layout.WithAnnotations(map[string]string{imageNameAnnotation: p.ref}))
+}
+
+// imageNameAnnotation is where containerd's import finds an image's full reference.
+const imageNameAnnotation = "io.containerd.image.name"
+
+// ownLayer is the topmost layer of an image.
+func (o obtaining) ownLayer(ctx context.Context, p picture) (string, error) {
+	key, err := o.keyOfContents(p.of, p.Contents)
+	if err != nil {
+		return "", err
+	}
+	return o.keep(ctx, item{inLayers, p.slug(), key}, func(dir string, rec *record) error {
+		if p.self() {
+			rec.Self = o.selfHash
+		}
+		return o.writeLayer(ctx, p.of, p.Contents, "", dir, rec)
+	})
+}
+
+// assemble makes an image of layers; equal layers and recipe give an equal digest.
+func assemble(i Image, layers []v1.Layer) (v1.Image, error) {
+	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	img, err := mutate.AppendLayers(img, layers...)
+	if err != nil {
+		return nil, err
+	}
+	file, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	file = file.DeepCopy()
+	file.Architecture, file.OS, file.Created = architecture, "linux", v1.Time{Time: epoch.UTC()}
+	file.History = nil
+	env := i.Env
+	if !hasPath(env) {
+		env = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, env...)
+	}
+	file.Config = v1.Config{Entrypoint: i.Entrypoint, Cmd: i.Cmd, Env: env, User: i.User, WorkingDir: i.WorkingDir}
+	return mutate.ConfigFile(img, file)
+}
+
+func hasPath(env []string) bool {
+	for _, e := range env {
+		if strings.HasPrefix(e, "PATH=") {
+			return true
+		}
+	}
+	return false
+}
+
+// tarLayer is an uncompressed layer in the cache: it is never sent anywhere, only
+// unpacked on this machine.
+type tarLayer struct {
+	path   string
+	digest v1.Hash
+	size   int64
+}
+
+func (r Resolver) tarLayer(dir string) (tarLayer, error) {
+	rec, err := readRecord(dir)
+	if err != nil {
+		return tarLayer{}, err
+	}
+	digest, err := v1.NewHash(rec.Digest)
+	if err != nil {
+		return tarLayer{}, err
+	}
+	path := filepath.Join(dir, layerTar)
+	info, err := os.Stat(path)
+	if err != nil {
+		return tarLayer{}, err
+	}
+	return tarLayer{path, digest, info.Size()}, nil
+}
+
+func (l tarLayer) Digest() (v1.Hash, error)             { return l.digest, nil }
+func (l tarLayer) DiffID() (v1.Hash, error)             { return l.digest, nil }
+func (l tarLayer) Size() (int64, error)                 { return l.size, nil }
+func (l tarLayer) MediaType() (types.MediaType, error)  { return types.OCIUncompressedLayer, nil }
+func (l tarLayer) Compressed() (io.ReadCloser, error)   { return os.Open(l.path) }
+func (l tarLayer) Uncompressed() (io.ReadCloser, error) { return os.Open(l.path) }

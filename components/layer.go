@@ -1,0 +1,348 @@
+package components
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const layerTar = "layer.tar"
+
+// keyOfContents covers what the files of a layer are made from.
+func (o obtaining) keyOfContents(k Component, contents Contents) (string, error) {
+	parts := []any{contents}
+	for _, f := range contents.Files {
+		switch {
+		case f.Build != "" || f.Copy != "":
+			m, err := o.madeBy(f)
+			if err != nil {
+				return "", err
+			}
+			i, err := m.item()
+			if err != nil {
+				return "", err
+			}
+			parts = append(parts, i.key)
+		case f.Own != "":
+			key, err := keyOfFiles(k.files, f.Own)
+			if err != nil {
+				return "", err
+			}
+			parts = append(parts, key)
+		case f.Self:
+			parts = append(parts, o.selfHash)
+		}
+	}
+	return keyOf(parts...), nil
+}
+
+// madeBy finds the build that a file comes from.
+func (o obtaining) madeBy(f File) (made, error) {
+	if f.Build != "" {
+		return o.Catalog.output(f.Build)
+	}
+	m, _, err := o.Catalog.copied(f.Copy)
+	return m, err
+}
+
+// layerItem is a shared layer's place in the cache.
+func (o obtaining) layerItem(ref string) (item, error) {
+	k, l, err := o.Catalog.layer(ref)
+	if err != nil {
+		return item{}, err
+	}
+	contents, err := o.keyOfContents(k, l.Contents)
+	if err != nil {
+		return item{}, err
+	}
+	over := item{}
+	if l.Debian != nil && l.Debian.Over != "" {
+		if over, err = o.layerItem(l.Debian.Over); err != nil {
+			return item{}, err
+		}
+	}
+	return item{inLayers, strings.ReplaceAll(ref, "/", "-"), keyOf(l.Debian, contents, over.key)}, nil
+}
+
+// layer gives the directory of a shared layer: its layer.tar and its record.
+func (o obtaining) layer(ctx context.Context, ref string) (string, error) {
+	k, l, err := o.Catalog.layer(ref)
+	if err != nil {
+		return "", err
+	}
+	i, err := o.layerItem(ref)
+	if err != nil {
+		return "", err
+	}
+	return o.keep(ctx, i, func(dir string, rec *record) (err error) {
+		var debian string
+		if l.Debian != nil {
+			done := o.step("install " + strings.ReplaceAll(ref, "/", " ") + " from Debian " + l.Debian.Suite)
+			defer func() { done(err) }()
+			if debian, err = o.debian(ctx, *l.Debian, i, dir); err != nil {
+				return fmt.Errorf("layer %s: %w", ref, err)
+			}
+			defer os.RemoveAll(debian)
+		}
+		return o.writeLayer(ctx, k, l.Contents, debian, dir, rec)
+	})
+}
+
+// writeLayer makes layer.tar of a tree (where one is given) and of contents.
+func (o obtaining) writeLayer(ctx context.Context, k Component, contents Contents, tree, dir string, rec *record) error {
+	f, err := os.Create(filepath.Join(dir, layerTar))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h := sha256.New()
+	w := archive{Writer: tar.NewWriter(io.MultiWriter(f, h)), links: map[uint64]string{}}
+	if tree != "" {
+		if err := w.tree(tree); err != nil {
+			return err
+		}
+	}
+	if err := o.writeContents(ctx, w, k, contents); err != nil {
+		return err
+	}
+	rec.Digest = ""
+	err = errors.Join(w.Close(), f.Close())
+	rec.Digest = "sha256:" + hex.EncodeToString(h.Sum(nil))
+	return err
+}
+
+// writeContents writes dirs, files and links in the order of their paths. Parents
+// are left to whoever unpacks: naming them would change what a lower layer says.
+func (o obtaining) writeContents(ctx context.Context, w archive, k Component, contents Contents) error {
+	entries := map[string]func(name string) error{}
+	for _, d := range contents.Dirs {
+		mode := d.Mode
+		if mode == 0 {
+			mode = 0o755
+		}
+		entries[d.Path] = func(name string) error {
+			return w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: mode, Uid: d.UID, Gid: d.UID, ModTime: epoch})
+		}
+	}
+	for link, target := range contents.Links {
+		entries[link] = func(name string) error {
+			return w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777, ModTime: epoch})
+		}
+	}
+	for _, f := range contents.Files {
+		entries[f.To] = func(name string) error { return o.writeFile(ctx, w, k, f, name) }
+	}
+	for _, p := range slices.Sorted(maps.Keys(entries)) {
+		if err := entries[p](strings.TrimPrefix(path.Clean(p), "/")); err != nil {
+			return fmt.Errorf("put %s into a layer of %s: %w", p, k.Name, err)
+		}
+	}
+	return nil
+}
+
+func (o obtaining) writeFile(ctx context.Context, w archive, k Component, f File, name string) error {
+	switch {
+	case f.Text != "":
+		return w.file(name, strings.NewReader(f.Text), int64(len(f.Text)), orMode(f.Mode, 0o644), f.UID)
+	case f.Own != "":
+		return w.copyFrom(k.files, f.Own, name, f.Mode, f.UID)
+	case f.Self:
+		return w.copyFrom(os.DirFS(filepath.Dir(o.selfPath)), filepath.Base(o.selfPath), name, 0o755, f.UID)
+	}
+	m, err := o.madeBy(f)
+	if err != nil {
+		return err
+	}
+	dir, err := o.build(ctx, m)
+	if err != nil {
+		return err
+	}
+	_, rest, _ := strings.Cut(f.Build+f.Copy, "/")
+	if f.Build != "" {
+		return w.copyFrom(os.DirFS(filepath.Join(dir, "bin")), rest, name, orMode(f.Mode, 0o755), f.UID)
+	}
+	files := os.DirFS(filepath.Join(dir, "files"))
+	if len(f.Edits) == 0 {
+		return w.copyFrom(files, rest, name, f.Mode, f.UID)
+	}
+	text, err := fs.ReadFile(files, rest)
+	if err != nil {
+		return err
+	}
+	for _, e := range f.Edits {
+		if text, err = e.apply(text); err != nil {
+			return fmt.Errorf("edit %s: %w", rest, err)
+		}
+	}
+	return w.file(name, bytes.NewReader(text), int64(len(text)), orMode(f.Mode, 0o644), f.UID)
+}
+
+// apply refuses an edit that finds nothing: upstream's file is not the one it was written for.
+func (e Edit) apply(text []byte) ([]byte, error) {
+	find, err := regexp.Compile(e.Find)
+	if err != nil {
+		return nil, err
+	}
+	if !find.Match(text) {
+		return nil, fmt.Errorf("nothing matches %q", e.Find)
+	}
+	return find.ReplaceAll(text, []byte(e.Put)), nil
+}
+
+func orMode(given, otherwise int64) int64 {
+	if given != 0 {
+		return given
+	}
+	return otherwise
+}
+
+// epoch is the time of every file in a layer: equal contents, equal digests.
+var epoch = time.Unix(0, 0)
+
+// archive writes a layer.
+type archive struct {
+	*tar.Writer
+	links map[uint64]string // inode → the name it was first written under
+}
+
+func (w archive) file(name string, r io.Reader, size, mode int64, uid int) error {
+	h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: mode, Uid: uid, Gid: uid, ModTime: epoch}
+	if err := w.WriteHeader(h); err != nil {
+		return err
+	}
+	_, err := io.Copy(w, r)
+	return err
+}
+
+// copyFrom writes a file, or all files below a directory.
+func (w archive) copyFrom(fsys fs.FS, from, to string, mode int64, uid int) error {
+	return fs.WalkDir(fsys, from, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		f, err := fsys.Open(p)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		info, err := f.Stat() // of what a link leads to
+		if err != nil {
+			return err
+		}
+		mode := orMode(mode, 0o644|int64(info.Mode().Perm()&0o111))
+		return w.file(path.Join(to, strings.TrimPrefix(p, from)), f, info.Size(), mode, uid)
+	})
+}
+
+// tree writes a directory as it lies on disk: owners, modes, extended attributes and
+// hard links kept, times set to the epoch. Of an overlay's upper directory the marks
+// of what was removed become those of the OCI image format. What is below /dev, and
+// sockets, is left out.
+func (w archive) tree(root string) error {
+	return filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || p == root {
+			return err
+		}
+		name, err := filepath.Rel(root, p)
+		if err != nil {
+			return err
+		}
+		var st unix.Stat_t
+		if err := unix.Lstat(p, &st); err != nil {
+			return &fs.PathError{Op: "lstat", Path: p, Err: err}
+		}
+		h := &tar.Header{Name: name, Mode: int64(st.Mode & 0o7777), Uid: int(st.Uid), Gid: int(st.Gid), ModTime: epoch, Format: tar.FormatPAX}
+		switch st.Mode & unix.S_IFMT {
+		case unix.S_IFSOCK, unix.S_IFBLK, unix.S_IFIFO:
+			return nil
+		case unix.S_IFCHR:
+			if st.Rdev != 0 {
+				return nil
+			}
+			return w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path.Join(path.Dir(name), ".wh."+path.Base(name)), ModTime: epoch})
+		case unix.S_IFDIR:
+			h.Typeflag, h.Name = tar.TypeDir, name+"/"
+		case unix.S_IFLNK:
+			h.Typeflag = tar.TypeSymlink
+			if h.Linkname, err = os.Readlink(p); err != nil {
+				return err
+			}
+		default:
+			h.Typeflag, h.Size = tar.TypeReg, st.Size
+			if first, ok := w.links[st.Ino]; ok {
+				h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
+			} else if st.Nlink > 1 {
+				w.links[st.Ino] = name
+			}
+		}
+		attrs, opaque, err := xattrs(p)
+		if err != nil {
+			return err
+		}
+		h.PAXRecords = attrs
+		if err := w.WriteHeader(h); err != nil {
+			return err
+		}
+		if opaque {
+			if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name + "/.wh..wh..opq", ModTime: epoch}); err != nil {
+				return err
+			}
+		}
+		if h.Typeflag == tar.TypeDir && name == "dev" {
+			return fs.SkipDir
+		}
+		if h.Typeflag != tar.TypeReg {
+			return nil
+		}
+		f, err := os.Open(p)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		_, err = io.Copy(w, f)
+		return err
+	})
+}
+
+// xattrs gives a file's extended attributes as PAX records, but for overlayfs' own;
+// opaque tells a directory that hides what lies below it.
+func xattrs(p string) (records map[string]string, opaque bool, err error) {
+	list := make([]byte, 4096)
+	n, err := unix.Llistxattr(p, list)
+	if err != nil || n == 0 {
+		if errors.Is(err, unix.ENOTSUP) {
+			err = nil
+		}
+		return nil, false, err
+	}
+	records = map[string]string{}
+	for name := range strings.SplitSeq(strings.TrimRight(string(list[:n]), "\x00"), "\x00") {
+		value := make([]byte, 4096)
+		n, err := unix.Lgetxattr(p, name, value)
+		if err != nil {
+			return nil, false, fmt.Errorf("read %s of %s: %w", name, p, err)
+		}
+		if strings.HasPrefix(name, "trusted.overlay.") {
+			opaque = opaque || name == "trusted.overlay.opaque" && string(value[:n]) == "y"
+			continue
+		}
+		records["SCHILY.xattr."+name] = string(value[:n])
+	}
+	return records, opaque, nil
+}

@@ -1,0 +1,207 @@
+package components
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"netlab.dev/netlab/topology"
+)
+
+// architecture of every image.
+const architecture = runtime.GOARCH
+
+// parallel is how many builds run at once: the Go compiler itself uses every core,
+// and two keep them busy while one links.
+const parallel = 2
+
+// obtaining is one call of Obtain.
+type obtaining struct {
+	Resolver
+	step     Step
+	sources  []source
+	selfHash string
+	selfPath string
+}
+
+// Obtain makes what a plan needs present in the cache and gives it. It makes only
+// what the cache lacks, with a step of progress for each thing made; with everything
+// there it takes well under a second. It may run in several processes at once.
+func (r Resolver) Obtain(ctx context.Context, p topology.Plan, step Step) (Stock, error) {
+	set, err := r.Catalog.Resolve(p)
+	if err != nil {
+		return Stock{}, err
+	}
+	if err := r.sweep(); err != nil {
+		return Stock{}, err
+	}
+	o, err := r.obtaining(ctx, step)
+	if err != nil {
+		return Stock{}, err
+	}
+	if err := o.makeLongest(ctx, set); err != nil {
+		return Stock{}, err
+	}
+	stock, err := o.stock(ctx, set)
+	if err != nil {
+		return Stock{}, err
+	}
+	return stock, r.prune()
+}
+
+func (r Resolver) obtaining(ctx context.Context, step Step) (obtaining, error) {
+	o := obtaining{Resolver: r, step: step}
+	var err error
+	if o.selfHash, _, err = hashFile(r.Self); err != nil {
+		return obtaining{}, err
+	}
+	dir, err := o.keep(ctx, item{inSelf, "netlab", o.selfHash[:16]}, func(dir string, rec *record) error {
+		rec.Self = o.selfHash
+		return copyExecutable(r.Self, filepath.Join(dir, "netlab"))
+	})
+	if err != nil {
+		return obtaining{}, err
+	}
+	now := time.Now()
+	if err := os.Chtimes(dir, now, now); err != nil { // used now: see prune
+		return obtaining{}, err
+	}
+	o.selfPath = filepath.Join(dir, "netlab")
+	o.sources = []source{builder{o}}
+	return o, nil
+}
+
+// makeLongest makes the builds and Debian layers that a set needs, the longest first,
+// so that the last to end is a short one.
+func (o obtaining) makeLongest(ctx context.Context, set []Component) error {
+	type work struct {
+		seconds int
+		do      func(context.Context) error
+	}
+	var all []work
+	// over[x] are the layers installed into x: they come right after it.
+	over := map[string][]string{}
+	for _, k := range set {
+		for _, l := range k.Layers {
+			if l.Debian != nil && l.Debian.Over != "" {
+				over[l.Debian.Over] = append(over[l.Debian.Over], k.Name+"/"+l.Name)
+			}
+		}
+	}
+	for _, k := range set {
+		for _, b := range k.Builds {
+			all = append(all, work{b.Seconds, func(ctx context.Context) error {
+				_, err := o.build(ctx, made{k, b})
+				return err
+			}})
+		}
+		for _, l := range k.Layers {
+			if l.Debian == nil || l.Debian.Over != "" {
+				continue
+			}
+			ref := k.Name + "/" + l.Name
+			all = append(all, work{l.Seconds, func(ctx context.Context) error {
+				for _, ref := range append([]string{ref}, over[ref]...) {
+					if _, err := o.layer(ctx, ref); err != nil {
+						return err
+					}
+				}
+				return nil
+			}})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b work) int { return cmp.Compare(b.seconds, a.seconds) })
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for _, w := range all {
+		group.Go(func() error { return w.do(ctx) })
+	}
+	return group.Wait()
+}
+
+// stock assembles images, unpacks the node image and fills the store.
+func (o obtaining) stock(ctx context.Context, set []Component) (Stock, error) {
+	stock := Stock{Programs: map[string]string{}, Self: o.selfPath}
+	// Each tier of the store is a clone of the one before with images added: labs share
+	// what every lab has, and a new netlab executable costs a second.
+	var common, selected, own []picture
+	for _, k := range set {
+		for _, i := range k.Images {
+			p := o.picture(k, i)
+			switch {
+			case p.Node:
+				dir, err := o.image(ctx, p)
+				if err != nil {
+					return Stock{}, err
+				}
+				if stock.Rootfs, err = o.lowers(ctx, dir); err != nil {
+					return Stock{}, err
+				}
+				if stock.Node, err = nodeImage(p.Name, dir); err != nil {
+					return Stock{}, err
+				}
+				continue
+			case p.self():
+				own = append(own, p)
+				stock.Agent = p.ref
+			case k.Kind == KindBase:
+				common = append(common, p)
+			default:
+				selected = append(selected, p)
+			}
+			stock.Images = append(stock.Images, p.ref)
+		}
+		for _, name := range k.Programs {
+			m, err := o.Catalog.output(k.Name + "/" + name)
+			if err != nil {
+				return Stock{}, err
+			}
+			dir, err := o.build(ctx, m)
+			if err != nil {
+				return Stock{}, err
+			}
+			stock.Programs[name] = filepath.Join(dir, "bin", name)
+		}
+	}
+	store := ""
+	for _, tier := range [][]picture{common, selected, own} {
+		if len(tier) == 0 {
+			continue
+		}
+		var err error
+		if store, err = o.store(ctx, tier, store); err != nil {
+			return Stock{}, err
+		}
+	}
+	stock.Store = filepath.Join(store, "root")
+	return stock, nil
+}
+
+func (o obtaining) log(i item) string {
+	return filepath.Join(o.Cache, inLogs, i.kind+"-"+i.String()+".log")
+}
+
+func readRecord(dir string) (record, error) {
+	var rec record
+	data, err := os.ReadFile(filepath.Join(dir, recordFile))
+	if err != nil {
+		return rec, err
+	}
+	return rec, json.Unmarshal(data, &rec)
+}
+
+func copyExecutable(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(to, data, 0o755), os.Chmod(to, 0o755))
+}

@@ -1,0 +1,92 @@
+package components
+
+import "slices"
+
+// Status is one component as `netlab components` shows it.
+type Status struct {
+	Name    string   `json:"name"`
+	Kind    string   `json:"kind"`
+	Version string   `json:"version"`
+	About   string   `json:"about"`
+	Source  string   `json:"source"`
+	Images  []string `json:"images,omitempty"`
+	// Cached: all that is made for it lies in the cache.
+	Cached bool `json:"cached"`
+	// From tells where what is cached came from.
+	From []string `json:"from,omitempty"`
+	// Seconds that making it took, and Bytes that it holds, of what is cached. What
+	// several components share counts for the one that names it.
+	Seconds float64  `json:"seconds"`
+	Bytes   int64    `json:"bytes"`
+	Lacks   []string `json:"lacks,omitempty"`
+	Notice  string   `json:"notice,omitempty"`
+}
+
+// Status tells of every component, by name, what is pinned, what is cached and where
+// it came from. It makes nothing.
+func (r Resolver) Status() ([]Status, error) {
+	o := obtaining{Resolver: r}
+	var err error
+	if o.selfHash, _, err = hashFile(r.Self); err != nil {
+		return nil, err
+	}
+	var all []Status
+	for _, name := range r.Catalog.names() {
+		k := r.Catalog[name]
+		s := Status{Name: k.Name, Kind: k.Kind, Version: k.Version, About: k.About, Source: k.Source,
+			Cached: true, Lacks: k.Lacks, Notice: k.Notice}
+		items, err := o.items(k)
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range items {
+			rec, ok := r.have(i)
+			s.Cached = s.Cached && ok
+			if !ok {
+				continue
+			}
+			if i.kind != inImages { // its bytes are the layers'
+				s.Seconds += rec.Seconds
+				s.Bytes += rec.Bytes
+			}
+			if !slices.Contains(s.From, rec.From) {
+				s.From = append(s.From, rec.From)
+			}
+		}
+		for _, i := range k.Images {
+			s.Images = append(s.Images, o.picture(k, i).ref)
+		}
+		if s.Version == selfVersion {
+			s.Version = o.selfHash[:12]
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// items are the things in the cache that belong to a component.
+func (o obtaining) items(k Component) ([]item, error) {
+	var all []item
+	for _, b := range k.Builds {
+		i, err := made{k, b}.item()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, i)
+	}
+	for _, l := range k.Layers {
+		i, err := o.layerItem(k.Name + "/" + l.Name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, i)
+	}
+	for _, image := range k.Images {
+		i, err := o.imageItem(o.picture(k, image))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, i)
+	}
+	return all, nil
+}

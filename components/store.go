@@ -1,0 +1,334 @@
+package components
+
+import (
+	"archive/tar"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sys/unix"
+)
+
+// importImages runs containerd ($1 containerd, $2 ctr, $3 its root) just long enough
+// to import the archive on standard input. /run is its own, so that it meets no
+// other containerd.
+const importImages = `set -e
+containerd=$1 ctr=$2 root=$3
+mount -t tmpfs tmpfs /run
+mkdir /run/containerd
+cat >/run/containerd/config.toml <<EOF
+version = 4
+root = "$root"
+state = "/run/containerd"
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime",
+  "io.containerd.nri.v1.nri", "io.containerd.podsandbox.controller.v1.podsandbox", "io.containerd.internal.v1.tracing"]
+EOF
+exec 3<&0 </dev/null
+"$containerd" --config /run/containerd/config.toml 3<&- &
+pid=$!
+n=0
+until "$ctr" version >/dev/null 2>&1; do
+  n=$((n+1)); [ $n -lt 100 ] || { echo "containerd does not answer"; exit 1; }
+  kill -0 $pid || { echo "containerd ended"; exit 1; }
+  sleep 0.1
+done
+"$ctr" -n k8s.io images import --local --snapshotter overlayfs - <&3
+kill $pid
+wait $pid || true
+rm -rf "$root"/*.lock "$root/tmpmounts" "$root/io.containerd.runtime.v2.task" "$root/io.containerd.grpc.v1.introspection"
+`
+
+// store gives a containerd root that holds images. Where under is given the store is
+// a clone of that one with the images added.
+func (o obtaining) store(ctx context.Context, pictures []picture, under string) (string, error) {
+	containerd, err := o.Catalog.output("containerd/containerd")
+	if err != nil {
+		return "", err
+	}
+	built, err := containerd.item()
+	if err != nil {
+		return "", err
+	}
+	parts := []any{built.key, filepath.Base(under), importImages}
+	for _, p := range pictures {
+		i, err := o.imageItem(p)
+		if err != nil {
+			return "", err
+		}
+		parts = append(parts, i.key)
+	}
+	i := item{inStores, "images", keyOf(parts...)}
+	return o.keep(ctx, i, func(dir string, rec *record) (err error) {
+		if pictures[0].self() {
+			rec.Self = o.selfHash
+		}
+		what := "images"
+		if len(pictures) == 1 {
+			what = pictures[0].ref
+		}
+		done := o.step("import " + what)
+		defer func() { done(err) }()
+		if err := refuseOverlay(dir); err != nil {
+			return err
+		}
+		root := filepath.Join(dir, "root")
+		if under == "" {
+			err = os.Mkdir(root, 0o711)
+		} else {
+			err = Clone(ctx, filepath.Join(under, "root"), root)
+		}
+		if err != nil {
+			return err
+		}
+		var layouts []string
+		for _, p := range pictures {
+			l, err := o.image(ctx, p)
+			if err != nil {
+				return err
+			}
+			layouts = append(layouts, l)
+		}
+		bin, err := o.build(ctx, containerd)
+		if err != nil {
+			return err
+		}
+		archive := func() (*os.File, error) { return stream(layouts, root) }
+		t := tool{argv: apart("sh", "-c", importImages, "sh", filepath.Join(bin, "bin", "containerd"), filepath.Join(bin, "bin", "ctr"), root),
+			stdin: archive, log: o.log(i)}
+		return t.run(ctx)
+	})
+}
+
+// Clone copies a containerd root by hard links: layers and blobs are immutable, and
+// only the databases are copied. To another file system everything is copied, which
+// takes seconds and disk, and works.
+func Clone(ctx context.Context, from, to string) error {
+	err := link(from, to)
+	if !errors.Is(err, unix.EXDEV) {
+		return err
+	}
+	if err := os.RemoveAll(to); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "cp", "-a", "--reflink=auto", from, to)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", commandLine("", cmd.Args), err, out)
+	}
+	return nil
+}
+
+func link(from, to string) error {
+	return filepath.WalkDir(from, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, p)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, rel)
+		switch {
+		case d.IsDir():
+			return likeDir(p, target)
+		case strings.HasSuffix(p, ".db"):
+			return copyTree(p, target)
+		default:
+			return os.Link(p, target)
+		}
+	})
+}
+
+// likeDir makes a directory with the owner, mode and extended attributes of another:
+// overlayfs marks the directories of a layer that hide those below by an attribute.
+func likeDir(from, to string) error {
+	var st unix.Stat_t
+	if err := unix.Lstat(from, &st); err != nil {
+		return &fs.PathError{Op: "lstat", Path: from, Err: err}
+	}
+	if err := os.Mkdir(to, 0o700); err != nil {
+		return err
+	}
+	names := make([]byte, 4096)
+	n, err := unix.Llistxattr(from, names)
+	if err != nil && !errors.Is(err, unix.ENOTSUP) {
+		return &fs.PathError{Op: "listxattr", Path: from, Err: err}
+	}
+	for name := range strings.SplitSeq(string(names[:max(n, 0)]), "\x00") {
+		if name == "" {
+			continue
+		}
+		value := make([]byte, 4096)
+		n, err := unix.Lgetxattr(from, name, value)
+		if err == nil {
+			err = unix.Lsetxattr(to, name, value[:n], 0)
+		}
+		if err != nil {
+			return &fs.PathError{Op: "copy attribute " + name, Path: from, Err: err}
+		}
+	}
+	// In this order: a change of owner clears mode bits.
+	return errors.Join(os.Lchown(to, int(st.Uid), int(st.Gid)), unix.Chmod(to, st.Mode&0o7777))
+}
+
+// refuseOverlay explains what containerd would say in a less helpful way.
+func refuseOverlay(dir string) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return &fs.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	if st.Type == unix.OVERLAYFS_SUPER_MAGIC {
+		return onOverlay{dir}
+	}
+	return nil
+}
+
+type onOverlay struct{ dir string }
+
+func (e onOverlay) Error() string {
+	return e.dir + " lies on overlayfs, on which containerd cannot make its own overlays"
+}
+func (e onOverlay) Hint() string {
+	return "set NETLAB_CACHE_DIR to a directory on another file system"
+}
+
+// stream gives one OCI archive of several layouts, each blob in it once, and none
+// that a containerd root already holds.
+func stream(layouts []string, root string) (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		// The reader notices an archive that is cut short.
+		_ = errors.Join(writeArchive(w, layouts, filepath.Join(root, "io.containerd.content.v1.content", "blobs", "sha256")), w.Close())
+	}()
+	return r, nil
+}
+
+func writeArchive(out io.Writer, layouts []string, held string) error {
+	w := archive{Writer: tar.NewWriter(out)}
+	index := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}
+	written := map[string]bool{}
+	for _, dir := range layouts {
+		l, err := layout.FromPath(dir)
+		if err != nil {
+			return err
+		}
+		ii, err := l.ImageIndex()
+		if err != nil {
+			return err
+		}
+		m, err := ii.IndexManifest()
+		if err != nil {
+			return err
+		}
+		index.Manifests = append(index.Manifests, m.Manifests...)
+		blobs := os.DirFS(filepath.Join(dir, "blobs", "sha256"))
+		names, err := fs.ReadDir(blobs, ".")
+		if err != nil {
+			return err
+		}
+		for _, b := range names {
+			if written[b.Name()] {
+				continue
+			}
+			written[b.Name()] = true
+			if _, err := os.Stat(filepath.Join(held, b.Name())); err == nil {
+				continue
+			}
+			if err := w.copyFrom(blobs, b.Name(), "blobs/sha256/"+b.Name(), 0o644, 0); err != nil {
+				return err
+			}
+		}
+	}
+	for name, value := range map[string]any{
+		"oci-layout": map[string]string{"imageLayoutVersion": "1.0.0"}, "index.json": index,
+	} {
+		data, err := json.Marshal(value)
+		if err != nil {
+			return err
+		}
+		if err := w.file(name, strings.NewReader(string(data)), int64(len(data)), 0o644, 0); err != nil {
+			return err
+		}
+	}
+	return w.Close()
+}
+
+// unpack gives the directory that a layer lies unpacked in. Its digest is its key.
+func (o obtaining) unpack(ctx context.Context, layer string) (string, error) {
+	l, err := o.tarLayer(layer)
+	if err != nil {
+		return "", err
+	}
+	return o.unpackTar(ctx, l.path, l.digest.Hex)
+}
+
+func (o obtaining) unpackTar(ctx context.Context, path, hex string) (string, error) {
+	i := item{inRootfs, "layer", hex[:16]}
+	dir, err := o.keep(ctx, i, func(dir string, _ *record) error {
+		root := filepath.Join(dir, "root")
+		if err := os.Mkdir(root, 0o755); err != nil {
+			return err
+		}
+		t := tool{argv: []string{"tar", "--extract", "--numeric-owner", "--same-permissions", "--same-owner",
+			"--xattrs", "--xattrs-include=*", "--directory", root, "--file", path}, log: o.log(i)}
+		if err := t.run(ctx); err != nil {
+			return err
+		}
+		return whiteouts(root)
+	})
+	return filepath.Join(dir, "root"), err
+}
+
+// whiteouts turns the marks of an OCI layer into those of overlayfs.
+func whiteouts(root string) error {
+	return filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		name, marked := strings.CutPrefix(d.Name(), ".wh.")
+		if err != nil || !marked {
+			return err
+		}
+		if err := os.Remove(p); err != nil {
+			return err
+		}
+		if d.Name() == ".wh..wh..opq" {
+			return unix.Setxattr(filepath.Dir(p), "trusted.overlay.opaque", []byte("y"), 0)
+		}
+		return unix.Mknod(filepath.Join(filepath.Dir(p), name), unix.S_IFCHR, 0)
+	})
+}
+
+// lowers unpacks an image, layer by layer: overlay lower directories, the topmost first.
+func (o obtaining) lowers(ctx context.Context, imageDir string) ([]string, error) {
+	img, _, err := onlyImage(imageDir)
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := img.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	var dirs []string
+	for _, d := range manifest.Layers {
+		dir, err := o.unpackTar(ctx, filepath.Join(imageDir, "blobs", "sha256", d.Digest.Hex), d.Digest.Hex)
+		if err != nil {
+			return nil, err
+		}
+		dirs = append(dirs, dir)
+	}
+	slices.Reverse(dirs)
+	return dirs, nil
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"netlab.dev/netlab/providers/providertest"
+	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/agent"
+)
+
+// cniLabs are the ready labs of every CNI and mode, with what their policies come to.
+// That of quickstart, Flannel with VXLAN, is TestLabs'.
+func cniLabs() map[string]string {
+	return map[string]string{
+		"flannel-host-gw":   verify.NotEnforced,
+		"calico-vxlan":      verify.Enforced,
+		"calico-bgp":        verify.Enforced,
+		"cilium-vxlan":      verify.Enforced,
+		"cilium-native":     verify.Enforced,
+		"cilium-kube-proxy": verify.Enforced,
+	}
+}
+
+// nameOfCNI is the one name of these labs, made one after the other.
+const nameOfCNI = "nlt-cni"
+
+// TestCNIs makes each lab of a CNI and mode, and sees every path pass, policies enforced
+// where they are, the machine untouched and nothing left behind, eBPF included.
+func TestCNIs(t *testing.T) {
+	providertest.NeedLabs(t)
+	l := newLabs(t)
+	for scenario, policies := range cniLabs() {
+		t.Run(scenario, func(t *testing.T) {
+			data, err := os.ReadFile("scenarios/" + scenario + ".yaml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := l.lab(t, nameOfCNI, replaced(t, string(data), "metadata: {name: "+scenario+"}\n", ""))
+			out, progress := b.output(t, 0, "up", b.file, "-o", "json")
+			t.Logf("up:\n%s", progress)
+			var r verify.Report
+			if err := json.Unmarshal([]byte(out), &r); err != nil {
+				t.Fatal(err)
+			}
+			checkPasses(t, r)
+			for _, p := range r.Paths {
+				if strings.HasPrefix(p.ID, "policy-") && p.ID != verify.PolicyL7 && p.Expected != policies {
+					t.Errorf("%s: expected %s, want %s", p.ID, p.Expected, policies)
+				}
+			}
+			b.untouched(t)
+			if strings.HasPrefix(scenario, "cilium-") {
+				t.Run("CiliumNetworkPolicy", b.ciliumPolicy)
+			}
+			b.run(t, 0, "down", b.name)
+			b.clean(t)
+		})
+	}
+}
+
+// ciliumPolicy is of layers 3 and 4: one port, for one label.
+const ciliumPolicy = `{"apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy",
+"metadata": {"name": "one-port", "namespace": "netlab-verify"},
+"spec": {"endpointSelector": {"matchLabels": {"netlab.dev/policy": "policy-default-deny"}},
+"ingress": [{"fromEndpoints": [{"matchLabels": {"app": "frontend"}}],
+"toPorts": [{"ports": [{"port": "8080", "protocol": "TCP"}]}]}]}}`
+
+func (b *lab) ciliumPolicy(t *testing.T) {
+	ip := b.kubectl(t, "get", "pod", "-n", verify.Namespace, "policy-default-deny", "-o", "jsonpath={.status.podIP}")
+	probes := []struct {
+		from, kind, target string
+		allowed            bool
+	}{
+		{"echo-w1", agent.HTTP, "http://" + ip + ":8080/", true}, // labelled app=frontend
+		{"echo-w1", agent.TCP, ip + ":8081", false},
+		{"echo-cp", agent.HTTP, "http://" + ip + ":8080/", false},
+	}
+	// A policy takes a moment to come and to go.
+	replies := func(from, kind, target string, want bool) {
+		t.Helper()
+		var got agent.Result
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(500 * time.Millisecond) {
+			cmd := b.command("kubectl", b.name, "--", "exec", "-n", verify.Namespace, from, "-c", "agent", "--",
+				"/usr/local/bin/netlab", "agent", "probe", kind, target)
+			out, err := cmd.Output()
+			if jsonErr := json.Unmarshal(out, &got); jsonErr != nil {
+				t.Fatalf("%v: %v, %v\n%s", cmd.Args, err, jsonErr, out)
+			}
+			if (got.Outcome == agent.Reply) == want {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Errorf("%s → %s: %s, want a reply: %t", from, target, got.Outcome, want)
+				return
+			}
+		}
+	}
+	for _, p := range probes {
+		replies(p.from, p.kind, p.target, true)
+	}
+	file := b.file + ".policy.json"
+	if err := os.WriteFile(file, []byte(ciliumPolicy), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.kubectl(t, "apply", "-f", file)
+	for _, p := range probes {
+		replies(p.from, p.kind, p.target, p.allowed)
+	}
+	b.kubectl(t, "delete", "-f", file)
+	for _, p := range probes {
+		replies(p.from, p.kind, p.target, true)
+	}
+}

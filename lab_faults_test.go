@@ -1,0 +1,183 @@
+package main
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"netlab.dev/netlab/verify"
+)
+
+// fault is something that goes wrong in a lab, and what the verification says of it.
+type fault struct {
+	name     string
+	do, undo func(*testing.T)
+	breaks   []string                 // ids of which a path fails
+	only     func(verify.Result) bool // of those, only these; nil: all
+	reason   string                   // regular expression; the reason of every path that fails
+	spares   []string                 // ids of which every path still passes
+}
+
+// faults makes each fault on the running lab, sees the right paths fail for the right
+// reason and others pass, undoes it, and sees everything pass again.
+func (b *lab) faults(t *testing.T) {
+	b.up(t)
+	for _, f := range b.faultList(t) {
+		t.Run(f.name, func(t *testing.T) {
+			undone := false
+			undo := func() {
+				if !undone {
+					undone = true
+					f.undo(t)
+				}
+			}
+			defer undo()
+			f.do(t)
+			f.check(t, b.verify(t, 1))
+			undo()
+			b.passes(t)
+		})
+	}
+}
+
+func (f fault) check(t *testing.T, r verify.Report) {
+	t.Helper()
+	reason := regexp.MustCompile(f.reason)
+	broke := map[string]bool{}
+	for _, p := range r.Paths {
+		failed := p.Outcome != verify.Pass && p.Outcome != verify.Skip
+		switch {
+		case slices.Contains(f.breaks, p.ID) && (f.only == nil || f.only(p)):
+			if p.Outcome != verify.Fail {
+				t.Errorf("passes in spite of the fault: %s %s", p.Outcome, told(p))
+			}
+			broke[p.ID] = true
+		case failed && slices.Contains(f.spares, p.ID):
+			t.Errorf("the fault does not touch it: %s", told(p))
+		}
+		if failed && !reason.MatchString(p.Reason) {
+			t.Errorf("the reason does not name the fault (%s): %s", f.reason, told(p))
+		}
+	}
+	for _, id := range f.breaks {
+		if !broke[id] {
+			t.Errorf("no path %s was asked", id)
+		}
+	}
+}
+
+func (b *lab) faultList(t *testing.T) []fault {
+	t.Helper()
+	const metallb = "metallb-system"
+	speaker := strings.TrimSpace(b.kubectl(t, "-n", metallb, "get", "daemonset", "-o", "name"))
+	pool := strings.TrimSpace(b.kubectl(t, "-n", metallb, "get", "ipaddresspools", "-o", "name"))
+	within := []string{"pod-to-pod-same-node", "pod-to-pod-cross-node", "node-to-pod", "pod-to-clusterip", "pod-to-nodeport"}
+	return []fault{
+		{
+			name: "firewall between two nodes",
+			do: func(t *testing.T) {
+				b.exec(t, "w1", `nft add table inet nlt
+nft add chain inet nlt in '{ type filter hook prerouting priority -500; }'
+nft add rule inet nlt in iifname eth0 ip saddr 172.30.0.12 drop`)
+			},
+			undo:   func(t *testing.T) { b.exec(t, "w1", "nft delete table inet nlt") },
+			breaks: []string{"pod-to-pod-cross-node"},
+			only: func(p verify.Result) bool {
+				return p.From.Node+p.To.Node == "w1w2" || p.From.Node+p.To.Node == "w2w1"
+			},
+			reason: `packets between w1 and w2 are lost`,
+			spares: []string{"pod-to-pod-cross-node", "pod-to-pod-same-node", "container-to-container", "outside-to-nodeport"},
+		},
+		{
+			name: "no CoreDNS",
+			do: func(t *testing.T) {
+				b.kubectl(t, "-n", "kube-system", "scale", "deployment/coredns", "--replicas=0")
+				// While they end, kube-proxy sends to them still.
+				b.kubectl(t, "-n", "kube-system", "wait", "pod", "-l", "k8s-app=kube-dns", "--for=delete", "--timeout=60s")
+			},
+			undo: func(t *testing.T) {
+				b.kubectl(t, "-n", "kube-system", "scale", "deployment/coredns", "--replicas=2")
+				b.kubectl(t, "-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=60s")
+			},
+			breaks: []string{"dns-service", "dns-external", "pod-to-headless", "pod-to-externalname"},
+			reason: `CoreDNS has 0 ready endpoints: Deployment kube-system/coredns is scaled to 0`,
+			spares: append(within, "outside-to-loadbalancer", "outside-to-ingress-http", "outside-to-nodeport"),
+		},
+		{
+			name: "no speaker",
+			do: func(t *testing.T) {
+				b.kubectl(t, "-n", metallb, "patch", speaker, "-p", `{"spec":{"template":{"spec":{"nodeSelector":{"nlt":"away"}}}}}`)
+				// While they end, they answer ARP still.
+				b.kubectl(t, "-n", metallb, "wait", "pod", "-l", "app.kubernetes.io/component=speaker", "--for=delete", "--timeout=60s")
+				// A Pod can be gone a moment before its process is.
+				for _, node := range []string{"cp", "w1", "w2"} {
+					b.exec(t, node, `timeout 30 sh -c 'while pgrep -x speaker; do sleep 0.1; done'`)
+				}
+			},
+			undo: func(t *testing.T) {
+				b.kubectl(t, "-n", metallb, "patch", speaker, "-p", `{"spec":{"template":{"spec":{"nodeSelector":{"nlt":null}}}}}`)
+				b.kubectl(t, "-n", metallb, "rollout", "status", speaker, "--timeout=60s")
+			},
+			breaks: []string{"outside-to-loadbalancer", "outside-to-ingress-http", "outside-to-ingress-https"},
+			reason: `no speaker Pod is running`,
+			spares: append(within, "dns-service", "outside-to-nodeport"),
+		},
+		{
+			name:   "wrong pool",
+			do:     func(t *testing.T) { b.pool(t, pool, "172.30.0.230-172.30.0.239") },
+			undo:   func(t *testing.T) { b.pool(t, pool, "172.30.0.200-172.30.0.219") },
+			breaks: []string{"outside-to-loadbalancer"},
+			reason: `VIP in the pool: expected 172\.30\.0\.200-172\.30\.0\.219, observed 172\.30\.0\.23\d`,
+			spares: append(within, "dns-service", "outside-to-nodeport"),
+		},
+		{
+			name: "no ingress backend",
+			do: func(t *testing.T) {
+				b.kubectl(t, "-n", "netlab-verify", "patch", "service", "echo-a", "-p", `{"spec":{"selector":{"app":"nobody"}}}`)
+			},
+			undo: func(t *testing.T) {
+				b.kubectl(t, "-n", "netlab-verify", "delete", "service", "echo-a") // verify makes it anew
+			},
+			reason: `Service echo-a has no ready endpoints: its selector is`,
+			breaks: []string{"outside-to-ingress-http", "outside-to-ingress-https"},
+			only: func(p verify.Result) bool {
+				return p.To.Name == "a.netlab.test/one" || p.To.Name == "b.netlab.test/two"
+			},
+			// The other backend's routes, and the controller's own answer to strangers, among them.
+			spares: append(within, "dns-service", "outside-to-nodeport", "outside-to-loadbalancer", "outside-to-ingress-http", "outside-to-ingress-https"),
+		},
+	}
+}
+
+// pool changes MetalLB's pool and waits until the VIPs have moved into it.
+func (b *lab) pool(t *testing.T, pool, addresses string) {
+	t.Helper()
+	b.kubectl(t, "-n", "metallb-system", "patch", pool, "--type=merge", "-p", `{"spec":{"addresses":["`+addresses+`"]}}`)
+	b.moved(t, addresses)
+}
+
+// moved waits until every VIP lies in a range that differs from others in its last
+// number but one.
+func (b *lab) moved(t *testing.T, addresses string) {
+	t.Helper()
+	first, last, _ := strings.Cut(addresses, "-")
+	deadline := time.Now().Add(wait)
+	for {
+		vips := strings.Fields(b.kubectl(t, "get", "services", "-A", "-o", `jsonpath={.items[?(@.spec.type=="LoadBalancer")].status.loadBalancer.ingress[*].ip}`))
+		outside := slices.DeleteFunc(slices.Clone(vips), func(vip string) bool {
+			return len(vip) == len(first) && first <= vip && vip <= last
+		})
+		if len(vips) >= 3 && len(outside) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("VIPs are %v, want three in %s", vips, addresses)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+// wait bounds what a cluster does by itself.
+const wait = time.Minute

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/providers"
+)
+
+// moment is a point in the life of an `up`, known by a line of progress or by a file
+// that appears.
+type moment struct {
+	name string
+	line string // part of a line on standard error
+	file string // pattern; below the lab's state directory unless absolute
+}
+
+func moments() []moment {
+	return []moment{
+		{name: "the state is written", file: "state.json"},
+		{name: "the fabric is begun", file: "/run/netns/netlab.nlt-kill"},
+		{name: "a Node is laid out", file: "nodes/*/config.json"},
+		{name: "an outside host starts", file: "hosts/*/agent.pid"},
+		{name: "runc runs a Node", file: "nodes/*/runc/*"},
+		{name: "the Nodes run", line: "nodes: 2 to start"},
+		{name: "kubeadm is at work", file: "nodes/cp/upper/etc/kubernetes/manifests/kube-apiserver.yaml"},
+		{name: "the control plane runs", line: "control plane"},
+		{name: "Pods of the load balancer start", file: "logs/*/pods/metallb-system_*"},
+		{name: "the CNI is rolled out", line: "flannel"},
+	}
+}
+
+// killed: whenever `up` dies, `down` leaves nothing, and another `up` goes on.
+func (l *labs) killed(t *testing.T) {
+	b := l.lab(t, "nlt-kill", small)
+	for _, m := range moments() {
+		t.Run(m.name, func(t *testing.T) {
+			b.upUntil(t, m, unix.SIGKILL)
+			b.run(t, 0, "down", b.name)
+			b.clean(t)
+		})
+	}
+	t.Run("Ctrl-C", func(t *testing.T) {
+		code, said := b.upUntil(t, moment{line: "nodes: 2 to start"}, unix.SIGINT)
+		if code != 2 || !strings.Contains(said, "error: stopped\n") || !strings.Contains(said, "`netlab up "+b.file+"` goes on") {
+			t.Errorf("Ctrl-C gives exit code %d and says\n%s", code, said)
+		}
+		b.run(t, 1, "status", b.name)
+		b.run(t, 0, "down", b.file)
+		b.clean(t)
+	})
+	if !t.Run("up goes on", func(t *testing.T) {
+		b.upUntil(t, moment{line: "control plane"}, unix.SIGKILL)
+		b.run(t, 1, "status", b.name)
+		b.up(t)
+		b.run(t, 0, "status", b.name)
+	}) {
+		return
+	}
+	t.Run("down is killed", func(t *testing.T) {
+		down := b.command("down", b.name)
+		if err := down.Start(); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "the state says that the lab goes", func() bool {
+			data, err := os.ReadFile(b.path("state.json"))
+			return err != nil || strings.Contains(string(data), providers.PhaseDeleting)
+		})
+		down.Process.Kill()
+		down.Wait()
+		b.run(t, 0, "down", b.name)
+		b.clean(t)
+	})
+	t.Run("the state is deleted by hand", func(t *testing.T) {
+		b.up(t)
+		if err := os.RemoveAll(b.path()); err != nil {
+			t.Fatal(err)
+		}
+		if out := b.run(t, 0, "list"); !strings.Contains(out, b.name) {
+			t.Errorf("list does not know the lab any more: %q", out)
+		}
+		b.run(t, 0, "down", b.name)
+		b.clean(t)
+	})
+}
+
+// mend: what dies in a lab that runs is seen by `status` and mended by `up`.
+func (b *lab) mend(t *testing.T) {
+	b.up(t)
+	for _, c := range []struct {
+		name   string
+		pids   func(*testing.T) []int
+		status string // that status says
+	}{
+		{"forwarder", func(t *testing.T) []int { return b.pids(t, "forward") }, "nothing forwards 127.0.0.1:"},
+		{"outside host", func(t *testing.T) []int { return b.pids(t, "agent", "serve", "--name", "client") }, "client"},
+		{"PID 1 of a Node", func(t *testing.T) []int {
+			data, err := os.ReadFile(b.path("nodes", "w1", "pid"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return []int{atoi(t, string(data))}
+		}, "node w1 does not run"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			pids := c.pids(t)
+			if len(pids) != 1 {
+				t.Fatalf("its processes are %v, want one", pids)
+			}
+			if err := unix.Kill(pids[0], unix.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "it is dead", func() bool { return unix.Kill(pids[0], 0) != nil || zombie(pids[0]) })
+			out := b.run(t, 1, "status", b.name)
+			if _, problems, _ := strings.Cut(out, "problems:"); !strings.Contains(problems, c.status) {
+				t.Errorf("status does not say %q:\n%s", c.status, out)
+			}
+			b.up(t)
+			b.run(t, 0, "status", b.name)
+		})
+	}
+	b.passes(t)
+}
+
+// path is a path below the lab's state directory.
+func (b *lab) path(elem ...string) string {
+	return filepath.Join(append([]string{b.state, b.name}, elem...)...)
+}
+
+// upUntil starts an `up` and sends it a signal at a moment. It gives the exit code, -1
+// where the signal ended it, and what it said until then.
+func (b *lab) upUntil(t *testing.T, m moment, signal unix.Signal) (code int, said string) {
+	t.Helper()
+	cmd, lines := b.started(t, "up", "--no-verify", b.file)
+	ended := false
+	var text strings.Builder
+	read := func() (found bool) {
+		for {
+			select {
+			case line, open := <-lines:
+				if !open {
+					ended = true
+					return found
+				}
+				text.WriteString(line + "\n")
+				found = found || m.line != "" && strings.Contains(line, m.line)
+			default:
+				return found
+			}
+		}
+	}
+	pattern := m.file
+	if !filepath.IsAbs(pattern) {
+		pattern = b.path(pattern)
+	}
+	until(t, m.name+" "+m.line, func() bool {
+		if read() || ended {
+			return true
+		}
+		found, _ := filepath.Glob(pattern)
+		return m.file != "" && len(found) > 0
+	})
+	if ended {
+		cmd.Wait()
+		t.Fatalf("up ended before that:\n%s", text.String())
+	}
+	if err := cmd.Process.Signal(signal); err != nil {
+		t.Fatal(err)
+	}
+	for line := range lines {
+		text.WriteString(line + "\n")
+	}
+	cmd.Wait()
+	return cmd.ProcessState.ExitCode(), text.String()
+}
+
+// until waits for a condition, looking every millisecond.
+func until(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+// zombie: nobody has waited for it yet.
+func zombie(pid int) bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, after, _ := strings.Cut(string(data), ") ")
+	return err != nil || strings.HasPrefix(after, "Z")
+}

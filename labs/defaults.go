@@ -1,0 +1,167 @@
+package labs
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Default gives the lab that a file with nothing but its name describes.
+func Default(name string, known Known) Lab {
+	lab := Lab{APIVersion: APIVersion, Kind: Kind, Metadata: Metadata{Name: name}}
+	lab.fill(known)
+	return lab
+}
+
+// fill sets what the file left out. It is the only level of defaults there is. Fields
+// that the file set wrongly are left as they are, for validate to tell.
+func (l *Lab) fill(known Known) {
+	if slices.Contains(known.Providers, "netns") {
+		setIfZero(&l.Provider, "netns")
+	}
+	setIfZero(&l.Provider, first(known.Providers))
+	k := &l.Kubernetes
+	setIfZero(&k.Version, first(known.Kubernetes))
+	setIfZero(&k.PodCIDR, netip.MustParsePrefix("10.244.0.0/16"))
+	setIfZero(&k.ServiceCIDR, netip.MustParsePrefix("10.96.0.0/16"))
+	setIfZero(&k.Proxy, first(known.ProxyModes))
+
+	if l.Networks == nil {
+		l.Networks = []Network{
+			{Name: "lan", CIDR: netip.MustParsePrefix("172.30.0.0/24")},
+			{Name: "wan", CIDR: netip.MustParsePrefix("203.0.113.0/24")},
+		}
+	}
+	var networks []string
+	for i := range l.Networks {
+		setIfZero(&l.Networks[i].MTU, 1500)
+		networks = append(networks, l.Networks[i].Name)
+	}
+	if l.Nodes == nil {
+		l.Nodes = []NodeGroup{
+			{Name: "cp", Role: RoleControlPlane},
+			{Name: "w", Role: RoleWorker, Count: 2},
+		}
+	}
+	for i := range l.Nodes {
+		setIfNil(&l.Nodes[i].Networks, upTo(networks, 0, 1))
+	}
+	if l.Hosts == nil {
+		l.Hosts = []Host{{Name: "client", Role: RoleClient}}
+		if len(networks) > 1 {
+			l.Hosts = []Host{
+				{Name: "router", Role: RoleRouter},
+				{Name: "client", Role: RoleClient},
+				{Name: "internet", Role: RoleInternet},
+			}
+		}
+	}
+	for i := range l.Hosts {
+		h := &l.Hosts[i]
+		switch h.Role {
+		case RoleRouter:
+			setIfNil(&h.Networks, upTo(networks, 0, 2))
+		case RoleInternet:
+			setIfNil(&h.Networks, upTo(networks, 1, 2))
+		default:
+			setIfNil(&h.Networks, upTo(networks, 0, 1))
+		}
+	}
+	l.fillComponents(known)
+
+	t := &l.Verify.Throughput
+	setIfZero(&t.Duration, Duration{3 * time.Second})
+	setIfNil(&t.Streams, []int{1, 4})
+}
+
+func (l *Lab) fillComponents(known Known) {
+	setIfZero(&l.CNI.Name, preferred(known.CNIs, "flannel"))
+	cni := known.CNIs[l.CNI.Name]
+	setIfZero(&l.CNI.Version, first(cni.Versions))
+	for option, values := range cni.Options {
+		if _, set := l.CNI.Options[option]; set || len(values) == 0 {
+			continue
+		}
+		if l.CNI.Options == nil {
+			l.CNI.Options = map[string]string{}
+		}
+		l.CNI.Options[option] = values[0]
+	}
+	if len(l.CNI.Options) == 0 {
+		l.CNI.Options = nil // so that {} and nothing are the same lab
+	}
+
+	lb := &l.LoadBalancer
+	setIfZero(&lb.Name, preferred(known.LoadBalancers, "metallb"))
+	if lb.Name != None {
+		setIfZero(&lb.Mode, first(known.LoadBalancers[lb.Name].Modes))
+		if lb.Pools == nil {
+			lb.Pools = l.defaultPools()
+		}
+	}
+
+	in := &l.Ingress
+	setIfZero(&in.Name, preferred(known.Ingresses, "ingress-nginx"))
+	modes := known.Ingresses[in.Name].Modes
+	if lb.Name == None && slices.Contains(modes, "NodePort") {
+		setIfZero(&in.Service, "NodePort") // there is nothing to give a LoadBalancer its VIP
+	}
+	if in.Name != None {
+		setIfZero(&in.Service, first(modes))
+	}
+}
+
+// defaultPools is one pool in the Nodes' first network: the addresses 200 to 219, or
+// the last quarter of a network smaller than a /24.
+func (l *Lab) defaultPools() []string {
+	for _, n := range l.Networks {
+		if len(l.Nodes) == 0 || len(l.Nodes[0].Networks) == 0 || n.Name != l.Nodes[0].Networks[0] {
+			continue
+		}
+		if !usableNetwork(n.CIDR) {
+			return nil
+		}
+		from, to := 200, 219
+		if size := 1 << (32 - n.CIDR.Bits()); size < 256 {
+			from, to = size*3/4, size-2
+		}
+		return []string{nth(n.CIDR, from).String() + "-" + nth(n.CIDR, to).String()}
+	}
+	return nil
+}
+
+// preferred is the name the default lab uses where it is known, else the first in order.
+func preferred(choices map[string]Choice, name string) string {
+	if _, ok := choices[name]; ok {
+		return name
+	}
+	return first(names(choices))
+}
+
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
+// upTo gives values[from:to] of a list that may be shorter; never nothing where the
+// list has anything.
+func upTo(values []string, from, to int) []string {
+	to = min(to, len(values))
+	from = max(0, min(from, to-1))
+	return slices.Clone(values[from:to])
+}
+
+func setIfZero[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func setIfNil[T any](field *[]T, value []T) {
+	if *field == nil {
+		*field = value
+	}
+}

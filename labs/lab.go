@@ -1,0 +1,145 @@
+// Package labs is the lab file: its types, strict decoding, defaults and
+// validation. It takes the bytes of a YAML file and gives a Lab in which every
+// field is set and every reference holds, or all the problems at once. Of what
+// follows from a lab it decides only who is in it and with which addresses
+// (Members), because a pool laid over a Node's address is a mistake of the file.
+// It knows nothing of interfaces, images or running machines.
+package labs
+
+import (
+	"net/netip"
+	"time"
+)
+
+// APIVersion and Kind open every lab file, so that a file of another tool (ipSpace
+// netlab's topology files among them) is told apart at its first line.
+const (
+	APIVersion = "netlab/v1alpha1"
+	Kind       = "Lab"
+)
+
+// The roles of Nodes (the first two) and of hosts outside the cluster.
+const (
+	RoleControlPlane = "control-plane"
+	RoleWorker       = "worker"
+	RoleRouter       = "router"
+	RoleClient       = "client"
+	RoleInternet     = "internet"
+)
+
+// None as the name of a load balancer or an Ingress controller switches it off.
+const None = "none"
+
+// Lab is one lab file, with defaults filled in.
+type Lab struct {
+	APIVersion   string       `json:"apiVersion"`
+	Kind         string       `json:"kind"`
+	Metadata     Metadata     `json:"metadata"`
+	Provider     string       `json:"provider,omitempty"`   // what runs the Nodes
+	HostAccess   bool         `json:"hostAccess,omitempty"` // the machine itself reaches Nodes and VIPs
+	Kubernetes   Kubernetes   `json:"kubernetes,omitempty"`
+	Networks     []Network    `json:"networks,omitempty"`
+	Nodes        []NodeGroup  `json:"nodes,omitempty"`
+	Hosts        []Host       `json:"hosts"` // outside the cluster; [] for none
+	CNI          CNI          `json:"cni,omitempty"`
+	LoadBalancer LoadBalancer `json:"loadBalancer,omitempty"`
+	Ingress      Ingress      `json:"ingress,omitempty"`
+	Verify       Verify       `json:"verify,omitempty"`
+}
+
+// Metadata names the lab. The name is a DNS label of at most 32 characters: it is
+// part of namespace, cgroup and directory names.
+type Metadata struct {
+	Name string `json:"name"`
+}
+
+// Kubernetes is the cluster as such.
+type Kubernetes struct {
+	Version     string       `json:"version,omitempty"`     // of the form v1.37.2
+	PodCIDR     netip.Prefix `json:"podCIDR,omitempty"`     // each Node gets a /24 of it
+	ServiceCIDR netip.Prefix `json:"serviceCIDR,omitempty"` // ClusterIPs
+	Proxy       string       `json:"proxy,omitempty"`       // kube-proxy mode: nftables, iptables, ipvs or none
+}
+
+// Network is one broadcast domain: a Linux bridge.
+type Network struct {
+	Name string       `json:"name"`
+	CIDR netip.Prefix `json:"cidr"`
+	MTU  int          `json:"mtu,omitempty"` // bytes of IP packet; 1500 unless told
+}
+
+// NodeGroup is one Node, or Count alike ones named Name1, Name2, …
+type NodeGroup struct {
+	Name     string   `json:"name"`
+	Role     string   `json:"role"`               // control-plane or worker
+	Count    int      `json:"count,omitempty"`    // 0: one Node, named Name itself
+	Networks []string `json:"networks,omitempty"` // eth0, eth1, …; all Nodes share the first
+}
+
+// Host is a machine outside the cluster.
+type Host struct {
+	Name     string   `json:"name"`
+	Role     string   `json:"role"`               // router, client or internet
+	Networks []string `json:"networks,omitempty"` // eth0, eth1, …
+}
+
+// CNI selects the Pod network by its component folder.
+type CNI struct {
+	Name    string            `json:"name,omitempty"`
+	Version string            `json:"version,omitempty"`
+	Options map[string]string `json:"options,omitempty"` // those that the CNI has
+}
+
+// LoadBalancer selects what gives Services of type LoadBalancer their VIPs.
+type LoadBalancer struct {
+	Name  string   `json:"name,omitempty"`  // metallb or none
+	Mode  string   `json:"mode,omitempty"`  // l2
+	Pools []string `json:"pools,omitempty"` // "first-last" or a CIDR, each inside one network
+}
+
+// Ingress selects the Ingress controller.
+type Ingress struct {
+	Name    string `json:"name,omitempty"`    // ingress-nginx or none
+	Service string `json:"service,omitempty"` // LoadBalancer or NodePort
+}
+
+// Verify tunes the verification.
+type Verify struct {
+	Throughput Throughput `json:"throughput,omitempty"`
+}
+
+// Throughput tunes the iperf3 measurements.
+type Throughput struct {
+	Duration Duration `json:"duration,omitempty"` // of each measurement
+	Streams  []int    `json:"streams,omitempty"`  // parallel streams; one measurement for each number
+}
+
+// Duration is a time.Duration written as Go writes it: "3s", "1m30s".
+type Duration struct{ time.Duration }
+
+// MarshalText writes the duration as Go writes it.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads what time.ParseDuration reads.
+func (d *Duration) UnmarshalText(text []byte) (err error) {
+	d.Duration, err = time.ParseDuration(string(text))
+	return err
+}
+
+// Known is what a lab may ask for: the names and values that providers and
+// components offer. The caller gives it, so that labs needs to know neither.
+type Known struct {
+	Providers     []string
+	Kubernetes    []string          // versions, newest first; the first is the default
+	ProxyModes    []string          // the first is the default
+	CNIs          map[string]Choice // by name
+	LoadBalancers map[string]Choice
+	Ingresses     map[string]Choice
+}
+
+// Choice is one selectable component.
+type Choice struct {
+	Versions []string            // the first is the default
+	Options  map[string][]string // option → its allowed values, the first the default
+	Modes    []string            // loadBalancer.mode or ingress.service, the first the default
+}

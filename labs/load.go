@@ -1,0 +1,118 @@
+package labs
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// Load reads a lab file: strictly, with defaults filled in and everything checked.
+// The filename is for messages only. The error is Problems with all that is wrong.
+func Load(filename string, data []byte, known Known) (Lab, error) {
+	lab, problems := load(data, known)
+	problems = problems.sorted()
+	for i := range problems {
+		problems[i].File = filename
+	}
+	if len(problems) > 0 {
+		return Lab{}, problems
+	}
+	return lab, nil
+}
+
+func load(data []byte, known Known) (Lab, Problems) {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	switch {
+	case len(data) > maxFile:
+		return Lab{}, Problems{{Line: 1, What: fmt.Sprintf("is larger than %d KiB, so it is no lab file", maxFile>>10)}}
+	case !utf8.Valid(data):
+		return Lab{}, Problems{{Line: 1, What: "is no UTF-8 text"}}
+	}
+	root, problem := parse(data)
+	if problem != nil {
+		return Lab{}, Problems{*problem}
+	}
+	if root == nil {
+		return Lab{}, Problems{{Line: 1, What: "is empty",
+			Hint: "a lab is at least apiVersion: " + APIVersion + ", kind: " + Kind + " and metadata: {name: …}"}}
+	}
+	d := decoder{lines: map[string]int{}, told: map[string]bool{}, anchors: map[*ast.AliasNode]ast.Node{}}
+	if foreign := d.foreign(root); foreign != nil {
+		return Lab{}, foreign
+	}
+	d.resolve(root, map[string]ast.Node{})
+	var lab Lab
+	d.decode(root, reflect.ValueOf(&lab).Elem(), "")
+	if d.uses > maxUses {
+		return Lab{}, Problems{{Line: 1, What: fmt.Sprintf("follows more than %d aliases", maxUses)}}
+	}
+	if _, ok := d.follow(root).(ast.MapNode); !ok {
+		return Lab{}, d.problems // nothing of it is a lab
+	}
+	lab.fill(known)
+	v := validator{lab: lab, known: known}
+	v.has = func(path string) bool { return d.lines[path] > 0 }
+	v.told = func(path string) bool {
+		for told := range d.told {
+			if strings.HasPrefix(told, path) {
+				return true
+			}
+		}
+		return d.toldAbove(path)
+	}
+	v.validate()
+	for _, p := range v.problems {
+		if !d.toldAbove(p.Field) {
+			p.Line = d.lineOf(p.Field)
+			d.problems = append(d.problems, p)
+		}
+	}
+	return lab, d.problems
+}
+
+// foreign tells a file of another tool by its header, so that it gets one clear
+// problem instead of one for each of its fields.
+func (d *decoder) foreign(root ast.Node) Problems {
+	mapping, ok := root.(ast.MapNode)
+	if !ok {
+		return nil
+	}
+	values := map[string]ast.Node{}
+	var problems Problems
+	for it := mapping.MapRange(); it.Next(); {
+		key := it.Key().GetToken().Value
+		values[key] = it.Value()
+		for _, header := range []struct{ key, want string }{{"apiVersion", APIVersion}, {"kind", Kind}} {
+			text, isString := stringOf(it.Value())
+			if key == header.key && isString && text != header.want {
+				problems = append(problems, Problem{Line: it.Key().GetToken().Position.Line, Field: key,
+					What: fmt.Sprintf("%q is of another tool or another version", text),
+					Hint: fmt.Sprintf("a lab file has %s: %s", key, header.want)})
+			}
+		}
+	}
+	if values["apiVersion"] != nil || values["kind"] != nil || values["metadata"] != nil {
+		return problems
+	}
+	// https://netlab.tools/topology-reference/: a topology has nodes, as a mapping or a
+	// list of names, and mostly links, a module or defaults.
+	topology := slices.ContainsFunc([]string{"links", "module", "defaults", "addressing", "groups", "plugin", "topology"},
+		func(key string) bool { return values[key] != nil })
+	switch nodes := values["nodes"].(type) {
+	case ast.MapNode:
+		topology = true
+	case *ast.SequenceNode:
+		topology = topology || len(nodes.Values) > 0 && isScalar(nodes.Values[0])
+	}
+	if !topology {
+		return nil
+	}
+	return Problems{{Line: root.GetToken().Position.Line,
+		What: "is a topology of another tool called netlab (ipSpace's, for router labs)",
+		Hint: "a lab file of this one begins with apiVersion: " + APIVersion}}
+}

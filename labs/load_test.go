@@ -1,0 +1,163 @@
+package labs_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/labs/labstest"
+	"netlab.dev/netlab/topology"
+)
+
+const minimal = "apiVersion: netlab/v1alpha1\nkind: Lab\nmetadata:\n  name: x\n"
+
+func load(t *testing.T, text string) labs.Lab {
+	t.Helper()
+	lab, err := labs.Load("lab.yaml", []byte(text), labstest.Known())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lab
+}
+
+func TestLoadMinimalIsDefault(t *testing.T) {
+	got, want := load(t, minimal), labs.Default("x", labstest.Known())
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestDefaultsFollowNetworks(t *testing.T) {
+	for name, c := range map[string]struct {
+		file  string
+		check func(labs.Lab) any
+		want  any
+	}{
+		"pool of a small network": {"networks: [{name: n, cidr: 10.0.0.0/28}]",
+			func(l labs.Lab) any { return l.LoadBalancer.Pools }, []string{"10.0.0.12-10.0.0.14"}},
+		"pool of a large network": {"networks: [{name: n, cidr: 10.0.0.0/8}]\nkubernetes: {podCIDR: 11.0.0.0/8, serviceCIDR: 12.0.0.0/16}",
+			func(l labs.Lab) any { return l.LoadBalancer.Pools }, []string{"10.0.0.200-10.0.0.219"}},
+		"pool where the Nodes are": {"networks: [{name: a, cidr: 10.0.0.0/24}, {name: b, cidr: 10.0.1.0/24}]\nnodes: [{name: n, role: control-plane, networks: [b]}]",
+			func(l labs.Lab) any { return l.LoadBalancer.Pools }, []string{"10.0.1.200-10.0.1.219"}},
+		"one network, one host": {"networks: [{name: n, cidr: 10.0.0.0/24}]",
+			func(l labs.Lab) any { return l.Hosts }, []labs.Host{{Name: "client", Role: "client", Networks: []string{"n"}}}},
+		"three networks": {"networks: [{name: a, cidr: 10.0.0.0/24}, {name: b, cidr: 10.0.1.0/24}, {name: c, cidr: 10.0.2.0/24}]",
+			func(l labs.Lab) any { return l.Hosts }, []labs.Host{
+				{Name: "router", Role: "router", Networks: []string{"a", "b"}},
+				{Name: "client", Role: "client", Networks: []string{"a"}},
+				{Name: "internet", Role: "internet", Networks: []string{"b"}}}},
+		"no hosts":             {"hosts: []", func(l labs.Lab) any { return l.Hosts }, []labs.Host{}},
+		"no load balancer":     {"loadBalancer: {name: none}", func(l labs.Lab) any { return l.Ingress.Service }, "NodePort"},
+		"no Ingress":           {"ingress: {name: none}", func(l labs.Lab) any { return l.Ingress }, labs.Ingress{Name: "none"}},
+		"option of a number":   {"cni: {name: cilium, options: {label: 0x10}}", func(l labs.Lab) any { return l.CNI.Options["label"] }, "0x10"},
+		"options beside given": {"cni: {name: cilium, options: {label: a}}", func(l labs.Lab) any { return l.CNI.Options["routing"] }, "tunnel"},
+		"anchor and merge": {"nodes: [&n {name: a, role: control-plane, networks: [lan]}, {<<: *n, name: b, role: worker}]",
+			func(l labs.Lab) any { return l.Nodes[1] }, labs.NodeGroup{Name: "b", Role: "worker", Networks: []string{"lan"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := c.check(load(t, minimal+c.file+"\n")); !reflect.DeepEqual(got, c.want) {
+				t.Errorf("got  %+v\nwant %+v", got, c.want)
+			}
+		})
+	}
+}
+
+// What a script cannot show: bytes that are no text, files built to be slow.
+func TestLoadRefuses(t *testing.T) {
+	bomb, last := minimal+"a0: &a0 {name: x}\n", "a0"
+	for i := range 30 {
+		next := fmt.Sprintf("b%d", i)
+		bomb += fmt.Sprintf("%s: &%s {<<: [*%s, *%s]}\n", next, next, last, last)
+		last = next
+	}
+	for name, c := range map[string]struct{ file, want string }{
+		"no UTF-8":          {"\xff\xfe", "lab.yaml:1: is no UTF-8 text"},
+		"large":             {minimal + strings.Repeat("#", 64<<10), "lab.yaml:1: is larger than 64 KiB, so it is no lab file"},
+		"aliases multiply":  {bomb + "kubernetes: *" + last + "\n", "lab.yaml:1: follows more than 10000 aliases"},
+		"alias in itself":   {minimal + "networks: &n [*n]\n", "lab.yaml:5: networks[0]: no anchor for *n; anchor it with &n further up"},
+		"merge of a scalar": {minimal + "kubernetes: {<<: 5}\n", "lab.yaml:5: kubernetes: << wants a mapping, not the number 5"},
+		"key without name":  {minimal + "? *x\n: b\n", "lab.yaml:5: a key must be a plain word"},
+		"CRLF":              {strings.ReplaceAll(minimal+"provider: x\n", "\n", "\r\n"), `lab.yaml:5: provider: "x" is no provider; one of netns, kind`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := labs.Load("lab.yaml", []byte(c.file), labstest.Known())
+			if err == nil || err.Error() != c.want {
+				t.Errorf("got  %v\nwant %s", err, c.want)
+			}
+		})
+	}
+}
+
+// The reference loads, and documents every field there is.
+func TestReference(t *testing.T) {
+	data, err := os.ReadFile("reference.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	load(t, string(data))
+	var visit func(reflect.Type)
+	visit = func(typ reflect.Type) {
+		switch {
+		case typ.Kind() == reflect.Slice:
+			visit(typ.Elem())
+		case typ.Kind() == reflect.Struct && typ.PkgPath() == reflect.TypeFor[labs.Lab]().PkgPath() && typ != reflect.TypeFor[labs.Duration]():
+			for i := range typ.NumField() {
+				name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+				if !strings.Contains(string(data), name+":") {
+					t.Errorf("%s.%s is not in reference.yaml", typ.Name(), name)
+				}
+				visit(typ.Field(i).Type)
+			}
+		}
+	}
+	visit(reflect.TypeFor[labs.Lab]())
+}
+
+// Whatever the bytes, Load ends without a panic; a lab that loads builds, and
+// survives being written and read again.
+func FuzzLoad(f *testing.F) {
+	reference, err := os.ReadFile("reference.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(reference)
+	for _, seed := range []string{
+		minimal,
+		minimal + "hosts: []\nloadBalancer: {name: none}\ningress: {name: none}\n",
+		minimal + "networks: [{name: n, cidr: 10.0.0.0/29, mtu: 9000}]\nnodes: [{name: a, role: control-plane}]\n",
+		minimal + "nodes: [&n {name: a, role: control-plane, networks: [lan]}, {<<: *n, name: b, role: worker, count: 3}]\n",
+		minimal + "cni: {name: cilium, options: {label: \"\\u2028 <&>\"}}\nverify: {throughput: {duration: 1m30s, streams: [2]}}\n",
+		"a: &a [*a]\n<<: [*a, *a]\n? [x]\n: !!str 5\n---\n%YAML 1.2\n",
+		"nodes: {a: , b: }\nlinks: [a-b]\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	known := labstest.Known()
+	f.Fuzz(func(t *testing.T, data []byte) {
+		lab, err := labs.Load("lab.yaml", data, known)
+		if err != nil {
+			if len(err.(labs.Problems)) == 0 {
+				t.Error("an error without a problem")
+			}
+			return
+		}
+		if _, err := topology.Build(lab); err != nil {
+			t.Errorf("loads, but does not build: %v", err)
+		}
+		written, err := json.Marshal(lab)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := labs.Load("again.yaml", written, known)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, written)
+		}
+		if !reflect.DeepEqual(lab, again) {
+			t.Errorf("changed by writing and reading:\n%+v\n%+v", lab, again)
+		}
+	})
+}

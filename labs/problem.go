@@ -1,0 +1,120 @@
+package labs
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Problem is one thing wrong with a lab file.
+type Problem struct {
+	File  string // as the user named it; empty for a lab that was not read from a file
+	Line  int    // counted from 1; 0 where no line is known
+	Field string // path of the field, such as nodes[1].role; empty for the file as a whole
+	What  string // what is wrong
+	Hint  string // what to do about it; may be empty
+}
+
+// Error writes the problem on one line: file:line: field: what; hint.
+func (p Problem) Error() string {
+	var b strings.Builder
+	if p.File != "" {
+		b.WriteString(p.File + ":")
+		if p.Line > 0 {
+			fmt.Fprintf(&b, "%d:", p.Line)
+		}
+		b.WriteString(" ")
+	}
+	if p.Field != "" {
+		b.WriteString(p.Field + ": ")
+	}
+	b.WriteString(p.What)
+	if p.Hint != "" {
+		b.WriteString("; " + p.Hint)
+	}
+	return b.String()
+}
+
+// Problems is everything wrong with a lab file, in the order of its lines.
+type Problems []Problem
+
+// Error writes one problem a line.
+func (ps Problems) Error() string {
+	lines := make([]string, len(ps))
+	for i, p := range ps {
+		lines[i] = p.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// err gives the problems as an error: nil where there are none, so that no caller
+// compares an empty Problems with nil.
+func (ps Problems) err() error {
+	if len(ps) == 0 {
+		return nil
+	}
+	return ps
+}
+
+func (ps *Problems) add(field, hint, format string, args ...any) {
+	*ps = append(*ps, Problem{Field: field, What: fmt.Sprintf(format, args...), Hint: hint})
+}
+
+// sorted orders by line, keeping the order of finding within a line, and drops repeats.
+func (ps Problems) sorted() Problems {
+	slices.SortStableFunc(ps, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
+	seen := map[Problem]bool{}
+	return slices.DeleteFunc(ps, func(p Problem) bool {
+		again := seen[p]
+		seen[p] = true
+		return again
+	})
+}
+
+// didYouMean is the hint for a name that is none of known: the nearest one when it
+// is near enough to be a slip, else all of them.
+func didYouMean(name string, known []string) string {
+	best := nearest(name, known)
+	switch {
+	case best != "":
+		return "did you mean " + best + "?"
+	case len(known) == 0:
+		return ""
+	case len(known) == 1:
+		return "the only one is " + known[0]
+	}
+	return "one of " + strings.Join(known, ", ")
+}
+
+// nearest gives the known name that differs from name by no more than a slip.
+func nearest(name string, known []string) string {
+	best, distance := "", max(2, len(name)/3)+1
+	for _, k := range known {
+		if d := editDistance(strings.ToLower(name), strings.ToLower(k)); d < distance && d < len(k) {
+			best, distance = k, d
+		}
+	}
+	return best
+}
+
+// editDistance counts the bytes to insert, drop or replace to get from a to b.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replace := diagonal
+			if a[i] != b[j] {
+				replace++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

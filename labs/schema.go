@@ -1,0 +1,157 @@
+package labs
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/invopop/jsonschema"
+)
+
+// The types' own source, so that the schema's descriptions are their comments.
+//
+//go:embed lab.go
+var source string
+
+// Schema gives the JSON Schema (draft 2020-12) of a lab file, for editors to complete
+// and check with. It knows the shape and the names; Load checks more.
+func Schema(known Known) ([]byte, error) {
+	comments, err := comments()
+	if err != nil {
+		return nil, err
+	}
+	r := jsonschema.Reflector{
+		Anonymous:      true,
+		ExpandedStruct: true,
+		Mapper:         textSchema,
+		LookupComment: func(t reflect.Type, field string) string {
+			return comments[strings.Trim(t.Name()+"."+field, ".")]
+		},
+	}
+	s := r.Reflect(Lab{})
+	s.ID = "https://netlab.dev/schema/v1alpha1.json"
+	s.Title = "netlab lab file, " + APIVersion
+	s.Required = []string{"apiVersion", "kind", "metadata"} // hosts has no omitempty, and yet a default
+	s.Definitions["Network"].Required = []string{"name", "cidr"}
+
+	in := func(definition, property string) *jsonschema.Schema {
+		p, ok := s.Definitions[definition].Properties.Get(property)
+		if !ok {
+			panic("labs: no " + property + " in the schema of " + definition) // a mistake in lab.go; every test meets it
+		}
+		return p
+	}
+	top := func(property string) *jsonschema.Schema { p, _ := s.Properties.Get(property); return p }
+	top("apiVersion").Const = APIVersion
+	top("kind").Const = Kind
+	enum(top("provider"), known.Providers)
+	enum(in("Kubernetes", "version"), known.Kubernetes)
+	enum(in("Kubernetes", "proxy"), known.ProxyModes)
+	enum(in("NodeGroup", "role"), []string{RoleControlPlane, RoleWorker})
+	enum(in("Host", "role"), []string{RoleRouter, RoleClient, RoleInternet})
+	enum(in("CNI", "name"), names(known.CNIs))
+	offerOptions(in("CNI", "options"), known.CNIs)
+	enum(in("LoadBalancer", "name"), append(names(known.LoadBalancers), None))
+	enum(in("LoadBalancer", "mode"), modes(known.LoadBalancers))
+	enum(in("Ingress", "name"), append(names(known.Ingresses), None))
+	enum(in("Ingress", "service"), modes(known.Ingresses))
+
+	for _, name := range []*jsonschema.Schema{in("Metadata", "name"), in("Network", "name"), in("NodeGroup", "name"), in("Host", "name")} {
+		name.Pattern = dnsLabel.String()
+	}
+	bound(in("Network", "mtu"), minMTU, maxMTU)
+	bound(in("NodeGroup", "count"), 1, maxCount)
+	return json.MarshalIndent(s, "", "  ")
+}
+
+// textSchema gives the types that are written as a string.
+func textSchema(t reflect.Type) *jsonschema.Schema {
+	switch t {
+	case reflect.TypeFor[netip.Prefix]():
+		return &jsonschema.Schema{Type: "string", Pattern: `^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$`, Examples: []any{"172.30.0.0/24"}}
+	case reflect.TypeFor[Duration]():
+		return &jsonschema.Schema{Type: "string", Examples: []any{"3s", "1m30s"}}
+	}
+	return nil
+}
+
+func enum(s *jsonschema.Schema, values []string) {
+	for _, v := range values {
+		s.Enum = append(s.Enum, v)
+	}
+}
+
+// offerOptions lists the options of all CNIs; whose each is, Load checks.
+func offerOptions(s *jsonschema.Schema, cnis map[string]Choice) {
+	s.AdditionalProperties = jsonschema.FalseSchema
+	s.Properties = jsonschema.NewProperties()
+	for _, cni := range names(cnis) {
+		for _, option := range slices.Sorted(maps.Keys(cnis[cni].Options)) {
+			o, shared := s.Properties.Get(option)
+			if !shared {
+				o = &jsonschema.Schema{Description: cni}
+				s.Properties.Set(option, o)
+			} else {
+				o.Description += ", " + cni
+			}
+			for _, value := range cnis[cni].Options[option] {
+				if !slices.Contains(o.Enum, any(value)) {
+					o.Enum = append(o.Enum, value)
+				}
+			}
+		}
+	}
+}
+
+func bound(s *jsonschema.Schema, low, high int) {
+	s.Minimum, s.Maximum = json.Number(fmt.Sprint(low)), json.Number(fmt.Sprint(high))
+}
+
+func modes(choices map[string]Choice) []string {
+	var out []string
+	for _, name := range names(choices) {
+		out = append(out, choices[name].Modes...)
+	}
+	return out
+}
+
+// comments reads the comments of this package's types ("Lab") and of their fields
+// ("Lab.Provider").
+func comments() (map[string]string, error) {
+	file, err := parser.ParseFile(token.NewFileSet(), "lab.go", source, parser.ParseComments)
+	if err != nil {
+		return nil, fmt.Errorf("comments of the lab types: %w", err)
+	}
+	out := map[string]string{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		decl, ok := n.(*ast.GenDecl)
+		if !ok || decl.Tok != token.TYPE {
+			return true
+		}
+		for _, spec := range decl.Specs {
+			typ := spec.(*ast.TypeSpec)
+			out[typ.Name.Name] = oneLine(decl.Doc)
+			fields, ok := typ.Type.(*ast.StructType)
+			if !ok {
+				continue
+			}
+			for _, f := range fields.Fields.List {
+				for _, name := range f.Names {
+					out[typ.Name.Name+"."+name.Name] = oneLine(f.Comment)
+				}
+			}
+		}
+		return false
+	})
+	return out, nil
+}
+
+func oneLine(c *ast.CommentGroup) string { return strings.Join(strings.Fields(c.Text()), " ") }

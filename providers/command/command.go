@@ -1,0 +1,76 @@
+// Package command runs programs and reports their failure so that a reader can paste
+// the command and see what it said. It takes prepared exec.Cmds, wherever they run.
+package command
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"sync"
+)
+
+// Error is a program that failed.
+type Error struct {
+	Args   []string
+	Output string // the end of what it printed, both streams
+	Err    error
+}
+
+func (e *Error) Error() string {
+	s := fmt.Sprintf("%s: %v", Line(e.Args), e.Err)
+	if e.Output != "" {
+		s += "\n" + e.Output
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// kept bytes of a failed program's output: two screens.
+const kept = 8 << 10
+
+// Run runs the program and gives what it wrote to standard output. Its streams must not be set.
+func Run(cmd *exec.Cmd) ([]byte, error) {
+	var stdout bytes.Buffer
+	both := &shared{}
+	cmd.Stdout = io.MultiWriter(&stdout, both)
+	cmd.Stderr = both
+	if err := cmd.Run(); err != nil {
+		out := strings.TrimSpace(both.text.String())
+		if len(out) > kept {
+			out = "…" + out[len(out)-kept:]
+		}
+		return stdout.Bytes(), &Error{Args: cmd.Args, Output: out, Err: err}
+	}
+	return stdout.Bytes(), nil
+}
+
+// shared takes what two streams write at the same time.
+type shared struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *shared) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+// Line writes the arguments so that a POSIX shell reads them back the same.
+func Line(args []string) string {
+	quoted := make([]string, len(args))
+	for i, a := range args {
+		quoted[i] = a
+		special := " \t\r\n\"'`$&|;<>()*?[]#~!{}\\"
+		if i == 0 {
+			special += "=" // a program, not an assignment
+		}
+		if a == "" || strings.ContainsAny(a, special) {
+			quoted[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
+}

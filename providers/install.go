@@ -1,0 +1,199 @@
+package providers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/restmapper"
+
+	"netlab.dev/netlab/components"
+)
+
+// manager is netlab's field manager in server-side apply.
+const manager = "netlab"
+
+// installLimit bounds the roll-out of one component.
+const installLimit = 3 * time.Minute
+
+// installer applies rendered components to a cluster.
+type installer struct {
+	client  kubernetes.Interface
+	dynamic dynamic.Interface
+	mapper  *restmapper.DeferredDiscoveryRESTMapper
+}
+
+func newInstaller(running Running) (*installer, error) {
+	config, err := running.Config()
+	if err != nil {
+		return nil, err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	dyn, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery()))
+	return &installer{client, dyn, mapper}, nil
+}
+
+// install applies a component and waits until it works: definitions first, then its
+// objects, then our configuration of it, which its webhooks may refuse until they run.
+func (i *installer) install(ctx context.Context, r components.Rendered, step components.Step) (err error) {
+	done := step(r.Name)
+	defer func() { done(err) }()
+	ctx, cancel := context.WithTimeout(ctx, installLimit)
+	defer cancel()
+	if err := i.apply(ctx, r.CRDs); err != nil {
+		return err
+	}
+	if len(r.CRDs) > 0 {
+		i.mapper.Reset()
+	}
+	namespaces, rest, workloads := ranked(r.Objects)
+	if err := i.apply(ctx, namespaces); err != nil {
+		return err
+	}
+	if err := i.create(ctx, r.Once); err != nil {
+		return err
+	}
+	for _, rank := range [][]unstructured.Unstructured{rest, workloads} {
+		if err := i.apply(ctx, rank); err != nil {
+			return err
+		}
+	}
+	both, ctx := errgroup.WithContext(ctx)
+	for _, w := range r.Ready {
+		both.Go(func() error { return rolledOut(ctx, i.client, w) })
+	}
+	both.Go(func() error { return i.applyConfig(ctx, r.Config) })
+	return both.Wait()
+}
+
+// ranked splits objects by what must be there before what.
+func ranked(objects []unstructured.Unstructured) (namespaces, rest, workloads []unstructured.Unstructured) {
+	for _, o := range objects {
+		switch o.GetKind() {
+		case "Namespace":
+			namespaces = append(namespaces, o)
+		case "Deployment", "DaemonSet", "StatefulSet", "Job":
+			workloads = append(workloads, o)
+		default:
+			rest = append(rest, o)
+		}
+	}
+	return namespaces, rest, workloads
+}
+
+// apply applies objects that do not need each other, some at a time.
+func (i *installer) apply(ctx context.Context, objects []unstructured.Unstructured) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(6)
+	for _, o := range objects {
+		group.Go(func() error { return i.applyOne(ctx, o) })
+	}
+	return group.Wait()
+}
+
+// create creates objects that are not there yet.
+func (i *installer) create(ctx context.Context, objects []unstructured.Unstructured) error {
+	for _, o := range objects {
+		resource, err := i.resource(ctx, o)
+		if err != nil {
+			return err
+		}
+		if _, err := resource.Create(ctx, &o, metav1.CreateOptions{FieldManager: manager}); err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("create %s: %w", called(o), err)
+		}
+	}
+	return nil
+}
+
+// called names an object for people.
+func called(o unstructured.Unstructured) string {
+	if o.GetNamespace() == "" {
+		return o.GetKind() + " " + o.GetName()
+	}
+	return o.GetKind() + " " + o.GetNamespace() + "/" + o.GetName()
+}
+
+// resource finds where the API server keeps objects of a kind.
+func (i *installer) resource(ctx context.Context, o unstructured.Unstructured) (dynamic.ResourceInterface, error) {
+	kind := o.GroupVersionKind()
+	mapping, err := i.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	// A definition is served a moment after it was accepted.
+	for meta.IsNoMatchError(err) && sleep(ctx, 50*time.Millisecond) {
+		i.mapper.Reset()
+		mapping, err = i.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find %s: %w", called(o), err)
+	}
+	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
+		return i.dynamic.Resource(mapping.Resource).Namespace(o.GetNamespace()), nil
+	}
+	return i.dynamic.Resource(mapping.Resource), nil
+}
+
+func (i *installer) applyOne(ctx context.Context, o unstructured.Unstructured) error {
+	resource, err := i.resource(ctx, o)
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(o.Object)
+	if err != nil {
+		return err
+	}
+	force := true
+	if _, err := resource.Patch(ctx, o.GetName(), types.ApplyPatchType, data, metav1.PatchOptions{FieldManager: manager, Force: &force}); err != nil {
+		return fmt.Errorf("apply %s: %w", called(o), err)
+	}
+	return nil
+}
+
+// applyConfig applies objects that a webhook guards: it asks again while the webhook
+// cannot be reached, and gives up at once when it answers no.
+func (i *installer) applyConfig(ctx context.Context, objects []unstructured.Unstructured) error {
+	for _, o := range objects {
+		err := i.applyOne(ctx, o)
+		for err != nil && webhookAway(err) {
+			if !sleep(ctx, 200*time.Millisecond) {
+				return errors.Join(ctx.Err(), err)
+			}
+			err = i.applyOne(ctx, o)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// webhookAway: the API server answers InternalError when it cannot call a webhook.
+func webhookAway(err error) bool {
+	return apierrors.IsInternalError(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsTimeout(err)
+}
+
+// sleep waits, and reports false when ctx ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,182 @@
+package kind
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
+	"sigs.k8s.io/kind/pkg/cluster"
+	"sigs.k8s.io/kind/pkg/cluster/constants"
+
+	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/providers/kubeadm"
+	"netlab.dev/netlab/providers/local"
+	"netlab.dev/netlab/topology"
+)
+
+// node is one Node's place on this machine.
+type node struct {
+	lab       string
+	machine   topology.Machine
+	dir       string // nodes/<name> in the lab's state directory
+	logs      string // logs/<name> there: the Node's /var/log
+	container string // its container's name, where that is known
+}
+
+func nodeOf(lab, dir string, m topology.Machine) node {
+	return node{lab: lab, machine: m, dir: filepath.Join(dir, "nodes", m.Name), logs: filepath.Join(dir, "logs", m.Name)}
+}
+
+func (n node) path(elem ...string) string {
+	return filepath.Join(append([]string{n.dir}, elem...)...)
+}
+
+const (
+	// seed is where a Node finds what makes the node image into this Node. The mount is
+	// also what tells netlab's containers from other clusters' of kind.
+	seed = "/kind/netlab"
+	// plugged is a file in seed that names the network namespace whose NICs are in place.
+	plugged = "plugged"
+)
+
+// boot is a Node's /sbin/init. kind takes the container for booted when it prints what
+// systemd would. A container that Docker starts again has a new network namespace, and
+// waits for its NICs again.
+const boot = `#!/bin/sh
+set -eu
+cp -a ` + seed + `/root/. /
+hostname "$(cat /etc/hostname)"
+echo 'Reached target Multi-User System.'
+until [ "$(cat ` + seed + "/" + plugged + ` 2>/dev/null)" = "$(readlink /proc/self/ns/net)" ]; do sleep 0.05; done
+exec /usr/local/bin/netlab init
+`
+
+// prepare lays out on disk what the container mounts.
+func (n node) prepare(ctx context.Context, req providers.Request, ca *kubeadm.Authority) error {
+	// What a killed `up` left of a Node that never ran is of no use.
+	if err := os.RemoveAll(n.dir); err != nil {
+		return err
+	}
+	for _, d := range []string{n.path("seed", "root"), n.logs} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return err
+		}
+	}
+	files, err := local.Files(req.Plan, n.machine, ca)
+	if err != nil {
+		return err
+	}
+	if err := local.WriteFiles(files, func(path string) string { return n.path("seed", "root", path) }); err != nil {
+		return err
+	}
+	if err := os.WriteFile(n.path("seed", "init"), []byte(boot), 0o755); err != nil {
+		return err
+	}
+	if err := components.Clone(ctx, req.Stock.Store, n.path("containerd")); err != nil {
+		return fmt.Errorf("give Node %s its images: %w", n.machine.Name, err)
+	}
+	data, err := json.Marshal(n.machine)
+	if err != nil {
+		return err
+	}
+	return providers.WriteFile(n.path("machine.json"), data, 0o644)
+}
+
+// recall gives what a Node was made from; false when that is not known any more.
+func (n node) recall() (topology.Machine, bool) {
+	var m topology.Machine
+	data, err := os.ReadFile(n.path("machine.json"))
+	return m, err == nil && json.Unmarshal(data, &m) == nil
+}
+
+func (n node) mounts(self string) []v1alpha4.Mount {
+	return []v1alpha4.Mount{
+		{HostPath: n.path("seed"), ContainerPath: seed, Readonly: true},
+		{HostPath: n.path("seed", "init"), ContainerPath: "/usr/sbin/init", Readonly: true},
+		{HostPath: n.path("containerd"), ContainerPath: "/var/lib/containerd"},
+		{HostPath: n.logs, ContainerPath: "/var/log"},
+		{HostPath: self, ContainerPath: "/usr/local/bin/netlab", Readonly: true},
+	}
+}
+
+// networkKey names the Docker network that kind uses. "none" gives a container a
+// network namespace with nothing in it: no second eth0, no way out of the lab.
+const networkKey = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
+
+// create has kind run the containers of a new cluster, and nothing in them.
+func create(ctx context.Context, req providers.Request, nodes []node) error {
+	config := &v1alpha4.Cluster{Name: req.Plan.Lab}
+	config.Networking.DisableDefaultCNI = true
+	for _, n := range nodes {
+		config.Nodes = append(config.Nodes, v1alpha4.Node{Role: role(n.machine), Image: req.Stock.Node.Ref, ExtraMounts: n.mounts(req.Stock.Self)})
+	}
+	was, set := os.LookupEnv(networkKey)
+	if err := os.Setenv(networkKey, "none"); err != nil {
+		return err
+	}
+	defer func() {
+		if set {
+			os.Setenv(networkKey, was)
+		} else {
+			os.Unsetenv(networkKey)
+		}
+	}()
+	err := cluster.NewProvider(cluster.ProviderWithDocker()).Create(req.Plan.Lab,
+		cluster.CreateWithV1Alpha4Config(config), cluster.CreateWithStopBeforeSettingUpKubernetes(true))
+	if err != nil {
+		return fmt.Errorf("kind: %w", withOutput(err))
+	}
+	return ctx.Err() // kind knows no context
+}
+
+func role(m topology.Machine) v1alpha4.NodeRole {
+	if m.Role == topology.RoleControlPlane {
+		return v1alpha4.ControlPlaneRole
+	}
+	return v1alpha4.WorkerRole
+}
+
+// free names the containers of Nodes that join later, as kind numbers them.
+func free(lab string, there map[string]container) func(role string) string {
+	taken := map[string]bool{}
+	for _, c := range there {
+		taken[c.Name] = true
+	}
+	return func(role string) string {
+		if role != topology.RoleControlPlane {
+			role = constants.WorkerNodeRoleValue
+		}
+		name := lab + "-" + role
+		for i := 2; taken[name]; i++ {
+			name = fmt.Sprintf("%s-%s%d", lab, role, i)
+		}
+		taken[name] = true
+		return name
+	}
+}
+
+// runArgs are docker's arguments for a Node that joins a cluster which exists. kind
+// itself adds none; these are what it gives to those of a new one.
+func (n node) runArgs(name string, req providers.Request) []string {
+	args := []string{"run", "--detach", "--tty", "--name", name, "--hostname", name,
+		"--label", clusterLabel + "=" + n.lab, "--label", roleLabel + "=" + string(role(n.machine)),
+		"--net", "none", "--restart=on-failure:1", "--init=false", "--cgroupns=private",
+		"--privileged", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
+		"--tmpfs", "/tmp", "--tmpfs", "/run", "--volume", "/var", "--volume", "/lib/modules:/lib/modules:ro"}
+	for _, m := range n.mounts(req.Stock.Self) {
+		volume := []string{m.HostPath, m.ContainerPath}
+		if m.Readonly {
+			volume = append(volume, "ro")
+		}
+		args = append(args, "--volume", strings.Join(volume, ":"))
+	}
+	if n.machine.Role == topology.RoleControlPlane {
+		args = append(args, "--env", "KUBECONFIG=/etc/kubernetes/admin.conf")
+	}
+	return append(args, req.Stock.Node.Ref)
+}

@@ -1,0 +1,251 @@
+// Package kind makes Nodes of kind's containers: sigs.k8s.io/kind runs the node image
+// on Docker, without a Docker network, and netlab plugs each container into the lab's
+// own networks. What happens in the Nodes afterwards is the same as with netns. The
+// containers carry kind's labels and names, so that `kind get clusters`, `kind get
+// nodes` and `kind load` know them; a kind cluster that netlab did not make is known
+// by lacking netlab's mount, and is left alone.
+//
+// Left out: Podman, rootless Docker, and a Docker on another machine: the networks are
+// namespaces of this one. `kind export kubeconfig` finds no published port; the lab's
+// own kubeconfig has the context that kind would have made, kind-<lab>.
+package kind
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/providers/kubeadm"
+	"netlab.dev/netlab/providers/local"
+	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/topology/fabric"
+)
+
+// Provider makes Nodes of kind's containers. The zero value works.
+type Provider struct{}
+
+// Create implements providers.Provider.
+func (p Provider) Create(ctx context.Context, req providers.Request) (providers.Running, error) {
+	for _, d := range []string{"nodes", "logs"} {
+		if err := os.MkdirAll(filepath.Join(req.Dir, d), 0o755); err != nil {
+			return providers.Running{}, err
+		}
+	}
+	if err := refuseStrangers(ctx, req.Plan.Lab); err != nil {
+		return providers.Running{}, err
+	}
+	if err := p.removeExtra(ctx, req); err != nil {
+		return providers.Running{}, err
+	}
+	ca, err := local.Authority(req.Dir)
+	if err != nil {
+		return providers.Running{}, err
+	}
+	if err := p.containers(ctx, req, ca); err != nil {
+		return providers.Running{}, err
+	}
+	return p.plug(ctx, req, ca)
+}
+
+// containers makes every Node's container run. None of them goes further than waiting
+// for its NICs.
+func (p Provider) containers(ctx context.Context, req providers.Request, ca *kubeadm.Authority) (err error) {
+	there, err := containers(ctx, req.Plan.Lab)
+	if err != nil {
+		return err
+	}
+	var stopped, missing []node
+	early, earlyCtx := errgroup.WithContext(ctx)
+	for _, m := range req.Plan.Nodes() {
+		n := nodeOf(req.Plan.Lab, req.Dir, m)
+		if c, made := there[m.Name]; !made {
+			missing = append(missing, n)
+			early.Go(func() error { return n.prepare(earlyCtx, req, ca) })
+		} else if c.pid() == 0 {
+			n.container = c.Name
+			stopped = append(stopped, n)
+		}
+	}
+	done := req.Step(fmt.Sprintf("nodes: %d to start", len(stopped)+len(missing)))
+	defer func() { done(err) }()
+	if len(missing) > 0 {
+		early.Go(func() error { return loadImage(earlyCtx, req.Stock.Node) })
+	}
+	if err := early.Wait(); err != nil {
+		return err
+	}
+	if len(there) == 0 {
+		return create(ctx, req, missing)
+	}
+	started, startCtx := errgroup.WithContext(ctx)
+	for _, n := range stopped {
+		started.Go(func() error { return docker(startCtx, nil, "start", n.container) })
+	}
+	names := free(req.Plan.Lab, there)
+	for _, n := range missing {
+		name := names(n.machine.Role)
+		started.Go(func() error { return docker(startCtx, nil, n.runArgs(name, req)...) })
+	}
+	return started.Wait()
+}
+
+// plug puts the Nodes' NICs in place, which lets the Nodes boot, and bootstraps the
+// control plane.
+func (p Provider) plug(ctx context.Context, req providers.Request, ca *kubeadm.Authority) (running providers.Running, err error) {
+	plan := req.Plan
+	if running, err = p.Attach(ctx, plan, req.Dir); err != nil {
+		return running, err
+	}
+	for _, m := range plan.Nodes() {
+		if err := fabric.Adopt(ctx, plan.Lab, m.Name, namespace(running, m.Name)); err != nil {
+			return running, err
+		}
+	}
+	if err := local.Segments(ctx, req); err != nil {
+		return running, err
+	}
+	var again []string
+	for _, m := range plan.Nodes() {
+		space, err := os.Readlink(namespace(running, m.Name))
+		if err != nil {
+			return running, err
+		}
+		file := nodeOf(plan.Lab, req.Dir, m).path("seed", plugged)
+		was, err := os.ReadFile(file)
+		if string(was) == space+"\n" {
+			continue
+		}
+		if err == nil {
+			again = append(again, m.Name) // also where Docker itself started it
+		}
+		if err := providers.WriteFile(file, []byte(space+"\n"), 0o644); err != nil {
+			return running, err
+		}
+	}
+	if running.APIPort, err = local.Endpoint(req, "kind-"+plan.Lab, ca); err != nil {
+		return running, err
+	}
+	control := nodeOf(plan.Lab, req.Dir, plan.WithRole(topology.RoleControlPlane)[0])
+	return running, local.ControlPlane(ctx, req, running, control.path("bootstrapped"), again)
+}
+
+// namespace is the network namespace of a Node that runs.
+func namespace(running providers.Running, node string) string {
+	return fmt.Sprintf("/proc/%d/ns/net", running.Machines[node].(local.Machine).PID)
+}
+
+// removeExtra removes containers that the plan no longer has, or has otherwise, and
+// those whose files are gone.
+func (p Provider) removeExtra(ctx context.Context, req providers.Request) error {
+	there, err := containers(ctx, req.Plan.Lab)
+	if err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(filepath.Join(req.Dir, "nodes"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if _, made := there[e.Name()]; !made {
+			there[e.Name()] = container{}
+		}
+	}
+	for name, c := range there {
+		m, planned := req.Plan.Machine(name)
+		n := nodeOf(req.Plan.Lab, req.Dir, topology.Machine{Name: name})
+		if was, known := n.recall(); planned && known && reflect.DeepEqual(was, m) {
+			continue
+		}
+		if c.Name != "" {
+			if err := remove(ctx, c.Name); err != nil {
+				return fmt.Errorf("remove Node %s: %w", name, err)
+			}
+		}
+		if err := os.RemoveAll(n.dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Attach implements providers.Provider.
+func (p Provider) Attach(ctx context.Context, plan topology.Plan, dir string) (providers.Running, error) {
+	running := providers.Running{
+		Plan:       plan,
+		Kubeconfig: filepath.Join(dir, "kubeconfig"),
+		Machines:   map[string]providers.Machine{},
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return running, err
+	}
+	there, err := containers(ctx, plan.Lab)
+	if err != nil {
+		return running, err
+	}
+	for _, m := range plan.Machines {
+		found := local.Machine{Lab: plan.Lab, Name: m.Name, LogDir: nodeOf(plan.Lab, dir, m).logs, Self: self}
+		if m.Kind == topology.KindNode {
+			if found.PID = there[m.Name].pid(); found.PID == 0 {
+				err = errors.Join(err, fmt.Errorf("node %s does not run", m.Name))
+				continue
+			}
+		}
+		running.Machines[m.Name] = found
+	}
+	if err != nil {
+		err = providers.WithHint(err, "start what is missing with `netlab up`")
+	}
+	return running, err
+}
+
+// Inspect implements providers.Inspector: a container that Docker started again has a
+// network namespace without NICs.
+func (p Provider) Inspect(ctx context.Context, state providers.State, dir string) error {
+	running, err := p.Attach(ctx, state.Plan, dir)
+	if err != nil {
+		return err
+	}
+	for _, m := range state.Plan.Nodes() {
+		is, err := os.Stat(namespace(running, m.Name))
+		if err != nil {
+			return err
+		}
+		if was, err := os.Stat(fabric.Path(state.Plan.Lab, m.Name)); err != nil || !os.SameFile(was, is) {
+			return providers.WithHint(fmt.Errorf("node %s was started again and has no NICs yet", m.Name), "`netlab up "+state.File+"` puts them back")
+		}
+	}
+	return local.Inspect(state, dir)
+}
+
+// Delete implements providers.Provider.
+func (p Provider) Delete(ctx context.Context, lab, dir string) error {
+	there, errs := containers(ctx, lab)
+	if _, err := os.Stat(dir); errs != nil && errors.Is(err, fs.ErrNotExist) {
+		errs = nil // nothing says that the lab was ever Docker's
+	}
+	var names []string
+	for _, c := range there {
+		names = append(names, c.Name)
+	}
+	errs = errors.Join(errs, remove(ctx, names...))
+	return errors.Join(errs, local.Delete(ctx, lab, dir))
+}
+
+// findLimit bounds the wait for a Docker that may be far away.
+const findLimit = 5 * time.Second
+
+// Find implements providers.Finder. Where no Docker answers there are no labs of kind.
+func (p Provider) Find() ([]string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), findLimit)
+	defer cancel()
+	return clusters(ctx)
+}

@@ -1,0 +1,75 @@
+// Package kubeadm bootstraps a cluster on Nodes that run containerd and a kubelet: it
+// makes the CA and every kubelet's files before the Nodes start (NodeFiles), has
+// kubeadm write the control plane's static Pods (StartControlPlane), and lets it
+// upload its configuration and install its addons once the API server answers
+// (Finish). It never uses `kubeadm join`: every kubelet starts at once and registers
+// when it can.
+package kubeadm
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+
+	"netlab.dev/netlab/providers/command"
+	"netlab.dev/netlab/topology"
+)
+
+// Runner runs programs in a Node.
+type Runner interface {
+	Command(ctx context.Context, argv ...string) *exec.Cmd
+}
+
+// StartControlPlane writes certificates, kubeconfigs and static Pods in the control
+// plane Node; its kubelet starts them as they appear.
+func StartControlPlane(ctx context.Context, cp Runner) error {
+	return initSkipping(ctx, cp, "preflight,kubelet-start,wait-control-plane,upload-config,upload-certs,"+
+		"mark-control-plane,bootstrap-token,kubelet-finalize,addon,show-join-command")
+}
+
+// Finish uploads kubeadm's configuration, labels the control plane and installs
+// CoreDNS and, unless the plan wants none, kube-proxy. The API server must answer.
+func Finish(ctx context.Context, cp Runner, plan topology.Plan) error {
+	skip := "preflight,certs,kubeconfig,etcd,control-plane,kubelet-start,wait-control-plane,upload-certs,kubelet-finalize,show-join-command"
+	if plan.Kubernetes.Proxy == "none" {
+		skip += ",addon/kube-proxy"
+	}
+	if err := initSkipping(ctx, cp, skip); err != nil || len(plan.WithRole(topology.RoleWorker)) > 0 {
+		return err
+	}
+	// kubeadm keeps load balancers off a control plane; without workers nobody else
+	// could announce a VIP.
+	_, err := command.Run(cp.Command(ctx, "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "label", "node",
+		plan.WithRole(topology.RoleControlPlane)[0].Name, "node.kubernetes.io/exclude-from-external-load-balancers-"))
+	return err
+}
+
+func initSkipping(ctx context.Context, cp Runner, phases string) error {
+	_, err := command.Run(cp.Command(ctx, "kubeadm", "init", "--config="+Config, "--skip-phases="+phases))
+	return err
+}
+
+// askLimit bounds one question to an API server that starts: one that accepted it may
+// end before it answers.
+const askLimit = 5 * time.Second
+
+// WaitAPI waits until the API server says that it is ready. When ctx ends first the
+// error holds the API server's last answer.
+func WaitAPI(ctx context.Context, client kubernetes.Interface) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		answer, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").Timeout(askLimit).DoRaw(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the API server is not ready: %w; its last answer: %v %s", ctx.Err(), err, answer)
+		}
+	}
+}

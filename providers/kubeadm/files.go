@@ -1,0 +1,178 @@
+package kubeadm
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"netlab.dev/netlab/topology"
+)
+
+// File is one file of a Node, written before the Node starts.
+type File struct {
+	Data []byte
+	Mode uint32
+}
+
+// Config is the path of the kubeadm configuration in the control plane Node.
+const Config = "/etc/kubernetes/kubeadm.yaml"
+
+// Limits is what the machine beneath withholds from its Nodes.
+type Limits struct {
+	CgroupV1 bool // kubelet refuses cgroup v1 unless told
+}
+
+// NodeFiles gives every file that a Node's kubelet needs to come up and register
+// without `kubeadm join`: CA, client certificate, serving certificate, kubelet
+// configuration. The control plane's also has the CA's key and kubeadm's own
+// configuration. Keys are absolute paths in the Node.
+func NodeFiles(plan topology.Plan, node topology.Machine, ca *Authority, limits Limits) (map[string]File, error) {
+	files := map[string]File{
+		"/etc/kubernetes/pki/ca.crt":   {ca.Cert, 0o644},
+		"/var/lib/kubelet/config.yaml": {[]byte(kubeletConfig(plan, node, limits)), 0o644},
+	}
+	cert, key, err := ca.issue(identity{user: "system:node:" + node.Name, groups: []string{"system:nodes"},
+		names: []string{node.Name}, ips: addresses(node)})
+	if err != nil {
+		return nil, err
+	}
+	files["/var/lib/kubelet/pki/kubelet.crt"] = File{cert, 0o644}
+	files["/var/lib/kubelet/pki/kubelet.key"] = File{key, 0o600}
+	files["/etc/kubernetes/kubelet.conf"] = File{kubeconfig(plan.Lab, "https://"+plan.Kubernetes.API.String(), "system:node:"+node.Name, ca.Cert, cert, key), 0o600}
+	if node.Role == topology.RoleControlPlane {
+		files["/etc/kubernetes/pki/ca.key"] = File{ca.Key, 0o600}
+		files[Config] = File{[]byte(kubeadmConfig(plan, node)), 0o600}
+	}
+	return files, nil
+}
+
+// AdminKubeconfig gives a kubeconfig of a cluster administrator for a server URL, with
+// a cluster and a context of the name given. Its group is system:masters, which needs no binding and so works from the first second.
+func AdminKubeconfig(name string, ca *Authority, server string) ([]byte, error) {
+	cert, key, err := ca.issue(identity{user: "netlab-admin", groups: []string{"system:masters"}})
+	if err != nil {
+		return nil, err
+	}
+	return kubeconfig(name, server, "netlab-admin", ca.Cert, cert, key), nil
+}
+
+func addresses(node topology.Machine) []netip.Addr {
+	var out []netip.Addr
+	for _, nic := range node.NICs {
+		out = append(out, nic.Address.Addr())
+	}
+	return out
+}
+
+func kubeconfig(cluster, server, user string, ca, cert, key []byte) []byte {
+	b64 := base64.StdEncoding.EncodeToString
+	return fmt.Appendf(nil, `apiVersion: v1
+kind: Config
+clusters:
+- name: %[1]s
+  cluster: {server: %[2]s, certificate-authority-data: %[4]s}
+users:
+- name: %[3]s
+  user: {client-certificate-data: %[5]s, client-key-data: %[6]s}
+contexts:
+- name: %[1]s
+  context: {cluster: %[1]s, user: %[3]s}
+current-context: %[1]s
+`, cluster, server, user, b64(ca), b64(cert), b64(key))
+}
+
+// kubeletConfig: sources of the unusual values are in the comments of the YAML's lines.
+func kubeletConfig(plan topology.Plan, node topology.Machine, limits Limits) string {
+	taints := ""
+	if node.Role == topology.RoleControlPlane && len(plan.WithRole(topology.RoleWorker)) > 0 {
+		taints = "registerWithTaints: [{key: node-role.kubernetes.io/control-plane, effect: NoSchedule}]\n"
+	}
+	return fmt.Sprintf(`apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+authentication:
+  anonymous: {enabled: false}
+  webhook: {enabled: true}
+  x509: {clientCAFile: /etc/kubernetes/pki/ca.crt}
+authorization: {mode: Webhook}
+tlsCertFile: /var/lib/kubelet/pki/kubelet.crt
+tlsPrivateKeyFile: /var/lib/kubelet/pki/kubelet.key
+clusterDNS: [%s]
+clusterDomain: %s
+staticPodPath: /etc/kubernetes/manifests
+containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
+cgroupDriver: cgroupfs
+failCgroupV1: %t
+# The laptop's disk and swap are the user's business, not a lab Node's.
+failSwapOn: false
+imageGCHighThresholdPercent: 100
+evictionHard: {nodefs.available: "0%%", nodefs.inodesFree: "0%%", imagefs.available: "0%%", imagefs.inodesFree: "0%%"}
+localStorageCapacityIsolation: false
+# 0 leaves the score alone: lowering it takes CAP_SYS_RESOURCE.
+oomScoreAdj: 0
+serializeImagePulls: false
+# What needs kube-proxy or the CNI exits until it is there; upstream's wait between
+# tries grows to minutes.
+crashLoopBackOff: {maxContainerRestartPeriod: 2s}
+registryPullQPS: 0
+kubeAPIQPS: 100
+kubeAPIBurst: 200
+nodeStatusUpdateFrequency: 5s
+resolvConf: /etc/resolv.conf
+shutdownGracePeriod: 0s
+protectKernelDefaults: false
+%s`, plan.Kubernetes.DNS, plan.Kubernetes.Domain, !limits.CgroupV1, taints)
+}
+
+func kubeadmConfig(plan topology.Plan, node topology.Machine) string {
+	k := plan.Kubernetes
+	sans := []string{"127.0.0.1", "localhost", node.Name}
+	for _, a := range addresses(node) {
+		sans = append(sans, a.String())
+	}
+	taints := "[]"
+	if len(plan.WithRole(topology.RoleWorker)) > 0 {
+		taints = "[{key: node-role.kubernetes.io/control-plane, effect: NoSchedule}]"
+	}
+	return fmt.Sprintf(`apiVersion: kubeadm.k8s.io/v1beta4
+kind: InitConfiguration
+localAPIEndpoint: {advertiseAddress: %[1]s, bindPort: %[2]d}
+nodeRegistration:
+  name: %[3]s
+  criSocket: unix:///run/containerd/containerd.sock
+  taints: %[9]s
+---
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+clusterName: %[4]s
+kubernetesVersion: %[5]s
+encryptionAlgorithm: ECDSA-P256
+networking: {podSubnet: %[6]s, serviceSubnet: %[7]s, dnsDomain: %[8]s}
+apiServer:
+  certSANs: [%[10]s]
+controllerManager:
+  extraArgs:
+  # One control plane: leader election would only cost its waits.
+  - {name: leader-elect, value: "false"}
+  # Each of fifty controllers makes its account and token first: 150 requests, at
+  # upstream's 20 a second the longest wait of a cluster's start.
+  - {name: kube-api-qps, value: "500"}
+  - {name: kube-api-burst, value: "1000"}
+scheduler:
+  extraArgs:
+  - {name: leader-elect, value: "false"}
+---
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+cgroupDriver: cgroupfs
+---
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+mode: %[11]s
+clusterCIDR: %[6]s
+# Both would write sysctls or scores that belong to the machine beneath.
+conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
+oomScoreAdj: 0
+`, k.API.Addr(), k.API.Port(), node.Name, plan.Lab, k.Version, k.PodCIDR, k.ServiceCIDR, k.Domain, taints,
+		strings.Join(sans, ", "), strings.TrimSuffix(k.Proxy, "none"))
+}

@@ -1,0 +1,106 @@
+package local
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/topology"
+)
+
+// need is one thing that Nodes take from the machine.
+type need struct {
+	met        bool
+	what, hint string
+}
+
+// Check reports what this machine lacks for a plan: the tools of Debian that netlab
+// runs, the kernel's file systems and modules.
+func Check(plan topology.Plan) error {
+	var errs error
+	for _, n := range needs(plan) {
+		if !n.met {
+			errs = errors.Join(errs, providers.WithHint(errors.New(n.what), n.hint))
+		}
+	}
+	return errs
+}
+
+func needs(plan topology.Plan) []need {
+	var list []need
+	for tool, pkg := range map[string]string{"nsenter": "util-linux", "mount": "mount", "cp": "coreutils", "sh": "dash"} {
+		_, err := exec.LookPath(tool)
+		list = append(list, need{err == nil, tool + " is not on the PATH", "apt-get install " + pkg})
+	}
+	list = append(list,
+		need{KernelMounts("overlay") || module("overlay"), "the kernel has no overlay file system", "modprobe overlay, or a kernel with CONFIG_OVERLAY_FS"},
+		need{KernelMounts("cgroup") || KernelMounts("cgroup2"), "the kernel has no cgroups", "a kernel with CONFIG_CGROUPS"},
+		need{mounted("cgroup") || mounted("cgroup2"), "no cgroup hierarchy is mounted", "mount -t cgroup2 none /sys/fs/cgroup"},
+		need{exists("/proc/sys/net/bridge") || module("br_netfilter"), "bridged packets do not pass the firewall, so Services fail between Pods of one Node",
+			"modprobe br_netfilter, or a kernel with CONFIG_BRIDGE_NETFILTER"},
+	)
+	list = append(list, inotifyNeed(plan))
+	slices.SortFunc(list, func(a, b need) int { return strings.Compare(a.what, b.what) })
+	return list
+}
+
+// KernelMounts reports whether the kernel knows a file system now.
+func KernelMounts(fstype string) bool {
+	known, _ := os.ReadFile("/proc/filesystems")
+	return slices.Contains(strings.Fields(string(known)), fstype)
+}
+
+func exists(path string) bool { _, err := os.Stat(path); return err == nil }
+
+// module reports whether the kernel has a module loaded or at hand.
+func module(name string) bool {
+	if exists("/sys/module/" + name) {
+		return true
+	}
+	for _, list := range []string{"modules.dep", "modules.builtin"} {
+		data, _ := os.ReadFile(filepath.Join("/lib/modules", release(), list))
+		if strings.Contains(string(data), "/"+name+".ko") {
+			return true
+		}
+	}
+	return false
+}
+
+// release is the running kernel's, as uname -r tells it.
+func release() string {
+	var uts unix.Utsname
+	unix.Uname(&uts) // it fails only for a bad pointer
+	return unix.ByteSliceToString(uts.Release[:])
+}
+
+// KernelHas reports whether the kernel offers a feature, by its own configuration where
+// that is shown, and by its modules. What cannot be told counts as there.
+func KernelHas(option, name string) bool {
+	if name != "" && module(name) {
+		return true
+	}
+	config, err := exec.Command("zcat", "/proc/config.gz").Output()
+	if err != nil {
+		config, err = os.ReadFile("/boot/config-" + release())
+	}
+	if err != nil {
+		return true // it tells nobody: what is missing will show itself
+	}
+	return strings.Contains(string(config), option+"=y\n")
+}
+
+func mounted(fstype string) bool {
+	data, _ := os.ReadFile("/proc/self/mounts")
+	for line := range strings.Lines(string(data)) {
+		if fields := strings.Fields(line); len(fields) > 2 && fields[2] == fstype {
+			return true
+		}
+	}
+	return false
+}

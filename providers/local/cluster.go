@@ -1,0 +1,137 @@
+// Package local is what the providers share whose Nodes are namespaces of this
+// machine's kernel, whoever starts them: a Node's files, the networks and outside
+// hosts, the loopback port of the API server, the bootstrap of the control plane, and
+// how everything of a lab is found and ended. Starting Nodes is the providers' own.
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/providers/kubeadm"
+	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/topology/fabric"
+)
+
+// apiLimit bounds the wait for the API server; a laptop under load takes a tenth of it.
+const apiLimit = 2 * time.Minute
+
+// Segments makes the networks and starts the outside hosts on them.
+func Segments(ctx context.Context, req providers.Request) (err error) {
+	done := req.Step("networks and outside hosts")
+	defer func() { done(err) }()
+	if err := fabric.Create(ctx, req.Plan); err != nil {
+		return err
+	}
+	if err := fabric.HostAccess(ctx, req.Plan, req.Plan.HostAccess); err != nil {
+		return err
+	}
+	return fabric.StartHosts(ctx, req.Plan, req.Dir, req.Stock.Self)
+}
+
+// Endpoint gives the loopback port that reaches the API server: the one that was
+// there before, where it is still served or free. With a new one it writes the lab's
+// kubeconfig, whose cluster and context have the name given.
+func Endpoint(req providers.Request, name string, ca *kubeadm.Authority) (int, error) {
+	port := req.APIPort
+	if port != 0 && Forwarding(req.Plan.Lab, port) {
+		return port, nil
+	}
+	port, err := StartForward(req.Plan, req.Dir, req.Stock.Self, port)
+	if err != nil {
+		return 0, err
+	}
+	kubeconfig, err := kubeadm.AdminKubeconfig(name, ca, fmt.Sprintf("https://127.0.0.1:%d", port))
+	if err != nil {
+		return 0, err
+	}
+	return port, providers.WriteFile(filepath.Join(req.Dir, "kubeconfig"), kubeconfig, 0o600)
+}
+
+// ControlPlane waits for the API server of a control plane that runs, and bootstraps
+// it first unless the file bootstrapped says that this was done. The Nodes named in
+// again have run before: what the cluster knows of their Pods is out of date.
+func ControlPlane(ctx context.Context, req providers.Request, running providers.Running, bootstrapped string, again []string) (err error) {
+	done := req.Step("control plane")
+	defer func() { done(err) }()
+	control := running.Machines[req.Plan.WithRole(topology.RoleControlPlane)[0].Name]
+	_, missing := os.Stat(bootstrapped)
+	if missing != nil {
+		if err := kubeadm.StartControlPlane(ctx, control); err != nil {
+			return err
+		}
+	}
+	client, err := running.Client()
+	if err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, apiLimit)
+	defer cancel()
+	if err := kubeadm.WaitAPI(limited, client); err != nil {
+		return providers.WithHint(err, "see kubelet.log and pods/ in "+control.Logs())
+	}
+	if missing == nil {
+		return rebooted(ctx, client, again)
+	}
+	if err := kubeadm.Finish(ctx, control, req.Plan); err != nil {
+		return err
+	}
+	return os.WriteFile(bootstrapped, nil, 0o644)
+}
+
+// Inspect gives an error that joins what of a lab's networks, outside hosts and
+// forwarder is not as planned.
+func Inspect(state providers.State, dir string) error {
+	missing, err := fabric.Diff(state.Plan)
+	if err != nil {
+		return err
+	}
+	var errs error
+	for _, m := range missing {
+		errs = errors.Join(errs, fmt.Errorf("the networks are not as planned: %s", m))
+	}
+	for _, h := range state.Plan.Hosts() {
+		if !fabric.HostRuns(state.Plan.Lab, h.Name, dir) {
+			errs = errors.Join(errs, fmt.Errorf("the agent of outside host %s does not answer", h.Name))
+		}
+	}
+	if !Forwarding(state.Plan.Lab, state.APIPort) {
+		errs = errors.Join(errs, fmt.Errorf("nothing forwards 127.0.0.1:%d to the API server", state.APIPort))
+	}
+	if errs != nil {
+		errs = providers.WithHint(errs, "`netlab up "+state.File+"` mends it")
+	}
+	return errs
+}
+
+// Delete ends every labelled process of a lab and removes its networks, cgroups and
+// state directory, trying each.
+func Delete(ctx context.Context, lab, dir string) error {
+	errs := KillAll(ctx, func() []int { return Processes(lab) })
+	errs = errors.Join(errs, fabric.Delete(ctx, lab))
+	errs = errors.Join(errs, RemoveCgroups(ctx, lab))
+	if err := os.RemoveAll(dir); err != nil {
+		errs = errors.Join(errs, fmt.Errorf("remove the lab's state: %w", err))
+	}
+	return errs
+}
+
+// Authority gives the lab's CA, making it once.
+func Authority(dir string) (*kubeadm.Authority, error) {
+	certPath, keyPath := filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key")
+	cert, err1 := os.ReadFile(certPath)
+	key, err2 := os.ReadFile(keyPath)
+	if err1 == nil && err2 == nil {
+		return kubeadm.LoadAuthority(cert, key)
+	}
+	ca, err := kubeadm.NewAuthority()
+	if err != nil {
+		return nil, err
+	}
+	return ca, errors.Join(providers.WriteFile(certPath, ca.Cert, 0o644), providers.WriteFile(keyPath, ca.Key, 0o600))
+}

@@ -1,0 +1,47 @@
+package local
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"netlab.dev/netlab/topology"
+)
+
+// inotifyPerNode is what a Node's containerd, kubelet, kube-proxy and Pods open: 43 were
+// counted in a lab of three.
+const inotifyPerNode = 15
+
+// inotifyNeed: all of root's processes share fs.inotify.max_user_instances, which is 128
+// on many machines; past it kube-proxy and others die one after another.
+func inotifyNeed(plan topology.Plan) need {
+	data, err := os.ReadFile("/proc/sys/fs/inotify/max_user_instances")
+	limit, convErr := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil || convErr != nil {
+		return need{met: true}
+	}
+	wanted := 0
+	for _, m := range plan.Nodes() {
+		if len(InCgroups(filepath.Join(plan.Lab, m.Name))) == 0 {
+			wanted += inotifyPerNode
+		}
+	}
+	used := inotifyUsed()
+	return need{used+wanted <= limit,
+		fmt.Sprintf("the lab's Nodes open about %d inotify instances; root may have %d and has %d open", wanted, limit, used),
+		fmt.Sprintf("sysctl -w fs.inotify.max_user_instances=%d", max(512, 2*limit))}
+}
+
+// inotifyUsed counts the inotify instances that root's processes have open.
+func inotifyUsed() int {
+	links, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	used := 0
+	for _, l := range links {
+		if to, err := os.Readlink(l); err == nil && to == "anon_inode:inotify" {
+			used++
+		}
+	}
+	return used
+}

@@ -1,0 +1,144 @@
+package netns
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/providers/command"
+	"netlab.dev/netlab/providers/kubeadm"
+	"netlab.dev/netlab/providers/local"
+	"netlab.dev/netlab/topology"
+)
+
+// node is one Node's place on this machine.
+type node struct {
+	lab     string
+	machine topology.Machine
+	dir     string // nodes/<name> in the lab's state directory
+	logs    string // logs/<name> there: the Node's /var/log
+}
+
+func nodeOf(lab, dir string, m topology.Machine) node {
+	return node{lab: lab, machine: m, dir: filepath.Join(dir, "nodes", m.Name), logs: filepath.Join(dir, "logs", m.Name)}
+}
+
+func (n node) path(elem ...string) string {
+	return filepath.Join(append([]string{n.dir}, elem...)...)
+}
+
+// prepare lays the Node out on disk: its containerd root cloned from the store, its
+// files in the overlay's upper directory, its OCI bundle.
+func (n node) prepare(ctx context.Context, stock components.Stock, files map[string]kubeadm.File) error {
+	// What a killed `up` left of a Node that never ran is of no use.
+	if err := os.RemoveAll(n.dir); err != nil {
+		return err
+	}
+	for _, d := range []string{n.path("rootfs"), n.path("upper"), n.path("work"), n.path("kubelet"), n.logs} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := components.Clone(ctx, stock.Store, n.path("containerd")); err != nil {
+		return fmt.Errorf("give Node %s its images: %w", n.machine.Name, err)
+	}
+	err := local.WriteFiles(files, func(path string) string {
+		if rest, kubelet := strings.CutPrefix(path, "/var/lib/kubelet/"); kubelet {
+			return n.path("kubelet", rest)
+		}
+		return n.path("upper", path)
+	})
+	if err != nil {
+		return err
+	}
+	config, err := json.Marshal(n.spec(stock.Self))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(n.path("config.json"), config, 0o644)
+}
+
+// start runs the Node. Its overlay is mounted in a mount namespace of its own, which
+// runc's container inherits: it is nowhere on the machine, and goes when the Node does.
+func (n node) start(ctx context.Context, stock components.Stock) error {
+	log, err := os.OpenFile(filepath.Join(n.logs, "init.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	options := "lowerdir=" + strings.Join(stock.Rootfs, ":") + ",upperdir=" + n.path("upper") + ",workdir=" + n.path("work")
+	cmd := exec.CommandContext(ctx, "sh", "-ec", `mount -t overlay overlay -o "$1" "$2"; shift 2; exec "$@"`, "sh",
+		options, n.path("rootfs"),
+		stock.Programs["runc"], "--root="+filepath.Join(n.dir, "runc"), "--log="+n.path("runc.log"),
+		"run", "--detach", "--bundle="+n.dir, "--pid-file="+n.path("pid"), n.machine.Name)
+	cmd.Env = append(os.Environ(), local.LabelKey+"="+n.lab)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Setpgid: true}
+	if err := cmd.Run(); err != nil {
+		said, _ := os.ReadFile(n.path("runc.log"))
+		more, _ := os.ReadFile(log.Name())
+		return &command.Error{Args: cmd.Args, Output: strings.TrimSpace(string(said) + "\n" + string(more)), Err: err}
+	}
+	return nil
+}
+
+// pid gives the process id of the Node's PID 1 on this machine, or 0 when it does not run.
+func (n node) pid() int {
+	data, err := os.ReadFile(n.path("pid"))
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	// A process id is used again one day; one in the Node's own cgroup is the Node's.
+	cgroups, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	own := filepath.Join(local.CgroupOf(n.lab), n.machine.Name)
+	if err != nil || !(strings.Contains(string(cgroups), own+"\n") || strings.Contains(string(cgroups), own+"/")) || dead(pid) {
+		return 0
+	}
+	return pid
+}
+
+// dead reports that a process has ended, though its threads or its parent may keep it
+// in the process table: a PID 1 takes all of its Node with it, which lasts seconds.
+func dead(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	after := string(stat[strings.LastIndexByte(string(stat), ')')+1:]) // proc_pid_stat(5): the name may hold anything
+	return err != nil || strings.HasPrefix(after, " Z") || strings.HasPrefix(after, " X")
+}
+
+// remember keeps what the Node was made from, once it runs.
+func (n node) remember() error {
+	data, err := json.Marshal(n.machine)
+	if err != nil {
+		return err
+	}
+	return providers.WriteFile(n.path("machine.json"), data, 0o644)
+}
+
+// recall gives what a Node was made from; false when it never got to run.
+func (n node) recall() (topology.Machine, bool) {
+	var m topology.Machine
+	data, err := os.ReadFile(n.path("machine.json"))
+	return m, err == nil && json.Unmarshal(data, &m) == nil
+}
+
+// clear ends what still runs of the Node and keeps its disk.
+func (n node) clear(ctx context.Context) error {
+	cgroup := filepath.Join(n.lab, n.machine.Name)
+	err := local.KillAll(ctx, func() []int { return local.InCgroups(cgroup) })
+	return errors.Join(err, local.RemoveCgroups(ctx, cgroup), os.RemoveAll(n.path("runc")), os.RemoveAll(n.path("pid")))
+}
+
+// remove ends the Node and removes its files and cgroups.
+func (n node) remove(ctx context.Context) error {
+	return errors.Join(n.clear(ctx), os.RemoveAll(n.dir))
+}

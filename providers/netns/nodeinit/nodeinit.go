@@ -1,0 +1,217 @@
+// Package nodeinit is PID 1 of a namespace Node: it prepares the Node's own view of
+// /proc/sys and cgroups, starts containerd and kubelet, restarts them when they die,
+// and reaps orphans. It takes its services from a file that the provider wrote
+// (Services), and knows nothing of labs.
+package nodeinit
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ServicesFile is where PID 1 reads its services, in the Node.
+const ServicesFile = "/etc/netlab/services.json"
+
+// Service is a program that PID 1 keeps running.
+type Service struct {
+	Name  string   `json:"name"`
+	Argv  []string `json:"argv"`
+	Env   []string `json:"env,omitempty"`
+	Log   string   `json:"log"`             // appended to
+	After string   `json:"after,omitempty"` // a unix socket that must accept connections first
+}
+
+// restartDelay keeps a service that dies at once from burning a core.
+const restartDelay = time.Second
+
+// Main is PID 1. It returns an exit status, after a signal to stop or when the Node
+// cannot be prepared.
+func Main(stderr io.Writer) int {
+	if os.Getpid() != 1 {
+		fmt.Fprintln(stderr, "error: netlab init runs only as PID 1 of a namespace Node")
+		return 2
+	}
+	if err := run(stderr); err != nil {
+		fmt.Fprintln(stderr, "error:", err)
+		return 1
+	}
+	return 0
+}
+
+func run(log io.Writer) error {
+	data, err := os.ReadFile(ServicesFile)
+	if err != nil {
+		return err
+	}
+	var services []Service
+	if err := json.Unmarshal(data, &services); err != nil {
+		return fmt.Errorf("%s: %w", ServicesFile, err)
+	}
+	if err := errors.Join(guardSysctls(), delegateCgroups()); err != nil {
+		return err
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, unix.SIGTERM, unix.SIGINT)
+	dead := make(chan int, 64)
+	go reap(dead)
+
+	start := make(chan Service, len(services))
+	for _, s := range services {
+		go func() { await(s.After); start <- s }()
+	}
+	running := map[int]Service{}
+	again := func(s Service) { time.AfterFunc(restartDelay, func() { start <- s }) }
+	for {
+		select {
+		case s := <-start:
+			pid, err := launch(s)
+			if err != nil {
+				fmt.Fprintf(log, "%s start %s: %v\n", time.Now().Format(time.RFC3339), s.Name, err)
+				again(s)
+				continue
+			}
+			running[pid] = s
+		case pid := <-dead:
+			if s, ours := running[pid]; ours {
+				delete(running, pid)
+				fmt.Fprintf(log, "%s %s (pid %d) ended; starting it again\n", time.Now().Format(time.RFC3339), s.Name, pid)
+				again(s)
+			}
+		case <-stop:
+			for pid := range running {
+				unix.Kill(pid, unix.SIGTERM)
+			}
+			return nil
+		}
+	}
+}
+
+func launch(s Service) (int, error) {
+	if err := os.MkdirAll(filepath.Dir(s.Log), 0o755); err != nil {
+		return 0, err
+	}
+	out, err := os.OpenFile(s.Log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return 0, err
+	}
+	defer out.Close()
+	p, err := os.StartProcess(s.Argv[0], s.Argv, &os.ProcAttr{
+		Dir: "/", Env: append(os.Environ(), s.Env...), Files: []*os.File{nil, out, out},
+	})
+	if err != nil {
+		return 0, err
+	}
+	pid := p.Pid // Release forgets it
+	// The handle is let go: reap waits for every child alike.
+	return pid, p.Release()
+}
+
+// reap waits for every child, adopted ones too: containerd's shims become ours.
+func reap(dead chan<- int) {
+	child := make(chan os.Signal, 1)
+	signal.Notify(child, unix.SIGCHLD)
+	for range child {
+		for {
+			pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
+			if err != nil || pid <= 0 {
+				break
+			}
+			dead <- pid
+		}
+	}
+}
+
+// await returns once a unix socket accepts connections. It looks often: this is on
+// the way of every Node's start.
+func await(socket string) {
+	for socket != "" {
+		if c, err := net.Dial("unix", socket); err == nil {
+			c.Close()
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// guarded sysctls belong to the whole machine, and kubelet writes them; the last two an
+// eBPF dataplane. The Node sees plain files instead, with the values that they want to
+// read back.
+var guarded = map[string]string{
+	"vm/overcommit_memory":      "1",
+	"vm/panic_on_oom":           "0",
+	"kernel/panic":              "10",
+	"kernel/panic_on_oops":      "1",
+	"kernel/keys/root_maxkeys":  "1000000",
+	"kernel/keys/root_maxbytes": "25000000",
+
+	"kernel/unprivileged_bpf_disabled": "1",
+	"kernel/timer_migration":           "0",
+}
+
+// guardSysctls makes /proc/sys read-only but for net, which is the Node's own.
+func guardSysctls() error {
+	steps := []struct {
+		source, target string
+		flags          uintptr
+	}{
+		{"/proc/sys/net", "/proc/sys/net", unix.MS_BIND},
+		{"/proc/sys", "/proc/sys", unix.MS_BIND | unix.MS_REC},
+		{"", "/proc/sys", unix.MS_BIND | unix.MS_REMOUNT | unix.MS_RDONLY},
+	}
+	for _, s := range steps {
+		if err := unix.Mount(s.source, s.target, "", s.flags, ""); err != nil {
+			return fmt.Errorf("guard %s: %w", s.target, err)
+		}
+	}
+	dir := "/run/netlab/sysctl"
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for name, value := range guarded {
+		target := filepath.Join("/proc/sys", name)
+		if _, err := os.Stat(target); err != nil {
+			continue // this kernel does not have it
+		}
+		file := filepath.Join(dir, strings.ReplaceAll(name, "/", "."))
+		if err := os.WriteFile(file, []byte(value+"\n"), 0o644); err != nil {
+			return err
+		}
+		if err := unix.Mount(file, target, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("guard %s: %w", target, err)
+		}
+	}
+	return nil
+}
+
+// delegateCgroups makes a cgroup v2 subtree usable: its root may hold no process once
+// controllers are handed down. On v1 there is nothing to do.
+func delegateCgroups() error {
+	const root = "/sys/fs/cgroup"
+	controllers, err := os.ReadFile(root + "/cgroup.controllers")
+	if err != nil {
+		return nil // v1
+	}
+	own := root + "/init"
+	if err := os.MkdirAll(own, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(own+"/cgroup.procs", []byte("1"), 0o644); err != nil {
+		return fmt.Errorf("move PID 1 out of the Node's root cgroup: %w", err)
+	}
+	for _, c := range strings.Fields(string(controllers)) {
+		if err := os.WriteFile(root+"/cgroup.subtree_control", []byte("+"+c), 0o644); err != nil {
+			return fmt.Errorf("hand down the cgroup controller %s: %w", c, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,159 @@
+// Package netns is the embedded provider: each Node is a set of Linux namespaces (net,
+// mnt, pid, uts, ipc, cgroup) over an overlay of the node image, run by runc, with
+// containerd and kubelet inside. It needs root and nothing else: no Docker, no VM, no
+// systemd, no registry. The Node's network namespace is the fabric's, its file system
+// lives in a mount namespace of its own, and every process carries the lab's label,
+// so that Delete finds all of it even without a state directory.
+package netns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+
+	"golang.org/x/sync/errgroup"
+
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/providers/kubeadm"
+	"netlab.dev/netlab/providers/local"
+	"netlab.dev/netlab/topology"
+)
+
+// Provider makes Nodes of namespaces. The zero value works.
+type Provider struct{}
+
+// Create implements providers.Provider.
+func (p Provider) Create(ctx context.Context, req providers.Request) (providers.Running, error) {
+	for _, d := range []string{"nodes", "logs"} {
+		if err := os.MkdirAll(filepath.Join(req.Dir, d), 0o755); err != nil {
+			return providers.Running{}, err
+		}
+	}
+	if err := p.removeExtra(ctx, req); err != nil {
+		return providers.Running{}, err
+	}
+	segments, early := errgroup.WithContext(ctx)
+	ca, err := local.Authority(req.Dir)
+	if err != nil {
+		return providers.Running{}, err
+	}
+	var stopped []node
+	var again []string
+	segments.Go(func() error { return local.Segments(early, req) })
+	for _, m := range req.Plan.Nodes() {
+		n := nodeOf(req.Plan.Lab, req.Dir, m)
+		if n.pid() != 0 {
+			continue
+		}
+		stopped = append(stopped, n)
+		if _, ran := n.recall(); ran {
+			again = append(again, m.Name)
+			segments.Go(func() error { return n.clear(early) }) // it keeps its disk: a reboot
+		} else {
+			segments.Go(func() error { return p.prepare(early, req, n, ca) })
+		}
+	}
+	if err := segments.Wait(); err != nil {
+		return providers.Running{}, err
+	}
+	return p.boot(ctx, req, ca, stopped, again)
+}
+
+func (p Provider) prepare(ctx context.Context, req providers.Request, n node, ca *kubeadm.Authority) error {
+	files, err := local.Files(req.Plan, n.machine, ca)
+	if err != nil {
+		return err
+	}
+	return n.prepare(ctx, req.Stock, files)
+}
+
+// boot starts the stopped Nodes, has kubeadm write a control plane that is not
+// bootstrapped yet, and waits for the API server.
+func (p Provider) boot(ctx context.Context, req providers.Request, ca *kubeadm.Authority, stopped []node, again []string) (running providers.Running, err error) {
+	plan := req.Plan
+	control := plan.WithRole(topology.RoleControlPlane)[0]
+	started, startCtx := errgroup.WithContext(ctx)
+	done := req.Step(fmt.Sprintf("nodes: %d to start", len(stopped)))
+	for _, n := range stopped {
+		started.Go(func() error {
+			if err := n.start(startCtx, req.Stock); err != nil {
+				return fmt.Errorf("start Node %s: %w", n.machine.Name, err)
+			}
+			return n.remember()
+		})
+	}
+	port := 0
+	started.Go(func() (err error) {
+		port, err = local.Endpoint(req, plan.Lab, ca)
+		return err
+	})
+	err = started.Wait()
+	done(err)
+	if err != nil {
+		return running, err
+	}
+	if running, err = p.Attach(ctx, plan, req.Dir); err != nil {
+		return running, err
+	}
+	running.APIPort = port
+
+	n := nodeOf(plan.Lab, req.Dir, control)
+	return running, local.ControlPlane(ctx, req, running, n.path("bootstrapped"), again)
+}
+
+// removeExtra ends Nodes that the plan no longer has, or has otherwise, and what is
+// left of Nodes that never got to run.
+func (p Provider) removeExtra(ctx context.Context, req providers.Request) error {
+	entries, err := os.ReadDir(filepath.Join(req.Dir, "nodes"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		m, planned := req.Plan.Machine(e.Name())
+		n := nodeOf(req.Plan.Lab, req.Dir, topology.Machine{Name: e.Name()})
+		if was, known := n.recall(); planned && known && reflect.DeepEqual(was, m) {
+			continue
+		}
+		if err := n.remove(ctx); err != nil {
+			return fmt.Errorf("remove Node %s: %w", e.Name(), err)
+		}
+	}
+	return nil
+}
+
+// Attach implements providers.Provider.
+func (p Provider) Attach(_ context.Context, plan topology.Plan, dir string) (providers.Running, error) {
+	running := providers.Running{
+		Plan:       plan,
+		Kubeconfig: filepath.Join(dir, "kubeconfig"),
+		Machines:   map[string]providers.Machine{},
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return running, err
+	}
+	for _, m := range plan.Machines {
+		n := nodeOf(plan.Lab, dir, m)
+		found := local.Machine{Lab: plan.Lab, Name: m.Name, LogDir: n.logs, Self: self}
+		if m.Kind == topology.KindNode {
+			if found.PID = n.pid(); found.PID == 0 {
+				err = errors.Join(err, fmt.Errorf("node %s does not run", m.Name))
+				continue
+			}
+		}
+		running.Machines[m.Name] = found
+	}
+	if err != nil {
+		err = providers.WithHint(err, "start what is missing with `netlab up`")
+	}
+	return running, err
+}
+
+// Delete implements providers.Provider.
+func (p Provider) Delete(ctx context.Context, lab, dir string) error {
+	return local.Delete(ctx, lab, dir)
+}

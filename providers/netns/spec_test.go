@@ -1,0 +1,155 @@
+package netns
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"netlab.dev/netlab/topology"
+)
+
+func testNode(t *testing.T) node {
+	t.Helper()
+	return nodeOf("lab", t.TempDir(), topology.Machine{Name: "w1"})
+}
+
+// A Node gets no capability that this process may not hand on: runc would refuse.
+func TestSpecCapabilities(t *testing.T) {
+	s := testNode(t).spec("/self")
+	mask := uint64(0)
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if hex, found := strings.CutPrefix(line, "CapBnd:\t"); found {
+			if mask, err = strconv.ParseUint(strings.TrimSpace(hex), 16, 64); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, set := range map[string][]string{"bounding": s.Process.Capabilities.Bounding, "effective": s.Process.Capabilities.Effective, "permitted": s.Process.Capabilities.Permitted} {
+		// Bits of <linux/capability.h>; SYS_RESOURCE is the one that hosts withhold most.
+		for cap, bit := range map[string]int{"CAP_CHOWN": 0, "CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24, "CAP_BPF": 39} {
+			if want := mask&(1<<bit) != 0; slices.Contains(set, cap) != want {
+				t.Errorf("%s %s: %t, this process may hand it on: %t", name, cap, !want, want)
+			}
+		}
+	}
+}
+
+// The Node's root, its databases and logs are its own directories; netlab itself is
+// there to be PID 1, and cannot be written to.
+func TestSpecMounts(t *testing.T) {
+	n := testNode(t)
+	s := n.spec("/cache/self/netlab")
+	if s.Root.Path != filepath.Join(n.dir, "rootfs") || s.Root.Readonly {
+		t.Errorf("root is %+v", s.Root)
+	}
+	got := map[string]specs.Mount{}
+	for _, m := range s.Mounts {
+		if _, twice := got[m.Destination]; twice {
+			t.Errorf("two mounts on %s", m.Destination)
+		}
+		got[m.Destination] = m
+	}
+	for to, from := range map[string]string{
+		"/var/lib/containerd": filepath.Join(n.dir, "containerd"),
+		"/var/lib/kubelet":    filepath.Join(n.dir, "kubelet"),
+		"/var/log":            n.logs,
+		s.Process.Args[0]:     "/cache/self/netlab",
+	} {
+		if m := got[to]; m.Source != from || m.Type != "bind" {
+			t.Errorf("%s is %+v, want %s", to, m, from)
+		}
+	}
+	if !slices.Contains(got[s.Process.Args[0]].Options, "ro") {
+		t.Error("a Node may write to the netlab executable")
+	}
+	for _, to := range []string{"/dev", "/run", "/tmp"} {
+		if got[to].Type != "tmpfs" {
+			t.Errorf("%s is %+v, want a tmpfs", to, got[to])
+		}
+	}
+}
+
+func TestSpecNamespaces(t *testing.T) {
+	s := testNode(t).spec("/self")
+	var kinds []string
+	for _, ns := range s.Linux.Namespaces {
+		kinds = append(kinds, string(ns.Type))
+		if want := map[specs.LinuxNamespaceType]string{specs.NetworkNamespace: "/run/netns/netlab.lab.w1"}[ns.Type]; ns.Path != want {
+			t.Errorf("namespace %s is %q, want %q", ns.Type, ns.Path, want)
+		}
+	}
+	slices.Sort(kinds)
+	if want := []string{"cgroup", "ipc", "mount", "network", "pid", "uts"}; !slices.Equal(kinds, want) {
+		t.Errorf("namespaces are %v, want %v", kinds, want)
+	}
+	if s.Linux.CgroupsPath != "/netlab/lab/w1" || s.Hostname != "w1" || !slices.Contains(s.Process.Env, "NETLAB_LAB=lab") {
+		t.Errorf("cgroup %s, host name %s, environment %v", s.Linux.CgroupsPath, s.Hostname, s.Process.Env)
+	}
+	if _, err := json.Marshal(s); err != nil {
+		t.Error(err)
+	}
+}
+
+// A pid file tells of a Node only while that process is one of the Node's.
+func TestPid(t *testing.T) {
+	n := testNode(t)
+	if err := os.MkdirAll(n.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	for what, text := range map[string]string{
+		"another process":      strconv.Itoa(os.Getpid()),
+		"a process that ended": strconv.Itoa(ended.Process.Pid),
+		"no number":            "x",
+		"nothing":              "",
+	} {
+		if err := os.WriteFile(n.path("pid"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if pid := n.pid(); pid != 0 {
+			t.Errorf("%s: pid %d", what, pid)
+		}
+	}
+	zombie := exec.Command("true")
+	if err := zombie.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer zombie.Wait()
+	for !dead(zombie.Process.Pid) { // it ends by itself; nobody has waited for it yet
+	}
+	if dead(os.Getpid()) {
+		t.Error("this process counts as dead")
+	}
+}
+
+// What a Node was made from is known again, and only when it was written whole.
+func TestRemember(t *testing.T) {
+	n := testNode(t)
+	n.machine.Role = topology.RoleWorker
+	if _, known := n.recall(); known {
+		t.Error("a Node that never ran is known")
+	}
+	if err := os.MkdirAll(n.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.remember(); err != nil {
+		t.Fatal(err)
+	}
+	if m, known := n.recall(); !known || m.Name != "w1" || m.Role != topology.RoleWorker {
+		t.Errorf("known again as %+v, %t", m, known)
+	}
+}

@@ -1,0 +1,182 @@
+// Package providertest is the conformance suite that every provider passes: a package's
+// test gives a Suite and calls Run. It knows providers.Provider and nothing of how one
+// runs a machine; what a test cannot ask of a Provider (to end a Node the hard way) the
+// Suite brings along.
+//
+// It makes real labs on this machine. They are small, and Run removes them.
+package providertest
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/topology/fabric/residue"
+)
+
+// Suite is a provider under test.
+type Suite struct {
+	Provider string                    // its name, as in a lab file
+	New      func() providers.Provider // a fresh value, which knows nothing of earlier ones
+	Resolver components.Resolver       // its Self is a netlab executable, not the test's own
+	// Kill ends a Node as a power cut does.
+	Kill func(ctx context.Context, lab, dir, node string) error
+}
+
+// limit bounds one step of the suite.
+const limit = 3 * time.Minute
+
+// Run runs the suite: a lab of two Nodes that is looked at, broken, grown and removed
+// without its state, then one of a single Node that is removed by its state.
+func Run(t *testing.T, s Suite) {
+	root := providers.Root(t.TempDir())
+	l, single := s.open(t, root, two, "nlt-conform"), s.open(t, root, one, "nlt-conform-one")
+	for _, l := range []*lab{l, single} {
+		defer l.remove(t)
+		l.remove(t) // what a killed test left
+	}
+	before, err := residue.Take()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	t.Run("check", l.check)
+	if !t.Run("create", l.create) {
+		return
+	}
+	for _, m := range l.plan.Machines {
+		t.Run("machine/"+m.Name, func(t *testing.T) { l.machine(t, m) })
+	}
+	t.Run("kubeconfig", l.kubeconfig)
+	t.Run("create again", l.again)
+	t.Run("attach", l.attach)
+	t.Run("killed node", l.killed)
+	t.Run("grow", func(t *testing.T) { l.grow(t, s.plan(t, three, l.plan.Lab)) })
+	t.Run("shrink", func(t *testing.T) { l.shrink(t, s.plan(t, two, l.plan.Lab)) })
+	t.Run("delete without state", func(t *testing.T) {
+		if err := os.RemoveAll(l.dir); err != nil {
+			t.Fatal(err)
+		}
+		l.gone(t, before)
+	})
+
+	if t.Run("single node", single.create) {
+		t.Run("delete", func(t *testing.T) { single.gone(t, before) })
+	}
+}
+
+// The labs of the suite: two Nodes on unlike networks, the same with a third, and one
+// Node that is all.
+const (
+	header = `apiVersion: netlab/v1alpha1
+kind: Lab
+loadBalancer: {name: none}
+ingress: {name: none}
+networks:
+  - {name: lan, cidr: 172.30.0.0/24, mtu: 1500}
+  - {name: storage, cidr: 172.31.0.0/24, mtu: 1400}
+hosts:
+  - {name: router, role: router, networks: [lan, storage]}
+  - {name: client, role: client, networks: [lan]}
+`
+	two = header + `nodes:
+  - {name: cp, role: control-plane, networks: [lan]}
+  - {name: a, role: worker, networks: [lan, storage]}
+`
+	three = two + `  - {name: b, role: worker, networks: [lan]}
+`
+	one = header + `nodes:
+  - {name: cp, role: control-plane, networks: [lan]}
+`
+)
+
+func (s Suite) plan(t *testing.T, text, name string) topology.Plan {
+	t.Helper()
+	known := s.Resolver.Catalog.Known()
+	known.Providers, known.ProxyModes = []string{s.Provider}, []string{"nftables", "iptables"}
+	text += "provider: " + s.Provider + "\nmetadata: {name: " + name + "}\n"
+	l, err := labs.Load("providertest.yaml", []byte(text), known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := topology.Build(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// lab is one lab of the suite.
+type lab struct {
+	Suite
+	root    providers.Root
+	dir     string
+	plan    topology.Plan
+	stock   components.Stock
+	cni     []components.Rendered
+	running providers.Running
+}
+
+// open resolves a lab's software, building what the cache lacks, and makes nothing else.
+func (s Suite) open(t *testing.T, root providers.Root, text, name string) *lab {
+	t.Helper()
+	l := &lab{Suite: s, root: root, dir: root.Dir(name), plan: s.plan(t, text, name)}
+	step := func(string) func(error) { return func(error) {} }
+	var err error
+	if l.stock, err = s.Resolver.Obtain(t.Context(), l.plan, step); err != nil {
+		t.Fatal(err)
+	}
+	parts, err := s.Resolver.Catalog.Resolve(l.plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range parts {
+		if part.Name != l.plan.CNI.Name {
+			continue
+		}
+		r, err := s.Resolver.Objects(t.Context(), part, l.plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.cni = append(l.cni, r)
+	}
+	if len(l.cni) != 1 {
+		t.Fatalf("the catalog has no CNI %q", l.plan.CNI.Name)
+	}
+	return l
+}
+
+// request is what Create is asked; each step of progress has to end without an error.
+func (l *lab) request(t *testing.T) providers.Request {
+	return providers.Request{Plan: l.plan, Stock: l.stock, Dir: l.dir, APIPort: l.running.APIPort,
+		Step: func(name string) func(error) {
+			return func(err error) {
+				if err != nil {
+					t.Errorf("step %s: %v", name, err)
+				}
+			}
+		}}
+}
+
+// up is the whole of providers.Up with the CNI as the only component.
+func (l *lab) up(ctx context.Context, t *testing.T) error {
+	running, err := providers.Up(ctx, l.root, l.New(), l.request(t), l.cni, filepath.Join(l.dir, "lab.yaml"),
+		func(context.Context, providers.Running) error { return nil })
+	l.running = running
+	return err
+}
+
+func (l *lab) remove(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), limit)
+	defer cancel()
+	if err := l.New().Delete(ctx, l.plan.Lab, l.dir); err != nil {
+		t.Errorf("delete: %v", err)
+	}
+}

@@ -1,0 +1,88 @@
+package providers
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+
+	"netlab.dev/netlab/components"
+)
+
+// rolledOut waits, by watching, until every Pod of a workload is available. When ctx
+// ends first the error says what its Pods wait for.
+func rolledOut(ctx context.Context, client kubernetes.Interface, w components.Workload) error {
+	options := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", w.Name).String()}
+	open := func() (watch.Interface, error) {
+		if w.Kind == "DaemonSet" {
+			return client.AppsV1().DaemonSets(w.Namespace).Watch(ctx, options)
+		}
+		return client.AppsV1().Deployments(w.Namespace).Watch(ctx, options)
+	}
+	last := "it does not exist"
+	for ctx.Err() == nil {
+		events, err := open()
+		if err != nil {
+			last = err.Error()
+			sleep(ctx, apiRetry)
+			continue
+		}
+		for event := range events.ResultChan() {
+			var ready bool
+			if last, ready = available(event.Object); ready {
+				events.Stop()
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("%s is not ready: %w: %s%s", w, ctx.Err(), last, waitingPods(client, w.Namespace))
+}
+
+// available reports whether a workload's current generation is fully available.
+func available(object any) (string, bool) {
+	switch o := object.(type) {
+	case *appsv1.DaemonSet:
+		s := o.Status
+		return fmt.Sprintf("%d of %d Pods available", s.NumberAvailable, s.DesiredNumberScheduled),
+			s.ObservedGeneration >= o.Generation && s.DesiredNumberScheduled > 0 &&
+				s.UpdatedNumberScheduled == s.DesiredNumberScheduled && s.NumberAvailable == s.DesiredNumberScheduled
+	case *appsv1.Deployment:
+		s, want := o.Status, int32(1)
+		if o.Spec.Replicas != nil {
+			want = *o.Spec.Replicas
+		}
+		return fmt.Sprintf("%d of %d Pods available", s.AvailableReplicas, want),
+			s.ObservedGeneration >= o.Generation && s.UpdatedReplicas == want && s.AvailableReplicas == want && s.Replicas == want
+	}
+	return fmt.Sprintf("unexpected %T", object), false
+}
+
+// waitingPods says for each Pod of a namespace that is not ready why it is not.
+func waitingPods(client kubernetes.Interface, namespace string) string {
+	ctx, cancel := context.WithTimeout(context.Background(), diagnoseLimit)
+	defer cancel()
+	pods, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "; " + err.Error()
+	}
+	var b strings.Builder
+	for _, p := range pods.Items {
+		for _, c := range p.Status.Conditions {
+			if c.Type == corev1.PodScheduled && c.Status != corev1.ConditionTrue {
+				fmt.Fprintf(&b, "; Pod %s is not scheduled: %s", p.Name, c.Message)
+			}
+		}
+		for _, c := range append(p.Status.InitContainerStatuses, p.Status.ContainerStatuses...) {
+			if w := c.State.Waiting; w != nil {
+				fmt.Fprintf(&b, "; container %s of Pod %s on %s waits: %s %s", c.Name, p.Name, p.Spec.NodeName, w.Reason, w.Message)
+			}
+		}
+	}
+	return b.String()
+}

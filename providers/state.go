@@ -1,0 +1,152 @@
+package providers
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/topology"
+)
+
+// State is what netlab remembers of a lab, written before each act so that a lab
+// which died half-way can be gone on with or removed.
+type State struct {
+	Plan    topology.Plan    `json:"plan"`
+	File    string           `json:"file"`    // the lab file, absolute
+	Phase   string           `json:"phase"`   // creating, up or deleting
+	Stock   components.Stock `json:"stock"`   // the software the machines are made of
+	Created time.Time        `json:"created"` // when `up` first began
+	APIPort int              `json:"apiPort"` // loopback port of this machine that reaches the API server
+}
+
+// The phases of a lab.
+const (
+	PhaseCreating = "creating"
+	PhaseUp       = "up"
+	PhaseDeleting = "deleting"
+)
+
+// Root is the directory of all labs' states.
+type Root string
+
+// DefaultRoot is $NETLAB_STATE_DIR, or /var/lib/netlab.
+func DefaultRoot() Root {
+	if dir := os.Getenv("NETLAB_STATE_DIR"); dir != "" {
+		return Root(dir)
+	}
+	return "/var/lib/netlab"
+}
+
+// Dir is the state directory of a lab, whether it exists or not.
+func (r Root) Dir(lab string) string { return filepath.Join(string(r), lab) }
+
+// Labs names the labs that have a state directory.
+func (r Root) Labs() ([]string, error) {
+	entries, err := os.ReadDir(string(r))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var labs []string
+	for _, e := range entries {
+		if e.IsDir() {
+			labs = append(labs, e.Name())
+		}
+	}
+	sort.Strings(labs)
+	return labs, err
+}
+
+// Lock keeps other netlab processes from changing the lab until release is called.
+// It waits for a holder that works, and returns at once when wait is false and
+// another holds it. The lock goes with the process, however that ends.
+func (r Root) Lock(lab string, wait bool) (release func(), err error) {
+	if err := os.MkdirAll(string(r), 0o755); err != nil {
+		return nil, fmt.Errorf("make the state directory: %w", err)
+	}
+	path := filepath.Join(string(r), "."+lab+".lock")
+	how := unix.LOCK_EX
+	if !wait {
+		how |= unix.LOCK_NB
+	}
+	for {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o644)
+		if err != nil {
+			return nil, err
+		}
+		if err := unix.Flock(int(f.Fd()), how); err != nil {
+			f.Close()
+			if errors.Is(err, unix.EWOULDBLOCK) {
+				return nil, &BusyError{Lab: lab}
+			}
+			return nil, fmt.Errorf("lock lab %s: %w", lab, err)
+		}
+		// The holder before us removes the file as it lets go: a lock on a file that
+		// is no longer there would shut nobody out.
+		held, err1 := f.Stat()
+		there, err2 := os.Stat(path)
+		if err1 == nil && err2 == nil && os.SameFile(held, there) {
+			return func() { os.Remove(path); f.Close() }, nil
+		}
+		f.Close()
+	}
+}
+
+// BusyError says that another netlab process is changing the lab.
+type BusyError struct{ Lab string }
+
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("lab %s is being changed by another netlab process", e.Lab)
+}
+
+// Hint says what to do about it.
+func (e *BusyError) Hint() string { return "wait for it to end, or stop it with Ctrl-C first" }
+
+// Read gives the state of a lab; fs.ErrNotExist when there is none.
+func (r Root) Read(lab string) (State, error) {
+	var s State
+	data, err := os.ReadFile(filepath.Join(r.Dir(lab), "state.json"))
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(data, &s); err != nil {
+		return s, fmt.Errorf("state of lab %s: %w", lab, err)
+	}
+	return s, nil
+}
+
+// Write replaces the state of a lab in one step.
+func (r Root) Write(s State) error {
+	dir := r.Dir(s.Plan.Lab)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the lab's state directory: %w", err)
+	}
+	data, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	return WriteFile(filepath.Join(dir, "state.json"), data, 0o600)
+}
+
+// WriteFile replaces a file in one step: a reader, or a killed writer, sees the old
+// content or the new.
+func WriteFile(path string, data []byte, mode os.FileMode) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(data)
+	err = errors.Join(err, tmp.Chmod(mode), tmp.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}

@@ -1,0 +1,255 @@
+package providers
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/topology"
+)
+
+// The test binary plays another netlab process: it holds a lab's lock until its
+// standard input ends.
+const holdEnv = "PROVIDERS_TEST_HOLD"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(holdEnv); dir != "" {
+		release, err := Root(dir).Lock("a", true)
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println("held")
+		bufio.NewReader(os.Stdin).ReadString('\n')
+		release()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// holder starts a process that holds the lock, or waits for it; held reports when.
+func holder(t *testing.T, root Root) (cmd *exec.Cmd, held <-chan string, letGo func()) {
+	t.Helper()
+	cmd = exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), holdEnv+"="+string(root))
+	in, err1 := cmd.StdinPipe()
+	out, err2 := cmd.StdoutPipe()
+	if err := errors.Join(err1, err2, cmd.Start()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	said := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(out).ReadString('\n')
+		said <- strings.TrimSpace(line)
+	}()
+	return cmd, said, func() { in.Close(); cmd.Wait() }
+}
+
+func await(t *testing.T, held <-chan string) {
+	t.Helper()
+	select {
+	case said := <-held:
+		if said != "held" {
+			t.Fatalf("the other process says %q", said)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the other process does not get the lock")
+	}
+}
+
+func TestLockAgainstAnotherProcess(t *testing.T) {
+	root := Root(filepath.Join(t.TempDir(), "state"))
+	_, held, letGo := holder(t, root)
+	await(t, held)
+
+	var busy *BusyError
+	if _, err := root.Lock("a", false); !errors.As(err, &busy) || busy.Lab != "a" || busy.Hint() == "" {
+		t.Errorf("a lock that another holds gives %v", err)
+	}
+	other, err := root.Lock("b", false)
+	if err != nil {
+		t.Errorf("another lab's lock: %v", err)
+	} else {
+		other()
+	}
+	if labs, err := root.Labs(); err != nil || len(labs) != 0 {
+		t.Errorf("locks are taken for labs: %v (%v)", labs, err)
+	}
+
+	letGo()
+	release, err := root.Lock("a", false)
+	if err != nil {
+		t.Fatalf("the lock was let go: %v", err)
+	}
+	_, waiting, _ := holder(t, root)
+	select {
+	case said := <-waiting:
+		t.Errorf("two hold the lock; the second says %q", said)
+	case <-time.After(300 * time.Millisecond):
+	}
+	release()
+	await(t, waiting)
+}
+
+// A process that is killed keeps no lock, and the next to let go leaves no file.
+func TestLockGoesWithItsProcess(t *testing.T) {
+	root := Root(t.TempDir())
+	cmd, held, _ := holder(t, root)
+	await(t, held)
+	cmd.Process.Kill()
+	cmd.Wait()
+	release, err := root.Lock("a", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	entries, err := os.ReadDir(string(root))
+	if err != nil || len(entries) != 0 {
+		t.Errorf("left: %v (%v)", entries, err)
+	}
+}
+
+// Many at once: one at a time has it, though each removes the
+// file as it lets go.
+func TestLockIsExclusive(t *testing.T) {
+	root := Root(t.TempDir())
+	inside, most := make(chan struct{}, 100), 0
+	done := make(chan error)
+	for range 8 {
+		go func() {
+			for range 50 {
+				release, err := root.Lock("a", true)
+				if err != nil {
+					done <- err
+					return
+				}
+				inside <- struct{}{}
+				most = max(most, len(inside)) // the lock itself guards it
+				<-inside
+				release()
+			}
+			done <- nil
+		}()
+	}
+	for range 8 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if most != 1 {
+		t.Errorf("%d held the lock at once", most)
+	}
+}
+
+func TestStateRoundTrip(t *testing.T) {
+	root := Root(filepath.Join(t.TempDir(), "new"))
+	if _, err := root.Read("a"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the state of no lab: %v", err)
+	}
+	if labs, err := root.Labs(); err != nil || len(labs) != 0 {
+		t.Errorf("labs of a directory that is not there: %v (%v)", labs, err)
+	}
+	want := State{
+		Plan: topology.Plan{Lab: "a", Provider: "netns", Names: map[string]string{"x.test": "192.0.2.1"}},
+		File: "/labs/a.yaml", Phase: PhaseCreating, Created: time.Now().UTC().Round(0), APIPort: 40123,
+		Stock: components.Stock{Rootfs: []string{"/c/r"}, Programs: map[string]string{"runc": "/c/runc"}},
+	}
+	if err := root.Write(want); err != nil {
+		t.Fatal(err)
+	}
+	want.Phase = PhaseUp
+	if err := root.Write(want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := root.Read("a")
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("read back\n%+v\nwant\n%+v (%v)", got, want, err)
+	}
+	want.Plan.Lab = "b"
+	if err := root.Write(want); err != nil {
+		t.Fatal(err)
+	}
+	if labs, err := root.Labs(); err != nil || !slices.Equal(labs, []string{"a", "b"}) {
+		t.Errorf("labs are %v (%v)", labs, err)
+	}
+	// It names files and holds a way in: it is its owner's alone, and nothing is beside it.
+	for path, mode := range map[string]fs.FileMode{root.Dir("a"): fs.ModeDir | 0o700, filepath.Join(root.Dir("a"), "state.json"): 0o600} {
+		if info, err := os.Stat(path); err != nil || info.Mode() != mode {
+			t.Errorf("%s has mode %v, want %v (%v)", path, info.Mode(), mode, err)
+		}
+	}
+	if entries, err := os.ReadDir(root.Dir("a")); err != nil || len(entries) != 1 {
+		t.Errorf("beside the state: %v (%v)", entries, err)
+	}
+}
+
+func TestReadBrokenState(t *testing.T) {
+	root := Root(t.TempDir())
+	if err := os.MkdirAll(root.Dir("a"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root.Dir("a"), "state.json"), []byte(`{"plan": `), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := root.Read("a"); err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "lab a") {
+		t.Errorf("half a state reads as %v", err)
+	}
+}
+
+func TestDefaultRoot(t *testing.T) {
+	t.Setenv("NETLAB_STATE_DIR", "")
+	if r := DefaultRoot(); r != "/var/lib/netlab" {
+		t.Errorf("%s", r)
+	}
+	t.Setenv("NETLAB_STATE_DIR", "/x")
+	if r := DefaultRoot().Dir("lab"); r != "/x/lab" {
+		t.Errorf("%s", r)
+	}
+}
+
+// A reader sees the old content or the new, and never a part.
+func TestWriteFileIsWhole(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	contents := []string{strings.Repeat("a", 1<<16), strings.Repeat("b", 1<<17)}
+	if err := WriteFile(path, []byte(contents[0]), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		var err error
+		for i := range 200 {
+			err = errors.Join(err, WriteFile(path, []byte(contents[i%2]), 0o640))
+		}
+		done <- err
+	}()
+	for reading := true; reading; {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+			reading = false
+		default:
+			if data, err := os.ReadFile(path); err != nil || !slices.Contains(contents, string(data)) {
+				t.Fatalf("read %d bytes (%v)", len(data), err)
+			}
+		}
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode() != 0o640 {
+		t.Errorf("mode %v (%v)", info.Mode(), err)
+	}
+	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 1 {
+		t.Errorf("left: %v", entries)
+	}
+}

@@ -1,0 +1,109 @@
+package providers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"netlab.dev/netlab/components"
+)
+
+const (
+	apiRetry      = 100 * time.Millisecond
+	diagnoseLimit = 10 * time.Second
+	deleteLimit   = time.Minute
+)
+
+// Up makes a lab run: its machines, then at the same time its components and what the
+// caller wants done as soon as the API server answers (atAPI). It goes on from
+// wherever an earlier Up ended. The state is written before each act.
+func Up(ctx context.Context, root Root, p Provider, req Request, parts []components.Rendered, file string,
+	atAPI func(context.Context, Running) error) (Running, error) {
+	state, err := root.Read(req.Plan.Lab)
+	if errors.Is(err, fs.ErrNotExist) {
+		state.Created, err = time.Now().UTC(), nil
+	}
+	if err != nil {
+		return Running{}, err
+	}
+	state.Plan, state.File, state.Phase, state.Stock = req.Plan, file, PhaseCreating, req.Stock
+	if err := root.Write(state); err != nil {
+		return Running{}, err
+	}
+	req.Dir, req.APIPort = root.Dir(req.Plan.Lab), state.APIPort
+	running, err := p.Create(ctx, req)
+	if err != nil {
+		return running, err
+	}
+	state.APIPort = running.APIPort
+	if err := root.Write(state); err != nil {
+		return running, err
+	}
+	i, err := newInstaller(running)
+	if err != nil {
+		return running, err
+	}
+	work, ctx := errgroup.WithContext(ctx)
+	for _, part := range parts {
+		work.Go(func() error { return i.install(ctx, part, req.Step) })
+	}
+	work.Go(func() error { return i.forgetNodes(ctx, running) })
+	work.Go(func() error { return atAPI(ctx, running) })
+	if err := work.Wait(); err != nil {
+		return running, err
+	}
+	state.Phase = PhaseUp
+	return running, root.Write(state)
+}
+
+// forgetNodes deletes the Node objects whose machines the plan no longer has, and their
+// Pods: the cluster's own collector would leave them behind Services for a minute.
+func (i *installer) forgetNodes(ctx context.Context, running Running) error {
+	nodes, err := i.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes.Items {
+		if _, planned := running.Machines[n.Name]; planned {
+			continue
+		}
+		if err := i.client.CoreV1().Nodes().Delete(ctx, n.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("forget Node %s: %w", n.Name, err)
+		}
+	}
+	pods, err := i.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	var now int64 // no kubelet is there to end them in peace
+	for _, p := range pods.Items {
+		if _, planned := running.Machines[p.Spec.NodeName]; planned || p.Spec.NodeName == "" {
+			continue
+		}
+		err := i.client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("forget Pod %s/%s of Node %s: %w", p.Namespace, p.Name, p.Spec.NodeName, err)
+		}
+	}
+	return nil
+}
+
+// Down removes a lab, state directory or not. It works on after ctx was cancelled,
+// within a limit of its own: half a removal helps nobody.
+func Down(ctx context.Context, root Root, p Provider, lab string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteLimit)
+	defer cancel()
+	if state, err := root.Read(lab); err == nil {
+		state.Phase = PhaseDeleting
+		if err := root.Write(state); err != nil {
+			return err
+		}
+	}
+	return p.Delete(ctx, lab, root.Dir(lab))
+}

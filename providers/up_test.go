@@ -1,0 +1,45 @@
+package providers
+
+import (
+	"slices"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+)
+
+// A Node that left the plan goes, and its Pods with it; Pods that wait for a Node, and
+// those of Nodes that an earlier run already deleted, are told apart.
+func TestForgetNodes(t *testing.T) {
+	node := func(name string) *corev1.Node { return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}} }
+	pod := func(name, on string) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}, Spec: corev1.PodSpec{NodeName: on}}
+	}
+	client := fake.NewClientset(node("cp"), node("w1"), node("w2"),
+		pod("stays", "w1"), pod("goes", "w2"), pod("waits", ""), pod("went", "w3"))
+	running := Running{Machines: map[string]Machine{"cp": nil, "w1": nil, "client": nil}}
+	for range 2 { // the second time there is nothing to forget
+		if err := (&installer{client: client}).forgetNodes(t.Context(), running); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nodes, err := client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pods, err := client.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	for _, n := range nodes.Items {
+		left = append(left, n.Name)
+	}
+	for _, p := range pods.Items {
+		left = append(left, p.Name)
+	}
+	if want := []string{"cp", "w1", "stays", "waits"}; !slices.Equal(left, want) {
+		t.Errorf("left are %v, want %v", left, want)
+	}
+}

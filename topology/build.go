@@ -1,0 +1,183 @@
+package topology
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"netlab.dev/netlab/labs"
+)
+
+// maxIfname is the longest interface name Linux takes (IFNAMSIZ less its final zero).
+const maxIfname = 15
+
+// Build decides everything that a lab leaves open. A lab that labs.Load accepted
+// always builds; one made by hand may end in labs.Problems.
+func Build(lab labs.Lab) (Plan, error) {
+	members, problems := lab.Members()
+	if len(problems) > 0 {
+		return Plan{}, problems
+	}
+	pools, err := pools(lab)
+	if err != nil {
+		return Plan{}, err
+	}
+	b := builder{lab: lab, used: map[string]bool{}}
+	b.networks(members)
+	if err := b.machines(members); err != nil {
+		return Plan{}, err
+	}
+	control := b.plan.WithRole(RoleControlPlane)
+	if len(control) == 0 {
+		return Plan{}, fmt.Errorf("lab %s has no control plane", lab.Metadata.Name)
+	}
+	p := b.plan
+	p.Lab = lab.Metadata.Name
+	p.Provider = lab.Provider
+	p.HostAccess = lab.HostAccess
+	p.Kubernetes = Kubernetes{
+		Version:     lab.Kubernetes.Version,
+		PodCIDR:     lab.Kubernetes.PodCIDR,
+		ServiceCIDR: lab.Kubernetes.ServiceCIDR,
+		Proxy:       lab.Kubernetes.Proxy,
+		API:         netip.AddrPortFrom(control[0].Address(), 6443),
+		APIService:  nth(lab.Kubernetes.ServiceCIDR, 1),
+		DNS:         nth(lab.Kubernetes.ServiceCIDR, 10),
+		Domain:      "cluster.local",
+	}
+	p.CNI = lab.CNI
+	p.LoadBalancer = LoadBalancer{Name: lab.LoadBalancer.Name, Mode: lab.LoadBalancer.Mode, Pools: pools}
+	p.Ingress = lab.Ingress
+	p.Names = map[string]string{}
+	for _, h := range p.Hosts() {
+		p.Names[h.Name+".outside.test"] = h.Address().String()
+	}
+	p.Verify = lab.Verify
+	return p, nil
+}
+
+// builder collects a Plan's networks and machines, and the interface names taken.
+type builder struct {
+	lab  labs.Lab
+	plan Plan
+	used map[string]bool
+}
+
+func (b *builder) networks(members []labs.Member) {
+	for _, n := range b.lab.Networks {
+		out := Network{Name: n.Name, CIDR: n.CIDR, MTU: n.MTU, Bridge: b.ifname("br-"+n.Name, "")}
+		for _, m := range members {
+			if i := slices.Index(m.Networks, n.Name); i >= 0 && m.Role == RoleRouter && !out.Gateway.IsValid() {
+				out.Gateway = m.Addresses[i]
+			}
+		}
+		b.plan.Networks = append(b.plan.Networks, out)
+	}
+}
+
+func (b *builder) machines(members []labs.Member) error {
+	var nameserver netip.Addr
+	for _, m := range members {
+		if len(m.Networks) == 0 {
+			return fmt.Errorf("%s is on no network", m.Name)
+		}
+		if m.Role == RoleInternet && !nameserver.IsValid() {
+			nameserver = m.Addresses[0]
+		}
+	}
+	for _, m := range members {
+		out := Machine{
+			Name: m.Name, Kind: KindHost, Role: m.Role,
+			Routes:     []Route{},
+			Nameserver: nameserver,
+			Forward:    m.Node || m.Role == RoleRouter,
+		}
+		if m.Node {
+			out.Kind = KindNode
+		}
+		for i, name := range m.Networks {
+			at := slices.IndexFunc(b.plan.Networks, func(n Network) bool { return n.Name == name })
+			if at < 0 || !m.Addresses[i].IsValid() {
+				return fmt.Errorf("%s: no addresses in network %q", m.Name, name)
+			}
+			network := b.plan.Networks[at]
+			out.NICs = append(out.NICs, NIC{
+				Name:    fmt.Sprintf("eth%d", i),
+				Network: name,
+				Address: netip.PrefixFrom(m.Addresses[i], network.CIDR.Bits()),
+				MAC:     mac(b.lab.Metadata.Name, m.Name, name),
+				MTU:     network.MTU,
+				Port:    b.ifname(m.Name, fmt.Sprintf(".%d", i)),
+			})
+			if network.Gateway.IsValid() && m.Role != RoleRouter && len(out.Routes) == 0 {
+				everywhere := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+				out.Routes = append(out.Routes, Route{To: everywhere, Via: network.Gateway})
+			}
+		}
+		if m.Node && len(out.Routes) == 0 {
+			out.Routes = append(out.Routes, b.serviceRoute(out))
+		}
+		b.plan.Machines = append(b.plan.Machines, out)
+	}
+	return nil
+}
+
+// serviceRoute is what a Node without a default route needs to reach ClusterIPs: the
+// kernel wants a route before kube-proxy gets to rewrite the destination. No packet
+// goes to its next hop, which is any address of the Node's network but its own.
+func (b *builder) serviceRoute(node Machine) Route {
+	own := node.NICs[0].Address
+	via := own.Masked().Addr().Next()
+	if via == own.Addr() {
+		via = via.Next()
+	}
+	return Route{To: b.lab.Kubernetes.ServiceCIDR, Via: via}
+}
+
+// ifname gives an interface name that is unique in the lab's fabric namespace: base
+// and suffix, with the end of base replaced by a hash of it where that is too long.
+func (b *builder) ifname(base, suffix string) string {
+	name := base + suffix
+	for salt := 0; len(name) > maxIfname || b.used[name]; salt++ {
+		hash := fmt.Sprintf("-%x", sha256.Sum256(fmt.Appendf(nil, "%s/%d", base, salt)))[:6]
+		keep := min(len(base), maxIfname-len(suffix)-len(hash))
+		name = base[:keep] + hash + suffix
+	}
+	b.used[name] = true
+	return name
+}
+
+// mac gives a locally administered unicast address (IEEE 802: second-lowest bit of
+// the first octet set), the same in every run.
+func mac(lab, machine, network string) string {
+	sum := sha256.Sum256([]byte(lab + "/" + machine + "/" + network))
+	return fmt.Sprintf("02:%02x:%02x:%02x:%02x:%02x", sum[0], sum[1], sum[2], sum[3], sum[4])
+}
+
+func pools(lab labs.Lab) ([]Pool, error) {
+	out := []Pool{}
+	for _, text := range lab.LoadBalancer.Pools {
+		p, err := labs.ParsePool(text)
+		if err != nil {
+			return nil, fmt.Errorf("pool: %w", err)
+		}
+		at := slices.IndexFunc(lab.Networks, func(n labs.Network) bool {
+			return n.CIDR.Contains(p.First) && n.CIDR.Contains(p.Last)
+		})
+		if at < 0 {
+			return nil, fmt.Errorf("pool %s lies in no network of the lab", text)
+		}
+		out = append(out, Pool{Network: lab.Networks[at].Name, First: p.First, Last: p.Last})
+	}
+	return out, nil
+}
+
+// nth gives the address at a small position of a prefix.
+func nth(cidr netip.Prefix, at int) netip.Addr {
+	a := cidr.Addr()
+	for range at {
+		a = a.Next()
+	}
+	return a
+}

@@ -1,0 +1,47 @@
+package topology_test
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/labs/labstest"
+	"netlab.dev/netlab/topology"
+)
+
+// TestCompare: each change of a lab file touches what it must and nothing else.
+func TestCompare(t *testing.T) {
+	build := func(change func(*labs.Lab)) topology.Plan {
+		lab := labs.Default("changes", labstest.Known())
+		change(&lab)
+		plan, err := topology.Build(lab)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return plan
+	}
+	same := func(*labs.Lab) {}
+	for _, c := range []struct {
+		name   string
+		change func(*labs.Lab)
+		want   []string // of Lines; the first words suffice
+	}{
+		{"nothing", same, nil},
+		{"a worker more", func(l *labs.Lab) { l.Nodes[1].Count = 3 }, []string{"add machine w3"}},
+		{"a worker less", func(l *labs.Lab) { l.Nodes[1].Count = 1 }, []string{"remove machine w2"}},
+		{"another pool", func(l *labs.Lab) { l.LoadBalancer.Pools = []string{"172.30.0.230-172.30.0.239"} }, []string{"configure loadBalancer pools"}},
+		{"hostAccess", func(l *labs.Lab) { l.HostAccess = true }, []string{"configure hostAccess"}},
+		{"the CNI's mode", func(l *labs.Lab) { l.CNI.Options = map[string]string{"backend": "host-gw"} }, []string{"make the cluster anew: cni changes"}},
+		{"the Pod CIDR", func(l *labs.Lab) { l.Kubernetes.PodCIDR = netip.MustParsePrefix("10.99.0.0/16") }, []string{"make the cluster anew: kubernetes changes"}},
+		{"an MTU", func(l *labs.Lab) { l.Networks[1].MTU = 1400 }, []string{"make machine router anew", "make machine internet anew", "configure networks"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := topology.Compare(build(same), build(c.change)).Lines()
+			if !slices.EqualFunc(got, c.want, strings.HasPrefix) {
+				t.Errorf("changes\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+			}
+		})
+	}
+}

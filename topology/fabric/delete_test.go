@@ -1,0 +1,204 @@
+package fabric
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/topology/fabric/residue"
+)
+
+// snapshot checks at the end of the test that nothing is left of what it made.
+func snapshot(t *testing.T) {
+	t.Helper()
+	before := take(t)
+	t.Cleanup(func() { nothingLeft(t, before) })
+}
+
+// take leaves out what the scratch machine shares with the real one, where other
+// labs may come and go meanwhile. A fabric has no part in it.
+func take(t *testing.T) residue.Snapshot {
+	t.Helper()
+	s, err := residue.Take()
+	must(t, err)
+	delete(s, "cgroup")
+	maps.DeleteFunc(s["sysctl"], func(name, _ string) bool { return !strings.HasPrefix(name, "net/") })
+	return s
+}
+
+func nothingLeft(t *testing.T, before residue.Snapshot) {
+	t.Helper()
+	var diff []string
+	for range 100 {
+		after := take(t)
+		if diff = residue.Diff(before, after); len(diff) == 0 {
+			return
+		}
+		time.Sleep(30 * time.Millisecond)
+	}
+	t.Errorf("residue:\n%s", strings.Join(diff, "\n"))
+}
+
+func TestDeleteLeavesNothing(t *testing.T) {
+	needRoot(t)
+	for _, c := range []struct {
+		name string
+		// before prepares the machine, and gives what takes that back
+		before func(t *testing.T)
+	}{
+		{"no /run/netns", func(t *testing.T) {}},
+		{"empty /run/netns", func(t *testing.T) {
+			must(t, os.Mkdir(dir, 0o755))
+			t.Cleanup(func() { os.Remove(dir) })
+		}},
+		{"files in /run/netns, no mount", func(t *testing.T) {
+			must(t, os.Mkdir(dir, 0o755))
+			must(t, os.WriteFile(filepath.Join(dir, "other"), nil, 0o444))
+			t.Cleanup(func() { os.RemoveAll(dir) })
+		}},
+		{"shared /run", func(t *testing.T) {
+			must(t, unix.Mount("", "/run", "", unix.MS_SHARED, ""))
+			t.Cleanup(func() { must(t, unix.Mount("", "/run", "", unix.MS_PRIVATE, "")) })
+		}},
+		{"`ip netns add` before", func(t *testing.T) {
+			run(t, "ip", "netns", "add", "other")
+			t.Cleanup(func() {
+				run(t, "ip", "netns", "del", "other")
+				must(t, unix.Unmount(dir, 0))
+				must(t, os.Remove(dir))
+			})
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.before(t)
+			snapshot(t)
+			p := quickstart("nlt-d-del")
+			must(t, Create(t.Context(), p))
+			must(t, HostAccess(t.Context(), p, true))
+			names := run(t, "ip", "netns", "list")
+			for _, m := range append(p.Machines, topology.Machine{}) {
+				if !strings.Contains(names+"\n", Name(p.Lab, m.Name)) {
+					t.Errorf("`ip netns list` misses %s: %s", Name(p.Lab, m.Name), names)
+				}
+			}
+			for range 2 {
+				must(t, Delete(t.Context(), p.Lab))
+			}
+		})
+	}
+}
+
+// `ip netns` works as ever while a lab is there, and what it makes outlives the lab.
+func TestDeleteKeepsOthersNamespaces(t *testing.T) {
+	needRoot(t)
+	snapshot(t)
+	p, longer := quickstart("nlt-d-own"), quickstart("nlt-d-own-2")
+	must(t, Create(t.Context(), p))
+	must(t, Create(t.Context(), longer))
+	run(t, "ip", "netns", "add", "other")
+	must(t, Delete(t.Context(), p.Lab))
+	noDiff(t, longer) // a lab whose name only begins alike
+	must(t, Delete(t.Context(), longer.Lab))
+	run(t, "ip", "netns", "exec", "other", "ip", "link", "set", "lo", "up")
+	run(t, "ip", "netns", "del", "other")
+	must(t, Delete(t.Context(), p.Lab)) // the last to go tidies up
+}
+
+// A process and a socket hold the namespaces: their links go all the same.
+func TestDeleteWhileHeld(t *testing.T) {
+	needRoot(t)
+	snapshot(t)
+	p := quickstart("nlt-d-held")
+	create(t, p)
+	held := Command(t.Context(), p.Lab, "w1", "sh", "-c", "echo; exec sleep 60")
+	out, err := held.StdoutPipe()
+	must(t, err)
+	must(t, held.Start())
+	t.Cleanup(func() { held.Process.Kill(); held.Wait() })
+	out.Read(make([]byte, 1)) // it is inside
+	l, err := Listen(t.Context(), p.Lab, "", "tcp4", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { l.Close() })
+
+	must(t, Delete(t.Context(), p.Lab))
+	if left := run(t, "nsenter", "--target", pid(held), "--net", "ip", "-o", "link", "show", "type", "veth"); left != "" {
+		t.Errorf("left in the held namespace: %s", left)
+	}
+	must(t, Create(t.Context(), p)) // a new lab of that name is not disturbed
+	noDiff(t, p)
+}
+
+// A killed Create leaves any prefix of its steps. Deleting and creating both go on.
+func TestAfterKill(t *testing.T) {
+	needRoot(t)
+	p := quickstart("nlt-d-kill")
+	for _, next := range []string{"delete", "create"} {
+		t.Run(next, func(t *testing.T) {
+			for step := range 12 {
+				before := take(t)
+				cmd := exec.Command("/proc/self/exe", "agent", "create", p.Lab)
+				must(t, cmd.Start())
+				time.Sleep(time.Duration(step*step) * 300 * time.Microsecond)
+				cmd.Process.Kill()
+				cmd.Wait()
+				if next == "create" {
+					must(t, Create(t.Context(), p))
+					noDiff(t, p)
+				}
+				must(t, Delete(t.Context(), p.Lab))
+				nothingLeft(t, before)
+			}
+		})
+	}
+}
+
+func TestAdopt(t *testing.T) {
+	needRoot(t)
+	snapshot(t)
+	p := quickstart("nlt-d-adopt")
+	container := exec.Command("unshare", "--net", "sh", "-c", "echo; exec sleep 60")
+	out, err := container.StdoutPipe()
+	must(t, err)
+	must(t, container.Start())
+	t.Cleanup(func() { container.Process.Kill(); container.Wait() })
+	out.Read(make([]byte, 1))
+	path := "/proc/" + pid(container) + "/ns/net"
+	for range 2 {
+		must(t, Adopt(t.Context(), p.Lab, "w1", path))
+	}
+	create(t, p)
+	noDiff(t, p)
+	if got := run(t, "nsenter", "--target", pid(container), "--net", "ip", "-o", "-4", "addr"); !strings.Contains(got, "eth1    inet 172.31.0.12/24") {
+		t.Errorf("the container's addresses: %s", got)
+	}
+	if err := Adopt(t.Context(), p.Lab, "w2", "/proc/self/ns/net"); err == nil {
+		t.Error("adopted the machine's own namespace")
+	}
+	if err := Adopt(t.Context(), p.Lab, "w2", "/proc/0/ns/net"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("adopted nothing: %v", err)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func run(t *testing.T, argv ...string) string {
+	t.Helper()
+	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}

@@ -1,0 +1,208 @@
+package fabric
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/topology"
+)
+
+// hostPort is the fabric's end of HostAccess; no port of a plan has this name.
+const hostPort = "nl-host"
+
+// HostLink names the link that HostAccess makes in the machine's own namespace. It is
+// hashed: IFNAMSIZ leaves 15 characters.
+func HostLink(lab string) string {
+	return fmt.Sprintf("nl-%x", sha256.Sum256([]byte(lab)))[:13]
+}
+
+// HostAddress decides the address of the machine itself on the lab's first network:
+// the highest one that is neither the broadcast address nor a machine's, a gateway's
+// or a pool's.
+func HostAddress(plan topology.Plan) (netip.Prefix, error) {
+	if len(plan.Networks) == 0 {
+		return netip.Prefix{}, errors.New("host access: the lab has no network")
+	}
+	n := plan.Networks[0]
+	used := map[netip.Addr]bool{n.Gateway: true}
+	for _, m := range plan.Machines {
+		for _, nic := range m.NICs {
+			used[nic.Address.Addr()] = true
+		}
+	}
+	first := n.CIDR.Masked().Addr()
+	for a := last(n.CIDR).Prev(); a.Compare(first) > 0; a = a.Prev() {
+		if pool, ok := poolOf(plan, a); ok {
+			if pool.First.Compare(first) > 0 {
+				a = pool.First
+			} else {
+				break
+			}
+		} else if !used[a] {
+			return netip.PrefixFrom(a, n.CIDR.Bits()), nil
+		}
+	}
+	return netip.Prefix{}, hint{
+		fmt.Errorf("host access: network %s (%s) has no free address", n.Name, n.CIDR),
+		"make the network larger or the pools smaller",
+	}
+}
+
+// HostAccess gives the calling thread's namespace, which is the machine's own, a link
+// and a connected route into the lab's first network, or takes them away. It refuses
+// a network that the machine already routes to. The lab exists: Create comes first.
+func HostAccess(ctx context.Context, plan topology.Plan, on bool) error {
+	own, err := netns.Get() // on the caller's thread, before anything moves to another
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	unlock, err := lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return withSpace(func(s *space) error {
+		if !on {
+			return removeHostEnd(s, plan.Lab)
+		}
+		return addHostEnd(ctx, s, int(own), plan)
+	})
+}
+
+func addHostEnd(ctx context.Context, own *space, ownFd int, plan topology.Plan) error {
+	address, err := HostAddress(plan)
+	if err != nil {
+		return err
+	}
+	name, network := HostLink(plan.Lab), plan.Networks[0]
+	if err := hostConflict(own, name, address.Masked()); err != nil {
+		return err
+	}
+	if _, ok := own.links[name]; !ok {
+		err := Enter(plan.Lab, "", func() error {
+			return withSpace(func(fabric *space) error { return plugHost(fabric, network, name, ownFd) })
+		})
+		if err != nil {
+			return fmt.Errorf("host access to network %s: %w", network.Name, err)
+		}
+		if err := own.refresh(name); err != nil {
+			return err
+		}
+	}
+	link := own.links[name]
+	w := &work{plan: plan}
+	w.check("label "+name, own.LinkSetAlias(link, Name(plan.Lab, "")))
+	w.check("keep IPv6 off "+name, own.LinkSetIP6AddrGenMode(link, nl6AddrGenNone))
+	w.check("list addresses", w.address(own, topology.Machine{Name: "this machine"}, topology.NIC{Name: name, Address: address}))
+	w.mtu("this machine", own, name, network.MTU)
+	w.up("this machine", own, name)
+	if err := errors.Join(w.errs...); err != nil {
+		return err
+	}
+	if err := own.inService(ctx, []string{name}); err != nil {
+		return err
+	}
+	return Enter(plan.Lab, "", func() error {
+		return withSpace(func(fabric *space) error { return fabric.inService(ctx, []string{hostPort}) })
+	})
+}
+
+// nl6AddrGenNone is IN6_ADDR_GEN_MODE_NONE of linux/if_link.h: no link-local address.
+const nl6AddrGenNone = 1
+
+func plugHost(fabric *space, network topology.Network, name string, own int) error {
+	bridge, ok := fabric.links[network.Bridge]
+	if !ok {
+		return fmt.Errorf("bridge %s is missing", network.Bridge)
+	}
+	if stale, ok := fabric.links[hostPort]; ok {
+		if err := gone(fabric.LinkDel(stale)); err != nil {
+			return err
+		}
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Group = linkGroup
+	attrs.Name, attrs.MTU, attrs.MasterIndex = hostPort, network.MTU, bridge.Attrs().Index
+	pair := netlink.NewVeth(attrs)
+	pair.PeerName, pair.PeerMTU, pair.PeerNamespace = name, uint32(network.MTU), netlink.NsFd(own)
+	if err := fabric.LinkAdd(pair); err != nil {
+		return err
+	}
+	return fabric.LinkSetUp(pair)
+}
+
+// hostConflict finds a route of the machine that overlaps the lab's network.
+func hostConflict(own *space, name string, network netip.Prefix) error {
+	routes, err := retryDump(func() ([]netlink.Route, error) { return own.RouteList(nil, unix.AF_INET) })
+	if err != nil {
+		return err
+	}
+	for _, r := range routes {
+		to := prefix(r.Dst)
+		if to.Bits() == 0 || !to.Overlaps(network) {
+			continue
+		}
+		dev, lab := "", ""
+		for _, l := range own.links {
+			if l.Attrs().Index == r.LinkIndex {
+				dev = l.Attrs().Name
+				lab, _ = strings.CutPrefix(l.Attrs().Alias, Name("", ""))
+			}
+		}
+		if dev == name {
+			continue
+		}
+		err := fmt.Errorf("host access to %s: this machine already routes %s through %s", network, to, dev)
+		if lab != "" {
+			return hint{err, fmt.Sprintf("lab %s has host access to it: `netlab down %s`, or give this lab another CIDR", lab, lab)}
+		}
+		return hint{err, "give the lab's first network another CIDR, or leave hostAccess off"}
+	}
+	return nil
+}
+
+// removeHostEnd removes the link if the lab made it. The port goes with it.
+func removeHostEnd(own *space, lab string) error {
+	l, ok := own.links[HostLink(lab)]
+	if !ok {
+		return nil
+	}
+	return gone(own.LinkDel(l))
+}
+
+func poolOf(plan topology.Plan, a netip.Addr) (topology.Pool, bool) {
+	for _, p := range plan.LoadBalancer.Pools {
+		if p.First.Compare(a) <= 0 && a.Compare(p.Last) <= 0 {
+			return p, true
+		}
+	}
+	return topology.Pool{}, false
+}
+
+// last gives the highest address of a prefix: the broadcast address in IPv4.
+func last(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for i := p.Bits(); i < len(b)*8; i++ {
+		b[i/8] |= 1 << (7 - i%8)
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}
+
+// hint is an error that says what to do about it.
+type hint struct {
+	error
+	what string
+}
+
+func (h hint) Hint() string  { return h.what }
+func (h hint) Unwrap() error { return h.error }

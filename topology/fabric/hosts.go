@@ -1,0 +1,291 @@
+package fabric
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/topology"
+)
+
+// LabelEnv marks the processes of a lab that run outside containers.
+const LabelEnv = "NETLAB_LAB"
+
+// socketName and pidName are files in dir/hosts/<host>.
+const (
+	socketName = "agent.sock"
+	pidName    = "agent.pid"
+)
+
+// agentStart bounds the wait for one agent's socket.
+const agentStart = 10 * time.Second
+
+// StartHosts runs an agent in the namespace of every outside host of the plan, as a
+// process of its own session that outlives the caller: self is the netlab executable,
+// dir the lab's state directory. An agent that runs already is left alone, unless the
+// names that it serves have changed; agents of hosts that left the plan are ended. It
+// returns once all the agents answer on
+// dir/hosts/<host>/agent.sock.
+func StartHosts(ctx context.Context, plan topology.Plan, dir, self string) error {
+	hosts := plan.Hosts()
+	if err := stopOthers(ctx, plan); err != nil {
+		return err
+	}
+	errs := make([]error, len(hosts))
+	done := make(chan struct{})
+	for i, m := range hosts {
+		go func() {
+			if err := startHost(ctx, plan, m, dir, self); err != nil {
+				errs[i] = fmt.Errorf("start host %s: %w", m.Name, err)
+			}
+			done <- struct{}{}
+		}()
+	}
+	for range hosts {
+		<-done
+	}
+	return errors.Join(errs...)
+}
+
+// StopHosts ends the agents of a lab, those also that their pid file does not name:
+// processes labelled with the lab that run `agent serve`. Without hosts named it ends
+// all of the lab's.
+func StopHosts(ctx context.Context, lab string, hosts ...string) error {
+	running, err := agents(lab)
+	if len(hosts) > 0 {
+		running = slices.DeleteFunc(running, func(p process) bool { return !slices.Contains(hosts, p.host) })
+	}
+	for _, p := range running {
+		unix.Kill(p.pid, unix.SIGTERM)
+	}
+	kill := time.After(time.Second)
+	for len(running) > 0 {
+		running = slices.DeleteFunc(running, func(p process) bool { return !p.alive() })
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		case <-kill:
+			for _, p := range running {
+				unix.Kill(p.pid, unix.SIGKILL)
+			}
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+	return err
+}
+
+func stopOthers(ctx context.Context, plan topology.Plan) error {
+	running, err := agents(plan.Lab)
+	var left []string
+	for _, p := range running {
+		if m, ok := plan.Machine(p.host); !ok || m.Kind != topology.KindHost {
+			left = append(left, p.host)
+		}
+	}
+	if len(left) == 0 {
+		return err
+	}
+	return errors.Join(err, StopHosts(ctx, plan.Lab, left...))
+}
+
+func startHost(ctx context.Context, plan topology.Plan, m topology.Machine, dir, self string) error {
+	home := filepath.Join(dir, "hosts", m.Name)
+	socket, pidFile := filepath.Join(home, socketName), filepath.Join(home, pidName)
+	if len(socket) >= len(unix.RawSockaddrUnix{}.Path) {
+		return hint{fmt.Errorf("socket path %s is too long for the kernel", socket), "choose a shorter NETLAB_STATE_DIR"}
+	}
+	log := filepath.Join(dir, "logs", m.Name)
+	for _, d := range []string{home, filepath.Dir(log)} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return err
+		}
+	}
+	argv := []string{self, "agent", "serve", "--name", m.Name, "--socket", socket, "--ip", m.Address().String()}
+	if m.Role == topology.RoleInternet {
+		names := filepath.Join(home, "names.json")
+		changed, err := writeNames(names, plan.Names)
+		if err != nil {
+			return err
+		}
+		if changed {
+			if err := StopHosts(ctx, plan.Lab, m.Name); err != nil {
+				return err
+			}
+		}
+		argv = append(argv, "--dns-file", names)
+	}
+	if HostRuns(plan.Lab, m.Name, dir) {
+		return nil
+	}
+	if err := StopHosts(ctx, plan.Lab, m.Name); err != nil {
+		return err
+	}
+	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	out, err := os.OpenFile(log+".log", os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", out, out
+	cmd.Env = append(os.Environ(), LabelEnv+"="+plan.Lab)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := Enter(plan.Lab, m.Name, cmd.Start); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	if err := writePid(pidFile, cmd.Process.Pid); err != nil {
+		return errors.Join(err, cmd.Process.Kill())
+	}
+	limit := time.After(agentStart)
+	for !answers(socket) {
+		select {
+		case err := <-ended:
+			return hint{fmt.Errorf("%s ended at once: %v", strings.Join(argv, " "), err), "see " + log + ".log"}
+		case <-limit:
+			return hint{fmt.Errorf("%s does not answer on its socket after %s", strings.Join(argv, " "), agentStart), "see " + log + ".log"}
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// HostRuns reports whether the host's agent that StartHosts started runs in the host's
+// present namespace and answers.
+func HostRuns(lab, host, dir string) bool {
+	home := filepath.Join(dir, "hosts", host)
+	p, err := readPid(filepath.Join(home, pidName))
+	return err == nil && p.alive() && p.inNamespace(Path(lab, host)) && answers(filepath.Join(home, socketName))
+}
+
+func answers(socket string) bool {
+	conn, err := net.DialTimeout("unix", socket, time.Second)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+// writeNames reports whether the file held other names before; a new file is no change.
+func writeNames(path string, names map[string]string) (changed bool, err error) {
+	if names == nil {
+		names = map[string]string{}
+	}
+	data, err := json.MarshalIndent(names, "", "  ")
+	if err != nil {
+		return false, err
+	}
+	was, err := os.ReadFile(path)
+	if err == nil && string(was) == string(data) {
+		return false, nil
+	}
+	return err == nil, writeFile(path, data)
+}
+
+// writeFile replaces a file as a whole: a kill leaves the old one or the new one.
+func writeFile(path string, data []byte) error {
+	if err := os.WriteFile(path+".new", data, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// process is one run of a process. Ids come round again; with the start time, in
+// clock ticks since boot, it is told apart from a later process.
+type process struct {
+	pid   int
+	start string
+	host  string // whose agent it is, where that is known
+}
+
+func (p process) alive() bool {
+	state, start, err := stat(p.pid)
+	return err == nil && start == p.start && state != "Z" && state != "X"
+}
+
+func (p process) inNamespace(path string) bool {
+	want, err := inode(path)
+	if err != nil {
+		return false
+	}
+	got, err := inode(fmt.Sprintf("/proc/%d/ns/net", p.pid))
+	return err == nil && got == want
+}
+
+// stat gives the process state and start time, fields 3 and 22 of proc_pid_stat(5).
+// They are counted from behind the command name, which may hold spaces and brackets.
+func stat(pid int) (state, start string, err error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return "", "", err
+	}
+	f := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+	if len(f) < 20 {
+		return "", "", fmt.Errorf("/proc/%d/stat is too short", pid)
+	}
+	return f[0], f[19], nil
+}
+
+func writePid(path string, pid int) error {
+	_, start, err := stat(pid)
+	if err != nil {
+		return err
+	}
+	return writeFile(path, fmt.Appendf(nil, "%d %s\n", pid, start))
+}
+
+func readPid(path string) (p process, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return p, err
+	}
+	_, err = fmt.Sscan(string(data), &p.pid, &p.start)
+	return p, err
+}
+
+// agents finds the lab's agents by label and arguments.
+func agents(lab string) ([]process, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	var out []process
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		env, err := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
+		if err != nil || !slices.Contains(strings.Split(string(env), "\x00"), LabelEnv+"="+lab) {
+			continue
+		}
+		cmdline, err := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
+		argv := strings.Split(string(cmdline), "\x00")
+		if err != nil || len(argv) < 5 || !slices.Equal(argv[1:4], []string{"agent", "serve", "--name"}) {
+			continue
+		}
+		if _, start, err := stat(pid); err == nil {
+			out = append(out, process{pid, start, argv[4]})
+		}
+	}
+	return out, nil
+}

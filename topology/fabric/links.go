@@ -1,0 +1,273 @@
+package fabric
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/topology"
+)
+
+// routeProtocol marks the routes that come from the plan, so that those that left the
+// plan are told apart from the routes of a CNI or a BGP daemon. rt_protos(5) and
+// linux/rtnetlink.h leave the number free.
+const routeProtocol netlink.RouteProtocol = 110
+
+// sysctl is one file below /proc/sys/net, which shows the reading thread's namespace.
+// A file that the kernel lacks is left out.
+type sysctl struct{ name, value string }
+
+// fabricSysctls keep the fabric a plain switch: no IPv6 addresses of its own, no
+// forwarding, and no firewall or reassembly of bridged frames, which would break up
+// the MTU that a lab wants to observe.
+var fabricSysctls = []sysctl{
+	{"ipv6/conf/default/disable_ipv6", "1"},
+	{"ipv4/ip_forward", "0"},
+	{"bridge/bridge-nf-call-iptables", "0"},
+	{"bridge/bridge-nf-call-ip6tables", "0"},
+	{"bridge/bridge-nf-call-arptables", "0"},
+}
+
+// machineSysctls are all written out: a new namespace may start with the values of
+// the machine's own. IPv6 stays on the loopback device, which is there already, and
+// off on every link that comes later. The reverse path filter is off: replies to a
+// VIP or a Pod may leave by another link than the request came in on.
+func machineSysctls(m topology.Machine) []sysctl {
+	forward := "0"
+	if m.Forward {
+		forward = "1"
+	}
+	return []sysctl{
+		{"ipv6/conf/default/disable_ipv6", "1"},
+		{"ipv4/ip_forward", forward},
+		{"ipv4/conf/all/rp_filter", "0"},
+		{"ipv4/conf/default/rp_filter", "0"},
+	}
+}
+
+func (w *work) sysctls(machine string, want []sysctl) {
+	for _, s := range want {
+		path := filepath.Join("/proc/sys/net", s.name)
+		now, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if !w.check("read sysctl of "+machine, err) || strings.TrimSpace(string(now)) == s.value {
+			continue
+		}
+		w.do(fmt.Sprintf("set net/%s of %s to %s", s.name, machine, s.value), func() error {
+			return os.WriteFile(path, []byte(s.value), 0o644)
+		})
+	}
+}
+
+// fabric shapes the bridges, and removes bridges and ports that are not in the plan.
+func (w *work) fabric(s *space) {
+	wanted := map[string]bool{hostPort: true}
+	for _, n := range w.plan.Networks {
+		wanted[n.Bridge] = true
+	}
+	for _, m := range w.plan.Machines {
+		for _, nic := range m.NICs {
+			wanted[nic.Port] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.links)) {
+		l := s.links[name]
+		if t := l.Type(); !wanted[name] && (t == "veth" || t == "bridge") {
+			w.do("remove "+t+" "+name+" from the fabric", func() error { return gone(s.LinkDel(l)) })
+			delete(s.links, name)
+		}
+	}
+	w.up("fabric", s, "lo")
+	for _, n := range w.plan.Networks {
+		w.bridge(s, n)
+	}
+}
+
+// bridge leaves STP off, the kernel's default; a port then forwards at once, whatever
+// the bridge's forward delay.
+func (w *work) bridge(s *space, n topology.Network) {
+	if _, ok := s.links[n.Bridge]; !ok {
+		made := w.do("add bridge "+n.Bridge+" of network "+n.Name, func() error {
+			attrs := netlink.NewLinkAttrs()
+			attrs.Group = linkGroup
+			attrs.Name, attrs.MTU = n.Bridge, n.MTU
+			noSnooping := false // no querier is there to keep the groups alive
+			if err := s.LinkAdd(&netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &noSnooping}); err != nil {
+				return err
+			}
+			return s.refresh(n.Bridge)
+		})
+		if !made {
+			return
+		}
+	}
+	w.mtu("fabric", s, n.Bridge, n.MTU)
+	w.up("fabric", s, n.Bridge)
+}
+
+// nic plugs one NIC. The pair is made from the fabric's side with its other end
+// directly in the machine's namespace: the machine that netlab runs on sees nothing.
+func (w *work) nic(fabric, inner *space, machine int, m topology.Machine, nic topology.NIC) {
+	mac, err := net.ParseMAC(nic.MAC)
+	if !w.check("parse MAC of "+m.Name+" "+nic.Name, err) {
+		return
+	}
+	network, ok := fabric.links[bridgeOf(w.plan, nic.Network)]
+	if !ok {
+		if !w.dry {
+			w.check("plug "+nic.Name+" of "+m.Name, fmt.Errorf("network %q has no bridge", nic.Network))
+		}
+		return
+	}
+	port, hasPort := fabric.links[nic.Port]
+	link, hasLink := inner.links[nic.Name]
+	if !hasPort || !hasLink || port.Attrs().ParentIndex != link.Attrs().Index {
+		plugged := w.do("plug "+nic.Name+" of "+m.Name+" into network "+nic.Network, func() error {
+			// Half a pair cannot be mended; only one of ours may be taken away.
+			if hasPort {
+				if err := gone(fabric.LinkDel(port)); err != nil {
+					return err
+				}
+			} else if hasLink && link.Type() == "veth" && link.Attrs().HardwareAddr.String() == mac.String() {
+				if err := gone(inner.LinkDel(link)); err != nil {
+					return err
+				}
+			}
+			attrs := netlink.NewLinkAttrs()
+			attrs.Group = linkGroup
+			attrs.Name, attrs.MTU, attrs.MasterIndex = nic.Port, nic.MTU, network.Attrs().Index
+			pair := netlink.NewVeth(attrs)
+			pair.PeerName, pair.PeerHardwareAddr = nic.Name, mac
+			pair.PeerMTU, pair.PeerNamespace = uint32(nic.MTU), netlink.NsFd(machine)
+			if err := fabric.LinkAdd(pair); err != nil {
+				return err
+			}
+			return errors.Join(fabric.refresh(nic.Port), inner.refresh(nic.Name))
+		})
+		if !plugged {
+			return
+		}
+	}
+	if port := fabric.links[nic.Port]; port.Attrs().MasterIndex != network.Attrs().Index {
+		w.do("plug port "+nic.Port+" of "+m.Name+" into network "+nic.Network, func() error {
+			return fabric.LinkSetMaster(port, network)
+		})
+	}
+	w.mtu("fabric", fabric, nic.Port, nic.MTU)
+	w.up("fabric", fabric, nic.Port)
+
+	w.mtu(m.Name, inner, nic.Name, nic.MTU)
+	if link := inner.links[nic.Name]; link.Attrs().HardwareAddr.String() != mac.String() {
+		w.do("set MAC of "+m.Name+" "+nic.Name+" to "+mac.String(), func() error {
+			return inner.LinkSetHardwareAddr(link, mac)
+		})
+	}
+	w.check("list addresses of "+m.Name, w.address(inner, m, nic))
+	w.up(m.Name, inner, nic.Name)
+}
+
+// address gives the NIC its one IPv4 address.
+func (w *work) address(s *space, m topology.Machine, nic topology.NIC) error {
+	link := s.links[nic.Name]
+	addrs, err := retryDump(func() ([]netlink.Addr, error) { return s.AddrList(link, unix.AF_INET) })
+	if err != nil {
+		return err
+	}
+	found := false
+	for _, a := range addrs {
+		if prefix(a.IPNet) == nic.Address {
+			found = true
+			continue
+		}
+		w.do("remove address "+a.IPNet.String()+" from "+m.Name+" "+nic.Name, func() error { return s.AddrDel(link, &a) })
+	}
+	if !found {
+		w.do("add address "+nic.Address.String()+" to "+m.Name+" "+nic.Name, func() error {
+			return s.AddrReplace(link, &netlink.Addr{IPNet: ipNet(nic.Address)})
+		})
+	}
+	return nil
+}
+
+func (w *work) routes(s *space, m topology.Machine) error {
+	routes, err := retryDump(func() ([]netlink.Route, error) { return s.RouteList(nil, unix.AF_INET) })
+	if err != nil {
+		return err
+	}
+	var there []topology.Route
+	for _, r := range routes {
+		if via, ok := netip.AddrFromSlice(r.Gw); ok && r.Protocol == routeProtocol {
+			there = append(there, topology.Route{To: prefix(r.Dst), Via: via.Unmap()})
+		}
+	}
+	for _, r := range there {
+		if !slices.Contains(m.Routes, r) {
+			w.do(fmt.Sprintf("remove route to %s via %s from %s", r.To, r.Via, m.Name), func() error {
+				return gone(s.RouteDel(&netlink.Route{Dst: ipNet(r.To), Gw: r.Via.AsSlice(), Protocol: routeProtocol}))
+			})
+		}
+	}
+	for _, r := range m.Routes {
+		if !slices.Contains(there, r) {
+			w.do(fmt.Sprintf("add route to %s via %s to %s", r.To, r.Via, m.Name), func() error {
+				return s.RouteReplace(&netlink.Route{Dst: ipNet(r.To), Gw: r.Via.AsSlice(), Protocol: routeProtocol})
+			})
+		}
+	}
+	return nil
+}
+
+func (w *work) mtu(machine string, s *space, name string, mtu int) {
+	if l := s.links[name]; l.Attrs().MTU != mtu {
+		w.do(fmt.Sprintf("set MTU of %s %s to %d", machine, name, mtu), func() error { return s.LinkSetMTU(l, mtu) })
+	}
+}
+
+func (w *work) up(machine string, s *space, name string) {
+	if l := s.links[name]; l != nil && l.Attrs().Flags&net.FlagUp == 0 {
+		w.do("set "+machine+" "+name+" up", func() error { return s.LinkSetUp(l) })
+	}
+}
+
+func bridgeOf(p topology.Plan, network string) string {
+	for _, n := range p.Networks {
+		if n.Name == network {
+			return n.Bridge
+		}
+	}
+	return ""
+}
+
+// gone takes the answers that mean "already removed" for success.
+func gone(err error) error {
+	if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ESRCH) || errors.As(err, new(netlink.LinkNotFoundError)) {
+		return nil
+	}
+	return err
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// prefix takes nil for the default route, as netlink gives it for some kernels.
+func prefix(n *net.IPNet) netip.Prefix {
+	if n == nil {
+		return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	}
+	addr, _ := netip.AddrFromSlice(n.IP)
+	ones, _ := n.Mask.Size()
+	return netip.PrefixFrom(addr.Unmap(), ones)
+}

@@ -1,0 +1,289 @@
+package fabric
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// dir is where network namespaces are pinned; `ip netns` lists and enters them there.
+const dir = "/run/netns"
+
+// mountSource marks the tmpfs that netlab puts on dir, so that the last lab to go
+// knows that the mount is netlab's to undo.
+const mountSource = "netlab"
+
+// Name gives the pinned name of a machine's network namespace, or of the lab's fabric
+// for machine "". Both are DNS labels, so that the dots are unambiguous.
+func Name(lab, machine string) string {
+	if machine == "" {
+		return "netlab." + lab
+	}
+	return "netlab." + lab + "." + machine
+}
+
+// Path gives the file that stands for the namespace, for an OCI spec or nsenter.
+func Path(lab, machine string) string { return filepath.Join(dir, Name(lab, machine)) }
+
+// Enter runs fn on a thread of its own inside the network namespace of a machine, or
+// of the fabric for machine "". The caller's thread is not affected; what fn starts
+// on other goroutines runs outside. Sockets and processes that fn makes stay inside.
+func Enter(lab, machine string, fn func() error) error {
+	ns, err := netns.GetFromName(Name(lab, machine))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("enter namespace %s: %w", Name(lab, machine), err)
+	} else if err != nil {
+		return err
+	}
+	defer ns.Close()
+	return inside(ns, fn)
+}
+
+// Adopt pins a network namespace that something else made (for a container:
+// /proc/<pid>/ns/net) as the machine's, so that Create plugs NICs into it. It may be
+// called again, and follows a container that came back with a new namespace.
+// Delete only takes the NICs and the pin away.
+func Adopt(ctx context.Context, lab, machine, path string) error {
+	given, err := inode(path)
+	if err != nil {
+		return fmt.Errorf("adopt namespace of %s: %w", machine, err)
+	}
+	for _, own := range []string{"/proc/thread-self/ns/net", "/proc/1/ns/net"} {
+		if mine, err := inode(own); err == nil && mine == given {
+			return fmt.Errorf("adopt namespace of %s: %s is this machine's own network", machine, path)
+		}
+	}
+	unlock, err := lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := makeDir(); err != nil {
+		return err
+	}
+	name := Name(lab, machine)
+	if pinned(name) {
+		if now, err := inode(filepath.Join(dir, name)); err == nil && now == given {
+			return nil
+		}
+		if err := unpin(name); err != nil {
+			return err
+		}
+	}
+	return pinPath(name, path)
+}
+
+// inside runs fn on a thread in the namespace.
+func inside(ns netns.NsHandle, fn func() error) error {
+	return onThread(func() error { return netns.Set(ns) }, fn)
+}
+
+// onThread runs fn on a locked thread after enter has changed its namespace. The
+// thread goes back to the pool in the namespace it came from, or ends with its
+// goroutine: no other goroutine ever runs on it while it is elsewhere.
+func onThread(enter, fn func() error) error {
+	err := errors.New("function ended its goroutine inside a network namespace")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		own, e := netns.Get()
+		if e != nil {
+			err = e
+			return
+		}
+		defer own.Close()
+		if e := enter(); e != nil {
+			err = e
+			return
+		}
+		err = fn()
+		if netns.Set(own) == nil {
+			runtime.UnlockOSThread()
+		}
+	}()
+	<-done
+	return err
+}
+
+// lock keeps changes to dir and to the labs apart, across processes. It is a flock on
+// /run itself: a lock file would be one more thing to leave behind.
+func lock(ctx context.Context) (unlock func(), err error) {
+	f, err := os.Open(filepath.Dir(dir))
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, fmt.Errorf("wait for another netlab at work: %w", ctx.Err())
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// makeDir makes dir a mount point, as `ip netns add` does and expects: it would bind
+// the directory over itself otherwise, and hide the pins made before. A directory with
+// entries that is no mount point is somebody else's arrangement and stays as it is.
+//
+// The sticky bit says that netlab made the directory. It is set by mkdir itself, so
+// that no moment exists at which a killed netlab leaves a directory without owner.
+func makeDir() error {
+	if err := os.Mkdir(dir, 0o755|fs.ModeSticky); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	_, mounted, err := mountOn(dir)
+	if err != nil || mounted {
+		return err
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		return err
+	}
+	if err := unix.Mount(mountSource, dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0755,size=1m"); err != nil {
+		return fmt.Errorf("mount tmpfs on %s: %w", dir, err)
+	}
+	// Shared, so that removing a pin also removes it from mount namespaces that were
+	// copied from this one meanwhile; a private copy would keep the namespace alive.
+	return unix.Mount("", dir, "", unix.MS_SHARED, "")
+}
+
+// releaseDir undoes makeDir once dir is empty.
+func releaseDir() error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil || len(entries) > 0 {
+		return err
+	}
+	source, mounted, err := mountOn(dir)
+	if err != nil || mounted && source != mountSource {
+		return err
+	}
+	if mounted {
+		if err := unix.Unmount(dir, 0); err != nil {
+			return fmt.Errorf("unmount %s: %w", dir, err)
+		}
+	}
+	info, err := os.Stat(dir)
+	if err != nil || info.Mode()&fs.ModeSticky == 0 {
+		return err
+	}
+	return os.Remove(dir)
+}
+
+// mountOn gives the source of the mount whose root path is. The mount is looked up by
+// its id: mountinfo also lists mounts of the same path that lie hidden below others.
+func mountOn(path string) (source string, mounted bool, err error) {
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MNT_ID, &st); err != nil {
+		return "", false, &fs.PathError{Op: "statx", Path: path, Err: err}
+	}
+	if st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0 {
+		return "", false, nil
+	}
+	info, err := os.ReadFile("/proc/thread-self/mountinfo")
+	if err != nil {
+		return "", true, err
+	}
+	for line := range strings.Lines(string(info)) {
+		place, rest, _ := strings.Cut(line, " - ")
+		if f := strings.Fields(rest); len(f) > 1 && strings.HasPrefix(place, strconv.FormatUint(st.Mnt_id, 10)+" ") {
+			return f[1], true, nil
+		}
+	}
+	return "", true, nil
+}
+
+// pins lists the pinned names of a lab, machines first and the fabric last: whoever
+// removes them in this order can be killed and still find the fabric again.
+func pins(lab string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var names []string
+	fabric := false
+	for _, e := range entries {
+		switch {
+		case e.Name() == Name(lab, ""):
+			fabric = true
+		case strings.HasPrefix(e.Name(), Name(lab, "")+"."):
+			names = append(names, e.Name())
+		}
+	}
+	if fabric {
+		names = append(names, Name(lab, ""))
+	}
+	return names, err
+}
+
+// pinned reports whether the name stands for a namespace. A plain file of that name is
+// what a kill between making the file and mounting on it leaves.
+func pinned(name string) bool {
+	var st unix.Statfs_t
+	err := unix.Statfs(filepath.Join(dir, name), &st)
+	return err == nil && st.Type == unix.NSFS_MAGIC
+}
+
+// pin makes a namespace.
+func pin(name string) error {
+	return onThread(
+		func() error { return unix.Unshare(unix.CLONE_NEWNET) },
+		func() error { return pinPath(name, "/proc/thread-self/ns/net") },
+	)
+}
+
+func pinPath(name, namespace string) error {
+	path := filepath.Join(dir, name)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o444)
+	if err != nil {
+		return err
+	}
+	f.Close()
+	if err := unix.Mount(namespace, path, "", unix.MS_BIND, ""); err != nil {
+		return errors.Join(fmt.Errorf("pin %s: %w", name, err), os.Remove(path))
+	}
+	return nil
+}
+
+// unpin removes a pin. The namespace itself goes with its last process and socket.
+func unpin(name string) error {
+	path := filepath.Join(dir, name)
+	for range 8 { // several mounts may lie on one another
+		if err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+			break
+		}
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("unpin %s: %w", name, err)
+	}
+	return nil
+}
+
+func inode(path string) (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return 0, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return st.Ino, nil
+}

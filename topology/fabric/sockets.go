@@ -1,0 +1,41 @@
+package fabric
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"os/exec"
+)
+
+// Command prepares a program to run in a machine's network namespace (of the fabric
+// for machine ""), and in the caller's for everything else. util-linux's nsenter makes
+// the step, because an exec.Cmd is started on whatever thread its caller has; it
+// replaces itself with the program, which so keeps the process id. The same line can
+// be pasted into a shell.
+func Command(ctx context.Context, lab, machine string, argv ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + Path(lab, machine), "--"}, argv...)...)
+}
+
+// Dial connects from inside a namespace. The connection stays inside wherever it is
+// used. The address is an IP address and a port: names would be resolved outside.
+func Dial(ctx context.Context, lab, machine, network, address string) (conn net.Conn, err error) {
+	err = Enter(lab, machine, func() error {
+		if _, err := netip.ParseAddrPort(address); err != nil {
+			return err
+		}
+		var d net.Dialer
+		conn, err = d.DialContext(ctx, network, address)
+		return err
+	})
+	return conn, err
+}
+
+// Listen listens inside a namespace; the same holds as for Dial.
+func Listen(ctx context.Context, lab, machine, network, address string) (l net.Listener, err error) {
+	err = Enter(lab, machine, func() error {
+		var c net.ListenConfig
+		l, err = c.Listen(ctx, network, address)
+		return err
+	})
+	return l, err
+}

@@ -1,0 +1,150 @@
+// Package topology turns a labs.Lab into a Plan: every name, address, MAC,
+// interface and route decided, nothing left to chance. Build is a pure function;
+// topology/fabric is where a Plan becomes Linux.
+package topology
+
+import (
+	"net/netip"
+
+	"netlab.dev/netlab/labs"
+)
+
+// Plan is a lab with nothing left to decide. It is plain data: two equal labs give
+// equal Plans, and its JSON is what `netlab plan -o json` prints and what the state
+// directory keeps.
+type Plan struct {
+	Lab          string            `json:"lab"`
+	Provider     string            `json:"provider"`
+	HostAccess   bool              `json:"hostAccess"`
+	Kubernetes   Kubernetes        `json:"kubernetes"`
+	Networks     []Network         `json:"networks"`
+	Machines     []Machine         `json:"machines"` // Nodes first, in the lab's order, then outside hosts
+	CNI          labs.CNI          `json:"cni"`
+	LoadBalancer LoadBalancer      `json:"loadBalancer"`
+	Ingress      labs.Ingress      `json:"ingress"`
+	Names        map[string]string `json:"names"` // DNS name → address, served by the internet host
+	Verify       labs.Verify       `json:"verify"`
+}
+
+// Kubernetes is the cluster with its fixed addresses.
+type Kubernetes struct {
+	Version     string         `json:"version"`
+	PodCIDR     netip.Prefix   `json:"podCIDR"`
+	ServiceCIDR netip.Prefix   `json:"serviceCIDR"`
+	Proxy       string         `json:"proxy"`
+	API         netip.AddrPort `json:"api"`        // first control plane, port 6443
+	APIService  netip.Addr     `json:"apiService"` // first address of ServiceCIDR
+	DNS         netip.Addr     `json:"dns"`        // tenth address of ServiceCIDR
+	Domain      string         `json:"domain"`     // cluster.local
+}
+
+// Network is one bridge in the lab's fabric namespace.
+type Network struct {
+	Name    string       `json:"name"`
+	CIDR    netip.Prefix `json:"cidr"`
+	MTU     int          `json:"mtu"`
+	Bridge  string       `json:"bridge"`  // in the fabric namespace, 15 characters at most
+	Gateway netip.Addr   `json:"gateway"` // the first router's address; the zero Addr where no router is
+}
+
+// The kinds and roles of a Machine.
+const (
+	KindNode = "node" // a Kubernetes Node
+	KindHost = "host" // outside the cluster
+
+	RoleControlPlane = labs.RoleControlPlane
+	RoleWorker       = labs.RoleWorker
+	RoleRouter       = labs.RoleRouter
+	RoleClient       = labs.RoleClient
+	RoleInternet     = labs.RoleInternet
+)
+
+// Machine is a Node or an outside host.
+type Machine struct {
+	Name       string     `json:"name"` // unique in the lab; also the host name and the Node name
+	Kind       string     `json:"kind"`
+	Role       string     `json:"role"`
+	NICs       []NIC      `json:"nics"` // eth0 first; eth0 carries the Node's address
+	Routes     []Route    `json:"routes"`
+	Nameserver netip.Addr `json:"nameserver"` // the internet host; the zero Addr where there is none
+	Forward    bool       `json:"forward"`    // forwards IP packets: routers and Nodes
+}
+
+// NIC is one end of a veth pair in a machine; the other end is a port of the
+// network's bridge.
+type NIC struct {
+	Name    string       `json:"name"` // eth0, eth1, …
+	Network string       `json:"network"`
+	Address netip.Prefix `json:"address"` // the machine's address with the network's length
+	MAC     string       `json:"mac"`     // 02:… locally administered, from lab, machine and network
+	MTU     int          `json:"mtu"`
+	Port    string       `json:"port"` // the bridge's end, in the fabric namespace, 15 characters at most
+}
+
+// Route is a static route of a machine.
+type Route struct {
+	To  netip.Prefix `json:"to"`
+	Via netip.Addr   `json:"via"`
+}
+
+// LoadBalancer is the lab's choice with its pools parsed.
+type LoadBalancer struct {
+	Name  string `json:"name"`
+	Mode  string `json:"mode"`
+	Pools []Pool `json:"pools"`
+}
+
+// Pool is a range of VIPs inside one network.
+type Pool struct {
+	Network string     `json:"network"`
+	First   netip.Addr `json:"first"`
+	Last    netip.Addr `json:"last"` // inclusive
+}
+
+// Address gives the machine's address on its first NIC: for a Node, its InternalIP.
+func (m Machine) Address() netip.Addr { return m.NICs[0].Address.Addr() }
+
+// Nodes gives the Kubernetes Nodes, in order.
+func (p Plan) Nodes() []Machine {
+	return p.machines(func(m Machine) bool { return m.Kind == KindNode })
+}
+
+// Hosts gives the machines outside the cluster, in order.
+func (p Plan) Hosts() []Machine {
+	return p.machines(func(m Machine) bool { return m.Kind == KindHost })
+}
+
+// WithRole gives the machines of a role, in order.
+func (p Plan) WithRole(role string) []Machine {
+	return p.machines(func(m Machine) bool { return m.Role == role })
+}
+
+// Machine finds a machine by name.
+func (p Plan) Machine(name string) (Machine, bool) {
+	for _, m := range p.Machines {
+		if m.Name == name {
+			return m, true
+		}
+	}
+	return Machine{}, false
+}
+
+func (p Plan) machines(keep func(Machine) bool) []Machine {
+	var out []Machine
+	for _, m := range p.Machines {
+		if keep(m) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// Contains reports whether a VIP lies in one of the lab's pools.
+func (l LoadBalancer) Contains(vip netip.Addr) bool {
+	for _, p := range l.Pools {
+		if p.First.Compare(vip) <= 0 && vip.Compare(p.Last) <= 0 {
+			return true
+		}
+	}
+	return false
+}

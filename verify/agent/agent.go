@@ -1,0 +1,182 @@
+// Package agent is the far and the near end of every verification probe. It runs in
+// Pods and in outside hosts as `netlab agent serve`: it answers HTTP, TCP and UDP with
+// who saw what, and takes probe requests on a unix socket, so that asking it never
+// depends on the network under test. `netlab agent probe` makes the same probe from a
+// command line. It knows nothing of Kubernetes and draws no conclusions; those are
+// verify's.
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// The data ports, alike in Pods, Nodes and outside hosts.
+const (
+	PortHTTP = 8080
+	PortTCP  = 8081
+	PortUDP  = 8082
+)
+
+// Environment variables that stand in for flags of `serve`.
+const (
+	EnvName   = "NETLAB_AGENT_NAME"
+	EnvNode   = "NETLAB_AGENT_NODE"
+	EnvIP     = "NETLAB_AGENT_IP"
+	EnvSocket = "NETLAB_AGENT_SOCKET"
+)
+
+const usage = `usage:
+  netlab agent serve [--name NAME] [--node NODE] [--ip IP] [--socket PATH] [--dns-file FILE]
+  netlab agent probe KIND TARGET [flags]
+
+kinds and their targets:
+  http, https  a URL            tcp, udp  host:port        dns  a name
+  mtu          host:udp-port    bind      a TCP port       arp  an IPv4 address
+`
+
+// Main runs the hidden verb `netlab agent` and gives the exit code: 0; 1 where a probe
+// got no reply or a server stopped with an error; 2 for wrong usage.
+func Main(args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		fmt.Fprint(stderr, usage)
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	switch args[0] {
+	case "serve":
+		return serveMain(ctx, args[1:], stderr)
+	case "probe":
+		return probeMain(ctx, args[1:], stdout, stderr)
+	default:
+		fmt.Fprintf(stderr, "unknown agent verb %q\n%s", args[0], usage)
+		return 2
+	}
+}
+
+func serveMain(ctx context.Context, args []string, stderr io.Writer) int {
+	host, _ := os.Hostname()
+	s := Server{}
+	flags := flag.NewFlagSet("agent serve", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&s.Name, "name", envOr(EnvName, host), "name of the Pod or host")
+	flags.StringVar(&s.Node, "node", os.Getenv(EnvNode), "Node that it runs on")
+	flags.StringVar(&s.IP, "ip", os.Getenv(EnvIP), "its own address")
+	flags.StringVar(&s.Socket, "socket", os.Getenv(EnvSocket), "unix socket of the control server; none when empty")
+	flags.StringVar(&s.Address, "address", "", "address that the data ports bind to; all when empty")
+	flags.IntVar(&s.HTTP, "http", PortHTTP, "HTTP port; 0 for none")
+	flags.IntVar(&s.TCP, "tcp", PortTCP, "TCP port; 0 for none")
+	flags.IntVar(&s.UDP, "udp", PortUDP, "UDP port; 0 for none")
+	dnsFile := flags.String("dns-file", "", "JSON file, name → address; serves DNS on port 53 when given")
+	zone := flags.String("dns-zone", "outside.test.", "zone that the DNS server is authoritative for")
+	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	if *dnsFile != "" {
+		names, err := readNames(*dnsFile)
+		if err != nil {
+			fmt.Fprintln(stderr, err)
+			return 2
+		}
+		s.DNS = &Zone{Name: *zone, Names: names}
+	}
+	// An agent idles nearly always and there are several a Node: trade its speed for memory.
+	runtime.GOMAXPROCS(1)
+	debug.SetGCPercent(20)
+	if err := s.Run(ctx); err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func probeMain(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	p, err := parseProbe(args, stderr)
+	if err != nil {
+		fmt.Fprintf(stderr, "%v\n%s", err, usage)
+		return 2
+	}
+	result := p.Do(ctx)
+	out := json.NewEncoder(stdout)
+	out.SetIndent("", "  ")
+	if err := out.Encode(result); err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	if result.Outcome != Reply {
+		return 1
+	}
+	return 0
+}
+
+// parseProbe reads "KIND TARGET flags"; the target may stand after the flags too.
+func parseProbe(args []string, stderr io.Writer) (Probe, error) {
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		return Probe{}, errors.New("which kind of probe?")
+	}
+	p := Probe{Kind: args[0]}
+	flags := flag.NewFlagSet("agent probe", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&p.Host, "host", "", "http: Host header; https: also the server name asked for (SNI)")
+	flags.StringVar(&p.Method, "method", "", "http: method, GET unless told")
+	flags.StringVar(&p.Server, "server", "", "dns: server, host or host:port; that of resolv.conf unless told")
+	flags.StringVar(&p.Type, "type", "", "dns: record type, A unless told")
+	flags.StringVar(&p.Interface, "interface", "", "arp: interface; the one on the address's network unless told")
+	flags.IntVar(&p.Hint, "hint", 0, "mtu: payload in bytes to try first")
+	flags.IntVar(&p.Count, "count", 1, "repetitions")
+	flags.BoolVar(&p.Parallel, "parallel", false, "repeat in parallel")
+	timeout := flags.Duration("timeout", time.Second, "time for each repetition")
+	rest := args[1:]
+	if len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
+		p.Target, rest = rest[0], rest[1:]
+	}
+	if err := flags.Parse(rest); err != nil {
+		return Probe{}, err
+	}
+	rest = flags.Args()
+	if p.Target == "" && len(rest) > 0 {
+		p.Target, rest = rest[0], rest[1:]
+	}
+	if p.Target == "" || len(rest) > 0 {
+		return Probe{}, errors.New("one target, please")
+	}
+	p.TimeoutMillis = int(timeout.Milliseconds())
+	return p, nil
+}
+
+func envOr(name, otherwise string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return otherwise
+}
+
+// readNames reads the DNS server's name → address file.
+func readNames(path string) (map[string]string, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read DNS names: %w", err)
+	}
+	names := map[string]string{}
+	if err := json.Unmarshal(data, &names); err != nil {
+		return nil, fmt.Errorf("read DNS names of %s: %w", path, err)
+	}
+	return names, nil
+}
+
+var (
+	errBusy    = errors.New("address already in use")    // what `bind` asks about
+	errGarbled = errors.New("the answer makes no sense") // a server of another protocol
+)

@@ -1,0 +1,360 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// The kinds of a Probe.
+const (
+	HTTP  = "http"
+	HTTPS = "https"
+	TCP   = "tcp"
+	UDP   = "udp"
+	DNS   = "dns"
+	MTU   = "mtu"
+	Bind  = "bind"
+	ARP   = "arp"
+)
+
+// The outcomes of a Probe. Broken is about the probe itself: it says nothing of the path.
+const (
+	Reply       = "reply"
+	Refused     = "refused"     // somebody said no: RST, ICMP port unreachable, port in use
+	Timeout     = "timeout"     // nobody said anything
+	Unreachable = "unreachable" // no route, ICMP unreachable, a name without an address
+	Broken      = "broken"      // the probe could not run
+)
+
+// Bounds of what an agent takes on.
+const (
+	MaxProbes  = 1000
+	maxCount   = 500
+	maxTimeout = 10 * time.Second
+	// maxParallel is how many repetitions of one probe are on their way at a time.
+	maxParallel = 4
+)
+
+// Probe is one question to the network.
+type Probe struct {
+	Kind   string `json:"kind"`
+	Target string `json:"target"` // URL, host:port, name, port or address, by kind
+
+	Host      string `json:"host,omitempty"`      // http, https: Host header; https: also SNI
+	Method    string `json:"method,omitempty"`    // http, https: GET unless told
+	Server    string `json:"server,omitempty"`    // dns: host or host:port; resolv.conf's unless told
+	Type      string `json:"type,omitempty"`      // dns: A unless told
+	Interface string `json:"interface,omitempty"` // arp: the one on the address's network unless told
+	Hint      int    `json:"hint,omitempty"`      // mtu: payload in bytes to try first
+
+	Count         int  `json:"count,omitempty"` // repetitions; 1 unless told
+	Parallel      bool `json:"parallel,omitempty"`
+	TimeoutMillis int  `json:"timeoutMillis,omitempty"` // of each repetition; 1000 unless told
+}
+
+// Result is what came of a Probe. Outcome is Reply if any repetition was answered,
+// else the outcome of the last.
+type Result struct {
+	Outcome       string   `json:"outcome"`
+	Error         string   `json:"error,omitempty"`
+	Answers       []Answer `json:"answers"`
+	ElapsedMicros int64    `json:"elapsedMicros"`
+}
+
+// Answer is one repetition. Which of the later fields are set depends on the kind.
+type Answer struct {
+	Outcome     string       `json:"outcome"`
+	Error       string       `json:"error,omitempty"`
+	RTTMicros   int64        `json:"rttMicros"`
+	Status      int          `json:"status,omitempty"` // http
+	Seen        *Seen        `json:"seen,omitempty"`
+	Certificate *Certificate `json:"certificate,omitempty"`
+	DNS         *DNSAnswer   `json:"dns,omitempty"`
+	Payload     int          `json:"payload,omitempty"` // mtu: largest UDP payload in bytes
+	MACs        []string     `json:"macs,omitempty"`    // arp: every station that answered
+}
+
+// Certificate is the leaf that a TLS server showed.
+type Certificate struct {
+	SHA256   string   `json:"sha256"`
+	DNSNames []string `json:"dnsNames"`
+}
+
+// Args gives the arguments of `netlab agent probe` that make the same probe.
+func (p Probe) Args() []string {
+	args := []string{"agent", "probe", p.Kind, p.Target}
+	add := func(flag, value string) {
+		if value != "" && value != "0" {
+			args = append(args, flag, value)
+		}
+	}
+	add("--host", p.Host)
+	add("--method", p.Method)
+	add("--server", p.Server)
+	add("--type", p.Type)
+	add("--interface", p.Interface)
+	add("--hint", strconv.Itoa(p.Hint))
+	if p.Count > 1 {
+		add("--count", strconv.Itoa(p.Count))
+	}
+	if p.Parallel {
+		args = append(args, "--parallel")
+	}
+	if p.TimeoutMillis != 0 && p.TimeoutMillis != 1000 {
+		add("--timeout", p.timeout().String())
+	}
+	return args
+}
+
+// Do runs the probe, all its repetitions, within its own bounds.
+func (p Probe) Do(ctx context.Context) Result {
+	start := time.Now()
+	count := min(max(p.Count, 1), maxCount)
+	answers := make([]Answer, count)
+	once := func(i int) {
+		ctx, cancel := context.WithTimeout(ctx, p.timeout())
+		defer cancel()
+		begin := time.Now()
+		a, err := p.ask(ctx)
+		if a.RTTMicros == 0 {
+			a.RTTMicros = time.Since(begin).Microseconds()
+		}
+		a.Outcome = outcome(err)
+		if err != nil {
+			a.Error = err.Error()
+		}
+		answers[i] = a
+	}
+	if p.Parallel {
+		slots := make(chan struct{}, maxParallel)
+		var wg sync.WaitGroup
+		for i := range count {
+			slots <- struct{}{}
+			wg.Go(func() { defer func() { <-slots }(); once(i) })
+		}
+		wg.Wait()
+	} else {
+		misses := 0
+		for i := range count {
+			once(i)
+			// A dead target is known after a few repetitions; the rest would only cost time.
+			if answers[i].Outcome == Timeout {
+				misses++
+			}
+			if misses == 3 {
+				answers = answers[:i+1]
+				break
+			}
+		}
+	}
+	last := answers[len(answers)-1]
+	r := Result{Outcome: last.Outcome, Error: last.Error, Answers: answers}
+	for _, a := range answers {
+		if a.Outcome == Reply {
+			r.Outcome, r.Error = Reply, ""
+		}
+	}
+	r.ElapsedMicros = time.Since(start).Microseconds()
+	return r
+}
+
+func (p Probe) timeout() time.Duration {
+	if p.TimeoutMillis <= 0 {
+		return time.Second
+	}
+	return min(time.Duration(p.TimeoutMillis)*time.Millisecond, maxTimeout)
+}
+
+func (p Probe) ask(ctx context.Context) (Answer, error) {
+	switch p.Kind {
+	case HTTP, HTTPS:
+		return p.http(ctx)
+	case TCP:
+		return p.stream(ctx)
+	case UDP:
+		return p.datagram(ctx)
+	case DNS:
+		return p.dns(ctx)
+	case MTU:
+		return p.mtu(ctx)
+	case Bind:
+		return p.bind()
+	case ARP:
+		return p.arp(ctx)
+	}
+	return Answer{}, broken{fmt.Errorf("unknown kind of probe %q", p.Kind)}
+}
+
+// broken marks an error of the probe itself.
+type broken struct{ error }
+
+func (b broken) Unwrap() error { return b.error }
+
+// outcome sorts an error of the network. What it does not know counts as broken: an
+// unknown error must not pass for a blocked path.
+func outcome(err error) string {
+	var own broken
+	var name *net.DNSError
+	var timeout net.Error
+	is := func(targets ...error) bool {
+		for _, t := range targets {
+			if errors.Is(err, t) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case err == nil:
+		return Reply
+	case errors.As(err, &own):
+		return Broken
+	case is(errBusy, errGarbled, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, io.EOF, io.ErrUnexpectedEOF):
+		return Refused
+	case is(syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN,
+		syscall.EPERM, syscall.EACCES, syscall.EPROTO, syscall.ENOPROTOOPT):
+		return Unreachable
+	case is(context.DeadlineExceeded, os.ErrDeadlineExceeded, syscall.ETIMEDOUT),
+		errors.As(err, &timeout) && timeout.Timeout():
+		return Timeout
+	case errors.As(err, &name):
+		return Unreachable
+	}
+	return Broken
+}
+
+func (p Probe) http(ctx context.Context) (Answer, error) {
+	u, err := url.Parse(p.Target)
+	if err != nil || u.Host == "" || u.Scheme != p.Kind {
+		return Answer{}, broken{fmt.Errorf("no %s URL: %q", p.Kind, p.Target)}
+	}
+	method := p.Method
+	if method == "" {
+		method = http.MethodGet
+	}
+	req, err := http.NewRequestWithContext(ctx, method, p.Target, nil)
+	if err != nil {
+		return Answer{}, broken{err}
+	}
+	req.Host = p.Host
+	transport := &http.Transport{
+		DisableKeepAlives: true, // every repetition is a connection of its own: another backend's chance
+		DialContext:       (&net.Dialer{}).DialContext,
+		// Whose certificate it is, is reported, and judged by who asked.
+		TLSClientConfig: &tls.Config{ServerName: p.Host, InsecureSkipVerify: true},
+	}
+	response, err := transport.RoundTrip(req) // a redirect is an answer, not to be followed
+	if err != nil {
+		return Answer{}, garbledError(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
+	if err != nil {
+		return Answer{}, err
+	}
+	a := Answer{Status: response.StatusCode, Seen: parseSeen(body)}
+	if state := response.TLS; state != nil && len(state.PeerCertificates) > 0 {
+		leaf := state.PeerCertificates[0]
+		a.Certificate = &Certificate{SHA256: Fingerprint(leaf.Raw), DNSNames: leaf.DNSNames}
+	}
+	return a, nil
+}
+
+// Fingerprint is the SHA-256 of a DER certificate, in hex.
+func Fingerprint(der []byte) string {
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:])
+}
+
+func (p Probe) stream(ctx context.Context) (Answer, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.Target)
+	if err != nil {
+		return Answer{}, addressError(err)
+	}
+	defer conn.Close()
+	if d, ok := ctx.Deadline(); ok {
+		conn.SetDeadline(d)
+	}
+	body, err := io.ReadAll(io.LimitReader(conn, 64<<10))
+	if err != nil {
+		return Answer{}, err
+	}
+	return Answer{Seen: parseSeen(body)}, nil
+}
+
+func (p Probe) datagram(ctx context.Context) (Answer, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "udp", p.Target)
+	if err != nil {
+		return Answer{}, addressError(err)
+	}
+	defer conn.Close()
+	if d, ok := ctx.Deadline(); ok {
+		conn.SetDeadline(d)
+	}
+	if _, err := conn.Write([]byte("netlab")); err != nil {
+		return Answer{}, err
+	}
+	buf := make([]byte, 4096)
+	n, err := conn.Read(buf)
+	if err != nil {
+		return Answer{}, err
+	}
+	return Answer{Seen: parseSeen(buf[:n])}, nil
+}
+
+// bind asks whether a TCP port is taken in the agent's own network namespace: Refused if
+// so, Reply if it could be had.
+func (p Probe) bind() (Answer, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort("", p.Target))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return Answer{}, errBusy
+	}
+	if err != nil {
+		return Answer{}, broken{err}
+	}
+	return Answer{}, l.Close()
+}
+
+// garbledError marks what a connected far end said that is no HTTP or no TLS: the path is
+// there, and what answers is not what was asked for.
+func garbledError(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) || outcome(err) != Broken {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errGarbled, err)
+}
+
+// addressError tells a target that is no address (broken) from one that does not answer.
+func addressError(err error) error {
+	var address *net.AddrError
+	var parse *net.ParseError
+	if errors.As(err, &address) || errors.As(err, &parse) {
+		return broken{err}
+	}
+	return err
+}
+
+// parseSeen gives nil for what no agent said: an error page, another server.
+func parseSeen(body []byte) *Seen {
+	var s Seen
+	if json.Unmarshal(bytes.TrimSpace(body), &s) != nil || s.Name == "" {
+		return nil
+	}
+	return &s
+}

@@ -1,0 +1,89 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/verify/agent"
+)
+
+// asker talks to agents over their control sockets, never over the lab's networks.
+type asker struct {
+	machines map[string]providers.Machine
+	mutex    sync.Mutex
+	clients  map[station]*http.Client
+}
+
+func newAsker(machines map[string]providers.Machine) *asker {
+	return &asker{machines: machines, clients: map[station]*http.Client{}}
+}
+
+// ask puts probes to one agent in one request, and gives their results in order.
+func (a *asker) ask(ctx context.Context, s station, probes []agent.Probe) ([]agent.Result, error) {
+	who := or(s.Pod, s.Machine)
+	client, err := a.client(s)
+	if err != nil {
+		return nil, fmt.Errorf("ask the agent of %s: %w", who, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	body, err := json.Marshal(agent.Asked{Probes: probes})
+	if err != nil {
+		return nil, fmt.Errorf("ask the agent of %s: %w", who, err)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://agent/probe", bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("ask the agent of %s: %w", who, err)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("ask the agent of %s: %w", who, err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+		return nil, fmt.Errorf("ask the agent of %s: %s: %s", who, response.Status, strings.TrimSpace(string(text)))
+	}
+	var answered agent.Answered
+	if err := json.NewDecoder(response.Body).Decode(&answered); err != nil {
+		return nil, fmt.Errorf("ask the agent of %s: %w", who, err)
+	}
+	if len(answered.Results) != len(probes) {
+		return nil, fmt.Errorf("ask the agent of %s: %d results to %d probes", who, len(answered.Results), len(probes))
+	}
+	if s.IP != "" && answered.IP != s.IP {
+		client.CloseIdleConnections()
+		return nil, fmt.Errorf("ask the agent of %s: its predecessor at %s still answers in its place", who, answered.IP)
+	}
+	return answered.Results, nil
+}
+
+func (a *asker) client(s station) (*http.Client, error) {
+	machine := a.machines[s.Machine]
+	if machine == nil {
+		return nil, fmt.Errorf("%s does not run", s.Machine)
+	}
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	if a.clients[s] == nil {
+		a.clients[s] = &http.Client{Transport: &http.Transport{
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return machine.Dial(ctx, s.Socket) },
+		}}
+	}
+	return a.clients[s], nil
+}
+
+func (a *asker) close() {
+	for _, c := range a.clients {
+		c.CloseIdleConnections()
+	}
+}

@@ -1,0 +1,249 @@
+package verify
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"netlab.dev/netlab/verify/agent"
+)
+
+// policyPlay is one policy with the two legs that show its effect: one that it denies,
+// and one that it must leave alone.
+type policyPlay struct {
+	Policy          *networkingv1.NetworkPolicy
+	Denied, Allowed leg
+}
+
+// leg is one connection between two agents.
+type leg struct {
+	From, To Ref
+	Kind     string // http or tcp: each has its own port
+}
+
+func policyOf(id string, c cast) policyPlay {
+	subject := atPod(c.Policy[indexOf(policyIDs(), id)])
+	frontend, other := atPod(c.Echo[0]), atPod(c.Echo[len(c.Echo)-1])
+	meta := ownMeta(Namespace, id, nil)
+	ingress := func(rules ...networkingv1.NetworkPolicyIngressRule) *networkingv1.NetworkPolicy {
+		selector := metav1.LabelSelector{MatchLabels: map[string]string{labelPolicy: id}}
+		return &networkingv1.NetworkPolicy{
+			TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy"}, ObjectMeta: meta,
+			Spec: networkingv1.NetworkPolicySpec{PodSelector: selector, PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}, Ingress: rules},
+		}
+	}
+	from := func(peer networkingv1.NetworkPolicyPeer) networkingv1.NetworkPolicyIngressRule {
+		return networkingv1.NetworkPolicyIngressRule{From: []networkingv1.NetworkPolicyPeer{peer}}
+	}
+	switch id {
+	case PolicyAllowLabel:
+		policy := ingress(from(networkingv1.NetworkPolicyPeer{PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{labelApp: "frontend"}}}))
+		policy.Spec.PodSelector.MatchLabels = map[string]string{labelApp: "nginx"}
+		return policyPlay{policy, leg{other, subject, agent.HTTP}, leg{frontend, subject, agent.HTTP}}
+	case PolicyAllowNamespace:
+		policy := ingress(from(networkingv1.NetworkPolicyPeer{NamespaceSelector: &metav1.LabelSelector{
+			MatchLabels: map[string]string{"kubernetes.io/metadata.name": GuestsNamespace}}}))
+		return policyPlay{policy, leg{other, subject, agent.HTTP}, leg{atPod(c.Visitor), subject, agent.HTTP}}
+	case PolicyAllowPort:
+		port := intstr.FromInt32(agent.PortHTTP)
+		policy := ingress(networkingv1.NetworkPolicyIngressRule{Ports: []networkingv1.NetworkPolicyPort{{Port: &port}}})
+		return policyPlay{policy, leg{other, subject, agent.TCP}, leg{other, subject, agent.HTTP}}
+	case PolicyEgressDeny:
+		policy := ingress()
+		policy.Spec.PolicyTypes = []networkingv1.PolicyType{networkingv1.PolicyTypeEgress}
+		return policyPlay{policy, leg{subject, other, agent.HTTP}, leg{other, subject, agent.HTTP}}
+	default: // PolicyDefaultDeny: no rule, so nothing enters; its neighbours are left alone
+		return policyPlay{ingress(), leg{other, subject, agent.HTTP}, leg{other, frontend, agent.HTTP}}
+	}
+}
+
+func indexOf(all []string, one string) int {
+	for i, s := range all {
+		if s == one {
+			return i
+		}
+	}
+	return -1
+}
+
+// probe makes a leg's probe; a Pod's address is known only now.
+func (w world) probe(l leg, timeout time.Duration) (agent.Probe, error) {
+	if why := w.lacking["pod/"+l.To.Name]; why != "" {
+		return agent.Probe{}, unasked{fmt.Errorf("%s", why)}
+	}
+	p := agent.Probe{Kind: l.Kind, TimeoutMillis: int(timeout.Milliseconds())}
+	if l.Kind == agent.TCP {
+		p.Target = joinPort(w.podIPs[l.To.Name], agent.PortTCP)
+	} else {
+		p.Target = "http://" + joinPort(w.podIPs[l.To.Name], agent.PortHTTP) + "/"
+	}
+	return p, nil
+}
+
+// stage is what a policy is played on: the cluster and its agents, or a fake of them.
+type stage interface {
+	Ask(ctx context.Context, from Ref, probe agent.Probe) (agent.Result, error)
+	Apply(ctx context.Context, policy *networkingv1.NetworkPolicy) error
+	Remove(ctx context.Context, policy *networkingv1.NetworkPolicy) error
+}
+
+// tempo is the patience of a policy's play.
+type tempo struct {
+	Control time.Duration // for a leg that has to work to work
+	Effect  time.Duration // for an enforced policy to take effect, and to end
+	Watch   time.Duration // how long a policy that is not enforced is watched having no effect
+	Pause   time.Duration // between two probes
+	Probe   time.Duration // for one probe's answer
+}
+
+func usualTempo(settle time.Duration) tempo {
+	return tempo{Control: settle, Effect: 10 * time.Second, Watch: 1200 * time.Millisecond, Pause: 100 * time.Millisecond, Probe: 300 * time.Millisecond}
+}
+
+// perform plays a policy between its two positive controls: before it and after it both
+// legs must work; while it is on, the denied leg must go silent and the other must not.
+func (w world) perform(ctx context.Context, p Path, on stage, t tempo) finding {
+	play := policyOf(p.ID, w.cast)
+	f := finding{Outcome: Pass, nodes: []string{play.Denied.From.Node, play.Denied.To.Node, play.Allowed.From.Node, play.Allowed.To.Node}}
+	fail := func(outcome, format string, args ...any) finding {
+		f.Outcome, f.Reason = outcome, fmt.Sprintf(format, args...)
+		return f
+	}
+	try := func(l leg, patience time.Duration) (agent.Result, error) {
+		probe, err := w.probe(l, patience)
+		if err != nil {
+			return agent.Result{}, err
+		}
+		r, err := on.Ask(ctx, l.From, probe)
+		if err == nil && r.Outcome == agent.Broken {
+			err = fmt.Errorf("the probe could not run: %s", r.Error)
+		}
+		return r, err
+	}
+	// until asks a leg again and again until it works or the time is up.
+	until := func(l leg, bound time.Duration) (r agent.Result, took time.Duration, err error) {
+		start := time.Now()
+		for {
+			r, err = try(l, max(t.Probe, time.Second))
+			took = time.Since(start)
+			if err == nil && r.Outcome == agent.Reply || took > bound || ctx.Err() != nil {
+				return r, took, err
+			}
+			sleep(ctx, t.Pause)
+		}
+	}
+
+	for _, l := range []leg{play.Denied, play.Allowed} {
+		r, _, err := until(l, t.Control)
+		if err != nil {
+			return fail(Broken, "the control before the policy: %v", err)
+		}
+		if r.Outcome != agent.Reply {
+			return fail(Broken, "the positive control before the policy got %s from %s to %s: its deny would prove nothing", said(r), l.From.Name, l.To.Name)
+		}
+		if l == play.Denied {
+			f.Observed = observedOf(r)
+		}
+	}
+	f.equal("before the policy", "a reply", "a reply")
+
+	if err := on.Apply(ctx, play.Policy); err != nil {
+		return fail(Broken, "apply the policy: %v", err)
+	}
+	removed := false
+	remove := func() error {
+		if removed {
+			return nil
+		}
+		removed = true
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		return on.Remove(ctx, play.Policy)
+	}
+	defer remove()
+
+	applied := time.Now()
+	window := t.Effect
+	if p.Expected == NotEnforced {
+		window = t.Watch
+	}
+	blocked, effect := false, time.Duration(0)
+	for !blocked && time.Since(applied) < window && ctx.Err() == nil {
+		effect = time.Since(applied)
+		silent := 0
+		// One lost packet is no policy: silence counts when it lasts.
+		for _, patience := range []time.Duration{t.Probe, t.Probe, 2 * t.Probe} {
+			r, err := try(play.Denied, patience)
+			if err != nil {
+				return fail(Broken, "under the policy: %v", err)
+			}
+			if r.Outcome == agent.Reply {
+				break
+			}
+			silent++
+		}
+		if blocked = silent == 3; !blocked {
+			sleep(ctx, t.Pause)
+		}
+	}
+	allowed, _, err := until(play.Allowed, t.Control)
+	if err != nil {
+		return fail(Broken, "under the policy: %v", err)
+	}
+	if err := remove(); err != nil {
+		return fail(Broken, "remove the policy: %v", err)
+	}
+	denied := map[bool]string{true: "blocked", false: "a reply"}
+	if p.Expected == Enforced {
+		f.equal("denied under the policy", "blocked", denied[blocked])
+		if blocked {
+			f.property("seconds to effect", fmt.Sprintf("at most %.0f", t.Effect.Seconds()), fmt.Sprintf("%.1f", effect.Seconds()), true)
+		}
+	} else {
+		f.equal("denied under the policy", "a reply (not enforced)", denied[blocked]+map[bool]string{false: " (not enforced)"}[blocked])
+	}
+	f.property("allowed under the policy", "a reply", said(allowed), allowed.Outcome == agent.Reply)
+
+	after, took, err := until(play.Denied, t.Effect)
+	if err != nil {
+		return fail(Broken, "the control after the policy: %v", err)
+	}
+	f.property("after the policy", "a reply", said(after), after.Outcome == agent.Reply)
+	if blocked && after.Outcome == agent.Reply {
+		f.property("seconds to end", fmt.Sprintf("at most %.0f", t.Effect.Seconds()), fmt.Sprintf("%.1f", took.Seconds()), true)
+	}
+	return f
+}
+
+func observedOf(r agent.Result) Observed {
+	o := Observed{RTTMicros: medianRTT(r)}
+	if len(r.Answers) > 0 && r.Answers[0].Seen != nil {
+		seen := r.Answers[0].Seen
+		o.SourceIP, o.Backend, o.Node = seen.Remote, seen.Name, seen.Node
+	}
+	return o
+}
+
+// policyCommand applies the policy and asks the leg that it denies.
+func (w world) policyCommand(id string) string {
+	play := policyOf(id, w.cast)
+	policy, err := json.Marshal(play.Policy)
+	if err != nil {
+		policy = []byte(err.Error())
+	}
+	probe, _ := w.probe(play.Denied, time.Second)
+	return fmt.Sprintf("echo %s | netlab kubectl %s -- apply -f - && %s", quoted([]string{string(policy)}), w.plan.Lab,
+		w.command(ask{From: play.Denied.From, Probe: probe}))
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
