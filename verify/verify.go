@@ -69,8 +69,11 @@ type Result struct {
 	Reason         string     `json:"reason,omitempty"`
 	Observed       Observed   `json:"observed"`
 	Properties     []Property `json:"properties,omitempty"`
-	Tries          int        `json:"tries,omitempty"` // how often it was asked
-	Command        string     `json:"command"`         // reruns the probe by hand
+	Evidence       *Evidence  `json:"evidence,omitempty"`   // where its packets were seen
+	Throughput     *Figure    `json:"throughput,omitempty"` // of throughput-*
+	Latency        *Latency   `json:"latency,omitempty"`    // of latency-*
+	Tries          int        `json:"tries,omitempty"`      // how often it was asked
+	Command        string     `json:"command"`              // reruns the probe by hand
 	DurationMillis int64      `json:"durationMillis"`
 }
 
@@ -87,6 +90,72 @@ type Observed struct {
 	Backend   string `json:"backend,omitempty"` // several are joined by commas
 	Node      string `json:"node,omitempty"`    // that the backend runs on
 	RTTMicros int64  `json:"rttMicros,omitempty"`
+}
+
+// Evidence is how the packets of one probe went, told from captures alone.
+type Evidence struct {
+	Hops   []Hop    `json:"hops"`             // in the order of time
+	Lost   string   `json:"lost,omitempty"`   // "left w1 eth0 as VXLAN, never reached w2 eth0"
+	Hidden []string `json:"hidden,omitempty"` // what a CNI lets no capture see, in words
+	Pcap   string   `json:"pcap,omitempty"`   // file with the packets themselves
+}
+
+// Hop is one packet of a probe on one interface. Source and Destination are those of the
+// innermost packet, address and port.
+type Hop struct {
+	Machine     string   `json:"machine"`       // Node, outside host, or the fabric
+	Pod         string   `json:"pod,omitempty"` // whose namespace the interface is in
+	Interface   string   `json:"interface"`
+	Direction   string   `json:"direction"` // in or out, as its namespace sees it
+	Leg         string   `json:"leg"`       // request or reply
+	Micros      int64    `json:"micros"`    // since the first hop
+	Packet      string   `json:"packet"`    // "TCP SYN", "UDP"
+	Source      string   `json:"source"`
+	Destination string   `json:"destination"`
+	Outer       *Outer   `json:"outer,omitempty"`
+	TTL         int      `json:"ttl"`
+	Bytes       int      `json:"bytes"` // of the IP packet on this interface, outer headers included
+	Changes     []Change `json:"changes,omitempty"`
+}
+
+// Outer is what a hop's packet was wrapped in.
+type Outer struct {
+	Kind        string `json:"kind"` // VXLAN
+	VNI         int    `json:"vni"`
+	Source      string `json:"source"`
+	Destination string `json:"destination"`
+}
+
+// Change is what became of a packet since the hop before.
+type Change struct {
+	What string `json:"what"`         // "DNAT 10.96.0.7:80 → 10.244.1.5:8080"
+	By   string `json:"by,omitempty"` // kube-proxy, CNI, router; "" where packets do not tell
+}
+
+// Figure is a measured quantity: the median of its samples with its 95 % confidence
+// interval. A throughput's unit is bit/s.
+type Figure struct {
+	Unit        string    `json:"unit"`
+	Median      float64   `json:"median"`
+	Low         float64   `json:"low"`
+	High        float64   `json:"high"`
+	Samples     []float64 `json:"samples"`
+	Streams     int       `json:"streams,omitempty"`
+	Direction   string    `json:"direction,omitempty"` // forward: client sends; reverse: server sends
+	Retransmits *Figure   `json:"retransmits,omitempty"`
+	LostPercent *Figure   `json:"lostPercent,omitempty"` // UDP
+	CPUSeconds  *Figure   `json:"cpuSecondsPerGigabit,omitempty"`
+	Ratio       float64   `json:"ratioToBaseline,omitempty"` // 0 for the baseline itself
+}
+
+// Latency is a request/response measurement over one route, times in µs.
+type Latency struct {
+	Connect   bool    `json:"connect"` // each request on a connection of its own
+	P50       Figure  `json:"p50"`
+	P90       Figure  `json:"p90"`
+	P99       Figure  `json:"p99"`
+	Max       float64 `json:"max"`
+	PerSecond Figure  `json:"transactionsPerSecond"`
 }
 
 // Property is one thing asserted of a path beside the plain reply.
