@@ -28,6 +28,7 @@ const (
 	inRootfs = "rootfs" // root/
 	inStores = "stores" // root/, a containerd root
 	inSelf   = "self"   // netlab
+	inCaches = "caches" // <component>-<name>, filled by Nodes
 	inTmp    = "tmp"
 	inLocks  = "locks"
 	inLogs   = "logs"

@@ -25,6 +25,8 @@ type Stock struct {
 	Images []string `json:"images"`
 	// Programs are host-side executables by name: runc, containerd, ctr, kubectl, kubeadm.
 	Programs map[string]string `json:"programs"`
+	// Caches are directories of the cache that Nodes write to, by their path in the Node.
+	Caches map[string]string `json:"caches,omitempty"`
 	// Self is the netlab executable, at a path that stays when the user replaces theirs.
 	Self string `json:"self"`
 	// Agent is the reference of the verification agent's image.
@@ -78,6 +80,9 @@ type Component struct {
 	Programs   []string            `json:"programs"` // build outputs that netlab itself runs
 	Layers     []Layer             `json:"layers"`
 	Images     []Image             `json:"images"`
+	// Caches are directories of Nodes, by name: one of the cache, for all labs alike, for
+	// what is worked out when they run and is the same wherever it is.
+	Caches     map[string]string   `json:"caches"`
 	Install    *Install            `json:"install"`
 	Options    map[string][]string `json:"options"` // option → allowed values, the first the default
 	Modes      []string            `json:"modes"`   // loadBalancer.mode or ingress.service, the first the default

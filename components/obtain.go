@@ -129,7 +129,7 @@ func (o obtaining) makeLongest(ctx context.Context, set []Component) error {
 
 // stock assembles images, unpacks the node image and fills the store.
 func (o obtaining) stock(ctx context.Context, set []Component) (Stock, error) {
-	stock := Stock{Programs: map[string]string{}, Self: o.selfPath}
+	stock := Stock{Programs: map[string]string{}, Self: o.selfPath, Caches: map[string]string{}}
 	// Each tier of the store is a clone of the one before with images added: labs share
 	// what every lab has, and a new netlab executable costs a second.
 	var common, selected, own []picture
@@ -158,6 +158,12 @@ func (o obtaining) stock(ctx context.Context, set []Component) (Stock, error) {
 				selected = append(selected, p)
 			}
 			stock.Images = append(stock.Images, p.ref)
+		}
+		for name, path := range k.Caches {
+			stock.Caches[path] = filepath.Join(o.Cache, inCaches, k.Name+"-"+name)
+			if err := os.MkdirAll(stock.Caches[path], 0o755); err != nil {
+				return Stock{}, err
+			}
 		}
 		for _, name := range k.Programs {
 			m, err := o.Catalog.output(k.Name + "/" + name)

@@ -49,6 +49,9 @@ type Running struct {
 	Kubeconfig string             // path; its server is a loopback port of this machine
 	APIPort    int                // that port, where Create gave the Running
 	Machines   map[string]Machine // by name: Nodes and outside hosts
+	// Finish does what of Create can be done beside the installation of components; nil
+	// for nothing. Until it has ended well the next Create does it again.
+	Finish func(context.Context) error
 }
 
 // Client gives a client of the lab's API server. Its limits are off: one laptop's lab

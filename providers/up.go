@@ -53,6 +53,9 @@ func Up(ctx context.Context, root Root, p Provider, req Request, parts []compone
 	for _, part := range parts {
 		work.Go(func() error { return i.install(ctx, part, req.Step) })
 	}
+	if running.Finish != nil {
+		work.Go(func() error { return running.Finish(ctx) })
+	}
 	work.Go(func() error { return i.forgetNodes(ctx, running) })
 	work.Go(func() error { return atAPI(ctx, running) })
 	if err := work.Wait(); err != nil {

@@ -162,16 +162,25 @@ func (c *cluster) await(ctx context.Context, plan topology.Plan, bound time.Dura
 	defer cancel()
 	still := time.NewTimer(quiet)
 	defer still.Stop()
-	waiting := func() bool {
+	// A cluster whose pools were changed by hand never moves its VIPs to the plan's: that is
+	// waited for as long, whatever else goes on.
+	var moving <-chan time.Time
+	for stuck := false; !stuck && ctx.Err() == nil; {
 		s := c.state()
-		return slices.ContainsFunc(lacks(s, plan), func(l lack) bool { return !l.Futile }) || s.movingVIP(plan)
-	}
-	for stuck := false; waiting() && !stuck && ctx.Err() == nil; {
+		lacking := slices.ContainsFunc(lacks(s, plan), func(l lack) bool { return !l.Futile })
+		if !lacking && !s.movingVIP(plan) {
+			break
+		}
+		if !lacking && moving == nil {
+			moving = time.After(quiet)
+		}
 		select {
 		case <-c.changed:
 			still.Reset(quiet)
 		case <-still.C:
 			stuck = true
+		case <-moving:
+			stuck = !lacking
 		case <-ctx.Done():
 		}
 	}

@@ -94,14 +94,18 @@ func (n node) recall() (topology.Machine, bool) {
 	return m, err == nil && json.Unmarshal(data, &m) == nil
 }
 
-func (n node) mounts(self string) []v1alpha4.Mount {
-	return []v1alpha4.Mount{
+func (n node) mounts(stock components.Stock) []v1alpha4.Mount {
+	mounts := []v1alpha4.Mount{
 		{HostPath: n.path("seed"), ContainerPath: seed, Readonly: true},
 		{HostPath: n.path("seed", "init"), ContainerPath: "/usr/sbin/init", Readonly: true},
 		{HostPath: n.path("containerd"), ContainerPath: "/var/lib/containerd"},
 		{HostPath: n.logs, ContainerPath: "/var/log"},
-		{HostPath: self, ContainerPath: "/usr/local/bin/netlab", Readonly: true},
+		{HostPath: stock.Self, ContainerPath: "/usr/local/bin/netlab", Readonly: true},
 	}
+	for path, dir := range stock.Caches {
+		mounts = append(mounts, v1alpha4.Mount{HostPath: dir, ContainerPath: path})
+	}
+	return mounts
 }
 
 // networkKey names the Docker network that kind uses. "none" gives a container a
@@ -113,7 +117,7 @@ func create(ctx context.Context, req providers.Request, nodes []node) error {
 	config := &v1alpha4.Cluster{Name: req.Plan.Lab}
 	config.Networking.DisableDefaultCNI = true
 	for _, n := range nodes {
-		config.Nodes = append(config.Nodes, v1alpha4.Node{Role: role(n.machine), Image: req.Stock.Node.Ref, ExtraMounts: n.mounts(req.Stock.Self)})
+		config.Nodes = append(config.Nodes, v1alpha4.Node{Role: role(n.machine), Image: req.Stock.Node.Ref, ExtraMounts: n.mounts(req.Stock)})
 	}
 	was, set := os.LookupEnv(networkKey)
 	if err := os.Setenv(networkKey, "none"); err != nil {
@@ -168,7 +172,7 @@ func (n node) runArgs(name string, req providers.Request) []string {
 		"--net", "none", "--restart=on-failure:1", "--init=false", "--cgroupns=private",
 		"--privileged", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
 		"--tmpfs", "/tmp", "--tmpfs", "/run", "--volume", "/var", "--volume", "/lib/modules:/lib/modules:ro"}
-	for _, m := range n.mounts(req.Stock.Self) {
+	for _, m := range n.mounts(req.Stock) {
 		volume := []string{m.HostPath, m.ContainerPath}
 		if m.Readonly {
 			volume = append(volume, "ro")

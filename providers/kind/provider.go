@@ -134,7 +134,8 @@ func (p Provider) plug(ctx context.Context, req providers.Request, ca *kubeadm.A
 		return running, err
 	}
 	control := nodeOf(plan.Lab, req.Dir, plan.WithRole(topology.RoleControlPlane)[0])
-	return running, local.ControlPlane(ctx, req, running, control.path("bootstrapped"), again)
+	err = local.ControlPlane(ctx, req, &running, control.path("bootstrapped"), again)
+	return running, err
 }
 
 // namespace is the network namespace of a Node that runs.

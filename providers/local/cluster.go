@@ -54,9 +54,10 @@ func Endpoint(req providers.Request, name string, ca *kubeadm.Authority) (int, e
 }
 
 // ControlPlane waits for the API server of a control plane that runs, and bootstraps
-// it first unless the file bootstrapped says that this was done. The Nodes named in
-// again have run before: what the cluster knows of their Pods is out of date.
-func ControlPlane(ctx context.Context, req providers.Request, running providers.Running, bootstrapped string, again []string) (err error) {
+// it first unless the file bootstrapped says that this was done. What then is left to do
+// is running's Finish. The Nodes named in again have run before: what the cluster knows of
+// their Pods is out of date.
+func ControlPlane(ctx context.Context, req providers.Request, running *providers.Running, bootstrapped string, again []string) (err error) {
 	done := req.Step("control plane")
 	defer func() { done(err) }()
 	control := running.Machines[req.Plan.WithRole(topology.RoleControlPlane)[0].Name]
@@ -78,10 +79,15 @@ func ControlPlane(ctx context.Context, req providers.Request, running providers.
 	if missing == nil {
 		return rebooted(ctx, client, again)
 	}
-	if err := kubeadm.Finish(ctx, control, req.Plan); err != nil {
-		return err
+	running.Finish = func(ctx context.Context) (err error) {
+		done := req.Step("DNS and Service proxy")
+		defer func() { done(err) }()
+		if err := kubeadm.Finish(ctx, control, req.Plan); err != nil {
+			return err
+		}
+		return os.WriteFile(bootstrapped, nil, 0o644)
 	}
-	return os.WriteFile(bootstrapped, nil, 0o644)
+	return nil
 }
 
 // Inspect gives an error that joins what of a lab's networks, outside hosts and

@@ -60,7 +60,7 @@ func (n node) prepare(ctx context.Context, stock components.Stock, files map[str
 	if err != nil {
 		return err
 	}
-	config, err := json.Marshal(n.spec(stock.Self))
+	config, err := json.Marshal(n.spec(stock))
 	if err != nil {
 		return err
 	}

@@ -102,7 +102,8 @@ func (p Provider) boot(ctx context.Context, req providers.Request, ca *kubeadm.A
 	running.APIPort = port
 
 	n := nodeOf(plan.Lab, req.Dir, control)
-	return running, local.ControlPlane(ctx, req, running, n.path("bootstrapped"), again)
+	err = local.ControlPlane(ctx, req, &running, n.path("bootstrapped"), again)
+	return running, err
 }
 
 // removeExtra ends Nodes that the plan no longer has, or has otherwise, and what is

@@ -12,6 +12,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/topology"
 )
 
@@ -22,7 +23,7 @@ func testNode(t *testing.T) node {
 
 // A Node gets no capability that this process may not hand on: runc would refuse.
 func TestSpecCapabilities(t *testing.T) {
-	s := testNode(t).spec("/self")
+	s := testNode(t).spec(components.Stock{Self: "/self"})
 	mask := uint64(0)
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -49,7 +50,7 @@ func TestSpecCapabilities(t *testing.T) {
 // there to be PID 1, and cannot be written to.
 func TestSpecMounts(t *testing.T) {
 	n := testNode(t)
-	s := n.spec("/cache/self/netlab")
+	s := n.spec(components.Stock{Self: "/cache/self/netlab", Caches: map[string]string{"/var/cache/x": "/cache/caches/x"}})
 	if s.Root.Path != filepath.Join(n.dir, "rootfs") || s.Root.Readonly {
 		t.Errorf("root is %+v", s.Root)
 	}
@@ -65,6 +66,7 @@ func TestSpecMounts(t *testing.T) {
 		"/var/lib/kubelet":    filepath.Join(n.dir, "kubelet"),
 		"/var/log":            n.logs,
 		s.Process.Args[0]:     "/cache/self/netlab",
+		"/var/cache/x":        "/cache/caches/x",
 	} {
 		if m := got[to]; m.Source != from || m.Type != "bind" {
 			t.Errorf("%s is %+v, want %s", to, m, from)
@@ -81,7 +83,7 @@ func TestSpecMounts(t *testing.T) {
 }
 
 func TestSpecNamespaces(t *testing.T) {
-	s := testNode(t).spec("/self")
+	s := testNode(t).spec(components.Stock{Self: "/self"})
 	var kinds []string
 	for _, ns := range s.Linux.Namespaces {
 		kinds = append(kinds, string(ns.Type))
