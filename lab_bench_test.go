@@ -13,10 +13,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-// benchScenarios are the labs that are timed side by side.
-var benchScenarios = []string{"quickstart"}
+	"netlab.dev/netlab/verify"
+)
 
 // BenchmarkLab times the life of a lab with everything built: up (and its steps, by
 // their progress lines), an up that finds nothing to do, verify, down; and what memory
@@ -25,6 +24,59 @@ func BenchmarkLab(b *testing.B) {
 	if os.Geteuid() != 0 {
 		b.Skip("labs take root")
 	}
+	l := newBenchLab(b, "quickstart")
+	l.run("build", l.file)
+	b.Cleanup(func() { l.run("down", l.name) })
+	b.ResetTimer()
+	for range b.N {
+		l.life()
+	}
+	b.StopTimer()
+	for _, name := range slices.Sorted(maps.Keys(l.sums)) {
+		b.ReportMetric(l.sums[name]/float64(b.N), name)
+	}
+}
+
+// BenchmarkCNIs times one life of a lab with every CNI in every mode, side by side.
+func BenchmarkCNIs(b *testing.B) {
+	if os.Geteuid() != 0 {
+		b.Skip("labs take root")
+	}
+	l := newBenchLab(b, "cni-matrix")
+	type figures struct {
+		Lab                                   string
+		Error                                 string
+		UpSeconds, VerifySeconds, DownSeconds float64
+		NodeBytes                             float64
+		Report                                verify.Report
+	}
+	sums := map[string]float64{}
+	b.ResetTimer()
+	for range b.N {
+		out, _ := l.output("compare", l.file, "-o", "json")
+		var all []figures
+		if err := json.Unmarshal(out, &all); err != nil {
+			b.Fatalf("%v\n%s", err, out)
+		}
+		for _, one := range all {
+			if one.Error != "" {
+				b.Fatalf("%s: %s", one.Lab, one.Error)
+			}
+			sums[one.Lab+"/up-s"] += one.UpSeconds
+			sums[one.Lab+"/verify-s"] += one.VerifySeconds
+			sums[one.Lab+"/down-s"] += one.DownSeconds
+			sums[one.Lab+"/node-MB"] += one.NodeBytes / 1e6
+			sums[one.Lab+"/policy-s"] += one.Report.PolicySeconds()
+		}
+	}
+	b.StopTimer()
+	for _, name := range slices.Sorted(maps.Keys(sums)) {
+		b.ReportMetric(sums[name]/float64(b.N), name)
+	}
+}
+
+// newBenchLab builds the netlab that users get.
+func newBenchLab(b *testing.B, scenario string) *benchLab {
 	dir := b.TempDir()
 	program := filepath.Join(dir, "netlab")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, ".")
@@ -32,21 +84,7 @@ func BenchmarkLab(b *testing.B) {
 	if out, err := build.CombinedOutput(); err != nil {
 		b.Fatalf("%v\n%s", err, out)
 	}
-	for _, scenario := range benchScenarios {
-		b.Run(scenario, func(b *testing.B) {
-			l := benchLab{b: b, program: program, state: filepath.Join(dir, "state"), file: filepath.Join("scenarios", scenario+".yaml"), name: scenario}
-			l.run("build", l.file)
-			b.Cleanup(func() { l.run("down", scenario) })
-			b.ResetTimer()
-			for range b.N {
-				l.life()
-			}
-			b.StopTimer()
-			for _, name := range slices.Sorted(maps.Keys(l.sums)) {
-				b.ReportMetric(l.sums[name]/float64(b.N), name)
-			}
-		})
-	}
+	return &benchLab{b: b, program: program, state: filepath.Join(dir, "state"), file: filepath.Join("scenarios", scenario+".yaml"), name: scenario}
 }
 
 // BenchmarkBuilds reports what each component took when it was built into this cache.
@@ -89,7 +127,7 @@ func (l *benchLab) life() {
 			l.sums["up/"+strings.ReplaceAll(name, " ", "-")+"-s"] += seconds
 		}
 	}
-	l.sums["node-MB"] += nodeMemory(l.b, l.name) / 1e6
+	l.sums["node-MB"] += l.nodeBytes() / 1e6
 	l.timed("up", l.file, "noop")
 	l.timed("verify", l.name)
 	l.timed("down", l.name)
@@ -104,45 +142,46 @@ func (l *benchLab) timed(verb, arg string, label ...string) []string {
 	return lines
 }
 
+// run runs netlab and gives its progress.
 func (l *benchLab) run(args ...string) []string {
+	_, lines := l.output(args...)
+	return lines
+}
+
+// nodeBytes is the mean of what the lab's Nodes hold.
+func (l *benchLab) nodeBytes() float64 {
+	out, _ := l.output("status", l.name, "-o", "json")
+	var s struct {
+		Machines []struct{ MemoryBytes float64 }
+	}
+	if err := json.Unmarshal(out, &s); err != nil {
+		l.b.Fatal(err)
+	}
+	sum, nodes := 0.0, 0.0
+	for _, m := range s.Machines {
+		if m.MemoryBytes > 0 {
+			sum, nodes = sum+m.MemoryBytes, nodes+1
+		}
+	}
+	if nodes == 0 {
+		l.b.Fatalf("lab %s: no Node's memory is counted", l.name)
+	}
+	return sum / nodes
+}
+
+func (l *benchLab) output(args ...string) (stdout []byte, stderrLines []string) {
 	l.b.Helper()
 	cmd := exec.Command(l.program, args...)
 	cmd.Env = append(os.Environ(), "NETLAB_STATE_DIR="+l.state)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
-	if out, err := cmd.Output(); err != nil {
+	out, err := cmd.Output()
+	if err != nil {
 		l.b.Fatalf("netlab %s: %v\n%s%s", strings.Join(args, " "), err, out, stderr.String())
 	}
 	var lines []string
 	for s := bufio.NewScanner(strings.NewReader(stderr.String())); s.Scan(); {
 		lines = append(lines, s.Text())
 	}
-	return lines
-}
-
-// nodeMemory gives the mean of what a lab's Nodes hold, page cache left out, in bytes.
-func nodeMemory(b *testing.B, lab string) float64 {
-	stats, _ := filepath.Glob("/sys/fs/cgroup/memory/netlab/" + lab + "/*/memory.stat") // v1
-	field := "total_rss "
-	if len(stats) == 0 {
-		stats, _ = filepath.Glob("/sys/fs/cgroup/netlab/" + lab + "/*/memory.stat") // v2
-		field = "anon "
-	}
-	if len(stats) == 0 {
-		b.Fatalf("lab %s has no memory cgroups", lab)
-	}
-	sum := 0.0
-	for _, stat := range stats {
-		data, err := os.ReadFile(stat)
-		if err != nil {
-			b.Fatal(err)
-		}
-		for line := range strings.Lines(string(data)) {
-			if value, ok := strings.CutPrefix(line, field); ok {
-				bytes, _ := strconv.ParseFloat(strings.TrimSpace(value), 64)
-				sum += bytes
-			}
-		}
-	}
-	return sum / float64(len(stats))
+	return out, lines
 }

@@ -3,10 +3,13 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	speclabs "netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers/providertest"
 	"netlab.dev/netlab/verify"
 	"netlab.dev/netlab/verify/agent"
@@ -33,7 +36,18 @@ const nameOfCNI = "nlt-cni"
 func TestCNIs(t *testing.T) {
 	providertest.NeedLabs(t)
 	l := newLabs(t)
-	for scenario, policies := range cniLabs() {
+	scenarios := matrix(t)
+	for scenario := range cniLabs() {
+		if !slices.Contains(scenarios, scenario) {
+			t.Errorf("cni-matrix.yaml leaves out %s", scenario)
+		}
+	}
+	for _, scenario := range scenarios {
+		policies, known := cniLabs()[scenario]
+		if !known {
+			t.Errorf("cni-matrix.yaml names %s, of which nothing is expected here", scenario)
+			continue
+		}
 		t.Run(scenario, func(t *testing.T) {
 			data, err := os.ReadFile("scenarios/" + scenario + ".yaml")
 			if err != nil {
@@ -60,6 +74,26 @@ func TestCNIs(t *testing.T) {
 			b.clean(t)
 		})
 	}
+}
+
+// matrix names the labs of cni-matrix.yaml, without quickstart.
+func matrix(t *testing.T) []string {
+	const file = "scenarios/cni-matrix.yaml"
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := speclabs.LoadMatrix(file, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range files {
+		if name := strings.TrimSuffix(filepath.Base(f), ".yaml"); name != "quickstart" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // ciliumPolicy is of layers 3 and 4: one port, for one label.

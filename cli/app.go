@@ -73,6 +73,24 @@ func (a *app) plan(file string) (topology.Plan, error) {
 	return topology.Build(lab)
 }
 
+// labFiles puts the lab files that a Matrix names in the Matrix's place.
+func (a *app) labFiles(args []string) ([]string, error) {
+	var files []string
+	for _, arg := range args {
+		data, err := os.ReadFile(arg)
+		if err != nil || !labs.IsMatrix(data) {
+			files = append(files, arg) // plan tells what is wrong with it
+			continue
+		}
+		named, err := labs.LoadMatrix(arg, data)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, named...)
+	}
+	return files, nil
+}
+
 // resolver obtains software for this run.
 func (a *app) resolver() (components.Resolver, error) {
 	self, err := os.Executable()

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/topology"
 )
 
 // labStatus is a lab as `list` and `status` show it.
@@ -26,6 +27,7 @@ type machineStatus struct {
 	Role    string `json:"role"`
 	Address string `json:"address"`
 	Running bool   `json:"running"`
+	Memory  int64  `json:"memoryBytes,omitempty"` // of a Node, page cache left out
 }
 
 func (a *app) listCommand() *cobra.Command {
@@ -79,7 +81,7 @@ func (a *app) statusCommand() *cobra.Command {
 		s := labStatus{Lab: state.Plan.Lab, Provider: state.Plan.Provider, Phase: state.Phase, Created: state.Created, File: state.File}
 		for _, m := range state.Plan.Machines {
 			_, runs := running.Machines[m.Name]
-			s.Machines = append(s.Machines, machineStatus{m.Name, m.Role, m.Address().String(), runs})
+			s.Machines = append(s.Machines, machineStatus{m.Name, m.Role, m.Address().String(), runs, a.memory(state.Plan, m)})
 		}
 		if err := providers.Healthy(cmd.Context(), a.providers[s.Provider], state, a.root.Dir(s.Lab)); err != nil {
 			for _, e := range joined(err) {
@@ -99,16 +101,29 @@ func (a *app) statusCommand() *cobra.Command {
 	return c
 }
 
+// memory is what a Node holds, in bytes; 0 where that is not counted.
+func (a *app) memory(plan topology.Plan, m topology.Machine) int64 {
+	meter, ok := a.providers[plan.Provider].(providers.Meter)
+	if !ok || m.Kind != topology.KindNode {
+		return 0
+	}
+	bytes, _ := meter.Memory(plan.Lab, m.Name)
+	return bytes
+}
+
 func (a *app) statusText(s labStatus) error {
 	fmt.Fprintf(a.stdout, "lab %s: %s (provider %s, made %s from %s)\n\n", s.Lab, s.Phase, s.Provider, s.Created.Local().Format(time.DateTime), s.File)
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(w, "MACHINE\tROLE\tADDRESS\tRUNS")
+	fmt.Fprintln(w, "MACHINE\tROLE\tADDRESS\tRUNS\tMEMORY")
 	for _, m := range s.Machines {
-		runs := "yes"
+		runs, memory := "yes", ""
 		if !m.Running {
 			runs = "no"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", m.Name, m.Role, m.Address, runs)
+		if m.Memory > 0 {
+			memory = fmt.Sprintf("%.0f MB", float64(m.Memory)/1e6)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", m.Name, m.Role, m.Address, runs, memory)
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -185,8 +185,12 @@ func (a *app) buildCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			files, err := a.labFiles(args)
+			if err != nil {
+				return err
+			}
 			var plans []topology.Plan
-			for _, file := range args {
+			for _, file := range files {
 				plan, err := a.plan(file)
 				if err != nil {
 					return err

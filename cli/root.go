@@ -68,6 +68,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.upCommand(),
 		a.planCommand(),
 		a.verifyCommand(),
+		a.compareCommand(),
 		a.statusCommand(),
 		a.listCommand(),
 		a.execCommand(),

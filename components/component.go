@@ -68,26 +68,26 @@ const selfVersion = "self"
 // objects.yaml (our configuration of what was installed) and supports.yaml (Support);
 // these are templates over View.
 type Component struct {
-	Name       string              `json:"-"` // the folder
-	Kind       string              `json:"kind"`
-	Version    string              `json:"version"`
-	About      string              `json:"about"`
-	Source     string              `json:"source"`
-	Kubernetes []string            `json:"kubernetes"` // minor versions it works with, as "v1.37"; none: all
-	Tested     *Tested             `json:"tested"`
-	Needs      []Need              `json:"needs"`
-	Builds     []Build             `json:"builds"`
-	Programs   []string            `json:"programs"` // build outputs that netlab itself runs
-	Layers     []Layer             `json:"layers"`
-	Images     []Image             `json:"images"`
+	Name       string   `json:"-"` // the folder
+	Kind       string   `json:"kind"`
+	Version    string   `json:"version"`
+	About      string   `json:"about"`
+	Source     string   `json:"source"`
+	Kubernetes []string `json:"kubernetes"` // minor versions it works with, as "v1.37"; none: all
+	Tested     *Tested  `json:"tested"`
+	Needs      []Need   `json:"needs"`
+	Builds     []Build  `json:"builds"`
+	Programs   []string `json:"programs"` // build outputs that netlab itself runs
+	Layers     []Layer  `json:"layers"`
+	Images     []Image  `json:"images"`
 	// Caches are directories of Nodes, by name: one of the cache, for all labs alike, for
 	// what is worked out when they run and is the same wherever it is.
-	Caches     map[string]string   `json:"caches"`
-	Install    *Install            `json:"install"`
-	Options    map[string][]string `json:"options"` // option → allowed values, the first the default
-	Modes      []string            `json:"modes"`   // loadBalancer.mode or ingress.service, the first the default
-	Lacks      []string            `json:"lacks"`   // what our build does not do that upstream's image does
-	Notice     string              `json:"notice"`  // told at every `up`
+	Caches  map[string]string   `json:"caches"`
+	Install *Install            `json:"install"`
+	Options map[string][]string `json:"options"` // option → allowed values, the first the default
+	Modes   []string            `json:"modes"`   // loadBalancer.mode or ingress.service, the first the default
+	Lacks   []string            `json:"lacks"`   // what our build does not do that upstream's image does
+	Notice  string              `json:"notice"`  // told at every `up`
 
 	files fs.FS
 }

@@ -15,44 +15,17 @@ import (
 // The filename is for messages only. The error is Problems with all that is wrong.
 func Load(filename string, data []byte, known Known) (Lab, error) {
 	lab, problems := load(data, known)
-	problems = problems.sorted()
-	for i := range problems {
-		problems[i].File = filename
-	}
-	if len(problems) > 0 {
-		return Lab{}, problems
+	if err := problems.in(filename); err != nil {
+		return Lab{}, err
 	}
 	return lab, nil
 }
 
 func load(data []byte, known Known) (Lab, Problems) {
-	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	switch {
-	case len(data) > maxFile:
-		return Lab{}, Problems{{Line: 1, What: fmt.Sprintf("is larger than %d KiB, so it is no lab file", maxFile>>10)}}
-	case !utf8.Valid(data):
-		return Lab{}, Problems{{Line: 1, What: "is no UTF-8 text"}}
-	}
-	root, problem := parse(data)
-	if problem != nil {
-		return Lab{}, Problems{*problem}
-	}
-	if root == nil {
-		return Lab{}, Problems{{Line: 1, What: "is empty",
-			Hint: "a lab is at least apiVersion: " + APIVersion + ", kind: " + Kind + " and metadata: {name: …}"}}
-	}
-	d := decoder{lines: map[string]int{}, told: map[string]bool{}, anchors: map[*ast.AliasNode]ast.Node{}}
-	if foreign := d.foreign(root); foreign != nil {
-		return Lab{}, foreign
-	}
-	d.resolve(root, map[string]ast.Node{})
 	var lab Lab
-	d.decode(root, reflect.ValueOf(&lab).Elem(), "")
-	if d.uses > maxUses {
-		return Lab{}, Problems{{Line: 1, What: fmt.Sprintf("follows more than %d aliases", maxUses)}}
-	}
-	if _, ok := d.follow(root).(ast.MapNode); !ok {
-		return Lab{}, d.problems // nothing of it is a lab
+	d, problems := decode(data, Kind, &lab)
+	if d == nil {
+		return Lab{}, problems
 	}
 	lab.fill(known)
 	v := validator{lab: lab, known: known}
@@ -75,9 +48,42 @@ func load(data []byte, known Known) (Lab, Problems) {
 	return lab, d.problems
 }
 
+// decode reads a file of a kind strictly into what out points to. Without a decoder the
+// problems are all that can be told of the file; with one they are its own so far.
+func decode(data []byte, kind string, out any) (*decoder, Problems) {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	switch {
+	case len(data) > maxFile:
+		return nil, Problems{{Line: 1, What: fmt.Sprintf("is larger than %d KiB, so it is no lab file", maxFile>>10)}}
+	case !utf8.Valid(data):
+		return nil, Problems{{Line: 1, What: "is no UTF-8 text"}}
+	}
+	root, problem := parse(data)
+	if problem != nil {
+		return nil, Problems{*problem}
+	}
+	if root == nil {
+		return nil, Problems{{Line: 1, What: "is empty",
+			Hint: "a lab is at least apiVersion: " + APIVersion + ", kind: " + Kind + " and metadata: {name: …}"}}
+	}
+	d := &decoder{lines: map[string]int{}, told: map[string]bool{}, anchors: map[*ast.AliasNode]ast.Node{}}
+	if foreign := d.foreign(root, kind); foreign != nil {
+		return nil, foreign
+	}
+	d.resolve(root, map[string]ast.Node{})
+	d.decode(root, reflect.ValueOf(out).Elem(), "")
+	if d.uses > maxUses {
+		return nil, Problems{{Line: 1, What: fmt.Sprintf("follows more than %d aliases", maxUses)}}
+	}
+	if _, ok := d.follow(root).(ast.MapNode); !ok {
+		return nil, d.problems // nothing of it is a lab
+	}
+	return d, d.problems
+}
+
 // foreign tells a file of another tool by its header, so that it gets one clear
 // problem instead of one for each of its fields.
-func (d *decoder) foreign(root ast.Node) Problems {
+func (d *decoder) foreign(root ast.Node, kind string) Problems {
 	mapping, ok := root.(ast.MapNode)
 	if !ok {
 		return nil
@@ -87,9 +93,12 @@ func (d *decoder) foreign(root ast.Node) Problems {
 	for it := mapping.MapRange(); it.Next(); {
 		key := it.Key().GetToken().Value
 		values[key] = it.Value()
-		for _, header := range []struct{ key, want string }{{"apiVersion", APIVersion}, {"kind", Kind}} {
+		for _, header := range []struct{ key, want string }{{"apiVersion", APIVersion}, {"kind", kind}} {
 			text, isString := stringOf(it.Value())
-			if key == header.key && isString && text != header.want {
+			if key == "kind" && isString && text == KindMatrix && kind == Kind {
+				problems = append(problems, Problem{Line: it.Key().GetToken().Position.Line, Field: key,
+					What: "is a Matrix, which names labs", Hint: "`netlab compare FILE` makes them one after another"})
+			} else if key == header.key && isString && text != header.want {
 				problems = append(problems, Problem{Line: it.Key().GetToken().Position.Line, Field: key,
 					What: fmt.Sprintf("%q is of another tool or another version", text),
 					Hint: fmt.Sprintf("a lab file has %s: %s", key, header.want)})

@@ -57,6 +57,15 @@ func (ps Problems) err() error {
 	return ps
 }
 
+// in gives the problems of a file, sorted, as an error.
+func (ps Problems) in(filename string) error {
+	ps = ps.sorted()
+	for i := range ps {
+		ps[i].File = filename
+	}
+	return ps.err()
+}
+
 func (ps *Problems) add(field, hint, format string, args ...any) {
 	*ps = append(*ps, Problem{Field: field, What: fmt.Sprintf(format, args...), Hint: hint})
 }

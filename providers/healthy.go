@@ -19,6 +19,13 @@ type KernelSharer interface {
 	KernelHas(option, module string) bool
 }
 
+// Meter is a Provider that can tell what its Nodes take of this machine.
+type Meter interface {
+	// Memory gives what the processes of a Node hold, page cache left out, in bytes; false
+	// where it is not counted.
+	Memory(lab, node string) (int64, bool)
+}
+
 // Finder is a Provider that finds its labs without their state.
 type Finder interface {
 	// Find names the labs that left anything on this machine.

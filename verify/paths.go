@@ -42,6 +42,15 @@ func policyIDs() []string {
 	return []string{PolicyDefaultDeny, PolicyAllowLabel, PolicyAllowNamespace, PolicyAllowPort, PolicyEgressDeny}
 }
 
+// IDs gives the ids of the paths, in the report's order.
+func IDs() []string {
+	var ids []string
+	for _, s := range sections() {
+		ids = append(ids, s.ids...)
+	}
+	return ids
+}
+
 // The kinds of a Ref.
 const (
 	AtPod       = "pod"

@@ -202,7 +202,7 @@ func (w world) perform(ctx context.Context, p Path, on stage, t tempo) finding {
 	if p.Expected == Enforced {
 		f.equal("denied under the policy", "blocked", denied[blocked])
 		if blocked {
-			f.property("seconds to effect", fmt.Sprintf("at most %.0f", t.Effect.Seconds()), fmt.Sprintf("%.1f", effect.Seconds()), true)
+			f.property(SecondsToEffect, fmt.Sprintf("at most %.0f", t.Effect.Seconds()), fmt.Sprintf("%.1f", effect.Seconds()), true)
 		}
 	} else {
 		f.equal("denied under the policy", "a reply (not enforced)", denied[blocked]+map[bool]string{false: " (not enforced)"}[blocked])

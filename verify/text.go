@@ -159,7 +159,7 @@ func brief(p Result) string {
 	case NotEnforced:
 		return "not enforced, as expected"
 	case Enforced:
-		return "enforced in " + get("seconds to effect") + "s, ended in " + or(get("seconds to end"), "?") + "s"
+		return "enforced in " + get(SecondsToEffect) + "s, ended in " + or(get("seconds to end"), "?") + "s"
 	}
 	if status := get("status for an unknown host"); status != "" {
 		add("status %s", status)

@@ -12,6 +12,8 @@
 package verify
 
 import (
+	"slices"
+	"strconv"
 	"time"
 
 	"netlab.dev/netlab/components"
@@ -166,6 +168,9 @@ type Property struct {
 	OK       bool   `json:"ok"`
 }
 
+// SecondsToEffect is the property of an enforced policy: from its apply to its effect.
+const SecondsToEffect = "seconds to effect"
+
 // Summary counts the outcomes.
 type Summary struct {
 	Pass   int `json:"pass"`
@@ -180,6 +185,24 @@ func (r Report) ExitCode() int {
 		return 1
 	}
 	return 0
+}
+
+// PolicySeconds is the median time from a policy's apply to its effect, 0 where none was
+// enforced.
+func (r Report) PolicySeconds() float64 {
+	var all []float64
+	for _, p := range r.Paths {
+		for _, q := range p.Properties {
+			if seconds, err := strconv.ParseFloat(q.Observed, 64); err == nil && q.Name == SecondsToEffect {
+				all = append(all, seconds)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
 }
 
 func summarize(results []Result) Summary {

@@ -106,6 +106,11 @@ func (p Provider) boot(ctx context.Context, req providers.Request, ca *kubeadm.A
 	return running, err
 }
 
+// Memory is providers.Meter's.
+func (p Provider) Memory(lab, node string) (int64, bool) {
+	return local.Memory(filepath.Join(lab, node))
+}
+
 // removeExtra ends Nodes that the plan no longer has, or has otherwise, and what is
 // left of Nodes that never got to run.
 func (p Provider) removeExtra(ctx context.Context, req providers.Request) error {

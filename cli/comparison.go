@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"netlab.dev/netlab/verify"
+)
+
+// abreast is how many labs one table shows: more would not fit 100 columns.
+const abreast = 7
+
+// writeComparison writes labs as the columns of a table, what became of each kind of path
+// and the figures as its rows.
+func writeComparison(out io.Writer, all []compared) error {
+	w := &strings.Builder{}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for i, one := range all {
+		version := ""
+		if one.Report != nil {
+			version = one.Report.CNI.Version
+		}
+		var options []string
+		for _, key := range slices.Sorted(maps.Keys(one.CNI.Options)) {
+			options = append(options, key+" "+one.CNI.Options[key])
+		}
+		fmt.Fprintf(t, "%d\t%s\t%s %s\t%s\tkube-proxy %s\n", i+1, one.Lab, one.CNI.Name, version, strings.Join(options, ", "), one.Proxy)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for from := 0; from < len(all); from += abreast {
+		some := all[from:min(from+abreast, len(all))]
+		if err := columns(w, from, some); err != nil {
+			return err
+		}
+	}
+	for i, one := range all {
+		if one.Error != "" {
+			fmt.Fprintf(w, "\n✗ %d %s: %s\n", i+1, one.Lab, one.Error)
+		}
+	}
+	fmt.Fprintf(w, "\n✓ as expected  ✗ failed  ! could not be probed  – not there to be tried\n"+
+		"open: no policy is enforced, as is expected of this CNI\n")
+	_, err := io.WriteString(out, w.String())
+	return err
+}
+
+func columns(w io.Writer, from int, some []compared) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(name string, cell func(compared) string) {
+		cells := []string{name}
+		for _, one := range some {
+			cells = append(cells, cell(one))
+		}
+		fmt.Fprintln(t, strings.TrimRight(strings.Join(cells, "\t"), "\t "))
+	}
+	fmt.Fprintln(t)
+	number := from
+	row("", func(compared) string { number++; return strconv.Itoa(number) })
+	for _, id := range verify.IDs() {
+		row(id, func(one compared) string { return became(one.Report, id) })
+	}
+	fmt.Fprintln(t)
+	figure := func(name, format string, value func(compared) float64) {
+		row(name, func(one compared) string {
+			if v := value(one); v > 0 {
+				return fmt.Sprintf(format, v)
+			}
+			return "–"
+		})
+	}
+	figure("up, verified, s", "%.1f", func(one compared) float64 { return one.UpSeconds })
+	figure("verify again, s", "%.1f", func(one compared) float64 { return one.VerifySeconds })
+	figure("policy to effect, s", "%.2f", func(one compared) float64 {
+		if one.Report == nil {
+			return 0
+		}
+		return one.Report.PolicySeconds()
+	})
+	figure("memory a Node, MB", "%.0f", func(one compared) float64 { return float64(one.NodeBytes) / 1e6 })
+	figure("down, s", "%.1f", func(one compared) float64 { return one.DownSeconds })
+	return t.Flush()
+}
+
+// became sums up the paths of one id: all well and how many, or how many are not.
+func became(r *verify.Report, id string) string {
+	if r == nil {
+		return "–"
+	}
+	count := map[string]int{}
+	expected := ""
+	for _, p := range r.Paths {
+		if p.ID == id {
+			count[p.Outcome]++
+			expected = p.Expected
+		}
+	}
+	tried := count[verify.Pass] + count[verify.Fail] + count[verify.Broken]
+	switch {
+	case tried == 0:
+		return "–"
+	case count[verify.Fail] > 0:
+		return fmt.Sprintf("✗ %d of %d", count[verify.Fail], tried)
+	case count[verify.Broken] > 0:
+		return fmt.Sprintf("! %d of %d", count[verify.Broken], tried)
+	case expected == verify.NotEnforced:
+		return "open"
+	}
+	return fmt.Sprintf("✓ %d", tried)
+}

@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/verify"
+)
+
+// Every way that a kind of path can come out is told apart, and a lab that could not be
+// made keeps its column.
+func TestComparison(t *testing.T) {
+	row := func(id, outcome, expected string) verify.Result {
+		return verify.Result{ID: id, Outcome: outcome, Expected: expected}
+	}
+	enforced := row(verify.PolicyDefaultDeny, verify.Pass, verify.Enforced)
+	enforced.Properties = []verify.Property{{Name: verify.SecondsToEffect, Observed: "0.3"}}
+	all := []compared{
+		{Lab: "one", CNI: labs.CNI{Name: "flannel", Options: map[string]string{"backend": "vxlan"}}, Proxy: "nftables",
+			UpSeconds: 20.44, VerifySeconds: 1.5, DownSeconds: 1, NodeBytes: 336_000_000,
+			Report: &verify.Report{CNI: verify.CNI{Name: "flannel", Version: "v1"}, Paths: []verify.Result{
+				row(verify.NodeToPod, verify.Pass, verify.Reachable), row(verify.NodeToPod, verify.Pass, verify.Reachable),
+				row(verify.PodToClusterIP, verify.Fail, verify.Reachable), row(verify.PodToClusterIP, verify.Broken, verify.Reachable),
+				row(verify.PodToHeadless, verify.Broken, verify.Reachable),
+				row(verify.PolicyDefaultDeny, verify.Pass, verify.NotEnforced),
+				row(verify.PolicyL7, verify.Skip, verify.Enforced)}}},
+		{Lab: "two", CNI: labs.CNI{Name: "calico"}, Proxy: "iptables",
+			Report: &verify.Report{CNI: verify.CNI{Name: "calico", Version: "v2"}, Paths: []verify.Result{enforced}}},
+		{Lab: "three", CNI: labs.CNI{Name: "cilium"}, Proxy: "none", Error: "no kernel"},
+	}
+	var out strings.Builder
+	if err := writeComparison(&out, all); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		if len([]rune(strings.TrimRight(line, "\n"))) > 100 {
+			t.Errorf("more than 100 columns: %q", line)
+		}
+		got = append(got, strings.Join(strings.Fields(line), " "))
+	}
+	for _, want := range []string{
+		"1 one flannel v1 backend vxlan kube-proxy nftables",
+		"1 2 3",
+		"node-to-pod ✓ 2 – –",
+		"pod-to-clusterip ✗ 1 of 2 – –",
+		"pod-to-headless ! 1 of 1 – –",
+		"policy-default-deny open ✓ 1 –",
+		"policy-l7 – – –",
+		"up, verified, s 20.4 – –",
+		"policy to effect, s – 0.30 –",
+		"memory a Node, MB 336 – –",
+		"✗ 3 three: no kernel",
+	} {
+		if !slices.Contains(got, want) {
+			t.Errorf("no line %q in\n%s", want, out.String())
+		}
+	}
+}
