@@ -69,6 +69,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.planCommand(),
 		a.verifyCommand(),
 		a.compareCommand(),
+		a.traceCommand(),
 		a.statusCommand(),
 		a.listCommand(),
 		a.execCommand(),

@@ -21,6 +21,8 @@ func (a *app) verifyCommand() *cobra.Command {
 		Args: cobra.MaximumNArgs(1),
 	}
 	output, junit := reportFlags(c)
+	evidence := c.Flags().Bool("evidence", false, "tell of every path, not only of those that fail, how its packets went")
+	pcap := c.Flags().String("pcap", "", "write the packets of every path to a file in this `directory`")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		running, state, err := a.running(cmd.Context(), args)
 		if err != nil {
@@ -34,6 +36,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		check.Evidence, check.Pcap = *evidence || *pcap != "", *pcap
 		shown := a.progress()
 		done := shown.Step("verify every path")
 		report, err := verify.Run(cmd.Context(), running, check)

@@ -48,38 +48,53 @@ func Prepare(ctx context.Context, running providers.Running, o Options) error {
 // Run verifies every path of a lab that runs. Its error is about the verification as a
 // whole: a cluster that cannot be read. What is wrong with a path is in the Report.
 func Run(ctx context.Context, running providers.Running, o Options) (Report, error) {
-	config, err := running.Config()
-	if err != nil {
-		return Report{}, err
-	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
-	}
-	if err := Prepare(ctx, running, o); err != nil {
-		return Report{}, err
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c, err := followCluster(ctx, client)
+	w, c, err := enter(ctx, running, o)
 	if err != nil {
-		return Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
+		return Report{}, err
 	}
-	missing := c.await(ctx, running.Plan, o.wait())
-	secret, err := client.CoreV1().Secrets(Namespace).Get(ctx, secretName, metav1.GetOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
-	}
-	w := newWorld(running.Plan, o.Support, filepath.Dir(running.Kubeconfig), c.state(), missing, secret.Data[corev1.TLSCertKey])
 	asker := newAsker(running.Machines)
 	defer asker.close()
-	r := run{world: w, ask: asker.ask, settle: o.settle(), on: liveStage{w: w, asker: asker, client: client}}
+	r := run{world: w, ask: asker.ask, settle: o.settle(), on: liveStage{w: w, asker: asker, client: c.client}}
 	rows := r.all(ctx, Paths(running.Plan, o.Support))
 	if err := ctx.Err(); err != nil {
 		return Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}
 	explain(ctx, w, c.stateWithEvents, r.reaches, rows)
+	if err := newTracer(w, c.state(), asker, o.Pcap).attach(ctx, rows, o.Evidence || o.Pcap != ""); err != nil && o.Evidence {
+		return Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
+	}
 	return w.report(rows, o.CNIVersion), nil
+}
+
+// enter waits until a lab is ready to be asked, and learns what its names stand for. The
+// cluster is followed until ctx ends.
+func enter(ctx context.Context, running providers.Running, o Options) (world, *cluster, error) {
+	fail := func(err error) (world, *cluster, error) {
+		return world{}, nil, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
+	}
+	config, err := running.Config()
+	if err != nil {
+		return world{}, nil, err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fail(err)
+	}
+	if err := Prepare(ctx, running, o); err != nil {
+		return world{}, nil, err
+	}
+	c, err := followCluster(ctx, client)
+	if err != nil {
+		return fail(err)
+	}
+	missing := c.await(ctx, running.Plan, o.wait())
+	secret, err := client.CoreV1().Secrets(Namespace).Get(ctx, secretName, metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fail(err)
+	}
+	return newWorld(running.Plan, o.Support, filepath.Dir(running.Kubeconfig), c.state(), missing, secret.Data[corev1.TLSCertKey]), c, nil
 }
 
 func (o Options) wait() time.Duration {
@@ -104,6 +119,8 @@ type row struct {
 	tries   int
 	took    time.Duration
 	settled bool // asking again cannot change it
+
+	evidence *Evidence
 }
 
 // run asks all paths: reachability in rounds, in each of which every agent is asked once
@@ -252,7 +269,7 @@ func (w world) report(rows []*row, cniVersion string) Report {
 		out.Paths = append(out.Paths, Result{
 			ID: x.path.ID, From: w.end(x.path.From, x.path.Protocol), To: w.end(x.path.To, x.path.Protocol),
 			Protocol: x.path.Protocol, Expected: x.path.Expected, Outcome: x.finding.Outcome, Reason: x.finding.Reason,
-			Observed: x.finding.Observed, Properties: x.finding.Properties, Tries: x.tries, Command: x.command,
+			Observed: x.finding.Observed, Properties: x.finding.Properties, Evidence: x.evidence, Tries: x.tries, Command: x.command,
 			DurationMillis: x.took.Milliseconds(),
 		})
 	}

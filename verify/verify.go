@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/verify/trace"
 )
 
 // Options tells Prepare and Run what the lab's plan does not.
@@ -26,6 +27,8 @@ type Options struct {
 	CNIVersion string        // for the report
 	Wait       time.Duration // for agents, VIPs and endpoints to be there; 60 s unless told
 	Settle     time.Duration // how long a path that should work is tried again; 6 s unless told
+	Evidence   bool          // tell of every path how its packets went; else only of those that fail
+	Pcap       string        // directory for a capture file of each path; "" for none
 }
 
 // Outcomes of a path. A probe that could not run is broken, and never counts as blocked.
@@ -94,45 +97,13 @@ type Observed struct {
 	RTTMicros int64  `json:"rttMicros,omitempty"`
 }
 
-// Evidence is how the packets of one probe went, told from captures alone.
-type Evidence struct {
-	Hops   []Hop    `json:"hops"`             // in the order of time
-	Lost   string   `json:"lost,omitempty"`   // "left w1 eth0 as VXLAN, never reached w2 eth0"
-	Hidden []string `json:"hidden,omitempty"` // what a CNI lets no capture see, in words
-	Pcap   string   `json:"pcap,omitempty"`   // file with the packets themselves
-}
-
-// Hop is one packet of a probe on one interface. Source and Destination are those of the
-// innermost packet, address and port.
-type Hop struct {
-	Machine     string   `json:"machine"`       // Node, outside host, or the fabric
-	Pod         string   `json:"pod,omitempty"` // whose namespace the interface is in
-	Interface   string   `json:"interface"`
-	Direction   string   `json:"direction"` // in or out, as its namespace sees it
-	Leg         string   `json:"leg"`       // request or reply
-	Micros      int64    `json:"micros"`    // since the first hop
-	Packet      string   `json:"packet"`    // "TCP SYN", "UDP"
-	Source      string   `json:"source"`
-	Destination string   `json:"destination"`
-	Outer       *Outer   `json:"outer,omitempty"`
-	TTL         int      `json:"ttl"`
-	Bytes       int      `json:"bytes"` // of the IP packet on this interface, outer headers included
-	Changes     []Change `json:"changes,omitempty"`
-}
-
-// Outer is what a hop's packet was wrapped in.
-type Outer struct {
-	Kind        string `json:"kind"` // VXLAN
-	VNI         int    `json:"vni"`
-	Source      string `json:"source"`
-	Destination string `json:"destination"`
-}
-
-// Change is what became of a packet since the hop before.
-type Change struct {
-	What string `json:"what"`         // "DNAT 10.96.0.7:80 → 10.244.1.5:8080"
-	By   string `json:"by,omitempty"` // kube-proxy, CNI, router; "" where packets do not tell
-}
+// What is told of packets, from captures alone.
+type (
+	Evidence = trace.Evidence // how the packets of one probe went
+	Hop      = trace.Hop      // one packet of a probe on one interface
+	Outer    = trace.Outer    // what a hop's packet was wrapped in
+	Change   = trace.Change   // what became of a packet since the hop before
+)
 
 // Figure is a measured quantity: the median of its samples with its 95 % confidence
 // interval. A throughput's unit is bit/s.

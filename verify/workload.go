@@ -159,6 +159,8 @@ func podObject(p agentPod, image string) *corev1.Pod {
 		}
 	}
 	first := container("agent", "--socket", Socket(p.Namespace, p.Name))
+	// Captures and ARP take it, and not every runtime gives it to all.
+	first.SecurityContext = &corev1.SecurityContext{Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"NET_RAW"}}}
 	first.VolumeMounts = []corev1.VolumeMount{{Name: "agents", MountPath: agentDir}}
 	directory := corev1.HostPathDirectoryOrCreate
 	pod := &corev1.Pod{

@@ -66,9 +66,9 @@ func (p Probe) dns(ctx context.Context) (Answer, error) {
 	var last DNSAnswer
 	for _, name := range names {
 		query := new(dns.Msg).SetQuestion(name, kind)
-		response, _, err := new(dns.Client).ExchangeContext(ctx, query, server)
+		response, _, err := (&dns.Client{Dialer: p.dialer()}).ExchangeContext(ctx, query, server)
 		if err == nil && response.Truncated {
-			response, _, err = (&dns.Client{Net: "tcp"}).ExchangeContext(ctx, query, server)
+			response, _, err = (&dns.Client{Net: "tcp", Dialer: p.dialer()}).ExchangeContext(ctx, query, server)
 		}
 		if err != nil {
 			return Answer{}, err

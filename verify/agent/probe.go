@@ -61,10 +61,13 @@ type Probe struct {
 	Type      string `json:"type,omitempty"`      // dns: A unless told
 	Interface string `json:"interface,omitempty"` // arp: the one on the address's network unless told
 	Hint      int    `json:"hint,omitempty"`      // mtu: payload in bytes to try first
+	Trace     string `json:"trace,omitempty"`     // http, https, tcp, udp, dns: marks its packets, and gives its Sockets
 
 	Count         int  `json:"count,omitempty"` // repetitions; 1 unless told
 	Parallel      bool `json:"parallel,omitempty"`
 	TimeoutMillis int  `json:"timeoutMillis,omitempty"` // of each repetition; 1000 unless told
+
+	sockets *sockets // of a traced repetition
 }
 
 // Result is what came of a Probe. Outcome is Reply if any repetition was answered,
@@ -87,6 +90,7 @@ type Answer struct {
 	DNS         *DNSAnswer   `json:"dns,omitempty"`
 	Payload     int          `json:"payload,omitempty"` // mtu: largest UDP payload in bytes
 	MACs        []string     `json:"macs,omitempty"`    // arp: every station that answered
+	Sockets     []Socket     `json:"sockets,omitempty"` // of a traced probe
 }
 
 // Certificate is the leaf that a TLS server showed.
@@ -129,8 +133,15 @@ func (p Probe) Do(ctx context.Context) Result {
 	once := func(i int) {
 		ctx, cancel := context.WithTimeout(ctx, p.timeout())
 		defer cancel()
+		p := p
+		if p.Trace != "" {
+			p.Trace, p.sockets = Token(p.Trace, i), &sockets{}
+		}
 		begin := time.Now()
 		a, err := p.ask(ctx)
+		if p.Trace != "" {
+			a.Sockets = p.sockets.list()
+		}
 		if a.RTTMicros == 0 {
 			a.RTTMicros = time.Since(begin).Microseconds()
 		}
@@ -252,9 +263,12 @@ func (p Probe) http(ctx context.Context) (Answer, error) {
 		return Answer{}, broken{err}
 	}
 	req.Host = p.Host
+	if p.Trace != "" {
+		req.Header.Set("User-Agent", Mark(p.Trace))
+	}
 	transport := &http.Transport{
 		DisableKeepAlives: true, // every repetition is a connection of its own: another backend's chance
-		DialContext:       (&net.Dialer{}).DialContext,
+		DialContext:       p.dialer().DialContext,
 		// Whose certificate it is, is reported, and judged by who asked.
 		TLSClientConfig: &tls.Config{ServerName: p.Host, InsecureSkipVerify: true},
 	}
@@ -282,7 +296,7 @@ func Fingerprint(der []byte) string {
 }
 
 func (p Probe) stream(ctx context.Context) (Answer, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.Target)
+	conn, err := p.dialer().DialContext(ctx, "tcp", p.Target)
 	if err != nil {
 		return Answer{}, addressError(err)
 	}
@@ -298,7 +312,7 @@ func (p Probe) stream(ctx context.Context) (Answer, error) {
 }
 
 func (p Probe) datagram(ctx context.Context) (Answer, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "udp", p.Target)
+	conn, err := p.dialer().DialContext(ctx, "udp", p.Target)
 	if err != nil {
 		return Answer{}, addressError(err)
 	}
@@ -306,7 +320,7 @@ func (p Probe) datagram(ctx context.Context) (Answer, error) {
 	if d, ok := ctx.Deadline(); ok {
 		conn.SetDeadline(d)
 	}
-	if _, err := conn.Write([]byte("netlab")); err != nil {
+	if _, err := conn.Write([]byte(Mark(p.Trace))); err != nil {
 		return Answer{}, err
 	}
 	buf := make([]byte, 4096)

@@ -235,6 +235,7 @@ func (s Server) serveControl(l net.Listener) func(context.Context) error {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(Answered{Name: s.Name, IP: s.IP, Results: DoAll(r.Context(), asked.Probes)})
 	})
+	mux.HandleFunc("POST /capture", s.serveCapture(make(chan struct{}, maxCaptures)))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	return func(context.Context) error { return server.Serve(l) }
 }

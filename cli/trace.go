@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/agent"
+)
+
+func (a *app) traceCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "trace LAB FROM TO",
+		Short: "Show hop by hop how a packet goes from one end to another",
+		Long: "Ask TO once from FROM while every interface between them is captured, and show where the\n" +
+			"packets were seen and what changed on the way: translation, tunnels, time to live. FROM is\n" +
+			"a Node, an outside host or one of the Pods with an agent; TO is any Pod or Service\n" +
+			"(NAME or NAMESPACE/NAME), a Node, a host, an address or a URL. Exit status 1: no answer.",
+		Example: "  netlab trace quickstart echo-w1 echo-w2\n" +
+			"  netlab trace quickstart client echo-lb\n" +
+			"  netlab trace quickstart echo-w1 kube-system/kube-dns --port 9153\n" +
+			"  netlab trace quickstart echo-w1 http://203.0.113.100:8080/",
+		Args:              cobra.ExactArgs(3),
+		ValidArgsFunction: a.completeTrace,
+	}
+	output := outputFlag(c)
+	var way verify.Way
+	var pcap string
+	c.Flags().IntVar(&way.Port, "port", 0, "`port` to ask; TO's own unless told")
+	c.Flags().StringVar(&pcap, "pcap", "", "write the packets to a file in this `directory` too")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		running, state, err := a.running(cmd.Context(), args[:1])
+		if err != nil {
+			return err
+		}
+		if state.Phase != providers.PhaseUp {
+			return providers.WithHint(fmt.Errorf("lab %s is not up: its phase is %q", state.Plan.Lab, state.Phase),
+				fmt.Sprintf("`netlab up %s` goes on", state.File))
+		}
+		check, err := a.check(running.Plan, state.Stock)
+		if err != nil {
+			return err
+		}
+		check.Pcap = pcap
+		way.From, way.To = args[1], args[2]
+		traced, err := verify.Trace(cmd.Context(), running, check, way)
+		if err != nil {
+			return err
+		}
+		write := traced.WriteText
+		if *output == formatJSON {
+			write = traced.WriteJSON
+		}
+		if err := write(a.stdout); err != nil {
+			return err
+		}
+		if traced.Outcome != agent.Reply {
+			return exitStatus{exitPath}
+		}
+		return nil
+	}
+	return c
+}
+
+// completeTrace completes labs, then where their traces may start and end.
+func (a *app) completeTrace(_ *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
+	names := func() []string {
+		if len(args) == 0 {
+			labs, _ := a.root.Labs()
+			return labs
+		}
+		state, err := a.root.Read(args[0])
+		switch {
+		case err != nil || len(args) > 2:
+			return nil
+		case len(args) == 1:
+			return verify.TraceFrom(state.Plan)
+		}
+		return verify.TraceTo(state.Plan)
+	}
+	var out []string
+	for _, name := range names() {
+		if strings.HasPrefix(name, start) {
+			out = append(out, name)
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
+}

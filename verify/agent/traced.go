@@ -1,0 +1,71 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Mark is what the packets of a traced probe carry, where its protocol has room: an HTTP
+// request as its User-Agent, which proxies hand on, and a datagram as its payload.
+func Mark(token string) string { return "netlab-trace/" + token }
+
+// Token is what marks one repetition, counted from 0, of a probe with that Trace.
+func Token(trace string, repetition int) string { return fmt.Sprintf("%s.%d.", trace, repetition) }
+
+// Socket is one that a traced probe sent from.
+type Socket struct {
+	Protocol string `json:"protocol"` // tcp, udp
+	Port     uint16 `json:"port"`     // its own
+	Remote   string `json:"remote"`   // address and port that it was told to reach
+}
+
+// sockets are those of one repetition. An HTTP transport may still dial when its request
+// has timed out.
+type sockets struct {
+	mutex sync.Mutex
+	all   []Socket
+}
+
+func (s *sockets) list() []Socket {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return slices.Clone(s.all)
+}
+
+// dialer notes the sockets of a traced probe. The port is bound before connecting, so
+// that it is known where nothing answers.
+func (p Probe) dialer() *net.Dialer {
+	if p.Trace == "" {
+		return &net.Dialer{}
+	}
+	return &net.Dialer{ControlContext: func(_ context.Context, network, remote string, raw syscall.RawConn) error {
+		if network != "tcp4" && network != "udp4" {
+			return nil
+		}
+		var err error
+		control := func(fd uintptr) {
+			if err = unix.Bind(int(fd), &unix.SockaddrInet4{}); err != nil {
+				return
+			}
+			var own unix.Sockaddr
+			if own, err = unix.Getsockname(int(fd)); err != nil {
+				return
+			}
+			if own, ok := own.(*unix.SockaddrInet4); ok {
+				p.sockets.mutex.Lock()
+				defer p.sockets.mutex.Unlock()
+				p.sockets.all = append(p.sockets.all, Socket{Protocol: network[:3], Port: uint16(own.Port), Remote: remote})
+			}
+		}
+		if e := raw.Control(control); e != nil {
+			return e
+		}
+		return err
+	}}
+}

@@ -1,0 +1,154 @@
+package trace
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	"netlab.dev/netlab/topology"
+)
+
+// Who changes packets.
+const (
+	byKubeProxy = "kube-proxy"
+	byCNI       = "CNI"
+	byRouter    = "router"
+)
+
+// translations remembers who translated an address to which, so that the reply's undoing
+// is told of the same part.
+type translations map[[2]netip.AddrPort]string
+
+func mac(b []byte) string { return net.HardwareAddr(b).String() }
+
+// changes tells what became of a packet between two hops.
+func (c *Captures) changes(before, after *seen, leg string, done translations) []Change {
+	if after.arp != nil || after.icmp != nil || before.icmp != nil {
+		return nil
+	}
+	var out []Change
+	add := func(by, format string, args ...any) {
+		out = append(out, Change{What: fmt.Sprintf(format, args...), By: by})
+	}
+	same := before.outer != nil && after.outer != nil && *before.outer == *after.outer
+	if before.outer != nil && !same {
+		add(byCNI, "unwrapped from %s", before.outer.text())
+	}
+	source, destination := before.src != after.src, before.dst != after.dst
+	switch {
+	case leg == Request && destination:
+		by := c.translator(after, before.dst.Addr())
+		add(by, "DNAT %s → %s", text(before.dst), text(after.dst))
+		done[[2]netip.AddrPort{before.dst, after.dst}] = by
+	case leg == Reply && source:
+		add(done[[2]netip.AddrPort{after.src, before.src}], "DNAT undone %s → %s", text(before.src), text(after.src))
+	}
+	switch {
+	case leg == Request && source:
+		by := c.masquerader(before, after, destination)
+		add(by, "SNAT %s → %s", text(before.src), text(after.src))
+		done[[2]netip.AddrPort{before.src, after.src}] = by
+	case leg == Reply && destination:
+		add(done[[2]netip.AddrPort{after.dst, before.dst}], "SNAT undone %s → %s", text(before.dst), text(after.dst))
+	}
+	if before.ttl != after.ttl {
+		by := ""
+		if c.role(after.place) == topology.RoleRouter {
+			by = byRouter
+		}
+		add(by, "TTL %d → %d", before.ttl, after.ttl)
+	}
+	if after.outer != nil && !same {
+		add(byCNI, "wrapped in %s", after.outer.text())
+	}
+	switch a, b := len(before.frames), len(after.frames); {
+	case b > a:
+		add("", "fragmented into %d", b)
+	case b < a:
+		add("", "put together from %d fragments", a)
+	}
+	return out
+}
+
+func (o Outer) text() string {
+	return fmt.Sprintf("%s %d, %s → %s", o.Kind, o.VNI, o.Source, o.Destination)
+}
+
+func (c *Captures) role(place int) string {
+	if c.Places[place].Pod != "" {
+		return ""
+	}
+	m, _ := c.Facts.Plan.Machine(c.Places[place].Machine)
+	return m.Role
+}
+
+// proxy is the part that answers for Services.
+func (c *Captures) proxy() string {
+	if c.Facts.ReplacesKube {
+		return byCNI
+	}
+	return byKubeProxy
+}
+
+// translator tells who gave a packet another destination at a place: on a Node whoever
+// answers for Services, if it was a Service's address or the Node's own, for a NodePort.
+func (c *Captures) translator(at *seen, from netip.Addr) string {
+	m, ok := c.Facts.Plan.Machine(c.Places[at.place].Machine)
+	switch {
+	case !ok || c.Places[at.place].Pod != "":
+		return ""
+	case m.Role == topology.RoleRouter:
+		return byRouter
+	case m.Kind != topology.KindNode:
+		return ""
+	case c.Facts.Services[from] != "":
+		return c.proxy()
+	}
+	if _, _, ours := c.Facts.machine(from); ours {
+		return c.proxy()
+	}
+	return ""
+}
+
+// masquerader tells who gave a packet another source. A Pod's, on its way to no Service,
+// is rewritten by the CNI; what comes with a DNAT, or is of a client outside, by whoever
+// answers for Services.
+func (c *Captures) masquerader(before, after *seen, translated bool) string {
+	m, ok := c.Facts.Plan.Machine(c.Places[after.place].Machine)
+	switch {
+	case !ok || c.Places[after.place].Pod != "":
+		return ""
+	case m.Role == topology.RoleRouter:
+		return byRouter
+	case m.Kind != topology.KindNode:
+		return ""
+	}
+	if _, pod := c.Facts.pod(before.src.Addr()); pod && !translated {
+		return byCNI
+	}
+	return c.proxy()
+}
+
+// announcer tells who answers ARP for an address: the load balancer, if it is no
+// machine's own.
+func (c *Captures) announcer(ip netip.Addr) string {
+	if _, _, own := c.Facts.machine(ip); own || !c.Facts.Plan.LoadBalancer.Contains(ip) {
+		return ""
+	}
+	return c.Facts.Announcer
+}
+
+// translatedBefore tells of a destination that was rewritten before any interface saw the
+// packet, as eBPF does at the socket.
+func (c *Captures) translatedBefore(legs []leg) string {
+	for _, l := range legs {
+		if len(l.hops) == 0 || l.hops[0].arp != nil {
+			continue
+		}
+		if l.asked.IsValid() && l.asked != l.hops[0].dst {
+			return fmt.Sprintf("DNAT %s → %s at the socket of %s: not visible here", text(l.asked), text(l.hops[0].dst), c.Places[l.hops[0].place].name())
+		}
+		return ""
+	}
+	return ""
+}

@@ -1,0 +1,257 @@
+package trace
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"netlab.dev/netlab/verify/agent"
+)
+
+// seen is a packet as one hop of a leg.
+type seen struct {
+	*packet
+	at int64 // nanos by the clock of the place that asked
+}
+
+// leg is a flow in order: every interface and direction once.
+type leg struct {
+	flow
+	hops []seen
+}
+
+// assemble puts the flows of a probe in order and tells what can be told of them.
+func (c *Captures) assemble(p Probe, flows []flow) Evidence {
+	e := Evidence{Hops: []Hop{}}
+	clocks := c.clocks(p.Place, flows)
+	var legs []leg
+	for _, f := range flows {
+		legs = append(legs, c.ordered(f, clocks))
+	}
+	var start int64
+	for _, l := range legs {
+		for _, s := range l.hops {
+			if start == 0 || s.at < start {
+				start = s.at
+			}
+		}
+	}
+	done := translations{}
+	for _, l := range legs {
+		var before *seen
+		for i := range l.hops {
+			s := &l.hops[i]
+			h := c.hop(*s, l.leg, (s.at-start)/1000)
+			if before != nil {
+				h.Changes = c.changes(before, s, l.leg, done)
+			} else if l.note.What != "" {
+				h.Changes = []Change{l.note}
+			}
+			if s.arp != nil && h.Packet == "ARP is at" && h.Direction == Out {
+				h.Changes = append(h.Changes, Change{What: fmt.Sprintf("%s is at %s, %s", addr(s.arp.SourceProtAddress), mac(s.arp.SourceHwAddress), h.Machine),
+					By: c.announcer(addr(s.arp.SourceProtAddress))})
+			}
+			before = s
+			e.Hops = append(e.Hops, h)
+		}
+	}
+	slices.SortStableFunc(e.Hops, func(a, b Hop) int { return cmp.Compare(a.Micros, b.Micros) })
+	e.Hidden = c.hidden(legs)
+	if !p.Answered {
+		e.Lost = c.lost(p, legs)
+	}
+	return e
+}
+
+// ordered sorts a flow by time. Of equal times the order of one place's ring decides.
+func (c *Captures) ordered(f flow, clocks map[string]int64) leg {
+	l := leg{flow: f}
+	type once struct {
+		place, link  int
+		out, wrapped bool
+		src, dst     netip.AddrPort
+		icmp         bool
+	}
+	known := map[once]bool{}
+	for _, p := range f.packets {
+		key := once{p.place, p.link.Index, p.out, p.outer != nil, p.src, p.dst, p.icmp != nil}
+		if known[key] {
+			continue
+		}
+		known[key] = true
+		l.hops = append(l.hops, seen{p, p.nanos - clocks[c.Places[p.place].Ready.Boot]})
+	}
+	slices.SortStableFunc(l.hops, func(a, b seen) int { return cmp.Compare(a.at, b.at) })
+	return l
+}
+
+func (c *Captures) hop(s seen, legName string, micros int64) Hop {
+	place := c.Places[s.place]
+	h := Hop{Machine: place.Machine, Pod: place.Pod, Peer: c.peer(s.packet), Interface: s.link.Name, Direction: In, Leg: legName,
+		Micros: micros, Packet: s.name(), Source: text(s.src), Destination: text(s.dst), Outer: s.outer, TTL: s.ttl, Bytes: s.bytes}
+	if s.out {
+		h.Direction = Out
+	}
+	if s.arp != nil {
+		h.Packet, h.Source, h.Destination = s.name(), addr(s.arp.SourceProtAddress).String(), addr(s.arp.DstProtAddress).String()
+	}
+	return h
+}
+
+// text leaves out a port that is none.
+func text(a netip.AddrPort) string {
+	if a.Port() == 0 {
+		return a.Addr().String()
+	}
+	return a.String()
+}
+
+// peer names the Pod behind a Node's end of a veth: by its own capture, else by the
+// address of what comes out of it or goes in.
+func (c *Captures) peer(p *packet) string {
+	place := c.Places[p.place]
+	if place.Pod != "" || p.link.Kind != "veth" || c.isNIC(p.place, p.link) {
+		return ""
+	}
+	for _, other := range c.Places {
+		if other.Pod == "" || other.Machine != place.Machine {
+			continue
+		}
+		for _, l := range other.Ready.Links {
+			if l.Kind == "veth" && l.Peer == p.link.Index {
+				return other.Pod
+			}
+		}
+	}
+	ip := p.src.Addr()
+	if p.out {
+		ip = p.dst.Addr()
+	}
+	if pod, ok := c.Facts.pod(ip); ok && pod.Node == place.Machine {
+		return pod.Name
+	}
+	return ""
+}
+
+// isNIC reports whether a link of a machine's own namespace is one of the plan's NICs.
+func (c *Captures) isNIC(place int, link agent.Link) bool {
+	m, ok := c.Facts.Plan.Machine(c.Places[place].Machine)
+	if !ok || c.Places[place].Pod != "" {
+		return false
+	}
+	for _, nic := range m.NICs {
+		if nic.Name == link.Name {
+			return true
+		}
+	}
+	return false
+}
+
+// hidden lists what should have been seen and was not although the packet went on, and
+// what the captures themselves missed.
+func (c *Captures) hidden(legs []leg) []string {
+	var out []string
+	add := func(s string) {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	for _, l := range legs {
+		for _, s := range l.hops {
+			place := c.Places[s.place]
+			if place.Pod == "" || s.link.Kind != "veth" {
+				continue
+			}
+			node, link, ok := c.nodeEnd(place, s.link)
+			if !ok || slices.ContainsFunc(l.hops, func(o seen) bool { return o.place == node && o.link.Index == link.Index && o.out != s.out }) {
+				continue
+			}
+			way := "into"
+			if s.out {
+				way = "out of"
+			}
+			add(fmt.Sprintf("%s %s on the way %s %s: not visible here", place.Machine, link.Name, way, place.Pod))
+		}
+	}
+	if len(legs) > 0 {
+		if s := c.translatedBefore(legs); s != "" {
+			add(s)
+		}
+	}
+	for _, p := range c.Places {
+		switch {
+		case p.Err != "":
+			add(fmt.Sprintf("nothing was captured at %s: %s", p.name(), p.Err))
+		case p.End.Missed > 0:
+			add(fmt.Sprintf("the capture at %s missed %d frames", p.name(), p.End.Missed))
+		case p.End.Why != "":
+			add(fmt.Sprintf("the capture at %s ended early: %s", p.name(), p.End.Why))
+		}
+	}
+	return out
+}
+
+// nodeEnd finds the Node's end of a Pod's veth.
+func (c *Captures) nodeEnd(pod Place, link agent.Link) (place int, _ agent.Link, ok bool) {
+	for i, p := range c.Places {
+		if p.Machine != pod.Machine || p.Pod != "" || p.Err != "" {
+			continue
+		}
+		for _, l := range p.Ready.Links {
+			if l.Index == link.Peer && l.Kind == "veth" {
+				return i, l, true
+			}
+		}
+	}
+	return 0, agent.Link{}, false
+}
+
+// clocks gives for each kernel how far its clock is ahead of that of a place, in ns, as
+// far as the packets that crossed between the two can tell: half of what two directions
+// differ by, as NTP has it, or all that one direction takes. Places of one kernel share
+// its clock, and then there is nothing to tell.
+func (c *Captures) clocks(home int, flows []flow) map[string]int64 {
+	boot := func(place int) string { return c.Places[place].Ready.Boot }
+	ahead := map[string]int64{boot(home): 0}
+	type way struct{ from, to string }
+	least := map[way]int64{} // shortest time from one kernel to another, by their own clocks
+	for _, f := range flows {
+		for _, left := range f.packets {
+			if !left.out || left.macDst == nil {
+				continue
+			}
+			for _, came := range f.packets {
+				if came.out || boot(came.place) == boot(left.place) || came.src != left.src || came.dst != left.dst ||
+					came.macDst.String() != left.macDst.String() {
+					continue
+				}
+				w, took := way{boot(left.place), boot(came.place)}, came.nanos-left.nanos
+				if known, ok := least[w]; !ok || took < known {
+					least[w] = took
+				}
+			}
+		}
+	}
+	for range least { // each round reaches kernels one crossing further away
+		for w, there := range least {
+			from, known := ahead[w.from]
+			if _, done := ahead[w.to]; !known || done {
+				continue
+			}
+			ahead[w.to] = from + there
+			if back, both := least[way{w.to, w.from}]; both {
+				ahead[w.to] = from + (there-back)/2
+			}
+		}
+		for w, there := range least { // only the way back was seen
+			to, known := ahead[w.to]
+			if _, done := ahead[w.from]; known && !done {
+				if _, both := least[way{w.to, w.from}]; !both {
+					ahead[w.from] = to - there
+				}
+			}
+		}
+	}
+	return ahead
+}

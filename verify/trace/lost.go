@@ -1,0 +1,204 @@
+package trace
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/gopacket/gopacket/layers"
+
+	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/verify/agent"
+)
+
+// lost says where a probe without an answer ended: the last interface that saw it and,
+// as far as plan and packets tell, the first that should have seen it next.
+func (c *Captures) lost(p Probe, legs []leg) string {
+	who := c.Places[p.Place].name()
+	legs = slices.DeleteFunc(slices.Clone(legs), func(l leg) bool { return len(l.hops) > 0 && l.hops[0].arp != nil })
+	var last *leg
+	for i := range legs {
+		if len(legs[i].hops) > 0 {
+			last = &legs[i]
+		}
+	}
+	if last == nil {
+		if c.Places[p.Place].Err != "" {
+			return ""
+		}
+		if why := c.unresolved(c.Places[p.Place].Machine, func(netip.Addr) bool { return true }); why != "" {
+			return why
+		}
+		return who + " sent nothing"
+	}
+	if i := slices.IndexFunc(last.hops, func(s seen) bool { return s.icmp != nil }); i >= 0 {
+		s := last.hops[i]
+		return fmt.Sprintf("%s says %s", c.owner(s.src.Addr()), s.icmp.what)
+	}
+	end := last.hops[len(last.hops)-1]
+	subject := ""
+	if last.leg == Reply {
+		subject = "the reply "
+	} else if end.name() == "TCP data" {
+		subject = "its data "
+	}
+	if c.arrived(end, last.leg, p.Place) {
+		switch {
+		case last.leg == Reply && end.flags&tcpRST != 0:
+			return fmt.Sprintf("%s refused the connection", c.owner(last.hops[0].src.Addr()))
+		case last.leg == Reply:
+			return "" // what came back is not what was asked for, and nothing was lost
+		}
+		return strings.TrimSpace(subject + fmt.Sprintf("reached %s, which sent no answer", c.where(end)))
+	}
+	verb := "reached"
+	if end.out {
+		verb = "left"
+	}
+	how := ""
+	if end.outer != nil {
+		how = " as " + end.outer.Kind
+	}
+	sentence := fmt.Sprintf("%s%s %s%s, %s", subject, verb, c.where(end), how, c.next(end))
+	machine := c.Places[end.place].Machine
+	if !end.out {
+		why := c.unresolved(machine, func(a netip.Addr) bool {
+			_, _, ours := c.Facts.machine(a)
+			return ours || a == end.dst.Addr()
+		})
+		sentence = strings.TrimSuffix(sentence+": "+why, ": ")
+	}
+	return sentence
+}
+
+// where is an interface in words.
+func (c *Captures) where(s seen) string { return c.Places[s.place].name() + " " + s.link.Name }
+
+// arrived reports that a hop is where its leg was to go: at the sender of the probe for a
+// reply, at the owner of the destination for a request, or before a Pod that nobody
+// captures in.
+func (c *Captures) arrived(s seen, leg string, home int) bool {
+	if leg == Reply && s.place == home {
+		return !s.out || s.link.Name == "lo"
+	}
+	if s.out {
+		pod, ok := c.Facts.pod(s.dst.Addr())
+		return ok && s.link.Kind == "veth" && pod.Node == c.Places[s.place].Machine && !c.captured(pod.Name)
+	}
+	return slices.ContainsFunc(c.Places[s.place].Ready.Links, func(l agent.Link) bool {
+		return slices.ContainsFunc(l.Addresses, func(a string) bool {
+			prefix, err := netip.ParsePrefix(a)
+			return err == nil && prefix.Addr() == s.dst.Addr() && c.listens(s)
+		})
+	})
+}
+
+// listens reports that an address of a place is not only translated there: a NodePort's
+// packets go on to a Pod.
+func (c *Captures) listens(s seen) bool {
+	m, ok := c.Facts.Plan.Machine(c.Places[s.place].Machine)
+	return !ok || m.Kind != topology.KindNode || c.Places[s.place].Pod != "" || s.dst.Port() < 30000 || s.dst.Port() > 32767
+}
+
+func (c *Captures) captured(pod string) bool {
+	return slices.ContainsFunc(c.Places, func(p Place) bool { return p.Pod == pod && p.Err == "" })
+}
+
+// next says where a packet should have been seen after a hop.
+func (c *Captures) next(s seen) string {
+	place := c.Places[s.place]
+	m, _ := c.Facts.Plan.Machine(place.Machine)
+	never := func(format string, args ...any) string { return "never " + fmt.Sprintf(format, args...) }
+	if s.out {
+		switch {
+		case place.Pod != "":
+			if _, link, ok := c.nodeEnd(place, s.link); ok {
+				return never("reached %s %s", place.Machine, link.Name)
+			}
+			return never("reached %s", place.Machine)
+		case c.isNIC(s.place, s.link):
+			if to, nic, ok := c.Facts.station(s.macDst.String()); ok {
+				return never("reached %s %s", to.Name, nic.Name)
+			}
+			return never("reached whoever has %s", s.macDst)
+		case s.link.Kind == "vxlan" && len(m.NICs) > 0:
+			return never("left %s %s", m.Name, m.NICs[0].Name)
+		}
+	}
+	if s.outer != nil {
+		if name := c.tunnel(s.place); name != "" {
+			return never("reached %s %s", m.Name, name)
+		}
+		return "and went no further in " + place.Machine
+	}
+	pod, isPod := c.Facts.pod(s.dst.Addr())
+	switch {
+	case m.Kind == topology.KindNode && isPod && pod.Node == m.Name:
+		return never("reached %s", pod.Name)
+	case m.Kind == topology.KindNode && isPod:
+		if name := c.tunnel(s.place); name != "" && c.Facts.Encapsulates && s.link.Name != name {
+			return never("left %s %s", m.Name, name)
+		}
+		return never("left %s %s", m.Name, nicTowards(m, c.nodeAddress(pod.Node)))
+	case c.Facts.Services[s.dst.Addr()] != "":
+		return fmt.Sprintf("and went no further in %s as %s", place.Machine, text(s.dst))
+	}
+	if owner, _, ours := c.Facts.machine(s.dst.Addr()); ours && owner.Name != m.Name && m.Forward {
+		return never("left %s %s", m.Name, nicTowards(m, s.dst.Addr()))
+	}
+	return "and went no further in " + place.Machine
+}
+
+// tunnel names the interface of a machine that wraps and unwraps.
+func (c *Captures) tunnel(place int) string {
+	for _, l := range c.Places[place].Ready.Links {
+		if l.Kind == "vxlan" {
+			return l.Name
+		}
+	}
+	return ""
+}
+
+func (c *Captures) nodeAddress(node string) netip.Addr {
+	m, ok := c.Facts.Plan.Machine(node)
+	if !ok {
+		return netip.Addr{}
+	}
+	return m.Address()
+}
+
+// nicTowards names the NIC that the plan's routes lead to an address by.
+func nicTowards(m topology.Machine, to netip.Addr) string {
+	via, best := to, -1
+	for _, r := range m.Routes {
+		if r.To.Contains(to) && r.To.Bits() > best {
+			via, best = r.Via, r.To.Bits()
+		}
+	}
+	for _, hop := range []netip.Addr{to, via} {
+		for _, nic := range m.NICs {
+			if nic.Address.Contains(hop) {
+				return nic.Name
+			}
+		}
+	}
+	return "by any interface"
+}
+
+// unresolved tells of an address that a machine asked for by ARP in vain.
+func (c *Captures) unresolved(machine string, of func(netip.Addr) bool) string {
+	for _, p := range c.packets {
+		if p.arp == nil || !p.out || p.arp.Operation != layers.ARPRequest || c.Places[p.place].Machine != machine {
+			continue
+		}
+		target := addr(p.arp.DstProtAddress)
+		answered := slices.ContainsFunc(c.packets, func(r *packet) bool {
+			return r.place == p.place && !r.out && r.arp != nil && r.arp.Operation == layers.ARPReply && addr(r.arp.SourceProtAddress) == target
+		})
+		if !answered && of(target) && c.Places[p.place].Pod == "" {
+			return fmt.Sprintf("%s asks on %s who has %s, and nobody answers", c.Places[p.place].name(), p.link.Name, target)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,266 @@
+package verify
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"netlab.dev/netlab/verify/agent"
+	"netlab.dev/netlab/verify/trace"
+)
+
+// Bounds of what evidence may cost.
+const (
+	tracing     = 20 * time.Second // for one set of probes under capture
+	maxFailed   = 40               // failed paths that are asked again, if no evidence was asked for
+	repetitions = 8                // of a probe that failed only now and then
+)
+
+// tracer asks paths again while every interface that they can cross is captured.
+type tracer struct {
+	world world
+	facts trace.Facts
+	asker *asker
+	pcap  string // directory; "" for none
+}
+
+func newTracer(w world, s state, a *asker, pcap string) tracer {
+	f := trace.Facts{Plan: w.plan, Services: map[netip.Addr]string{}, ReplacesKube: w.support.ReplacesProxy,
+		Encapsulates: w.support.EncapOverhead > 0, Announcer: w.plan.LoadBalancer.Name}
+	for _, p := range s.Pods {
+		if ip, err := netip.ParseAddr(p.Status.PodIP); err == nil && !p.Spec.HostNetwork && p.Status.Phase == corev1.PodRunning {
+			f.Pods = append(f.Pods, trace.Pod{Name: podTitle(p.Namespace, p.Name), Node: p.Spec.NodeName, IP: ip})
+		}
+	}
+	for _, x := range s.Services {
+		for _, text := range []string{x.Spec.ClusterIP, vipOf(x)} {
+			if ip, err := netip.ParseAddr(text); err == nil {
+				f.Services[ip] = podTitle(x.Namespace, x.Name)
+			}
+		}
+	}
+	return tracer{world: w, facts: f, asker: a, pcap: pcap}
+}
+
+// podTitle leaves out the namespaces of our own.
+func podTitle(namespace, name string) string {
+	if namespace == Namespace || namespace == GuestsNamespace {
+		return name
+	}
+	return namespace + "/" + name
+}
+
+// probing is one path under capture.
+type probing struct {
+	main   ask
+	before []ask // asked first: who has the VIP
+	title  string
+	pods   []string // whose interfaces the packets may cross
+
+	result   agent.Result
+	evidence *Evidence
+}
+
+// traceable reports whether packets of a probe can be told apart.
+func traceable(p agent.Probe) bool {
+	return slices.Contains([]string{agent.HTTP, agent.HTTPS, agent.TCP, agent.UDP, agent.DNS}, p.Kind)
+}
+
+// attach adds evidence to rows: to all, or to those that failed. It costs no more than
+// the slowest of them. Policies are left out: under capture theirs would not be in force.
+func (t tracer) attach(ctx context.Context, rows []*row, all bool) error {
+	var of []*row
+	var probes []*probing
+	for i, x := range rows {
+		failed := x.finding.Outcome == Fail || x.finding.Outcome == Broken
+		if x.finding.Outcome == Skip || x.path.Expected == Enforced || x.path.Expected == NotEnforced || !all && (!failed || len(of) == maxFailed) {
+			continue
+		}
+		asks, err := t.world.asks(x.path)
+		if err != nil || !traceable(asks[0].Probe) {
+			continue
+		}
+		p := &probing{main: asks[0], pods: t.podsOf(x.path), title: fmt.Sprintf("%02d-%s-%s-to-%s", i+1, x.path.ID, x.path.From.Name, x.path.To.Name)}
+		for _, a := range asks[1:] {
+			if a.Part == partARP {
+				p.before = append(p.before, a)
+			}
+		}
+		count := p.main.Probe.Count
+		p.main.Probe.Count, p.main.Probe.Parallel = 1, true
+		if failed {
+			p.main.Probe.Count = min(max(count, 1), repetitions)
+		}
+		of, probes = append(of, x), append(probes, p)
+	}
+	if len(probes) == 0 {
+		return nil
+	}
+	if err := t.run(ctx, probes); err != nil {
+		return err
+	}
+	for i, x := range of {
+		x.evidence = probes[i].evidence
+		if x.finding.Outcome != Fail && x.finding.Outcome != Broken || x.evidence == nil {
+			continue
+		}
+		x.finding.Reason = join(x.finding.Reason, x.evidence.Lost)
+		if x.path.Expected == Reachable && x.finding.Observed.Backend == "" && len(x.finding.Properties) == 0 && allReplied(probes[i].result) {
+			x.finding.Reason += "; asked again under capture, it answered"
+		}
+	}
+	return nil
+}
+
+func allReplied(r agent.Result) bool {
+	return len(r.Answers) > 0 && !slices.ContainsFunc(r.Answers, func(a agent.Answer) bool { return a.Outcome != agent.Reply })
+}
+
+// podsOf names the Pods with agents that packets of a path may reach.
+func (t tracer) podsOf(p Path) []string {
+	pods := []string{p.From.Name, p.To.Name}
+	pods = append(pods, t.world.services[p.To.Name].Ready...)
+	for _, r := range ingressRoutes() {
+		if p.To.Kind == AtIngress && r.Host+r.Path == p.To.Name {
+			pods = append(pods, t.world.services[r.Service].Ready...)
+		}
+	}
+	return pods
+}
+
+// run makes all the probes under one capture, and gives each its evidence.
+func (t tracer) run(ctx context.Context, probes []*probing) error {
+	ctx, cancel := context.WithTimeout(ctx, tracing)
+	defer cancel()
+	pods := map[string]bool{}
+	for _, p := range probes {
+		p.main.Probe.Trace = rand.Text()[:10]
+		for _, name := range p.pods {
+			pods[name] = true
+		}
+	}
+	running := t.world.capture(ctx, t.asker, pods)
+	t.askAll(ctx, probes)
+	places, err := running.end(ctx)
+	if err != nil {
+		return fmt.Errorf("capture: %w", err)
+	}
+	captured := trace.Index(t.facts, places)
+	for _, p := range probes {
+		if err := t.tell(captured, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// askAll asks who has the VIPs, and then makes the probes, each agent's in one go.
+func (t tracer) askAll(ctx context.Context, probes []*probing) {
+	var first, then []ask
+	var results []*agent.Result
+	for _, p := range probes {
+		first, then = append(first, p.before...), append(then, p.main)
+		results = append(results, &p.result)
+	}
+	t.askEach(ctx, first, nil)
+	t.askEach(ctx, then, results)
+}
+
+func (t tracer) askEach(ctx context.Context, asks []ask, results []*agent.Result) {
+	batches := map[station][]int{}
+	for i, a := range asks {
+		if s, err := t.world.station(a.From); err == nil {
+			batches[s] = append(batches[s], i)
+		} else if results != nil {
+			*results[i] = agent.Result{Outcome: agent.Broken, Error: err.Error()}
+		}
+	}
+	var wg sync.WaitGroup
+	for s, batch := range batches {
+		wg.Go(func() {
+			var probes []agent.Probe
+			for _, i := range batch {
+				probes = append(probes, asks[i].Probe)
+			}
+			got, err := t.asker.ask(ctx, s, probes)
+			for k, i := range batch {
+				switch {
+				case results == nil:
+				case err != nil:
+					*results[i] = agent.Result{Outcome: agent.Broken, Error: err.Error()}
+				default:
+					*results[i] = got[k]
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// tell gives a probe its evidence: that of its first repetition that got no answer, else
+// of its first.
+func (t tracer) tell(c *trace.Captures, p *probing) error {
+	if len(p.result.Answers) == 0 {
+		return nil
+	}
+	i := max(0, slices.IndexFunc(p.result.Answers, func(a agent.Answer) bool { return a.Outcome != agent.Reply }))
+	answer := p.result.Answers[i]
+	asked := trace.Probe{Place: slices.IndexFunc(c.Places, t.isFrom(p.main.From)), Sockets: answer.Sockets,
+		Token: agent.Token(p.main.Probe.Trace, i), Answered: answer.Outcome == agent.Reply}
+	if asked.Place < 0 {
+		return nil
+	}
+	for _, a := range p.before {
+		asked.ARP, _ = netip.ParseAddr(a.Probe.Target)
+	}
+	e := c.Evidence(asked)
+	p.evidence = &e
+	if t.pcap == "" {
+		return nil
+	}
+	e.Pcap = filepath.Join(t.pcap, fileName(p.title)+".pcapng")
+	return t.write(c, asked, e.Pcap)
+}
+
+func (t tracer) isFrom(r Ref) func(trace.Place) bool {
+	return func(p trace.Place) bool {
+		if r.Kind == AtPod || r.Kind == AtContainer {
+			return p.Pod == r.Name
+		}
+		return p.Pod == "" && p.Machine == r.Name
+	}
+}
+
+func (t tracer) write(c *trace.Captures, p trace.Probe, path string) error {
+	if err := os.MkdirAll(t.pcap, 0o755); err != nil {
+		return err
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if err := c.WritePcap(f, p); err != nil {
+		f.Close()
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return f.Close()
+}
+
+// fileName keeps of a title what every file system takes.
+func fileName(title string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._", r) {
+			return r
+		}
+		return '_'
+	}, title)
+}
