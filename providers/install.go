@@ -24,8 +24,8 @@ import (
 // manager is netlab's field manager in server-side apply.
 const manager = "netlab"
 
-// installLimit bounds the roll-out of one component.
-const installLimit = 3 * time.Minute
+// installLimit bounds the roll-out of one component: a loaded laptop has needed three minutes.
+const installLimit = 6 * time.Minute
 
 // installer applies rendered components to a cluster.
 type installer struct {
