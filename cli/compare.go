@@ -149,10 +149,10 @@ func (a *app) muted() *app {
 // compareOne makes a lab as `up` does, and verifies it once more.
 func (a *app) compareOne(ctx context.Context, file string, plan topology.Plan, one *compared) error {
 	quiet := a.muted()
-	json, none, no := formatJSON, "", false
+	json, no := formatJSON, false
 	var path exitStatus
 	began := time.Now()
-	if err := quiet.up(ctx, file, upFlags{output: &json, junit: &none, noVerify: &no}); err != nil && !errors.As(err, &path) {
+	if err := quiet.up(ctx, file, upFlags{report: reportFlags{output: &json}, noVerify: &no}); err != nil && !errors.As(err, &path) {
 		return err
 	}
 	one.UpSeconds = time.Since(began).Seconds()

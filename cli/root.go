@@ -67,6 +67,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.AddCommand(
 		a.upCommand(),
 		a.planCommand(),
+		a.graphCommand(),
 		a.verifyCommand(),
 		a.compareCommand(),
 		a.traceCommand(),
@@ -122,20 +123,47 @@ const (
 	formatJSON format = "json"
 )
 
-func (f *format) String() string { return string(*f) }
-func (f *format) Type() string   { return "text|json" }
+// choice is a flag that takes one of a few formats.
+type choice struct {
+	value   *format
+	allowed []format
+}
 
-func (f *format) Set(s string) error {
-	if !slices.Contains([]format{formatText, formatJSON}, format(s)) {
-		return errors.New("it is text or json")
+func (c choice) String() string {
+	if c.value == nil { // cobra asks the zero choice for its default
+		return ""
 	}
-	*f = format(s)
+	return string(*c.value)
+}
+
+func (c choice) Type() string { return "format" }
+
+func (c choice) Set(s string) error {
+	if !slices.Contains(c.allowed, format(s)) {
+		return errors.New("it is " + c.list())
+	}
+	*c.value = format(s)
 	return nil
 }
 
-// outputFlag gives a verb its -o.
-func outputFlag(cmd *cobra.Command) *format {
-	f := formatText
-	cmd.Flags().VarP(&f, "output", "o", "print the result as `text` or json")
-	return &f
+func (c choice) list() string {
+	words := make([]string, len(c.allowed))
+	for i, f := range c.allowed {
+		words[i] = string(f)
+	}
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+// outputFlag gives a verb its -o, for text, JSON and what else it can print.
+func outputFlag(cmd *cobra.Command, more ...format) *format {
+	return formatFlag(cmd, append([]format{formatText, formatJSON}, more...)...)
+}
+
+// formatFlag gives a verb a -o for some formats; the first is the default.
+func formatFlag(cmd *cobra.Command, allowed ...format) *format {
+	value := allowed[0]
+	c := choice{&value, allowed}
+	cmd.Flags().VarP(c, "output", "o", "print the result as "+c.list())
+	return &value
 }

@@ -20,8 +20,7 @@ import (
 )
 
 type upFlags struct {
-	output   *format
-	junit    *string
+	report   reportFlags
 	noVerify *bool
 }
 
@@ -36,7 +35,7 @@ func (a *app) upCommand() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 	}
 	var flags upFlags
-	flags.output, flags.junit = reportFlags(c)
+	flags.report = newReportFlags(c)
 	flags.noVerify = c.Flags().Bool("no-verify", false, "do not verify the paths")
 	c.RunE = func(cmd *cobra.Command, args []string) error { return a.up(cmd.Context(), args[0], flags) }
 	return c
@@ -146,7 +145,7 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 		return stopped(err)
 	}
 	a.said(shown.Close(), running)
-	return a.report(report, *flags.output, *flags.junit)
+	return a.report(report, flags.report)
 }
 
 // said tells where the lab is, once it is up.

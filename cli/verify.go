@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -18,9 +17,10 @@ func (a *app) verifyCommand() *cobra.Command {
 		Short: "Verify every communication path of a lab that runs",
 		Long: "Verify every communication path of a lab that runs. Exit status 0: every path did what is\n" +
 			"expected of it; 1: one failed, or its probe could not run.",
-		Args: cobra.MaximumNArgs(1),
+		Example: "  netlab verify -o matrix\n  netlab verify quickstart --junit junit.xml --tap paths.tap",
+		Args:    cobra.MaximumNArgs(1),
 	}
-	output, junit := reportFlags(c)
+	flags := newReportFlags(c)
 	evidence := c.Flags().Bool("evidence", false, "tell of every path, not only of those that fail, how its packets went")
 	pcap := c.Flags().String("pcap", "", "write the packets of every path to a file in this `directory`")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -45,42 +45,9 @@ func (a *app) verifyCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.report(report, *output, *junit)
+		return a.report(report, flags)
 	}
 	return c
-}
-
-// reportFlags gives a verb -o and --junit.
-func reportFlags(c *cobra.Command) (output *format, junit *string) {
-	return outputFlag(c), c.Flags().String("junit", "", "write the report to this `file` as JUnit XML too")
-}
-
-// report prints a report; a path that failed makes the exit status 1.
-func (a *app) report(report verify.Report, output format, junit string) error {
-	if junit != "" {
-		f, err := os.Create(junit)
-		if err != nil {
-			return err
-		}
-		if err := report.WriteJUnit(f); err != nil {
-			f.Close()
-			return err
-		}
-		if err := f.Close(); err != nil {
-			return err
-		}
-	}
-	write := func() error { return report.WriteText(a.stdout, painterFor(a.stdout).on) }
-	if output == formatJSON {
-		write = func() error { return report.WriteJSON(a.stdout) }
-	}
-	if err := write(); err != nil {
-		return err
-	}
-	if code := report.ExitCode(); code != 0 {
-		return exitStatus{code}
-	}
-	return nil
 }
 
 // check is what the verification has to know of the lab's components.

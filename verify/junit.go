@@ -31,7 +31,7 @@ type junitCase struct {
 	Failure *junitCause `xml:"failure,omitempty"`
 	Error   *junitCause `xml:"error,omitempty"`
 	Skipped *junitCause `xml:"skipped,omitempty"`
-	Out     string      `xml:"system-out,omitempty"`
+	Out     string      `xml:"system-out,omitempty"` // how to rerun it, and what is known beside the outcome
 }
 
 type junitCause struct {
@@ -45,7 +45,7 @@ func (r Report) WriteJUnit(w io.Writer) error {
 	var total int64
 	for _, p := range r.Paths {
 		total += p.DurationMillis
-		c := junitCase{Class: p.ID, Name: fmt.Sprintf("%s to %s over %s is %s", p.From.Name, p.To.Name, p.Protocol, p.Expected), Time: seconds(p.DurationMillis), Out: p.Command}
+		c := junitCase{Class: p.ID, Name: fmt.Sprintf("%s to %s over %s is %s", p.From.Name, p.To.Name, p.Protocol, p.Expected), Time: seconds(p.DurationMillis), Out: p.Command + more(p)}
 		cause := &junitCause{Message: p.Reason, Text: details(p)}
 		switch p.Outcome {
 		case Fail:
@@ -80,6 +80,17 @@ func details(p Result) string {
 		fmt.Fprintf(&b, "%s %s: expected %s, observed %s\n", mark, q.Name, q.Expected, q.Observed)
 	}
 	return b.String()
+}
+
+// more is the evidence and the figures of a path, a line each.
+func more(p Result) string {
+	var t text
+	t.figures(p)
+	t.evidence(p.Evidence)
+	if t.Len() == 0 {
+		return ""
+	}
+	return "\n" + t.String()
 }
 
 func seconds(millis int64) string { return fmt.Sprintf("%.3f", float64(millis)/1000) }

@@ -37,13 +37,13 @@ func sections() []section {
 // expected with all that is known of it. Colour is the caller's decision.
 func (r Report) WriteText(w io.Writer, colour bool) error {
 	t := &text{colour: colour}
-	fmt.Fprintf(t, "%s: Kubernetes %s, %s %s, provider %s\n", r.Lab, r.Kubernetes, r.CNI.Name, r.CNI.Version, r.Provider)
+	t.title(r)
 	for _, s := range sections() {
 		t.section(r, s)
 	}
+	t.ways(r)
 	t.failures(r)
-	s := r.Summary
-	fmt.Fprintf(t, "\n%d paths: %d pass, %d fail, %d broken, %d skipped\n", len(r.Paths), s.Pass, s.Fail, s.Broken, s.Skip)
+	t.summary(r)
 	_, err := io.WriteString(w, t.String())
 	return err
 }
@@ -59,6 +59,22 @@ func (r Report) WriteJSON(w io.Writer) error {
 type text struct {
 	strings.Builder
 	colour bool
+}
+
+func (t *text) title(r Report) {
+	fmt.Fprintf(t, "%s: Kubernetes %s, %s %s, provider %s\n", r.Lab, r.Kubernetes, r.CNI.Name, r.CNI.Version, r.Provider)
+}
+
+func (t *text) summary(r Report) {
+	s := r.Summary
+	fmt.Fprintf(t, "\n%d paths: %d pass, %d fail, %d broken, %d skipped\n", len(r.Paths), s.Pass, s.Fail, s.Broken, s.Skip)
+}
+
+func (t *text) bold(s string) string {
+	if !t.colour {
+		return s
+	}
+	return "\x1b[1m" + s + "\x1b[0m"
 }
 
 // mark is ✓ pass, ✗ fail, – skip, ! broken.
@@ -79,10 +95,7 @@ func (t *text) mark(outcome string) string {
 }
 
 func (t *text) section(r Report, s section) {
-	title := "\n" + s.title + "\n"
-	if t.colour {
-		title = "\n\x1b[1m" + s.title + "\x1b[0m\n"
-	}
+	title := "\n" + t.bold(s.title) + "\n"
 	for _, id := range s.ids {
 		var rows []Result
 		for _, p := range r.Paths {
@@ -232,6 +245,8 @@ func (t *text) failures(r Report) {
 			}
 			t.field(t.mark(mark)+" "+q.Name, fmt.Sprintf("expected %s, observed %s", q.Expected, q.Observed))
 		}
+		t.figures(p)
+		t.evidence(p.Evidence)
 		if p.Command != "" {
 			fmt.Fprintf(t, "    rerun: %s\n", p.Command) // whole, to be pasted
 		}
@@ -254,6 +269,43 @@ func observedText(o Observed) string {
 		out += ", which saw " + o.SourceIP
 	}
 	return out
+}
+
+// figures tells what was measured.
+func (t *text) figures(p Result) {
+	if f := p.Throughput; f != nil {
+		line := FigureText(*f)
+		if f.Streams > 0 {
+			line += fmt.Sprintf(", streams %d %s", f.Streams, f.Direction)
+		}
+		if f.Ratio > 0 {
+			line += fmt.Sprintf(", %.0f %% of the baseline", 100*f.Ratio)
+		}
+		t.field("throughput", line)
+	}
+	if l := p.Latency; l != nil {
+		t.field("latency", fmt.Sprintf("p50 %s, p90 %s, p99 %s, max %.0f µs, %s", FigureText(l.P50), FigureText(l.P90), FigureText(l.P99), l.Max, FigureText(l.PerSecond)))
+	}
+}
+
+// evidence tells where the packets of a path were seen.
+func (t *text) evidence(e *Evidence) {
+	if e == nil {
+		return
+	}
+	for _, line := range e.Lines(width - 4) {
+		t.WriteString("    " + line + "\n")
+	}
+}
+
+// ways tells how the packets went of paths that are as expected, where that was asked for.
+func (t *text) ways(r Report) {
+	for _, p := range r.Paths {
+		if p.Evidence != nil && p.Outcome != Fail && p.Outcome != Broken {
+			fmt.Fprintf(t, "\n%s %s %s\n", t.mark(p.Outcome), p.ID, way(p))
+			t.evidence(p.Evidence)
+		}
+	}
 }
 
 func (t *text) field(name, value string) {
@@ -289,7 +341,7 @@ func wrap(s string, n int) []string {
 	var lines []string
 	line := ""
 	for _, word := range strings.Fields(s) {
-		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > n {
+		if line != "" && columns(line)+1+columns(word) > n {
 			lines = append(lines, line)
 			line = ""
 		}
@@ -299,4 +351,17 @@ func wrap(s string, n int) []string {
 		line += word
 	}
 	return append(lines, line)
+}
+
+// columns is the width of a text on a terminal: colour takes none.
+func columns(s string) int {
+	n := 0
+	for {
+		before, rest, found := strings.Cut(s, "\x1b[")
+		n += utf8.RuneCountInString(before)
+		if !found {
+			return n
+		}
+		_, s, _ = strings.Cut(rest, "m")
+	}
 }

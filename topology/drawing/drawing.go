@@ -1,0 +1,194 @@
+// Package drawing draws a topology.Plan: as SVG with every box and wire placed here, and
+// as Mermaid and Graphviz source, whose own tools place them. It is pure: equal plans give
+// equal drawings. A Drawing also knows how a packet's way runs over it (Route); what
+// packets did is the caller's to say.
+//
+// Networks are bars across the drawing, machines stand between them: the outside above,
+// then the network that all Nodes share, the Nodes, and their other networks below. A
+// machine's NICs are ports on its edge, with a wire to the bar. Wires that must pass a row
+// of machines do so in the gutters between columns.
+package drawing
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"netlab.dev/netlab/topology"
+)
+
+// Options is what a drawing may show beside the Plan.
+type Options struct {
+	Columns    int         // machines side by side at most; 6 unless told
+	Pods       []Pod       // inside their Nodes
+	Interfaces []Interface // inside their machines: bridges and tunnels that no Plan knows
+}
+
+// Pod is a Pod as it is drawn.
+type Pod struct {
+	Name string
+	Node string
+	IP   string
+}
+
+// Interface is a network interface that a CNI made in a machine.
+type Interface struct {
+	Machine string
+	Name    string
+}
+
+// Drawing is a Plan with a place for everything, in pixels from the upper left.
+type Drawing struct {
+	Title         string
+	Width, Height float64
+	Bars          []Bar
+	Boxes         []Box
+
+	plan topology.Plan
+}
+
+// Rect is a place.
+type Rect struct{ X, Y, W, H float64 }
+
+// Point is a position.
+type Point struct{ X, Y float64 }
+
+// Text is one line; Y is its baseline, Right its alignment.
+type Text struct {
+	Point
+	Class string // "name", "dim" or "": which font and colour
+	Value string
+	Right bool   // X is where it ends
+	Whole string // the untruncated text, if Value is cut
+}
+
+// Bar is a network.
+type Bar struct {
+	Rect
+	Network string
+	Texts   []Text
+}
+
+// Box is a machine with what is in it.
+type Box struct {
+	Rect
+	Machine string
+	Kind    string // topology.KindNode or KindHost
+	Texts   []Text
+	Ports   []Port
+	Chips   []Chip
+	inside  float64 // X where the lane of the ports ends
+	self    float64 // Y of the machine's own processes
+}
+
+// Port is a NIC on the edge of its box, with its wire to the network's bar: corners from
+// the port to the bar's edge.
+type Port struct {
+	NIC     string
+	Network string
+	Title   string
+	Wire    []Point
+	up      bool
+}
+
+// Chip is a Pod or an interface in a machine.
+type Chip struct {
+	Rect
+	Pod       string // one of the two
+	Interface string
+	Texts     []Text
+}
+
+// New draws a plan.
+func New(plan topology.Plan, o Options) Drawing {
+	if o.Columns <= 0 {
+		o.Columns = 6
+	}
+	l := newLayout(plan, o)
+	l.place()
+	return Drawing{Title: title(plan), Width: l.width, Height: l.height, Bars: l.bars, Boxes: l.allBoxes(), plan: plan}
+}
+
+func title(plan topology.Plan) string {
+	t := "lab " + plan.Lab + ": Kubernetes " + plan.Kubernetes.Version
+	if plan.CNI.Name != "" {
+		t += ", " + plan.CNI.Name
+	}
+	return t
+}
+
+// The sizes of texts, in pixels. Every text is monospace: no common font of that kind is
+// wider than 0.61 of its size, so that what fits here fits everywhere.
+const (
+	sizeName = 13.0
+	sizeText = 10.5
+	em       = 0.61
+)
+
+func textWidth(s, class string) float64 {
+	size := sizeText
+	if class == "name" {
+		size = sizeName
+	}
+	return float64(utf8.RuneCountInString(s)) * size * em
+}
+
+// fit cuts a text so that it is no wider than w.
+func fit(t Text, w float64) Text {
+	if textWidth(t.Value, t.Class) <= w {
+		return t
+	}
+	t.Whole = t.Value
+	runes := []rune(t.Value)
+	for len(runes) > 1 && textWidth(string(runes)+"…", t.Class) > w {
+		runes = runes[:len(runes)-1]
+	}
+	t.Value = strings.TrimRight(string(runes), "-. ") + "…"
+	return t
+}
+
+// box finds a machine's box.
+func (d Drawing) box(machine string) (Box, bool) {
+	i := slices.IndexFunc(d.Boxes, func(b Box) bool { return b.Machine == machine })
+	if i < 0 {
+		return Box{}, false
+	}
+	return d.Boxes[i], true
+}
+
+func (d Drawing) bar(network string) (Bar, bool) {
+	i := slices.IndexFunc(d.Bars, func(b Bar) bool { return b.Network == network })
+	if i < 0 {
+		return Bar{}, false
+	}
+	return d.Bars[i], true
+}
+
+func (b Box) port(nic string) (Port, bool) {
+	i := slices.IndexFunc(b.Ports, func(p Port) bool { return p.NIC == nic })
+	if i < 0 {
+		return Port{}, false
+	}
+	return b.Ports[i], true
+}
+
+// pods and interfaces of a machine.
+func podsOf(machine string, o Options) []Pod {
+	var out []Pod
+	for _, p := range o.Pods {
+		if p.Node == machine {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func interfacesOf(machine string, o Options) []string {
+	var out []string
+	for _, i := range o.Interfaces {
+		if i.Machine == machine {
+			out = append(out, i.Name)
+		}
+	}
+	return out
+}

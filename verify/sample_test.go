@@ -1,0 +1,285 @@
+package verify
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+)
+
+// sampled is a report with all that a report can hold: faults, evidence of packets that
+// arrived and of packets that did not, throughput and latency.
+func sampled(t *testing.T) Report {
+	t.Helper()
+	plan := planOf(t, "quickstart")
+	w := worldOf(plan, flannel(), healthy(plan))
+	r := reported(t, healthy(plan), drop(&w, "w1", "w2", "underlay"))
+	attach := func(id, from, to string, e Evidence) {
+		i := slices.IndexFunc(r.Paths, func(p Result) bool { return p.ID == id && p.From.Name == from && p.To.Name == to })
+		if i < 0 {
+			t.Fatalf("no path %s %s → %s", id, from, to)
+		}
+		r.Paths[i].Evidence = &e
+	}
+	vxlan := func(from, to string) *Outer { return &Outer{"VXLAN", 1, from + ":41234", to + ":8472"} }
+
+	request := way2{"request", "TCP SYN", "10.244.0.3:40112", "10.244.1.3:8080"}
+	answer := way2{"reply", "TCP SYN ACK", "10.244.1.3:8080", "10.244.0.3:40112"}
+	out, back := vxlan("172.30.0.10", "172.30.0.11"), vxlan("172.30.0.11", "172.30.0.10")
+	wrapped := Change{"VXLAN 1 172.30.0.10 → 172.30.0.11", "CNI"}
+	attach(PodToPodCrossNode, "echo-cp", "echo-w1", Evidence{Pcap: "pod-to-pod-cross-node-1.pcapng", Hops: []Hop{
+		request.hop("cp", "netlab-verify/echo-cp", "eth0", "out", 0, 64, nil),
+		request.hop("cp", "", "vethd41c3a9e", "in", 9, 64, nil),
+		request.hop("cp", "", "cni0", "in", 14, 64, nil),
+		request.hop("cp", "", "flannel.1", "out", 31, 63, nil, Change{"TTL 64 → 63", "router"}),
+		request.hop("cp", "", "eth0", "out", 44, 63, out, wrapped),
+		request.hop("w1", "", "eth0", "in", 61, 63, out),
+		request.hop("w1", "", "flannel.1", "in", 72, 63, nil, Change{"unwrapped VXLAN 1", "CNI"}),
+		request.hop("w1", "", "cni0", "out", 80, 62, nil, Change{"TTL 63 → 62", "router"}),
+		request.hop("w1", "", "veth2f0b77aa", "out", 84, 62, nil),
+		request.hop("w1", "netlab-verify/echo-w1", "eth0", "in", 88, 62, nil),
+		answer.hop("w1", "netlab-verify/echo-w1", "eth0", "out", 131, 64, nil),
+		answer.hop("w1", "", "flannel.1", "out", 150, 63, nil),
+		answer.hop("w1", "", "eth0", "out", 158, 63, back, Change{"VXLAN 1 172.30.0.11 → 172.30.0.10", "CNI"}),
+		answer.hop("cp", "", "eth0", "in", 175, 63, back),
+		answer.hop("cp", "", "flannel.1", "in", 181, 63, nil),
+		answer.hop("cp", "netlab-verify/echo-cp", "eth0", "in", 196, 62, nil),
+	}})
+
+	lost := way2{"request", "TCP SYN", "10.244.1.3:51820", "10.244.2.3:8080"}
+	gone := vxlan("172.30.0.11", "172.30.0.12")
+	attach(PodToPodCrossNode, "echo-w1", "echo-w2", Evidence{Lost: "left w1 eth0 as VXLAN, never reached w2 eth0", Hops: []Hop{
+		lost.hop("w1", "netlab-verify/echo-w1", "eth0", "out", 0, 64, nil),
+		lost.hop("w1", "", "cni0", "in", 12, 64, nil),
+		lost.hop("w1", "", "flannel.1", "out", 27, 63, nil),
+		lost.hop("w1", "", "eth0", "out", 41, 63, gone, Change{"VXLAN 1 172.30.0.11 → 172.30.0.12", "CNI"}),
+	}})
+
+	asked := way2{"request", "TCP SYN", "10.244.0.3:40720", "10.96.1.1:80"}
+	chosen := way2{"request", "TCP SYN", "10.244.0.3:40720", "10.244.2.3:8080"}
+	attach(PodToClusterIP, "echo-cp", "echo", Evidence{Hidden: []string{"between the Pod's eth0 and the Node's a redirect of the CNI"}, Hops: []Hop{
+		asked.hop("cp", "netlab-verify/echo-cp", "eth0", "out", 0, 64, nil),
+		chosen.hop("cp", "", "eth0", "out", 40, 63, vxlan("172.30.0.10", "172.30.0.12"), Change{"DNAT 10.96.1.1:80 → 10.244.2.3:8080", "kube-proxy"}),
+		chosen.hop("w2", "", "eth0", "in", 58, 63, vxlan("172.30.0.10", "172.30.0.12")),
+		chosen.hop("w2", "netlab-verify/echo-w2", "eth0", "in", 90, 62, nil),
+	}})
+
+	visitor := way2{"request", "TCP SYN", "172.30.0.100:39222", "172.30.0.202:80"}
+	inside := way2{"request", "TCP SYN", "172.30.0.100:39222", "10.244.1.6:80"}
+	proxied := way2{"request", "TCP SYN", "10.244.1.6:46010", "10.244.0.3:8080"}
+	attach(OutsideToIngressHTTP, "client", "a.netlab.test/one", Evidence{Hops: []Hop{
+		visitor.hop("client", "", "eth0", "out", 0, 64, nil),
+		visitor.hop("w1", "", "eth0", "in", 16, 64, nil),
+		inside.hop("w1", "", "cni0", "out", 38, 63, nil, Change{"DNAT 172.30.0.202:80 → 10.244.1.6:80", "kube-proxy"}),
+		inside.hop("w1", "ingress-nginx/ingress-nginx-controller-7d9f6bdc5-x2x4q", "eth0", "in", 44, 63, nil),
+		proxied.hop("w1", "ingress-nginx/ingress-nginx-controller-7d9f6bdc5-x2x4q", "eth0", "out", 310, 64, nil, Change{"a new connection", "ingress-nginx"}),
+		proxied.hop("w1", "", "eth0", "out", 352, 63, vxlan("172.30.0.11", "172.30.0.10")),
+		proxied.hop("cp", "", "eth0", "in", 369, 63, vxlan("172.30.0.11", "172.30.0.10")),
+		proxied.hop("cp", "netlab-verify/echo-cp", "eth0", "in", 401, 62, nil),
+	}})
+
+	leaving := way2{"request", "TCP SYN", "10.244.0.3:44000", "203.0.113.100:8080"}
+	left := way2{"request", "TCP SYN", "172.30.0.10:44000", "203.0.113.100:8080"}
+	attach(PodToOutside, "echo-cp", "internet", Evidence{Hops: []Hop{
+		leaving.hop("cp", "netlab-verify/echo-cp", "eth0", "out", 0, 64, nil),
+		left.hop("cp", "", "eth0", "out", 33, 63, nil, Change{"SNAT 10.244.0.3 → 172.30.0.10", "kube-proxy"}),
+		left.hop("router", "", "eth0", "in", 48, 63, nil),
+		left.hop("router", "", "eth1", "out", 60, 62, nil, Change{"TTL 63 → 62", "router"}),
+		left.hop("internet", "", "eth0", "in", 74, 62, nil),
+	}})
+	measured(&r)
+	r.Summary = summarize(r.Paths)
+	return r
+}
+
+// way2 is a packet between two addresses, to be seen at several places.
+type way2 struct{ leg, packet, source, destination string }
+
+func (p way2) hop(machine, pod, iface, direction string, micros int64, ttl int, outer *Outer, changes ...Change) Hop {
+	size := 60
+	if outer != nil {
+		size += 50
+	}
+	return Hop{Machine: machine, Pod: pod, Interface: iface, Direction: direction, Leg: p.leg, Micros: micros, Packet: p.packet,
+		Source: p.source, Destination: p.destination, Outer: outer, TTL: ttl, Bytes: size, Changes: changes}
+}
+
+// measured adds throughput and latency over the usual routes.
+func measured(r *Report) {
+	figure := func(unit string, samples ...float64) Figure {
+		s := slices.Sorted(slices.Values(samples))
+		return Figure{Unit: unit, Median: s[len(s)/2], Low: s[0], High: s[len(s)-1], Samples: samples}
+	}
+	const giga = 1e9
+	routes := []struct {
+		id       string
+		from, to End
+		rate     float64 // Gbit/s of one stream
+		micros   float64
+	}{
+		{"node-to-node", End{Name: "w1", Node: "w1", IP: "172.30.0.11"}, End{Name: "w2", Node: "w2", IP: "172.30.0.12"}, 21.4, 38},
+		{"pod-same-node", End{Name: "policy-default-deny", Node: "w1", IP: "10.244.1.4"}, End{Name: "echo-w1", Node: "w1", IP: "10.244.1.3"}, 24.9, 31},
+		{"pod-cross-node", End{Name: "echo-w1", Node: "w1", IP: "10.244.1.3"}, End{Name: "echo-cp", Node: "cp", IP: "10.244.0.3"}, 6.1, 74},
+		{"clusterip", End{Name: "echo-w1", Node: "w1", IP: "10.244.1.3"}, End{Name: "echo", IP: "10.96.1.1"}, 5.9, 79},
+		{"loadbalancer", End{Name: "client", IP: "172.30.0.100"}, End{Name: "echo-lb", IP: "172.30.0.200"}, 5.2, 92},
+	}
+	for _, x := range routes {
+		for _, streams := range []int{1, 4} {
+			for _, direction := range []string{"forward", "reverse"} {
+				rate := x.rate * (1 + 0.12*float64(streams-1)) * giga
+				if direction == "reverse" {
+					rate *= 0.94
+				}
+				f := figure("bit/s", rate*0.97, rate*1.02, rate, rate*0.99, rate*1.05)
+				f.Streams, f.Direction = streams, direction
+				again, cpu := figure("segments", 0, 4, 1, 2, 9), figure("s", 0.21, 0.25, 0.23, 0.22, 0.24)
+				f.Retransmits, f.CPUSeconds = &again, &cpu
+				if x.id != "node-to-node" {
+					f.Ratio = x.rate / 21.4
+				}
+				result := Result{ID: "throughput-" + x.id, From: x.from, To: x.to, Protocol: "tcp", Expected: Reachable, Outcome: Pass, Throughput: &f,
+					Command: fmt.Sprintf("netlab verify quickstart --only throughput-%s", x.id), DurationMillis: 15020}
+				if x.id == "loadbalancer" && streams == 4 && direction == "reverse" {
+					result.Outcome, result.Reason = Fail, fmt.Sprintf("%.1f Gbit/s is less than the lab's min of 8 Gbit/s", f.Median/giga)
+				}
+				r.Paths = append(r.Paths, result)
+			}
+		}
+	}
+	for _, x := range routes {
+		for _, connect := range []bool{false, true} {
+			m := x.micros
+			if connect {
+				m *= 3.2
+			}
+			l := Latency{Connect: connect, Max: m * 19, P50: figure("µs", m*0.98, m, m*1.03), P90: figure("µs", m*1.3, m*1.34, m*1.5),
+				P99: figure("µs", m*2.1, m*2.6, m*3.9), PerSecond: figure("1/s", 0.97e6/m, 1e6/m, 1.01e6/m)}
+			r.Paths = append(r.Paths, Result{ID: "latency-" + x.id, From: x.from, To: x.to, Protocol: "tcp", Expected: Reachable, Outcome: Pass, Latency: &l,
+				Command: fmt.Sprintf("netlab verify quickstart --only latency-%s", x.id), DurationMillis: 9010})
+		}
+	}
+}
+
+func TestEveryFormGolden(t *testing.T) {
+	r := sampled(t)
+	var text, matrix, coloured, tap, junit, asJSON bytes.Buffer
+	for _, err := range []error{r.WriteText(&text, false), r.WriteMatrix(&matrix, false), r.WriteMatrix(&coloured, true), r.WriteTAP(&tap), r.WriteJUnit(&junit), r.WriteJSON(&asJSON)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden(t, "report-sampled.txt", text.String())
+	golden(t, "report-sampled-matrix.txt", matrix.String())
+	golden(t, "report-sampled.tap", tap.String())
+	golden(t, "report-sampled.xml", junit.String())
+	golden(t, "report-sampled.json", asJSON.String()) // verify/page draws it
+
+	for _, line := range strings.Split(text.String()+matrix.String(), "\n") {
+		if utf8.RuneCountInString(line) > width && !strings.Contains(line, "rerun:") {
+			t.Errorf("%d columns: %s", utf8.RuneCountInString(line), line)
+		}
+	}
+	if plain := regexp.MustCompile("\x1b\\[[0-9]*m").ReplaceAllString(coloured.String(), ""); plain != matrix.String() {
+		t.Error("colour moves the matrix")
+	}
+	const lost = "left w1 eth0 as VXLAN, never reached w2 eth0"
+	for form, out := range map[string]string{"text": text.String(), "matrix": matrix.String(), "TAP": tap.String(), "JUnit": junit.String(), "JSON": asJSON.String()} {
+		if !strings.Contains(out, lost) || !strings.Contains(out, "flannel.1") {
+			t.Errorf("%s does not carry the evidence", form)
+		}
+	}
+	var back Report
+	if err := json.Unmarshal(asJSON.Bytes(), &back); err != nil || len(back.Paths) != len(r.Paths) {
+		t.Errorf("JSON: %v", err)
+	}
+	if err := xml.Unmarshal(junit.Bytes(), &junitSuites{}); err != nil {
+		t.Errorf("JUnit: %v", err)
+	}
+}
+
+// TestTAPSyntax reads the stream by the grammar of the TAP 14 specification.
+func TestTAPSyntax(t *testing.T) {
+	r := sampled(t)
+	r.Paths[0].Reason, r.Paths[0].Outcome = "a # in\na \\ reason", Skip
+	r.Paths[1].From.Name, r.Paths[1].Reason, r.Paths[1].Outcome = "we#ird\\", "two\n...\nlines: - # of it", Fail
+	var out bytes.Buffer
+	if err := r.WriteTAP(&out); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	if lines[0] != "TAP version 14" || lines[1] != fmt.Sprintf("1..%d", len(r.Paths)) {
+		t.Fatalf("begins %q", lines[:2])
+	}
+	point := regexp.MustCompile(`^(not )?ok (\d+) - ((?:[^#\\]|\\#|\\\\)+?)( # SKIP ((?:[^#\\]|\\#|\\\\)+))?$`)
+	n := 0
+	for i := 2; i < len(lines); i++ {
+		m := point.FindStringSubmatch(lines[i])
+		if m == nil {
+			t.Fatalf("line %d is no test point: %q", i+1, lines[i])
+		}
+		p := r.Paths[n]
+		if n++; m[2] != fmt.Sprint(n) {
+			t.Errorf("test %s is number %d", m[2], n)
+		}
+		if bad := p.Outcome == Fail || p.Outcome == Broken; bad != (m[1] != "") || (p.Outcome == Skip) != (m[4] != "") {
+			t.Errorf("%s is told as %q", p.Outcome, lines[i])
+		}
+		if i+1 == len(lines) || lines[i+1] != "  ---" {
+			if m[1] != "" {
+				t.Errorf("no diagnostics: %q", lines[i])
+			}
+			continue
+		}
+		var block []string
+		for i += 2; lines[i] != "  ..."; i++ {
+			if !strings.HasPrefix(lines[i], "  ") {
+				t.Fatalf("line %d is not indented: %q", i+1, lines[i])
+			}
+			block = append(block, lines[i][2:])
+		}
+		var d map[string]any
+		if err := yaml.Unmarshal([]byte(strings.Join(block, "\n")), &d); err != nil {
+			t.Fatalf("YAML of test %d: %v\n%s", n, err, strings.Join(block, "\n"))
+		}
+		if got, _ := d["message"].(string); got != p.Reason {
+			t.Errorf("message %q, want %q", got, p.Reason)
+		}
+		if e, _ := d["evidence"].(map[string]any); p.Evidence != nil && len(e["hops"].([]any)) != len(p.Evidence.Hops) {
+			t.Errorf("test %d: hops are missing", n)
+		}
+	}
+	if n != len(r.Paths) {
+		t.Errorf("%d tests of %d", n, len(r.Paths))
+	}
+}
+
+// TestMatrixNumbers: columns that do not fit by name are numbered, and the numbers told.
+func TestMatrixNumbers(t *testing.T) {
+	var r Report
+	for i := range 12 {
+		for j := range 12 {
+			r.Paths = append(r.Paths, Result{ID: NodeToPod, From: End{Name: fmt.Sprintf("worker-node-%d", i)}, To: End{Name: fmt.Sprintf("echo-worker-node-%d", j)},
+				Outcome: []string{Pass, Fail, Broken}[(i+j)%3]})
+		}
+	}
+	var out bytes.Buffer
+	if err := r.WriteMatrix(&out, false); err != nil {
+		t.Fatal(err)
+	}
+	grid, _, _ := strings.Cut(out.String(), "✓ as expected")
+	for _, line := range strings.Split(grid, "\n") {
+		if utf8.RuneCountInString(line) > width {
+			t.Errorf("%d columns: %s", utf8.RuneCountInString(line), line)
+		}
+	}
+	if !strings.Contains(grid, "12:echo-worker-node-11") || !strings.Contains(grid, "worker-node-0   ✓  ✗  !") {
+		t.Errorf("numbers are not told:\n%s", grid)
+	}
+}
