@@ -374,8 +374,11 @@ func stringOf(node ast.Node) (string, bool) {
 
 // textForm names what a type that reads itself wants, and gives an example.
 func textForm(t reflect.Type) (kind, example string) {
-	if t == reflect.TypeFor[Duration]() {
+	switch t {
+	case reflect.TypeFor[Duration]():
 		return "a duration", "3s or 1m30s"
+	case reflect.TypeFor[Rate]():
+		return "a rate", "500Mbit or 1.5Gbit"
 	}
 	return "a CIDR", "172.30.0.0/24"
 }

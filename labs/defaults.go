@@ -70,8 +70,9 @@ func (l *Lab) fill(known Known) {
 	l.fillComponents(known)
 
 	t := &l.Verify.Throughput
-	setIfZero(&t.Duration, Duration{3 * time.Second})
+	setIfZero(&t.Duration, Duration{time.Second})
 	setIfNil(&t.Streams, []int{1, 4})
+	setIfZero(&t.Repeats, 6)
 }
 
 func (l *Lab) fillComponents(known Known) {

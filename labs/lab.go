@@ -108,10 +108,12 @@ type Verify struct {
 	Throughput Throughput `json:"throughput,omitempty"`
 }
 
-// Throughput tunes the iperf3 measurements.
+// Throughput tunes the measurements of `netlab verify --throughput` and `--latency`.
 type Throughput struct {
-	Duration Duration `json:"duration,omitempty"` // of each measurement
+	Duration Duration `json:"duration,omitempty"` // of each measurement, in whole seconds
 	Streams  []int    `json:"streams,omitempty"`  // parallel streams; one measurement for each number
+	Repeats  int      `json:"repeats,omitempty"`  // of each measurement; an interval of 95 % takes 6
+	Min      Rate     `json:"min,omitempty"`      // a route with a lower TCP median fails
 }
 
 // Duration is a time.Duration written as Go writes it: "3s", "1m30s".
@@ -125,6 +127,10 @@ func (d *Duration) UnmarshalText(text []byte) (err error) {
 	d.Duration, err = time.ParseDuration(string(text))
 	return err
 }
+
+// Rate is in bits per second. It is written as a number and one of bit, kbit, Mbit, Gbit
+// and Tbit, each a thousand of the one before: "500Mbit", "1.5Gbit".
+type Rate int64
 
 // Known is what a lab may ask for: the names and values that providers and
 // components offer. The caller gives it, so that labs needs to know neither.

@@ -130,7 +130,7 @@ func FuzzLoad(f *testing.F) {
 		minimal + "hosts: []\nloadBalancer: {name: none}\ningress: {name: none}\n",
 		minimal + "networks: [{name: n, cidr: 10.0.0.0/29, mtu: 9000}]\nnodes: [{name: a, role: control-plane}]\n",
 		minimal + "nodes: [&n {name: a, role: control-plane, networks: [lan]}, {<<: *n, name: b, role: worker, count: 3}]\n",
-		minimal + "cni: {name: cilium, options: {label: \"\\u2028 <&>\"}}\nverify: {throughput: {duration: 1m30s, streams: [2]}}\n",
+		minimal + "cni: {name: cilium, options: {label: \"\\u2028 <&>\"}}\nverify: {throughput: {duration: 1m30s, streams: [2], repeats: 3, min: 1.5Gbit}}\n",
 		"a: &a [*a]\n<<: [*a, *a]\n? [x]\n: !!str 5\n---\n%YAML 1.2\n",
 		"nodes: {a: , b: }\nlinks: [a-b]\n",
 	} {

@@ -69,6 +69,7 @@ func Schema(known Known) ([]byte, error) {
 	}
 	bound(in("Network", "mtu"), minMTU, maxMTU)
 	bound(in("NodeGroup", "count"), 1, maxCount)
+	bound(in("Throughput", "repeats"), 1, maxRepeats)
 	return json.MarshalIndent(s, "", "  ")
 }
 
@@ -79,6 +80,8 @@ func textSchema(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "string", Pattern: `^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$`, Examples: []any{"172.30.0.0/24"}}
 	case reflect.TypeFor[Duration]():
 		return &jsonschema.Schema{Type: "string", Examples: []any{"3s", "1m30s"}}
+	case reflect.TypeFor[Rate]():
+		return &jsonschema.Schema{Type: "string", Pattern: ratePattern.String(), Examples: []any{"500Mbit", "1.5Gbit"}}
 	}
 	return nil
 }

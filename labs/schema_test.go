@@ -96,6 +96,8 @@ func TestSchema(t *testing.T) {
 		{at("$defs", "CNI", "properties", "options", "properties", "backend", "enum"), []any{"vxlan", "host-gw"}},
 		{at("$defs", "LoadBalancer", "properties", "name", "enum"), []any{"metallb", "none"}},
 		{at("$defs", "Throughput", "properties", "duration", "type"), "string"},
+		{at("$defs", "Throughput", "properties", "min", "type"), "string"},
+		{at("$defs", "Throughput", "properties", "repeats", "maximum"), 100.0},
 		{at("$defs", "Network", "description"), "Network is one broadcast domain: a Linux bridge."},
 		{at("$defs", "Kubernetes", "properties", "podCIDR", "description"), "each Node gets a /24 of it"},
 	} {

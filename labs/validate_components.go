@@ -101,11 +101,19 @@ func (v *validator) ingress() {
 	}
 }
 
+const maxRepeats = 100
+
 func (v *validator) throughput() {
 	const at = "verify.throughput."
 	t := v.lab.Verify.Throughput
-	if d := t.Duration.Duration; d < time.Second || d > 10*time.Minute {
+	switch d := t.Duration.Duration; {
+	case d < time.Second || d > 10*time.Minute:
 		v.add(at+"duration", "from 1s to 10m", "%s is out of range", d)
+	case d%time.Second != 0:
+		v.add(at+"duration", "such as "+d.Round(time.Second).String(), "%s is no whole number of seconds", d)
+	}
+	if t.Repeats < 1 || t.Repeats > maxRepeats {
+		v.add(at+"repeats", fmt.Sprintf("from 1 to %d", maxRepeats), "%d is out of range", t.Repeats)
 	}
 	if len(t.Streams) == 0 {
 		v.add(at+"streams", "such as [1, 4]", "there is none")

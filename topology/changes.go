@@ -76,6 +76,7 @@ func Compare(runs, wanted Plan) Changes {
 	apply("ingress service", runs.Ingress, wanted.Ingress)
 	apply("outside DNS names", runs.Names, wanted.Names)
 	apply("hostAccess", runs.HostAccess, wanted.HostAccess)
+	apply("verification", runs.Verify, wanted.Verify)
 	if len(c.Remake) > 0 {
 		return Changes{Remake: c.Remake}
 	}

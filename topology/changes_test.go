@@ -32,6 +32,7 @@ func TestCompare(t *testing.T) {
 		{"a worker more", func(l *labs.Lab) { l.Nodes[1].Count = 3 }, []string{"add machine w3"}},
 		{"a worker less", func(l *labs.Lab) { l.Nodes[1].Count = 1 }, []string{"remove machine w2"}},
 		{"another pool", func(l *labs.Lab) { l.LoadBalancer.Pools = []string{"172.30.0.230-172.30.0.239"} }, []string{"configure loadBalancer pools"}},
+		{"repeats", func(l *labs.Lab) { l.Verify.Throughput.Repeats = 2 }, []string{"configure verification"}},
 		{"hostAccess", func(l *labs.Lab) { l.HostAccess = true }, []string{"configure hostAccess"}},
 		{"the CNI's mode", func(l *labs.Lab) { l.CNI.Options = map[string]string{"backend": "host-gw"} }, []string{"make the cluster anew: cni changes"}},
 		{"the Pod CIDR", func(l *labs.Lab) { l.Kubernetes.PodCIDR = netip.MustParsePrefix("10.99.0.0/16") }, []string{"make the cluster anew: kubernetes changes"}},
