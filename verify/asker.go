@@ -29,42 +29,56 @@ func newAsker(machines map[string]providers.Machine) *asker {
 
 // ask puts probes to one agent in one request, and gives their results in order.
 func (a *asker) ask(ctx context.Context, s station, probes []agent.Probe) ([]agent.Result, error) {
-	who := or(s.Pod, s.Machine)
-	client, err := a.client(s)
-	if err != nil {
-		return nil, fmt.Errorf("ask the agent of %s: %w", who, err)
-	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	body, err := json.Marshal(agent.Asked{Probes: probes})
-	if err != nil {
-		return nil, fmt.Errorf("ask the agent of %s: %w", who, err)
+	var answered agent.Answered
+	if err := a.request(ctx, s, http.MethodPost, "/probe", agent.Asked{Probes: probes}, &answered); err != nil {
+		return nil, err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://agent/probe", bytes.NewReader(body))
+	if len(answered.Results) != len(probes) {
+		return nil, fmt.Errorf("ask the agent of %s: %d results to %d probes", s.who(), len(answered.Results), len(probes))
+	}
+	if s.IP != "" && answered.IP != s.IP {
+		if client, err := a.client(s); err == nil {
+			client.CloseIdleConnections()
+		}
+		return nil, fmt.Errorf("ask the agent of %s: its predecessor at %s still answers in its place", s.who(), answered.IP)
+	}
+	return answered.Results, nil
+}
+
+// request makes one request of an agent's control socket: in and out are JSON, or nil.
+func (a *asker) request(ctx context.Context, s station, method, path string, in, out any) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("ask the agent of %s: %w", s.who(), err)
+		}
+	}()
+	client, err := a.client(s)
 	if err != nil {
-		return nil, fmt.Errorf("ask the agent of %s: %w", who, err)
+		return err
+	}
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, method, "http://agent"+path, bytes.NewReader(body))
+	if err != nil {
+		return err
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("ask the agent of %s: %w", who, err)
+		return err
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
-		return nil, fmt.Errorf("ask the agent of %s: %s: %s", who, response.Status, strings.TrimSpace(string(text)))
+		return fmt.Errorf("%s: %s", response.Status, strings.TrimSpace(string(text)))
 	}
-	var answered agent.Answered
-	if err := json.NewDecoder(response.Body).Decode(&answered); err != nil {
-		return nil, fmt.Errorf("ask the agent of %s: %w", who, err)
+	if out == nil {
+		return nil
 	}
-	if len(answered.Results) != len(probes) {
-		return nil, fmt.Errorf("ask the agent of %s: %d results to %d probes", who, len(answered.Results), len(probes))
-	}
-	if s.IP != "" && answered.IP != s.IP {
-		client.CloseIdleConnections()
-		return nil, fmt.Errorf("ask the agent of %s: its predecessor at %s still answers in its place", who, answered.IP)
-	}
-	return answered.Results, nil
+	return json.NewDecoder(response.Body).Decode(out)
 }
 
 func (a *asker) client(s station) (*http.Client, error) {

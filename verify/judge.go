@@ -16,6 +16,8 @@ type finding struct {
 	Reason     string
 	Observed   Observed
 	Properties []Property
+	Throughput *Figure
+	Latency    *Latency
 	nodes      []string // Nodes that packets of the path did or should have touched
 }
 

@@ -79,6 +79,10 @@ type Path struct {
 	Protocol string `json:"protocol"`
 	Expected string `json:"expected"`
 	Skip     string `json:"skip,omitempty"` // why it cannot exist in this lab
+
+	Streams   int    `json:"streams,omitempty"`   // throughput-*: at a time
+	Direction string `json:"direction,omitempty"` // throughput-*
+	Connect   bool   `json:"connect,omitempty"`   // latency-*: each request on a connection of its own
 }
 
 // Paths derives the rows of a plan: every id at least once, as a skip with its reason

@@ -61,8 +61,13 @@ func Run(ctx context.Context, running providers.Running, o Options) (Report, err
 	if err := ctx.Err(); err != nil {
 		return Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}
+	asked := len(rows)
+	rows = append(rows, gauge{world: w, on: asker, say: o.say}.all(ctx, Measures(running.Plan, o.Throughput, o.Latency))...)
+	if err := ctx.Err(); err != nil {
+		return Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
+	}
 	explain(ctx, w, c.stateWithEvents, r.reaches, rows)
-	if err := newTracer(w, c.state(), asker, o.Pcap).attach(ctx, rows, o.Evidence || o.Pcap != ""); err != nil && o.Evidence {
+	if err := newTracer(w, c.state(), asker, o.Pcap).attach(ctx, rows[:asked], o.Evidence || o.Pcap != ""); err != nil && o.Evidence {
 		return Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}
 	return w.report(rows, o.CNIVersion), nil
@@ -102,6 +107,13 @@ func (o Options) wait() time.Duration {
 		return o.Wait
 	}
 	return time.Minute
+}
+
+// say tells what is done now, where someone wants to know.
+func (o Options) say(what string) {
+	if o.Progress != nil {
+		o.Progress(what)
+	}
 }
 
 func (o Options) settle() time.Duration {
@@ -270,6 +282,7 @@ func (w world) report(rows []*row, cniVersion string) Report {
 			ID: x.path.ID, From: w.end(x.path.From, x.path.Protocol), To: w.end(x.path.To, x.path.Protocol),
 			Protocol: x.path.Protocol, Expected: x.path.Expected, Outcome: x.finding.Outcome, Reason: x.finding.Reason,
 			Observed: x.finding.Observed, Properties: x.finding.Properties, Evidence: x.evidence, Tries: x.tries, Command: x.command,
+			Throughput: x.finding.Throughput, Latency: x.finding.Latency,
 			DurationMillis: x.took.Milliseconds(),
 		})
 	}

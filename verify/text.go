@@ -41,6 +41,7 @@ func (r Report) WriteText(w io.Writer, colour bool) error {
 	for _, s := range sections() {
 		t.section(r, s)
 	}
+	t.measurements(r)
 	t.ways(r)
 	t.failures(r)
 	t.summary(r)

@@ -29,6 +29,9 @@ type Options struct {
 	Settle     time.Duration // how long a path that should work is tried again; 6 s unless told
 	Evidence   bool          // tell of every path how its packets went; else only of those that fail
 	Pcap       string        // directory for a capture file of each path; "" for none
+	Throughput []string      // routes to measure, of Routes(); none unless told
+	Latency    []string      // likewise
+	Progress   func(string)  // is told what is measured now; may be nil
 }
 
 // Outcomes of a path. A probe that could not run is broken, and never counts as blocked.
@@ -105,13 +108,15 @@ type (
 	Change   = trace.Change   // what became of a packet since the hop before
 )
 
-// Figure is a measured quantity: the median of its samples with its 95 % confidence
-// interval. A throughput's unit is bit/s.
+// Figure is a measured quantity: the median of its samples with its confidence interval.
+// A throughput's unit is bit/s. An interval of 95 % takes six samples; with fewer it is
+// their range, whose confidence is less.
 type Figure struct {
 	Unit        string    `json:"unit"`
 	Median      float64   `json:"median"`
 	Low         float64   `json:"low"`
 	High        float64   `json:"high"`
+	Confidence  float64   `json:"confidence"` // of the interval: 0.95 or more with six samples, 0 with one
 	Samples     []float64 `json:"samples"`
 	Streams     int       `json:"streams,omitempty"`
 	Direction   string    `json:"direction,omitempty"` // forward: client sends; reverse: server sends

@@ -19,7 +19,7 @@ import (
 // Names of the Services, all in Namespace.
 const (
 	ServiceEcho          = "echo"
-	ServiceItself        = "echo-itself" // its one endpoint is the Pod that asks it
+	ServiceItself        = "echo-itself" // its one endpoint is the Pod that asks it; measurements go there too
 	ServiceHeadless      = "echo-headless"
 	ServiceNodePort      = "echo-nodeport"
 	ServiceNodePortLocal = "echo-nodeport-local"
@@ -69,21 +69,22 @@ type serviceSpec struct {
 	Label, Value    string // selector
 	Type            corev1.ServiceType
 	Local, Headless bool
+	Load            bool // has the ports of the measurements
 }
 
 func serviceSpecs(plan topology.Plan) []serviceSpec {
 	specs := []serviceSpec{
 		{Name: ServiceEcho, Label: labelRole, Value: "echo"},
-		{Name: ServiceItself, Label: labelSingle, Value: "true"},
+		{Name: ServiceItself, Label: labelSingle, Value: "true", Load: true},
 		{Name: ServiceHeadless, Label: labelRole, Value: "echo", Headless: true},
 		{Name: ServiceNodePort, Label: labelRole, Value: "echo", Type: corev1.ServiceTypeNodePort},
-		{Name: ServiceNodePortLocal, Label: labelSingle, Value: "true", Type: corev1.ServiceTypeNodePort, Local: true},
+		{Name: ServiceNodePortLocal, Label: labelSingle, Value: "true", Type: corev1.ServiceTypeNodePort, Local: true, Load: true},
 	}
 	if hasLoadBalancer(plan) && vipFor(plan, ServiceLB) {
 		specs = append(specs, serviceSpec{Name: ServiceLB, Label: labelRole, Value: "echo", Type: corev1.ServiceTypeLoadBalancer})
 	}
 	if hasLoadBalancer(plan) && vipFor(plan, ServiceLBLocal) {
-		specs = append(specs, serviceSpec{Name: ServiceLBLocal, Label: labelSingle, Value: "true", Type: corev1.ServiceTypeLoadBalancer, Local: true})
+		specs = append(specs, serviceSpec{Name: ServiceLBLocal, Label: labelSingle, Value: "true", Type: corev1.ServiceTypeLoadBalancer, Local: true, Load: true})
 	}
 	if hasIngress(plan) {
 		specs = append(specs, serviceSpec{Name: ServiceA, Label: labelBackend, Value: "a"}, serviceSpec{Name: ServiceB, Label: labelBackend, Value: "b"})
@@ -198,6 +199,12 @@ func serviceObject(s serviceSpec) *corev1.Service {
 			Ports:    []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromInt32(agent.PortHTTP)}},
 		},
 	}
+	if s.Load {
+		for _, protocol := range []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP} {
+			service.Spec.Ports = append(service.Spec.Ports, corev1.ServicePort{Name: "load-" + strings.ToLower(string(protocol)),
+				Protocol: protocol, Port: agent.PortLoad, TargetPort: intstr.FromInt32(agent.PortLoad)})
+		}
+	}
 	if s.Headless {
 		service.Spec.ClusterIP = corev1.ClusterIPNone
 	}
@@ -214,14 +221,19 @@ func ingressObject(plan topology.Plan) *networkingv1.Ingress {
 	class := ingressClass(plan)
 	prefix := networkingv1.PathTypePrefix
 	var rules []networkingv1.IngressRule
+	path := func(at, service string, port int32) networkingv1.HTTPIngressPath {
+		return networkingv1.HTTPIngressPath{Path: at, PathType: &prefix, Backend: networkingv1.IngressBackend{
+			Service: &networkingv1.IngressServiceBackend{Name: service, Port: networkingv1.ServiceBackendPort{Number: port}}}}
+	}
 	for _, host := range ingressHosts() {
 		rule := networkingv1.IngressRule{Host: host, IngressRuleValue: networkingv1.IngressRuleValue{HTTP: &networkingv1.HTTPIngressRuleValue{}}}
 		for _, r := range ingressRoutes() {
 			if r.Host == host {
-				rule.HTTP.Paths = append(rule.HTTP.Paths, networkingv1.HTTPIngressPath{Path: r.Path, PathType: &prefix,
-					Backend: networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{
-						Name: r.Service, Port: networkingv1.ServiceBackendPort{Number: 80}}}})
+				rule.HTTP.Paths = append(rule.HTTP.Paths, path(r.Path, r.Service, 80))
 			}
+		}
+		if len(rules) == 0 {
+			rule.HTTP.Paths = append(rule.HTTP.Paths, path(loadPath, ServiceItself, agent.PortLoad))
 		}
 		rules = append(rules, rule)
 	}

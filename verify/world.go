@@ -101,6 +101,8 @@ type station struct {
 	IP      string // "" where it does not say
 }
 
+func (s station) who() string { return or(s.Pod, s.Machine) }
+
 // unasked is why a path could not be asked at all: it is broken.
 type unasked struct{ error }
 

@@ -40,6 +40,8 @@ const (
 const usage = `usage:
   netlab agent serve [--name NAME] [--node NODE] [--ip IP] [--socket PATH] [--dns-file FILE]
   netlab agent probe KIND TARGET [flags]
+  netlab agent load LOAD
+  netlab agent servant http|requests [--address IP] [--port PORT]
 
 kinds and their targets:
   http, https  a URL            tcp, udp  host:port        dns  a name
@@ -60,6 +62,10 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return serveMain(ctx, args[1:], stderr)
 	case "probe":
 		return probeMain(ctx, args[1:], stdout, stderr)
+	case "load":
+		return loadMain(ctx, args[1:], stdout, stderr)
+	case "servant":
+		return servantMain(ctx, args[1:], stdout, stderr)
 	default:
 		fmt.Fprintf(stderr, "unknown agent verb %q\n%s", args[0], usage)
 		return 2
@@ -79,6 +85,7 @@ func serveMain(ctx context.Context, args []string, stderr io.Writer) int {
 	flags.IntVar(&s.HTTP, "http", PortHTTP, "HTTP port; 0 for none")
 	flags.IntVar(&s.TCP, "tcp", PortTCP, "TCP port; 0 for none")
 	flags.IntVar(&s.UDP, "udp", PortUDP, "UDP port; 0 for none")
+	flags.StringVar(&s.Debian, "debian", "", "root of a Debian file system to run iperf3 from; this one's own when empty")
 	dnsFile := flags.String("dns-file", "", "JSON file, name → address; serves DNS on port 53 when given")
 	zone := flags.String("dns-zone", "outside.test.", "zone that the DNS server is authoritative for")
 	if err := flags.Parse(args); err != nil {

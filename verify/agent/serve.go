@@ -26,6 +26,7 @@ type Server struct {
 	HTTP, TCP, UDP int
 	Socket         string
 	DNS            *Zone
+	Debian         string // root of a file system to run iperf3 from; this one's own when empty
 }
 
 // Seen is what a server saw of a request: who answered, and whom it took the client for.
@@ -236,8 +237,13 @@ func (s Server) serveControl(l net.Listener) func(context.Context) error {
 		json.NewEncoder(w).Encode(Answered{Name: s.Name, IP: s.IP, Results: DoAll(r.Context(), asked.Probes)})
 	})
 	mux.HandleFunc("POST /capture", s.serveCapture(make(chan struct{}, maxCaptures)))
+	var measuring servants
+	s.control(mux, &measuring)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	return func(context.Context) error { return server.Serve(l) }
+	return func(context.Context) error {
+		defer measuring.stop()
+		return server.Serve(l)
+	}
 }
 
 // DoAll runs probes side by side and gives their results in the order asked. Few are busy

@@ -1,0 +1,148 @@
+package agent
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// CPU is the processor time of one end's cgroup, or why there is none to tell.
+type CPU struct {
+	Seconds float64 `json:"seconds"`
+	Missing string  `json:"missing,omitempty"`
+}
+
+func (c CPU) since(before CPU) CPU {
+	if before.Missing != "" {
+		return before
+	}
+	c.Seconds -= before.Seconds
+	return c
+}
+
+// ownCPU reads the processor time of the agent's cgroup: v1's cpuacct controller or, where
+// the agent is in none, v2. It counts only where the agent and its children are alone.
+func ownCPU() CPU {
+	seconds, err := ownSeconds()
+	if err != nil {
+		return CPU{Missing: err.Error()}
+	}
+	dir, _ := ownCgroup("/proc/self")
+	if stranger := strangerIn(dir); stranger != 0 {
+		return CPU{Missing: fmt.Sprintf("the agent has no cgroup of its own: process %d is in it too", stranger)}
+	}
+	return CPU{Seconds: seconds}
+}
+
+// ownSeconds reads it whoever else is in the cgroup.
+func ownSeconds() (float64, error) {
+	dir, err := ownCgroup("/proc/self")
+	if err != nil {
+		return 0, err
+	}
+	return cgroupSeconds(dir)
+}
+
+// cgroupSeconds reads what a cgroup has used, seconds of one processor.
+func cgroupSeconds(dir string) (float64, error) {
+	if data, err := os.ReadFile(filepath.Join(dir, "cpuacct.usage")); err == nil {
+		nanos, err := strconv.ParseFloat(strings.TrimSpace(string(data)), 64)
+		return nanos / 1e9, err
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "cpu.stat"))
+	if err != nil {
+		return 0, fmt.Errorf("its cgroup has no CPU controller")
+	}
+	for line := range strings.Lines(string(data)) {
+		if micros, ok := strings.CutPrefix(line, "usage_usec "); ok {
+			n, err := strconv.ParseFloat(strings.TrimSpace(micros), 64)
+			return n / 1e6, err
+		}
+	}
+	return 0, fmt.Errorf("%s/cpu.stat has no usage_usec", dir)
+}
+
+// ownCgroup finds the directory of a process's cgroup that counts CPU time, by cgroups(7):
+// proc/cgroup has the path below the hierarchy's root, proc/mountinfo where which part of
+// the hierarchy is mounted.
+func ownCgroup(proc string) (string, error) {
+	paths := map[string]string{} // controller → path; "" for v2
+	data, err := os.ReadFile(filepath.Join(proc, "cgroup"))
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(data)) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) == 3 {
+			for _, controller := range strings.Split(parts[1], ",") {
+				paths[controller] = parts[2]
+			}
+		}
+	}
+	mounts, err := os.Open(filepath.Join(proc, "mountinfo"))
+	if err != nil {
+		return "", err
+	}
+	defer mounts.Close()
+	found := ""
+	for s := bufio.NewScanner(mounts); s.Scan(); {
+		before, after, _ := strings.Cut(s.Text(), " - ")
+		place, kind := strings.Fields(before), strings.Fields(after)
+		if len(place) < 5 || len(kind) < 3 {
+			continue
+		}
+		v1 := kind[0] == "cgroup" && slices.Contains(strings.Split(kind[2], ","), "cpuacct")
+		path, there := paths[map[bool]string{true: "cpuacct"}[v1]]
+		if !there || !v1 && (kind[0] != "cgroup2" || found != "") {
+			continue
+		}
+		// What is mounted may be a part of the hierarchy: a container's own.
+		if rest, below := strings.CutPrefix(path, strings.TrimSuffix(place[3], "/")); below {
+			found = filepath.Join(place[4], rest)
+		} else if path == "/" {
+			found = place[4]
+		}
+		if v1 && found != "" {
+			return found, nil
+		}
+	}
+	if found == "" {
+		return "", fmt.Errorf("no cgroup that counts CPU time is mounted")
+	}
+	return found, nil
+}
+
+// strangerIn gives a process of a cgroup that is neither this one, nor its parent, nor a
+// child of one of them; 0 for none.
+func strangerIn(dir string) int {
+	data, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+	if err != nil {
+		return 0
+	}
+	family := []int{os.Getpid()}
+	for _, field := range strings.Fields(string(data)) {
+		pid, _ := strconv.Atoi(field)
+		if pid != os.Getpid() && !slices.Contains(family, parentOf(pid)) {
+			return max(pid, 1)
+		}
+	}
+	return 0
+}
+
+// parentOf reads field 4 of proc_pid_stat(5), counted from behind the command name.
+func parentOf(pid int) int {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return os.Getpid() // it has ended since
+	}
+	f := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+	if len(f) < 2 {
+		return 0
+	}
+	parent, _ := strconv.Atoi(f[1])
+	return parent
+}

@@ -1,0 +1,151 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"netlab.dev/netlab/labs"
+)
+
+// PortLoad is where the far end of a measurement listens, by TCP and UDP, while there
+// is one. Nothing listens there otherwise.
+const PortLoad = 5201
+
+// The kinds of a Load and of its Servant. LoadRequests is of small requests and answers,
+// bytes of TCP or, where the target is a URL, HTTP.
+const (
+	LoadTCP      = "tcp" // iperf3
+	LoadUDP      = "udp" // iperf3
+	LoadHTTP     = "http"
+	LoadRequests = "requests"
+)
+
+// maxLoad bounds one measurement.
+const maxLoad = 11 * time.Minute
+
+// Load is one measurement, made by a client against the Servant of its kind.
+type Load struct {
+	Kind    string    `json:"kind"`
+	Target  string    `json:"target"`            // host:port, or a URL
+	Host    string    `json:"host,omitempty"`    // Host header, where the target is a URL
+	Seconds int       `json:"seconds"`           // 1 at least
+	Streams int       `json:"streams,omitempty"` // at a time; 1 unless told
+	Reverse bool      `json:"reverse,omitempty"` // the server sends; LoadHTTP always does
+	Rate    labs.Rate `json:"rate,omitempty"`    // udp: of all streams together; none: as fast as it goes
+	Blocks  int       `json:"blocks,omitempty"`  // udp: datagrams to send, in place of Seconds
+	Connect bool      `json:"connect,omitempty"` // requests: each on a connection of its own
+}
+
+// Loaded is what came of a Load. Its outcome is Reply where it was measured.
+type Loaded struct {
+	Outcome       string    `json:"outcome"`
+	Error         string    `json:"error,omitempty"`
+	BitsPerSecond float64   `json:"bitsPerSecond,omitempty"` // received
+	Bits          float64   `json:"bits,omitempty"`          // received
+	Retransmits   *float64  `json:"retransmits,omitempty"`   // tcp, as the sender's kernel counts
+	LostPercent   *float64  `json:"lostPercent,omitempty"`   // udp
+	CPU           CPU       `json:"cpu"`                     // of this end
+	Requests      *Requests `json:"requests,omitempty"`
+}
+
+// Servant is the far end of a Load.
+type Servant struct {
+	Kind    string `json:"kind"`
+	Seconds int    `json:"seconds"` // after which it ends by itself
+}
+
+// Served is what a Servant used between its beginning and its end.
+type Served struct {
+	CPU CPU `json:"cpu"`
+}
+
+// argv of the program that plays the servant. They are programs of their own: the agent
+// itself idles with little memory and one thread, and what is measured must not.
+func (s Server) servantArgv(kind string) ([]string, error) {
+	port := strconv.Itoa(PortLoad)
+	switch kind {
+	case LoadTCP, LoadUDP:
+		return append(s.iperf3(), "--server", "--port", port, "--forceflush"), nil
+	case LoadHTTP, LoadRequests:
+		self, err := os.Executable()
+		return []string{self, "agent", "servant", kind, "--address", s.Address, "--port", port}, err
+	}
+	return nil, fmt.Errorf("unknown kind of load %q", kind)
+}
+
+// iperf3 is the one on the PATH, or of the Debian file system in s.Debian, which is run
+// by its own dynamic loader: this machine has to have neither iperf3 nor its libraries.
+func (s Server) iperf3() []string {
+	loaders, _ := filepath.Glob(filepath.Join(s.Debian, "usr/lib/*/ld-linux*.so.*"))
+	if s.Debian == "" || len(loaders) == 0 {
+		return []string{"iperf3"}
+	}
+	return []string{loaders[0], "--library-path", filepath.Dir(loaders[0]), filepath.Join(s.Debian, "usr/bin/iperf3")}
+}
+
+// load makes a measurement as a client. Its error says that it could not be made.
+func (s Server) load(ctx context.Context, l Load) Loaded {
+	ctx, cancel := context.WithTimeout(ctx, min(time.Duration(l.Seconds)*time.Second+15*time.Second, maxLoad))
+	defer cancel()
+	var out Loaded
+	var err error
+	switch l.Kind {
+	case LoadTCP, LoadUDP:
+		out, err = s.loadIperf3(ctx, l)
+	case LoadHTTP, LoadRequests:
+		out, err = s.loadSelf(ctx, l)
+	default:
+		err = broken{fmt.Errorf("unknown kind of load %q", l.Kind)}
+	}
+	if err != nil {
+		out.Outcome, out.Error = outcome(err), err.Error()
+		if ctx.Err() != nil {
+			out.Outcome, out.Error = Timeout, fmt.Sprintf("no end after %d s and 15 more", l.Seconds)
+		}
+	}
+	return out
+}
+
+func (s Server) loadIperf3(ctx context.Context, l Load) (Loaded, error) {
+	args, err := l.iperf3Args()
+	if err != nil {
+		return Loaded{}, broken{err}
+	}
+	before := ownCPU()
+	said, err := output(ctx, append(s.iperf3(), args...))
+	used := ownCPU().since(before)
+	if err != nil && len(said) == 0 {
+		return Loaded{}, broken{err}
+	}
+	out, err := parseIperf3(said)
+	out.CPU = used
+	return out, err
+}
+
+// loadSelf runs `netlab agent load`, whose output is a Loaded.
+func (s Server) loadSelf(ctx context.Context, l Load) (Loaded, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return Loaded{}, broken{err}
+	}
+	own := ownCPU() // whether there is one: the program looks only at how much
+	words, err := json.Marshal(l)
+	if err != nil {
+		return Loaded{}, broken{err}
+	}
+	said, err := output(ctx, []string{self, "agent", "load", string(words)})
+	var out Loaded
+	if parse := json.Unmarshal(said, &out); parse != nil {
+		return Loaded{}, broken{fmt.Errorf("%s agent load: %w", self, errors.Join(err, parse))}
+	}
+	if own.Missing != "" {
+		out.CPU = own
+	}
+	return out, nil
+}

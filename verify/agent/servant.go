@@ -1,0 +1,135 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+)
+
+// servantStart bounds the wait for a servant to listen.
+const servantStart = 5 * time.Second
+
+// servants holds the one Servant that an agent has at a time.
+type servants struct {
+	mutex  sync.Mutex
+	ending func() // ends the present one and waits for it; nil for none
+	before CPU
+}
+
+// start ends the present Servant and begins another, which listens when start returns.
+func (x *servants) start(argv []string, limit time.Duration) error {
+	x.mutex.Lock()
+	defer x.mutex.Unlock()
+	x.end()
+	ctx, cancel := context.WithTimeout(context.Background(), min(limit, maxLoad))
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		cancel()
+		return err
+	}
+	cmd.Stderr = cmd.Stdout
+	if err := cmd.Start(); err != nil {
+		cancel()
+		return err
+	}
+	listening, ended := make(chan bool, 1), make(chan struct{})
+	var said []string // read once ended is closed
+	go func() {
+		defer close(ended)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			if line := s.Text(); len(said) < 20 {
+				said = append(said, line)
+				if strings.Contains(line, "istening on") {
+					listening <- true
+				}
+			}
+		}
+		cmd.Wait()
+	}()
+	x.ending = func() { cancel(); <-ended }
+	select {
+	case <-listening:
+		x.before = ownCPU()
+		return nil
+	case <-ended:
+		err = fmt.Errorf("%s: %s", argv[0], strings.Join(said, " "))
+	case <-time.After(servantStart):
+		err = fmt.Errorf("%s does not listen after %s", argv[0], servantStart)
+	}
+	x.end()
+	return err
+}
+
+// stop ends the present Servant, if there is one, and tells what was used meanwhile.
+func (x *servants) stop() Served {
+	x.mutex.Lock()
+	defer x.mutex.Unlock()
+	if x.ending == nil {
+		return Served{CPU{Missing: "the server had ended before its time"}}
+	}
+	used := ownCPU().since(x.before)
+	x.end()
+	return Served{used}
+}
+
+func (x *servants) end() {
+	if x.ending != nil {
+		x.ending()
+		x.ending = nil
+	}
+}
+
+// control adds the requests of measurements to those of the control socket: POST /servant
+// begins the far end of one, DELETE /servant ends it, POST /load is the near end.
+func (s Server) control(mux *http.ServeMux, x *servants) {
+	mux.HandleFunc("POST /servant", func(w http.ResponseWriter, r *http.Request) {
+		var asked Servant
+		if !decoded(w, r, &asked) {
+			return
+		}
+		argv, err := s.servantArgv(asked.Kind)
+		if err == nil {
+			err = x.start(argv, time.Duration(asked.Seconds)*time.Second)
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		json.NewEncoder(w).Encode(struct{}{})
+	})
+	mux.HandleFunc("DELETE /servant", func(w http.ResponseWriter, r *http.Request) {
+		json.NewEncoder(w).Encode(x.stop())
+	})
+	mux.HandleFunc("POST /load", func(w http.ResponseWriter, r *http.Request) {
+		var l Load
+		if decoded(w, r, &l) {
+			json.NewEncoder(w).Encode(s.load(r.Context(), l))
+		}
+	})
+}
+
+func decoded(w http.ResponseWriter, r *http.Request, into any) bool {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(into); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return false
+	}
+	return true
+}
+
+// output runs a program and gives its standard output; its error has the other.
+func output(ctx context.Context, argv []string) ([]byte, error) {
+	said, err := exec.CommandContext(ctx, argv[0], argv[1:]...).Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		err = fmt.Errorf("%w: %.500s", err, exit.Stderr)
+	}
+	return said, err
+}
