@@ -24,6 +24,7 @@ type progress struct {
 
 type step struct {
 	name  string
+	doing string // what of it, where it says so
 	began time.Time
 }
 
@@ -38,13 +39,8 @@ func newProgress(out io.Writer, live bool, width int, paint painter) *progress {
 
 // Step begins a step; the caller ends it with its error.
 func (p *progress) Step(name string) func(error) {
-	s := &step{name: name, began: time.Now()}
-	p.mu.Lock()
-	p.running = append(p.running, s)
-	p.redraw()
-	p.mu.Unlock()
-	var once sync.Once
-	return func(err error) { once.Do(func() { p.end(s, err) }) }
+	done, _ := p.Changing(name)
+	return done
 }
 
 func (p *progress) end(s *step, err error) {
@@ -62,6 +58,24 @@ func (p *progress) end(s *step, err error) {
 	}
 	p.line(fmt.Sprintf("%s %-44s %7s", mark, s.name, elapsed(time.Since(s.began))))
 	p.redraw()
+}
+
+// Changing is a Step that may say what it is doing now: its live line shows that, and its
+// last line its name.
+func (p *progress) Changing(name string) (done func(error), now func(string)) {
+	s := &step{name: name, began: time.Now()}
+	p.mu.Lock()
+	p.running = append(p.running, s)
+	p.redraw()
+	p.mu.Unlock()
+	var once sync.Once
+	done = func(err error) { once.Do(func() { p.end(s, err) }) }
+	return done, func(what string) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		s.doing = what
+		p.redraw()
+	}
 }
 
 // Note prints a line of its own among the steps.
@@ -130,7 +144,11 @@ func (p *progress) redraw() {
 func (p *progress) summary(now time.Time) string {
 	parts := make([]string, len(p.running))
 	for i, s := range p.running {
-		parts[i] = s.name + " " + elapsed(now.Sub(s.began))
+		name := s.name
+		if s.doing != "" {
+			name = s.doing
+		}
+		parts[i] = name + " " + elapsed(now.Sub(s.began))
 	}
 	return strings.Join(parts, " · ")
 }

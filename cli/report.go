@@ -31,12 +31,12 @@ type reportFile struct {
 	path *string // "" for none
 }
 
-func newReportFlags(c *cobra.Command) reportFlags {
+func newReportFlags(c *cobra.Command, more ...format) reportFlags {
 	file := func(form format, usage string) reportFile {
 		return reportFile{form, c.Flags().String(string(form), "", "write the report to this `file` as "+usage)}
 	}
 	return reportFlags{
-		output: outputFlag(c, formatMatrix, formatTAP),
+		output: outputFlag(c, append(more, formatMatrix, formatTAP)...),
 		files: []reportFile{
 			file(formatJUnit, "JUnit XML, which CI systems show"),
 			file(formatTAP, "TAP 14, the Test Anything Protocol"),
@@ -52,6 +52,8 @@ func (a *app) report(r verify.Report, flags reportFlags) error {
 		formatJSON:   r.WriteJSON,
 		formatTAP:    r.WriteTAP,
 		formatJUnit:  r.WriteJUnit,
+
+		formatBenchfmt: r.WriteBenchfmt,
 	}
 	if err := forms[*flags.output](a.stdout); err != nil {
 		return err

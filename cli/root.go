@@ -121,6 +121,8 @@ type format string
 const (
 	formatText format = "text"
 	formatJSON format = "json"
+
+	formatBenchfmt format = "benchfmt" // of measurements
 )
 
 // choice is a flag that takes one of a few formats.

@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,11 +19,17 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:   "verify [LAB]",
 		Short: "Verify every communication path of a lab that runs",
 		Long: "Verify every communication path of a lab that runs. Exit status 0: every path did what is\n" +
-			"expected of it; 1: one failed, or its probe could not run.",
-		Example: "  netlab verify -o matrix\n  netlab verify quickstart --junit junit.xml --tap paths.tap",
-		Args:    cobra.MaximumNArgs(1),
+			"expected of it; 1: one failed, or its probe could not run.\n\n" +
+			"--throughput and --latency measure as well, which takes minutes: by default all routes, of\n" +
+			strings.Join(verify.Routes(), ", ") + ".",
+		Example: "  netlab verify -o matrix\n  netlab verify quickstart --junit junit.xml --tap paths.tap\n" +
+			"  netlab verify quickstart --throughput=pod-cross-node,clusterip --latency\n" +
+			"  netlab verify quickstart --throughput -o benchfmt >new.txt",
+		Args: cobra.MaximumNArgs(1),
 	}
-	flags := newReportFlags(c)
+	flags := newReportFlags(c, formatBenchfmt)
+	throughput := routesFlag(c, "throughput", "measure with iperf3 too, over these `routes`")
+	latency := routesFlag(c, "latency", "measure small requests too, over these `routes`")
 	evidence := c.Flags().Bool("evidence", false, "tell of every path, not only of those that fail, how its packets went")
 	pcap := c.Flags().String("pcap", "", "write the packets of every path to a file in this `directory`")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -36,9 +45,19 @@ func (a *app) verifyCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if check.Throughput, err = routes(cmd, *throughput); err != nil {
+			return err
+		}
+		if check.Latency, err = routes(cmd, *latency); err != nil {
+			return err
+		}
+		if *flags.output == formatBenchfmt && len(check.Throughput)+len(check.Latency) == 0 {
+			return usageError(cmd, errors.New("-o benchfmt needs --throughput or --latency"))
+		}
 		check.Evidence, check.Pcap = *evidence || *pcap != "", *pcap
 		shown := a.progress()
-		done := shown.Step("verify every path")
+		done, now := shown.Changing("verify every path")
+		check.Progress = func(what string) { now("measure " + what) }
 		report, err := verify.Run(cmd.Context(), running, check)
 		done(err)
 		shown.Close()
@@ -48,6 +67,28 @@ func (a *app) verifyCommand() *cobra.Command {
 		return a.report(report, flags)
 	}
 	return c
+}
+
+// routesFlag gives a verb a flag that lists routes; without a value it means all of them.
+func routesFlag(c *cobra.Command, name, usage string) *[]string {
+	list := c.Flags().StringSlice(name, nil, usage)
+	c.Flags().Lookup(name).NoOptDefVal = allRoutes
+	return list
+}
+
+const allRoutes = "all"
+
+// routes checks the routes that a flag names.
+func routes(cmd *cobra.Command, names []string) ([]string, error) {
+	if slices.Equal(names, []string{allRoutes}) {
+		return verify.Routes(), nil
+	}
+	for _, name := range names {
+		if !slices.Contains(verify.Routes(), name) {
+			return nil, usageError(cmd, fmt.Errorf("%q is no route; there are %s", name, strings.Join(verify.Routes(), ", ")))
+		}
+	}
+	return names, nil
 }
 
 // check is what the verification has to know of the lab's components.

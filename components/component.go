@@ -33,6 +33,15 @@ type Stock struct {
 	Agent string `json:"agent"`
 }
 
+// Debian is the root of a whole Debian file system, that of the Debian base: the lowest
+// layer of the node image. It is "" where nothing is unpacked.
+func (s Stock) Debian() string {
+	if len(s.Rootfs) == 0 {
+		return ""
+	}
+	return s.Rootfs[len(s.Rootfs)-1]
+}
+
 // Resolver obtains components. Cache is a directory; Self the running executable.
 type Resolver struct {
 	Catalog Catalog

@@ -70,15 +70,15 @@ func (t *text) measurements(r Report) {
 }
 
 func (t *text) throughput(route, protocol, streams, sends, median, interval, ratio, trouble, cpu, outcome string) {
-	t.figures(outcome, fmt.Sprintf("%-16s %-8s %7s %-6s %12s %8s %8s %12s %11s", route, protocol, streams, sends, median, interval, ratio, trouble, cpu))
+	t.tableRow(outcome, fmt.Sprintf("%-16s %-8s %7s %-6s %12s %8s %8s %12s %11s", route, protocol, streams, sends, median, interval, ratio, trouble, cpu))
 }
 
 func (t *text) latency(route, kind, p50, p90, p99, highest, rate, interval, outcome string) {
-	t.figures(outcome, fmt.Sprintf("%-16s %-18s %9s %9s %9s %9s %10s %8s", route, kind, p50, p90, p99, highest, rate, interval))
+	t.tableRow(outcome, fmt.Sprintf("%-16s %-18s %9s %9s %9s %9s %10s %8s", route, kind, p50, p90, p99, highest, rate, interval))
 }
 
-// figures writes a row of a table; without an outcome it is the head.
-func (t *text) figures(outcome, line string) {
+// tableRow writes a row of a table; without an outcome it is the head.
+func (t *text) tableRow(outcome, line string) {
 	if outcome == "" {
 		fmt.Fprintf(t, "\n%s\n", strings.TrimRight(pad(line[:16], 16)+"   "+line[16:], " "))
 		return

@@ -28,26 +28,26 @@ func sampled(t *testing.T) Report {
 		}
 		r.Paths[i].Evidence = &e
 	}
-	vxlan := func(from, to string) *Outer { return &Outer{"VXLAN", 1, from + ":41234", to + ":8472"} }
+	vxlan := func(from, to string) *Outer { return &Outer{Kind: "VXLAN", VNI: 1, Source: from + ":41234", Destination: to + ":8472"} }
 
 	request := way2{"request", "TCP SYN", "10.244.0.3:40112", "10.244.1.3:8080"}
 	answer := way2{"reply", "TCP SYN ACK", "10.244.1.3:8080", "10.244.0.3:40112"}
 	out, back := vxlan("172.30.0.10", "172.30.0.11"), vxlan("172.30.0.11", "172.30.0.10")
-	wrapped := Change{"VXLAN 1 172.30.0.10 → 172.30.0.11", "CNI"}
+	wrapped := Change{What: "VXLAN 1 172.30.0.10 → 172.30.0.11", By: "CNI"}
 	attach(PodToPodCrossNode, "echo-cp", "echo-w1", Evidence{Pcap: "pod-to-pod-cross-node-1.pcapng", Hops: []Hop{
 		request.hop("cp", "netlab-verify/echo-cp", "eth0", "out", 0, 64, nil),
 		request.hop("cp", "", "vethd41c3a9e", "in", 9, 64, nil),
 		request.hop("cp", "", "cni0", "in", 14, 64, nil),
-		request.hop("cp", "", "flannel.1", "out", 31, 63, nil, Change{"TTL 64 → 63", "router"}),
+		request.hop("cp", "", "flannel.1", "out", 31, 63, nil, Change{What: "TTL 64 → 63", By: "router"}),
 		request.hop("cp", "", "eth0", "out", 44, 63, out, wrapped),
 		request.hop("w1", "", "eth0", "in", 61, 63, out),
-		request.hop("w1", "", "flannel.1", "in", 72, 63, nil, Change{"unwrapped VXLAN 1", "CNI"}),
-		request.hop("w1", "", "cni0", "out", 80, 62, nil, Change{"TTL 63 → 62", "router"}),
+		request.hop("w1", "", "flannel.1", "in", 72, 63, nil, Change{What: "unwrapped VXLAN 1", By: "CNI"}),
+		request.hop("w1", "", "cni0", "out", 80, 62, nil, Change{What: "TTL 63 → 62", By: "router"}),
 		request.hop("w1", "", "veth2f0b77aa", "out", 84, 62, nil),
 		request.hop("w1", "netlab-verify/echo-w1", "eth0", "in", 88, 62, nil),
 		answer.hop("w1", "netlab-verify/echo-w1", "eth0", "out", 131, 64, nil),
 		answer.hop("w1", "", "flannel.1", "out", 150, 63, nil),
-		answer.hop("w1", "", "eth0", "out", 158, 63, back, Change{"VXLAN 1 172.30.0.11 → 172.30.0.10", "CNI"}),
+		answer.hop("w1", "", "eth0", "out", 158, 63, back, Change{What: "VXLAN 1 172.30.0.11 → 172.30.0.10", By: "CNI"}),
 		answer.hop("cp", "", "eth0", "in", 175, 63, back),
 		answer.hop("cp", "", "flannel.1", "in", 181, 63, nil),
 		answer.hop("cp", "netlab-verify/echo-cp", "eth0", "in", 196, 62, nil),
@@ -59,14 +59,14 @@ func sampled(t *testing.T) Report {
 		lost.hop("w1", "netlab-verify/echo-w1", "eth0", "out", 0, 64, nil),
 		lost.hop("w1", "", "cni0", "in", 12, 64, nil),
 		lost.hop("w1", "", "flannel.1", "out", 27, 63, nil),
-		lost.hop("w1", "", "eth0", "out", 41, 63, gone, Change{"VXLAN 1 172.30.0.11 → 172.30.0.12", "CNI"}),
+		lost.hop("w1", "", "eth0", "out", 41, 63, gone, Change{What: "VXLAN 1 172.30.0.11 → 172.30.0.12", By: "CNI"}),
 	}})
 
 	asked := way2{"request", "TCP SYN", "10.244.0.3:40720", "10.96.1.1:80"}
 	chosen := way2{"request", "TCP SYN", "10.244.0.3:40720", "10.244.2.3:8080"}
 	attach(PodToClusterIP, "echo-cp", "echo", Evidence{Hidden: []string{"between the Pod's eth0 and the Node's a redirect of the CNI"}, Hops: []Hop{
 		asked.hop("cp", "netlab-verify/echo-cp", "eth0", "out", 0, 64, nil),
-		chosen.hop("cp", "", "eth0", "out", 40, 63, vxlan("172.30.0.10", "172.30.0.12"), Change{"DNAT 10.96.1.1:80 → 10.244.2.3:8080", "kube-proxy"}),
+		chosen.hop("cp", "", "eth0", "out", 40, 63, vxlan("172.30.0.10", "172.30.0.12"), Change{What: "DNAT 10.96.1.1:80 → 10.244.2.3:8080", By: "kube-proxy"}),
 		chosen.hop("w2", "", "eth0", "in", 58, 63, vxlan("172.30.0.10", "172.30.0.12")),
 		chosen.hop("w2", "netlab-verify/echo-w2", "eth0", "in", 90, 62, nil),
 	}})
@@ -77,9 +77,9 @@ func sampled(t *testing.T) Report {
 	attach(OutsideToIngressHTTP, "client", "a.netlab.test/one", Evidence{Hops: []Hop{
 		visitor.hop("client", "", "eth0", "out", 0, 64, nil),
 		visitor.hop("w1", "", "eth0", "in", 16, 64, nil),
-		inside.hop("w1", "", "cni0", "out", 38, 63, nil, Change{"DNAT 172.30.0.202:80 → 10.244.1.6:80", "kube-proxy"}),
+		inside.hop("w1", "", "cni0", "out", 38, 63, nil, Change{What: "DNAT 172.30.0.202:80 → 10.244.1.6:80", By: "kube-proxy"}),
 		inside.hop("w1", "ingress-nginx/ingress-nginx-controller-7d9f6bdc5-x2x4q", "eth0", "in", 44, 63, nil),
-		proxied.hop("w1", "ingress-nginx/ingress-nginx-controller-7d9f6bdc5-x2x4q", "eth0", "out", 310, 64, nil, Change{"a new connection", "ingress-nginx"}),
+		proxied.hop("w1", "ingress-nginx/ingress-nginx-controller-7d9f6bdc5-x2x4q", "eth0", "out", 310, 64, nil, Change{What: "a new connection", By: "ingress-nginx"}),
 		proxied.hop("w1", "", "eth0", "out", 352, 63, vxlan("172.30.0.11", "172.30.0.10")),
 		proxied.hop("cp", "", "eth0", "in", 369, 63, vxlan("172.30.0.11", "172.30.0.10")),
 		proxied.hop("cp", "netlab-verify/echo-cp", "eth0", "in", 401, 62, nil),
@@ -89,12 +89,12 @@ func sampled(t *testing.T) Report {
 	left := way2{"request", "TCP SYN", "172.30.0.10:44000", "203.0.113.100:8080"}
 	attach(PodToOutside, "echo-cp", "internet", Evidence{Hops: []Hop{
 		leaving.hop("cp", "netlab-verify/echo-cp", "eth0", "out", 0, 64, nil),
-		left.hop("cp", "", "eth0", "out", 33, 63, nil, Change{"SNAT 10.244.0.3 → 172.30.0.10", "kube-proxy"}),
+		left.hop("cp", "", "eth0", "out", 33, 63, nil, Change{What: "SNAT 10.244.0.3 → 172.30.0.10", By: "kube-proxy"}),
 		left.hop("router", "", "eth0", "in", 48, 63, nil),
-		left.hop("router", "", "eth1", "out", 60, 62, nil, Change{"TTL 63 → 62", "router"}),
+		left.hop("router", "", "eth1", "out", 60, 62, nil, Change{What: "TTL 63 → 62", By: "router"}),
 		left.hop("internet", "", "eth0", "in", 74, 62, nil),
 	}})
-	measured(&r)
+	sampledFigure(&r)
 	r.Summary = summarize(r.Paths)
 	return r
 }
@@ -112,7 +112,7 @@ func (p way2) hop(machine, pod, iface, direction string, micros int64, ttl int, 
 }
 
 // measured adds throughput and latency over the usual routes.
-func measured(r *Report) {
+func sampledFigure(r *Report) {
 	figure := func(unit string, samples ...float64) Figure {
 		s := slices.Sorted(slices.Values(samples))
 		return Figure{Unit: unit, Median: s[len(s)/2], Low: s[0], High: s[len(s)-1], Samples: samples}

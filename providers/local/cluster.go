@@ -31,7 +31,7 @@ func Segments(ctx context.Context, req providers.Request) (err error) {
 	if err := fabric.HostAccess(ctx, req.Plan, req.Plan.HostAccess); err != nil {
 		return err
 	}
-	return fabric.StartHosts(ctx, req.Plan, req.Dir, req.Stock.Self)
+	return fabric.StartHosts(ctx, req.Plan, req.Dir, req.Stock.Self, req.Stock.Debian())
 }
 
 // Endpoint gives the loopback port that reaches the API server: the one that was

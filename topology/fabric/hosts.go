@@ -35,11 +35,12 @@ const agentStart = 10 * time.Second
 
 // StartHosts runs an agent in the namespace of every outside host of the plan, as a
 // process of its own session that outlives the caller: self is the netlab executable,
-// dir the lab's state directory. An agent that runs already is left alone, unless the
+// dir the lab's state directory, debian the root of a file system with iperf3 ("": this
+// machine's own). An agent that runs already is left alone, unless the
 // names that it serves have changed; agents of hosts that left the plan are ended. It
 // returns once all the agents answer on
 // dir/hosts/<host>/agent.sock.
-func StartHosts(ctx context.Context, plan topology.Plan, dir, self string) error {
+func StartHosts(ctx context.Context, plan topology.Plan, dir, self, debian string) error {
 	hosts := plan.Hosts()
 	if err := stopOthers(ctx, plan); err != nil {
 		return err
@@ -48,7 +49,7 @@ func StartHosts(ctx context.Context, plan topology.Plan, dir, self string) error
 	done := make(chan struct{})
 	for i, m := range hosts {
 		go func() {
-			if err := startHost(ctx, plan, m, dir, self); err != nil {
+			if err := startHost(ctx, plan, m, dir, self, debian); err != nil {
 				errs[i] = fmt.Errorf("start host %s: %w", m.Name, err)
 			}
 			done <- struct{}{}
@@ -101,7 +102,7 @@ func stopOthers(ctx context.Context, plan topology.Plan) error {
 	return errors.Join(err, StopHosts(ctx, plan.Lab, left...))
 }
 
-func startHost(ctx context.Context, plan topology.Plan, m topology.Machine, dir, self string) error {
+func startHost(ctx context.Context, plan topology.Plan, m topology.Machine, dir, self, debian string) error {
 	home := filepath.Join(dir, "hosts", m.Name)
 	socket, pidFile := filepath.Join(home, socketName), filepath.Join(home, pidName)
 	if len(socket) >= len(unix.RawSockaddrUnix{}.Path) {
@@ -114,6 +115,9 @@ func startHost(ctx context.Context, plan topology.Plan, m topology.Machine, dir,
 		}
 	}
 	argv := []string{self, "agent", "serve", "--name", m.Name, "--socket", socket, "--ip", m.Address().String()}
+	if debian != "" {
+		argv = append(argv, "--debian", debian)
+	}
 	if m.Role == topology.RoleInternet {
 		names := filepath.Join(home, "names.json")
 		changed, err := writeNames(names, plan.Names)

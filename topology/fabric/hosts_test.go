@@ -76,7 +76,7 @@ func TestHosts(t *testing.T) {
 	create(t, p)
 	start := func(p topology.Plan) map[string]string {
 		t.Helper()
-		must(t, StartHosts(t.Context(), p, state, "/proc/self/exe"))
+		must(t, StartHosts(t.Context(), p, state, "/proc/self/exe", ""))
 		pids := map[string]string{}
 		for _, m := range p.Hosts() {
 			data, err := os.ReadFile(filepath.Join(state, "hosts", m.Name, "agent.pid"))
@@ -141,7 +141,7 @@ func TestHosts(t *testing.T) {
 
 	p.Machines[len(p.Machines)-1].Name = "broken"
 	must(t, Create(t.Context(), p))
-	err = StartHosts(t.Context(), p, state, "/proc/self/exe")
+	err = StartHosts(t.Context(), p, state, "/proc/self/exe", "")
 	if err == nil || !strings.Contains(err.Error(), "start host broken") || !strings.Contains(err.Error(), "exit status 3") {
 		t.Errorf("an agent that cannot start: %v", err)
 	}

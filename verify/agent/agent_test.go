@@ -24,7 +24,11 @@ const asAgent = "NETLAB_TEST_AS_AGENT"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asAgent) != "" {
-		os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr))
+		args := os.Args[1:]
+		if args[0] == "agent" { // as netlab's own command line has it
+			args = args[1:]
+		}
+		os.Exit(Main(args, os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
 }
