@@ -1,0 +1,82 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/verify/agent"
+)
+
+// TestTracer: a real agent captures its own probe over loopback, answered and not, and
+// whoever runs no agent is told of and stops nothing.
+func TestTracer(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, for packet sockets")
+	}
+	plan := planOf(t, "quickstart")
+	w := worldOf(plan, flannel(), healthy(plan))
+	w.dir = t.TempDir()
+	from := Ref{Kind: AtHost, Name: "client"}
+	s, err := w.station(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(s.Socket), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := free.Addr().(*net.TCPAddr).Port
+	free.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() {
+		done <- agent.Server{Name: "client", Address: "127.0.0.1", HTTP: port, Socket: s.Socket}.Run(ctx)
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	for range 100 {
+		if c, err := net.Dial("unix", s.Socket); err == nil {
+			c.Close()
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	a := newAsker(map[string]providers.Machine{"client": hostMachine{}})
+	defer a.close()
+	tr := newTracer(w, healthy(plan), a, filepath.Join(w.dir, "pcap"))
+	probeOf := func(port int) *probing {
+		return &probing{main: ask{Part: partMain, From: from, Probe: agent.Probe{Kind: agent.HTTP, Target: fmt.Sprintf("http://127.0.0.1:%d/", port)}}, title: "a path/b"}
+	}
+	answered, refused := probeOf(port), probeOf(1)
+	refused.title = "refused"
+	if err := tr.run(context.Background(), []*probing{answered, refused}); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, h := range answered.evidence.Hops {
+		got = append(got, fmt.Sprint(h.Machine, " ", h.Interface, " ", h.Direction, " ", h.Packet))
+	}
+	want := []string{"client lo out TCP SYN", "client lo in TCP SYN", "client lo out TCP SYN-ACK", "client lo in TCP SYN-ACK"}
+	if !slices.Equal(got, want) || answered.evidence.Lost != "" {
+		t.Errorf("hops %q, lost %q; want %q", got, answered.evidence.Lost, want)
+	}
+	if !slices.Contains(answered.evidence.Hidden, "nothing was captured at w1: w1 does not run") {
+		t.Errorf("hidden %q", answered.evidence.Hidden)
+	}
+	if info, err := os.Stat(filepath.Join(w.dir, "pcap", "a_path_b.pcapng")); err != nil || info.Size() < 500 || answered.evidence.Pcap == "" {
+		t.Errorf("%v, %v", info, err)
+	}
+	if lost := refused.evidence.Lost; !strings.Contains(lost, "refused the connection") {
+		t.Errorf("a closed port: lost %q", lost)
+	}
+}
