@@ -28,7 +28,9 @@ func sampled(t *testing.T) Report {
 		}
 		r.Paths[i].Evidence = &e
 	}
-	vxlan := func(from, to string) *Outer { return &Outer{Kind: "VXLAN", VNI: 1, Source: from + ":41234", Destination: to + ":8472"} }
+	vxlan := func(from, to string) *Outer {
+		return &Outer{Kind: "VXLAN", VNI: 1, Source: from + ":41234", Destination: to + ":8472"}
+	}
 
 	request := way2{"request", "TCP SYN", "10.244.0.3:40112", "10.244.1.3:8080"}
 	answer := way2{"reply", "TCP SYN ACK", "10.244.1.3:8080", "10.244.0.3:40112"}
