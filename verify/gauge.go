@@ -112,7 +112,9 @@ func (g gauge) sample(ctx context.Context, m *measured) (sample, error) {
 	}
 	if l.Kind == agent.LoadUDP && m.rate == 0 {
 		calm := l
-		calm.Streams, calm.Blocks = 1, burst
+		// Forward even for what goes in reverse: an iperf3 server that sends by UDP does not
+		// end with a count of blocks.
+		calm.Streams, calm.Blocks, calm.Reverse = 1, burst, false
 		first, err := g.between(ctx, calm, m.path.servant(), from, to)
 		if err != nil || first.Outcome != agent.Reply {
 			return first, err

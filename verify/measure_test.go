@@ -125,7 +125,7 @@ func TestRepeatsAreInterleaved(t *testing.T) {
 						want = append(want, fmt.Sprintf("%s udp %s ×1 reverse=false blocks=%d connect=false", x.from, x.to, burst))
 					}
 					if kind == "udp" && round == 0 && reverse {
-						want = append(want, fmt.Sprintf("%s udp %s ×1 reverse=true blocks=%d connect=false", x.from, x.to, burst))
+						want = append(want, fmt.Sprintf("%s udp %s ×1 reverse=false blocks=%d connect=false", x.from, x.to, burst))
 					}
 					want = append(want, fmt.Sprintf("%s %s %s ×1 reverse=%t blocks=0 connect=false", x.from, kind, x.to, reverse))
 				}
