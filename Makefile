@@ -23,12 +23,15 @@ setup:
 	@missing=; for p in $(packages); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then echo "installing$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 
-# Tests run a Docker of their own; whoever packaged the one that is there, it will do.
-# Debian's would start as a service: policy-rc.d forbids that while it is installed.
+# What the tests run besides, as command:package; whoever packaged the one that is there,
+# it will do. Debian's would start as services: policy-rc.d forbids that meanwhile.
+test-tools := dockerd:docker.io
+
 test-setup: setup
-	@command -v dockerd >/dev/null && exit; echo "installing docker.io"; policy=/usr/sbin/policy-rc.d; \
+	@missing=; for t in $(test-tools); do command -v $${t%%:*} >/dev/null || missing="$$missing $${t##*:}"; done; \
+	[ -n "$$missing" ] || exit 0; echo "installing$$missing"; policy=/usr/sbin/policy-rc.d; \
 	[ -e $$policy ] || { printf '#!/bin/sh\nexit 101\n' >$$policy; chmod +x $$policy; trap 'rm -f $$policy' EXIT; }; \
-	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker.io >/dev/null
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 
 # The builds take longest and start first; the unit tests run beside them. Then the
 # labs, one package after another: they have the machine for themselves. Nothing that
