@@ -201,11 +201,9 @@ func (a *app) buildCommand() *cobra.Command {
 				plans = append(plans, plan)
 			}
 			shown := a.progress()
-			for _, plan := range plans {
-				if _, err := resolver.Obtain(cmd.Context(), plan, shown.Step); err != nil {
-					shown.Close()
-					return err
-				}
+			if _, err := resolver.ObtainAll(cmd.Context(), plans, shown.Step); err != nil {
+				shown.Close()
+				return err
 			}
 			fmt.Fprintf(a.stdout, "all of it is in %s (%s)\n", a.cache, elapsed(shown.Close()))
 			return nil

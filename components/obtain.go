@@ -36,25 +36,51 @@ type obtaining struct {
 // what the cache lacks, with a step of progress for each thing made; with everything
 // there it takes well under a second. It may run in several processes at once.
 func (r Resolver) Obtain(ctx context.Context, p topology.Plan, step Step) (Stock, error) {
-	set, err := r.Catalog.Resolve(p)
+	stocks, err := r.ObtainAll(ctx, []topology.Plan{p}, step)
 	if err != nil {
 		return Stock{}, err
 	}
+	return stocks[0], nil
+}
+
+// ObtainAll is Obtain for several plans, whose builds are made together: the longest of
+// them all first. It gives a Stock for each plan.
+func (r Resolver) ObtainAll(ctx context.Context, plans []topology.Plan, step Step) ([]Stock, error) {
+	sets := make([][]Component, len(plans))
+	for i, p := range plans {
+		var err error
+		if sets[i], err = r.Catalog.Resolve(p); err != nil {
+			return nil, err
+		}
+	}
 	if err := r.sweep(); err != nil {
-		return Stock{}, err
+		return nil, err
 	}
 	o, err := r.obtaining(ctx, step)
 	if err != nil {
-		return Stock{}, err
+		return nil, err
 	}
-	if err := o.makeLongest(ctx, set); err != nil {
-		return Stock{}, err
+	if err := o.makeLongest(ctx, union(sets)); err != nil {
+		return nil, err
 	}
-	stock, err := o.stock(ctx, set)
-	if err != nil {
-		return Stock{}, err
+	stocks := make([]Stock, len(sets))
+	for i, set := range sets {
+		if stocks[i], err = o.stock(ctx, set); err != nil {
+			return nil, err
+		}
 	}
-	return stock, r.prune()
+	return stocks, r.prune()
+}
+
+// union has every component of some sets once.
+func union(sets [][]Component) []Component {
+	var all []Component
+	for _, k := range slices.Concat(sets...) {
+		if !slices.ContainsFunc(all, func(other Component) bool { return other.Name == k.Name }) {
+			all = append(all, k)
+		}
+	}
+	return all
 }
 
 func (r Resolver) obtaining(ctx context.Context, step Step) (obtaining, error) {

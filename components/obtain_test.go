@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -255,4 +256,18 @@ set -e
 		t.Errorf("%s: %v\n%s%s", script, err, out, failed.String())
 	}
 	return string(out)
+}
+
+// Components that several plans need are made once.
+func TestUnion(t *testing.T) {
+	named := func(names ...string) (set []Component) {
+		for _, n := range names {
+			set = append(set, Component{Name: n})
+		}
+		return set
+	}
+	got := union([][]Component{named("etcd", "flannel"), nil, named("etcd", "calico", "flannel"), named("metallb")})
+	if want := named("etcd", "flannel", "calico", "metallb"); !reflect.DeepEqual(got, want) {
+		t.Errorf("the union is %+v", got)
+	}
 }
