@@ -94,7 +94,16 @@ func (a *app) labFiles(args []string) ([]string, error) {
 // resolver obtains software for this run.
 func (a *app) resolver() (components.Resolver, error) {
 	self, err := os.Executable()
-	return components.Resolver{Catalog: a.catalog, Cache: a.cache, Self: self}, err
+	return components.Resolver{Catalog: a.catalog, Cache: a.cache, Self: self, Offline: os.Getenv("NETLAB_OFFLINE") != ""}, err
+}
+
+// resolverFor obtains software for Nodes of a provider's.
+func (a *app) resolverFor(plan topology.Plan) (components.Resolver, error) {
+	resolver, err := a.resolver()
+	if shared, ok := a.providers[plan.Provider].(providers.KernelSharer); ok {
+		resolver.KernelHas = shared.KernelHas
+	}
+	return resolver, err
 }
 
 // lab finds a lab by its name or its file; without either, the only one there is.

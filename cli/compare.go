@@ -105,13 +105,13 @@ func (a *app) strangers(files []string) ([]topology.Plan, error) {
 // compare makes each lab in turn, with everything built beforehand. A lab that cannot be
 // made is told of and the next one made.
 func (a *app) compare(ctx context.Context, files []string, plans []topology.Plan) ([]compared, error) {
-	resolver, err := a.resolver()
-	if err != nil {
-		return nil, err
-	}
 	shown := a.progress()
 	for _, plan := range plans {
-		if err = a.missing(ctx, resolver, plan); err == nil {
+		resolver, err := a.resolverFor(plan)
+		if err == nil {
+			err = a.missing(ctx, resolver, plan)
+		}
+		if err == nil {
 			_, err = resolver.Obtain(ctx, plan, shown.Step)
 		}
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -201,9 +202,17 @@ func (a *app) buildCommand() *cobra.Command {
 				plans = append(plans, plan)
 			}
 			shown := a.progress()
-			if _, err := resolver.ObtainAll(cmd.Context(), plans, shown.Step); err != nil {
+			stocks, err := resolver.ObtainAll(cmd.Context(), plans, shown.Step)
+			if err != nil {
 				shown.Close()
 				return err
+			}
+			lacking := map[string]string{}
+			for _, stock := range stocks {
+				maps.Copy(lacking, stock.Lacking)
+			}
+			for _, ref := range slices.Sorted(maps.Keys(lacking)) {
+				shown.Note(painterFor(a.stderr).warn("note: ") + "labs do without what is optional: " + lacking[ref])
 			}
 			fmt.Fprintf(a.stdout, "all of it is in %s (%s)\n", a.cache, elapsed(shown.Close()))
 			return nil

@@ -51,7 +51,7 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 		return err
 	}
 	provider := a.providers[plan.Provider]
-	resolver, err := a.resolver()
+	resolver, err := a.resolverFor(plan)
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,9 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 		for _, line := range changes.Lines() {
 			shown.Note(line)
 		}
-		if len(changes.Remake) > 0 || state.Phase == providers.PhaseDeleting {
+		if len(changes.Remake) == 0 && state.Phase != providers.PhaseDeleting {
+			resolver.Before = state.Stock
+		} else {
 			done := shown.Step("remove the old cluster")
 			err := providers.Down(ctx, a.root, a.providers[state.Plan.Provider], plan.Lab)
 			done(err)
@@ -110,7 +112,7 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 		if part.Install == nil {
 			continue
 		}
-		r, err := resolver.Objects(ctx, part, plan)
+		r, err := resolver.Objects(ctx, part, plan, stock)
 		if err != nil {
 			return stopped(err)
 		}

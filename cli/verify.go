@@ -97,8 +97,12 @@ func (a *app) check(plan topology.Plan, stock components.Stock) (verify.Options,
 	if err != nil {
 		return verify.Options{}, err
 	}
-	support := a.catalog.Supports(plan)
-	options := verify.Options{Support: support, Agent: stock.Agent}
+	options := verify.Options{Support: a.catalog.Supports(plan, stock), Agent: stock.Agent}
+	if options.Support.L7Policy {
+		if options.L7Policy, err = a.catalog.L7Policy(plan, verify.L7Rule(plan)); err != nil {
+			return verify.Options{}, err
+		}
+	}
 	for _, part := range parts {
 		if part.Name == plan.CNI.Name {
 			options.CNIVersion = part.Version

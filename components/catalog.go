@@ -80,7 +80,17 @@ func (c Catalog) check(k Component) (problems []error) {
 			wrong("%s is empty", field)
 		}
 	}
+	optional := map[string]bool{"": true}
+	for _, i := range k.Images {
+		if err := i.checkPull(); err != nil {
+			wrong("image %s: %w", i.Name, err)
+		}
+		optional[i.Optional] = true
+	}
 	for _, n := range k.Needs {
+		if !optional[n.With] {
+			wrong("needs %s with %s, which is no optional image", n.Option, n.With)
+		}
 		for option, value := range n.When {
 			if option != optionProxy && !slices.Contains(k.Options[option], value) {
 				wrong("needs %s when %s is %s, which it cannot be", n.Option, option, value)
@@ -139,6 +149,9 @@ func (c Catalog) check(k Component) (problems []error) {
 		for _, w := range k.Install.Ready {
 			if w.Kind != "Deployment" && w.Kind != "DaemonSet" {
 				wrong("install: ready: kind %q is neither Deployment nor DaemonSet", w.Kind)
+			}
+			if !optional[w.With] {
+				wrong("install: ready: %s with %s, which is no optional image", w, w.With)
 			}
 		}
 	}
@@ -260,7 +273,7 @@ func (c Catalog) Resolve(p topology.Plan) ([]Component, error) {
 		if err := k.worksWith(p.Kubernetes.Version); err != nil {
 			return nil, err
 		}
-		s, err := k.supports(p)
+		s, err := k.supports(p, Stock{})
 		if err != nil {
 			return nil, err
 		}

@@ -32,6 +32,9 @@ func quickstart(c Catalog) topology.Plan {
 	return p
 }
 
+// planOf is a plan with one CNI.
+func planOf(k Component) topology.Plan { return topology.Plan{CNI: labs.CNI{Name: k.Name}} }
+
 func TestCatalogRefuses(t *testing.T) {
 	const head = "kind: base\nversion: v1\nabout: a\nsource: b\n"
 	tests := map[string]struct{ yaml, want string }{
@@ -49,6 +52,10 @@ func TestCatalogRefuses(t *testing.T) {
 		"two sources":        {head + "images:\n  - {name: x, files: [{to: /a, text: a, self: true}]}\n", "exactly one of"},
 		"relative path":      {head + "images:\n  - {name: x, files: [{to: a, text: a}]}\n", "absolute path"},
 		"edits of no copy":   {head + "images:\n  - {name: x, files: [{to: /a, text: a, edits: [{find: a, put: b}]}]}\n", "only a copy"},
+		"pull of no digest":  {head + "images:\n  - {name: x, pull: latest, optional: x, without: y}\n", "pull: "},
+		"pull with recipe":   {head + "images:\n  - {name: x, pull: sha256:" + strings.Repeat("0", 64) + ", optional: x, without: y, dirs: [{path: /a}]}\n", "made of nothing"},
+		"optional, built":    {head + "images:\n  - {name: x, optional: x, without: y}\n", "go together"},
+		"no such optional":   {head + "needs:\n  - {option: CONFIG_X, with: envoy}\n", "with envoy, which is no optional image"},
 		"no such chart":      {head + "install: {chart: k/chart}\n", "no build keeps k/chart"},
 	}
 	for name, test := range tests {
@@ -160,13 +167,13 @@ func TestSupports(t *testing.T) {
 	for backend, overhead := range map[string]int{"vxlan": 50, "host-gw": 0} {
 		p := quickstart(c)
 		p.CNI.Options["backend"] = backend
-		if s := c.Supports(p); s.EncapOverhead != overhead || s.NetworkPolicy || s.L7Reason == "" {
+		if s := c.Supports(p, Stock{}); s.EncapOverhead != overhead || s.NetworkPolicy || s.L7Reason == "" {
 			t.Errorf("flannel with %s claims %+v", backend, s)
 		}
 	}
 	p := quickstart(c)
 	p.CNI.Options = nil // the defaults hold
-	if s := c.Supports(p); s.EncapOverhead != 50 {
+	if s := c.Supports(p, Stock{}); s.EncapOverhead != 50 {
 		t.Errorf("flannel without options claims %+v", s)
 	}
 }

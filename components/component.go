@@ -31,6 +31,8 @@ type Stock struct {
 	Self string `json:"self"`
 	// Agent is the reference of the verification agent's image.
 	Agent string `json:"agent"`
+	// Lacking tells by reference why an optional image is not among Images.
+	Lacking map[string]string `json:"lacking,omitempty"`
 }
 
 // Debian is the root of a whole Debian file system, that of the Debian base: the lowest
@@ -47,6 +49,14 @@ type Resolver struct {
 	Catalog Catalog
 	Cache   string
 	Self    string
+	Offline bool // no registry is asked
+	// Before is the Stock of a lab whose Nodes run, the zero value for a lab to be made:
+	// their images are the ones they were made with, so that optional ones are had again or
+	// not at all.
+	Before Stock
+	// KernelHas reports whether the kernel under the Nodes offers a feature, by its option
+	// and its module; nil: it has all.
+	KernelHas func(option, module string) bool
 }
 
 // Support is what the lab's CNI claims, and so what the paths expect of it.
@@ -75,7 +85,7 @@ const selfVersion = "self"
 // values.yaml (the chart's values), patches.yaml (strategic merge patches of what chart
 // or manifest give), once.yaml (keys and certificates that it finds made),
 // objects.yaml (our configuration of what was installed) and supports.yaml (Support);
-// these are templates over View.
+// these are templates over View. l7policy.yaml is one over HTTPRule.
 type Component struct {
 	Name       string   `json:"-"` // the folder
 	Kind       string   `json:"kind"`
@@ -194,6 +204,13 @@ type Image struct {
 	Env        []string `json:"env"`
 	User       string   `json:"user"`
 	WorkingDir string   `json:"workingDir"`
+
+	// Pull is the digest of an image that cannot be built here and is had from the registry
+	// of its name, or not at all. Such an image is Optional: by that name templates and
+	// other fields ask for it, and Without is what the component lacks where it is not had.
+	Pull     string `json:"pull,omitempty"`
+	Optional string `json:"optional,omitempty"`
+	Without  string `json:"without,omitempty"`
 }
 
 // Install is how a component gets into a running cluster.
@@ -211,6 +228,7 @@ type Workload struct {
 	Kind      string `json:"kind"`
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
+	With      string `json:"with"` // the optional image without which there is none
 }
 
 func (w Workload) String() string { return w.Kind + " " + w.Namespace + "/" + w.Name }

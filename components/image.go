@@ -25,14 +25,18 @@ type picture struct {
 }
 
 func (o obtaining) picture(k Component, i Image) picture {
-	tag := i.Tag
-	switch tag {
-	case "":
-		tag = k.Version
-	case selfVersion:
-		tag = o.selfHash[:12]
+	if i.Tag == selfVersion {
+		return picture{k, i, i.Name + ":" + o.selfHash[:12]}
 	}
-	return picture{k, i, i.Name + ":" + tag}
+	return picture{k, i, k.ref(i)}
+}
+
+// ref is the reference of an image whose tag is written down.
+func (k Component) ref(i Image) string {
+	if i.Tag == "" {
+		return i.Name + ":" + k.Version
+	}
+	return i.Name + ":" + i.Tag
 }
 
 // self reports an image that changes with every netlab executable.
@@ -42,7 +46,9 @@ func (p picture) self() bool { return p.Tag == selfVersion }
 func (p picture) slug() string { return strings.NewReplacer("/", "_", ":", "_").Replace(p.ref) }
 
 func (o obtaining) imageItem(p picture) (item, error) {
-	parts := []any{p.Image, p.ref}
+	recipe := p.Image
+	recipe.Without = "" // changes nothing of it
+	parts := []any{recipe, p.ref}
 	contents, err := o.keyOfContents(p.of, p.Contents)
 	if err != nil {
 		return item{}, err
@@ -103,6 +109,9 @@ type builder struct{ obtaining }
 func (builder) name() string { return fromBuild }
 
 func (b builder) fetch(ctx context.Context, p picture, dir string) error {
+	if p.Pull != "" {
+		return errNotHere
+	}
 	var layers []v1.Layer
 	add := func(from string) error {
 		l, err := b.tarLayer(from)

@@ -15,6 +15,7 @@ type Need struct {
 	Option string            `json:"option"` // as the kernel's configuration names it
 	Module string            `json:"module"` // as modprobe names it; none: it is part of the kernel or not there
 	When   map[string]string `json:"when"`   // option → value; none: always
+	With   string            `json:"with"`   // an optional image, which alone needs it
 
 	Of string `json:"-"` // the component
 }
@@ -24,6 +25,9 @@ func (n Need) Mode() string {
 	var when []string
 	for _, option := range slices.Sorted(maps.Keys(n.When)) {
 		when = append(when, option+" "+n.When[option])
+	}
+	if n.With != "" {
+		when = append(when, n.With)
 	}
 	if len(when) == 0 {
 		return n.Of
@@ -42,13 +46,17 @@ func (n Need) Hint() string {
 	if n.Module != "" {
 		hint = "modprobe " + n.Module + ", or " + hint
 	}
+	if n.With != "" {
+		hint += "; the lab works without " + n.With
+	}
 	if len(n.When) > 0 {
 		hint += ", or choose another " + strings.Join(slices.Sorted(maps.Keys(n.When)), " or ")
 	}
 	return hint
 }
 
-// Needs lists what a plan's components need of the kernel.
+// Needs lists what a plan's components need of the kernel, those of optional images left
+// out.
 func (c Catalog) Needs(p topology.Plan) ([]Need, error) {
 	set, err := c.Resolve(p)
 	if err != nil {
@@ -56,9 +64,9 @@ func (c Catalog) Needs(p topology.Plan) ([]Need, error) {
 	}
 	var needs []Need
 	for _, k := range set {
-		options := k.view(p).Options
+		options := k.view(p, Stock{}).Options
 		for _, n := range k.needs() {
-			if n.heldBy(options) {
+			if n.With == "" && n.heldBy(options) {
 				needs = append(needs, n)
 			}
 		}

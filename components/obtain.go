@@ -60,12 +60,13 @@ func (r Resolver) ObtainAll(ctx context.Context, plans []topology.Plan, step Ste
 	if err != nil {
 		return nil, err
 	}
-	if err := o.makeLongest(ctx, union(sets)); err != nil {
+	lacking, err := o.fill(ctx, union(sets))
+	if err != nil {
 		return nil, err
 	}
 	stocks := make([]Stock, len(sets))
 	for i, set := range sets {
-		if stocks[i], err = o.stock(ctx, set); err != nil {
+		if stocks[i], err = o.stock(ctx, set, lacking); err != nil {
 			return nil, err
 		}
 	}
@@ -101,8 +102,21 @@ func (r Resolver) obtaining(ctx context.Context, step Step) (obtaining, error) {
 		return obtaining{}, err
 	}
 	o.selfPath = filepath.Join(dir, "netlab")
-	o.sources = []source{builder{o}}
+	o.sources = []source{puller{o}, builder{o}}
 	return o, nil
+}
+
+// fill makes and pulls what the images of a set are made of, and tells by reference why
+// an optional one is not to be had.
+func (o obtaining) fill(ctx context.Context, set []Component) (lacking map[string]string, err error) {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return o.makeLongest(ctx, set) })
+	group.Go(func() (err error) {
+		lacking, err = o.pull(ctx, set)
+		return err
+	})
+	err = group.Wait()
+	return lacking, err
 }
 
 // makeLongest makes the builds and Debian layers that a set needs, the longest first,
@@ -153,15 +167,20 @@ func (o obtaining) makeLongest(ctx context.Context, set []Component) error {
 	return group.Wait()
 }
 
-// stock assembles images, unpacks the node image and fills the store.
-func (o obtaining) stock(ctx context.Context, set []Component) (Stock, error) {
-	stock := Stock{Programs: map[string]string{}, Self: o.selfPath, Caches: map[string]string{}}
+// stock assembles images, unpacks the node image and fills the store. lacking has the
+// images that are left out.
+func (o obtaining) stock(ctx context.Context, set []Component, lacking map[string]string) (Stock, error) {
+	stock := Stock{Programs: map[string]string{}, Self: o.selfPath, Caches: map[string]string{}, Lacking: map[string]string{}}
 	// Each tier of the store is a clone of the one before with images added: labs share
 	// what every lab has, and a new netlab executable costs a second.
 	var common, selected, own []picture
 	for _, k := range set {
 		for _, i := range k.Images {
 			p := o.picture(k, i)
+			if why := lacking[p.ref]; why != "" {
+				stock.Lacking[p.ref] = why
+				continue
+			}
 			switch {
 			case p.Node:
 				dir, err := o.image(ctx, p)

@@ -7,17 +7,15 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/client-go/kubernetes/scheme"
-
-	"netlab.dev/netlab/topology"
 )
 
 // patch applies patches.yaml: each of its documents is a strategic merge patch, as
 // `kubectl patch` takes it, of the object of its kind, namespace and name. (A list of
 // environment variables merges by their names.) It is for what upstream's chart has no
 // value for, and for manifests, which have none at all.
-func (k Component) patch(objects []unstructured.Unstructured, p topology.Plan) error {
+func (k Component) patch(objects []unstructured.Unstructured, v View) error {
 	const file = "patches.yaml"
-	text, err := k.fill(file, p)
+	text, err := k.fill(file, v)
 	if err != nil {
 		return err
 	}

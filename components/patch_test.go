@@ -34,7 +34,7 @@ spec:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := k.patch(objects, topology.Plan{Lab: "never"}); err != nil {
+	if err := k.patch(objects, View{Plan: topology.Plan{Lab: "never"}}); err != nil {
 		t.Fatal(err)
 	}
 	text, err := objects[0].MarshalJSON()
@@ -53,7 +53,7 @@ spec:
 
 func TestPatchOfNothing(t *testing.T) {
 	k := Component{Name: "k", files: fstest.MapFS{"patches.yaml": {Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: gone}\n")}}}
-	if err := k.patch(nil, topology.Plan{}); err == nil || !strings.Contains(err.Error(), "ConfigMap gone: upstream has no such object") {
+	if err := k.patch(nil, View{}); err == nil || !strings.Contains(err.Error(), "ConfigMap gone: upstream has no such object") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -37,9 +37,9 @@ type Rendered struct {
 }
 
 // Objects renders a component for a plan: upstream's own chart or manifest, from the
-// cache that Obtain filled, with our values and patches over it, hooks and tests left
-// out; and our objects. A component that is not installed into the cluster renders to nothing.
-func (r Resolver) Objects(ctx context.Context, c Component, p topology.Plan) (Rendered, error) {
+// cache that Obtain filled with the plan's stock, with our values and patches over it,
+// hooks and tests left out; and our objects. A component that is not installed into the cluster renders to nothing.
+func (r Resolver) Objects(ctx context.Context, c Component, p topology.Plan, stock Stock) (Rendered, error) {
 	out := Rendered{Name: c.Name}
 	if c.Install == nil {
 		return out, nil
@@ -59,7 +59,8 @@ func (r Resolver) Objects(ctx context.Context, c Component, p topology.Plan) (Re
 		return wrap(fmt.Errorf("its chart or manifest is not in the cache %s", r.Cache))
 	}
 	out.Objects = append(out.Objects, c.namespace())
-	upstream, err := c.upstream(filepath.Join(r.path(i), "files", rest), p)
+	v := c.view(p, stock)
+	upstream, err := c.upstream(filepath.Join(r.path(i), "files", rest), v)
 	if err != nil {
 		return wrap(err)
 	}
@@ -71,7 +72,7 @@ func (r Resolver) Objects(ctx context.Context, c Component, p topology.Plan) (Re
 		}
 	}
 	for file, objects := range map[string]*[]unstructured.Unstructured{"once.yaml": &out.Once, "objects.yaml": &out.Config} {
-		ours, err := c.fill(file, p)
+		ours, err := c.fill(file, v)
 		if err != nil {
 			return wrap(err)
 		}
@@ -79,16 +80,20 @@ func (r Resolver) Objects(ctx context.Context, c Component, p topology.Plan) (Re
 			return wrap(fmt.Errorf("%s: %w", file, err))
 		}
 	}
-	out.Ready = c.Install.Ready
+	for _, w := range c.Install.Ready {
+		if w.With == "" || v.Lacking[w.With] == "" {
+			out.Ready = append(out.Ready, w)
+		}
+	}
 	return out, context.Cause(ctx)
 }
 
 // upstream gives the objects that upstream's chart or manifest makes, with our patches.
-func (k Component) upstream(path string, p topology.Plan) ([]unstructured.Unstructured, error) {
+func (k Component) upstream(path string, v View) ([]unstructured.Unstructured, error) {
 	var texts [][]byte
 	var err error
 	if k.Install.Chart != "" {
-		texts, err = k.chart(path, p)
+		texts, err = k.chart(path, v)
 	} else {
 		texts = make([][]byte, 1)
 		texts[0], err = os.ReadFile(path)
@@ -104,7 +109,7 @@ func (k Component) upstream(path string, p topology.Plan) ([]unstructured.Unstru
 		}
 		objects = append(objects, more...)
 	}
-	return objects, k.patch(objects, p)
+	return objects, k.patch(objects, v)
 }
 
 // namespace is the component's own, which a chart leaves to whoever installs it.
@@ -117,8 +122,8 @@ func (k Component) namespace() unstructured.Unstructured {
 
 // chart renders the chart in a directory: CRDs and then manifests in Helm's install
 // order. No cluster is asked: its version is the plan's.
-func (k Component) chart(dir string, p topology.Plan) ([][]byte, error) {
-	filled, err := k.fill("values.yaml", p)
+func (k Component) chart(dir string, v View) ([][]byte, error) {
+	filled, err := k.fill("values.yaml", v)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +139,7 @@ func (k Component) chart(dir string, p topology.Plan) ([][]byte, error) {
 		return nil, err
 	}
 	capabilities := common.DefaultCapabilities.Copy()
-	version, err := common.ParseKubeVersion(p.Kubernetes.Version)
+	version, err := common.ParseKubeVersion(v.Plan.Kubernetes.Version)
 	if err != nil {
 		return nil, err
 	}

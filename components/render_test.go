@@ -51,8 +51,14 @@ func charts(t *testing.T, c Catalog, p topology.Plan) (Resolver, []Component) {
 	return r, set
 }
 
-// render gives everything that a plan installs, by component.
+// render gives everything that a plan installs, by component, where no optional image is
+// to be had.
 func render(t *testing.T, change func(*topology.Plan)) map[string]Rendered {
+	t.Helper()
+	return renderWith(t, Stock{}, change)
+}
+
+func renderWith(t *testing.T, stock Stock, change func(*topology.Plan)) map[string]Rendered {
 	t.Helper()
 	c := load(t)
 	p := quickstart(c)
@@ -62,7 +68,7 @@ func render(t *testing.T, change func(*topology.Plan)) map[string]Rendered {
 	r, set := charts(t, c, p)
 	out := map[string]Rendered{}
 	for _, k := range set {
-		rendered, err := r.Objects(t.Context(), k, p)
+		rendered, err := r.Objects(t.Context(), k, p, stock)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,9 @@
 package components
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Status is one component as `netlab components` shows it.
 type Status struct {
@@ -53,6 +56,9 @@ func (r Resolver) Status() ([]Status, error) {
 				s.From = append(s.From, rec.From)
 			}
 		}
+		if err := o.optional(k, &s); err != nil {
+			return nil, err
+		}
 		for _, i := range k.Images {
 			s.Images = append(s.Images, o.picture(k, i).ref)
 		}
@@ -64,7 +70,31 @@ func (r Resolver) Status() ([]Status, error) {
 	return all, nil
 }
 
-// items are the things in the cache that belong to a component.
+// optional adds what is known of a component's optional images.
+func (o obtaining) optional(k Component, s *Status) error {
+	s.Lacks = slices.Clone(s.Lacks)
+	for _, image := range k.Images {
+		if image.Optional == "" {
+			continue
+		}
+		p := o.picture(k, image)
+		i, err := o.imageItem(p)
+		if err != nil {
+			return err
+		}
+		rec, ok := o.have(i)
+		if !ok {
+			s.Lacks = append(s.Lacks, fmt.Sprintf("%s, as long as %s is not pulled", image.Without, p.ref))
+			continue
+		}
+		s.From = append(s.From, rec.From)
+		s.Seconds += rec.Seconds
+		s.Bytes += rec.Bytes
+	}
+	return nil
+}
+
+// items are the things in the cache that a component cannot do without.
 func (o obtaining) items(k Component) ([]item, error) {
 	var all []item
 	for _, b := range k.Builds {
@@ -82,6 +112,9 @@ func (o obtaining) items(k Component) ([]item, error) {
 		all = append(all, i)
 	}
 	for _, image := range k.Images {
+		if image.Optional != "" {
+			continue
+		}
 		i, err := o.imageItem(o.picture(k, image))
 		if err != nil {
 			return nil, err

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"slices"
 	"text/template"
 
 	"github.com/Masterminds/sprig/v3"
 	"github.com/goccy/go-yaml"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"netlab.dev/netlab/topology"
 )
@@ -19,13 +21,19 @@ type View struct {
 	Plan    topology.Plan
 	Version string            // the component's
 	Options map[string]string // each with its value or default; proxy is kubernetes.proxy
+	Lacking map[string]string // optional image → why it is not there; "" where it is
 }
 
 // optionProxy is an option of every component, given by kubernetes.proxy.
 const optionProxy = "proxy"
 
-func (k Component) view(p topology.Plan) View {
-	v := View{Plan: p, Version: k.Version, Options: map[string]string{}}
+func (k Component) view(p topology.Plan, stock Stock) View {
+	v := View{Plan: p, Version: k.Version, Options: map[string]string{}, Lacking: map[string]string{}}
+	for _, i := range k.Images {
+		if i.Optional != "" {
+			v.Lacking[i.Optional] = stock.lacks(k.ref(i))
+		}
+	}
 	for name, allowed := range k.Options {
 		v.Options[name] = allowed[0]
 	}
@@ -36,9 +44,20 @@ func (k Component) view(p topology.Plan) View {
 	return v
 }
 
-// fill executes one of the component's template files, with the functions that charts
-// have too; without that file it gives nothing.
-func (k Component) fill(file string, p topology.Plan) ([]byte, error) {
+// lacks tells why an image is not in the Stock, "" where it is.
+func (s Stock) lacks(ref string) string {
+	switch why := s.Lacking[ref]; {
+	case slices.Contains(s.Images, ref):
+		return ""
+	case why != "":
+		return why
+	}
+	return "nobody has asked for " + ref + " yet"
+}
+
+// fill executes one of the component's template files over data, with the functions that
+// charts have too; without that file it gives nothing.
+func (k Component) fill(file string, data any) ([]byte, error) {
 	text, err := fs.ReadFile(k.files, file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -51,26 +70,26 @@ func (k Component) fill(file string, p topology.Plan) ([]byte, error) {
 		return nil, err
 	}
 	var out bytes.Buffer
-	if err := t.Execute(&out, k.view(p)); err != nil {
+	if err := t.Execute(&out, data); err != nil {
 		return nil, err
 	}
 	return out.Bytes(), nil
 }
 
-// Supports tells what the plan's CNI claims; without a CNI nothing is claimed. The
-// plan is one that Resolve accepts.
-func (c Catalog) Supports(p topology.Plan) Support {
+// Supports tells what the plan's CNI claims with what of the plan's Stock was to be had;
+// without a CNI nothing is claimed. The plan is one that Resolve accepts.
+func (c Catalog) Supports(p topology.Plan, stock Stock) Support {
 	k, ok := c[p.CNI.Name]
 	if !ok {
 		return Support{L7Reason: "the lab has no CNI"}
 	}
-	s, _ := k.supports(p) // Resolve has seen the error
+	s, _ := k.supports(p, stock) // Resolve has seen the error
 	return s
 }
 
-func (k Component) supports(p topology.Plan) (Support, error) {
+func (k Component) supports(p topology.Plan, stock Stock) (Support, error) {
 	var s Support
-	text, err := k.fill("supports.yaml", p)
+	text, err := k.fill("supports.yaml", k.view(p, stock))
 	if err != nil {
 		return s, err
 	}
@@ -78,4 +97,32 @@ func (k Component) supports(p topology.Plan) (Support, error) {
 		return s, fmt.Errorf("%s/supports.yaml: %w", k.Name, err)
 	}
 	return s, nil
+}
+
+// HTTPRule is what an L7 policy comes to: to the Pods of a namespace with one label, on
+// one port, only one method and path is let through. Path is a regular expression of the
+// whole path.
+type HTTPRule struct {
+	Namespace, Name string // of the policy; the Pods' namespace too
+	Label, Value    string
+	Port            int
+	Method, Path    string
+}
+
+// L7Policy gives the object that makes a plan's CNI enforce a rule: its l7policy.yaml. It
+// is there for every CNI whose Support may have L7Policy.
+func (c Catalog) L7Policy(p topology.Plan, rule HTTPRule) (unstructured.Unstructured, error) {
+	const file = "l7policy.yaml"
+	text, err := c[p.CNI.Name].fill(file, rule)
+	if err != nil {
+		return unstructured.Unstructured{}, err
+	}
+	objects, err := decode(text)
+	if err == nil && len(objects) != 1 {
+		err = fmt.Errorf("it has %d objects, not one", len(objects))
+	}
+	if err != nil {
+		return unstructured.Unstructured{}, fmt.Errorf("%s/%s: %w", p.CNI.Name, file, err)
+	}
+	return objects[0], nil
 }

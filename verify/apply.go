@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -35,8 +36,9 @@ const annotationHash = "netlab.dev/hash"
 // applyWorkload makes the cluster hold exactly the objects of the verification: missing
 // ones are created, changed ones are made anew, and what an earlier plan or an
 // interrupted run left goes.
-func applyWorkload(ctx context.Context, client dynamic.Interface, plan topology.Plan, image string) error {
-	have, err := listOwn(ctx, client)
+// Policies are objects of the resources in policies beside NetworkPolicies.
+func applyWorkload(ctx context.Context, client dynamic.Interface, plan topology.Plan, image string, policies ...schema.GroupVersionResource) error {
+	have, err := listOwn(ctx, client, policies...)
 	if err != nil {
 		return err
 	}
@@ -94,14 +96,17 @@ type found struct {
 	Object   unstructured.Unstructured
 }
 
-func listOwn(ctx context.Context, client dynamic.Interface) (map[string]found, error) {
-	resources := []schema.GroupVersionResource{resourceNamespaces(), resourceAccounts(), resourcePods(), resourceServices(),
-		resourceSecrets(), resourceIngresses(), resourcePolicies()}
+func listOwn(ctx context.Context, client dynamic.Interface, policies ...schema.GroupVersionResource) (map[string]found, error) {
+	resources := append([]schema.GroupVersionResource{resourceNamespaces(), resourceAccounts(), resourcePods(), resourceServices(),
+		resourceSecrets(), resourceIngresses(), resourcePolicies()}, policies...)
 	lists := make([]*unstructured.UnstructuredList, len(resources))
 	g, ctx := errgroup.WithContext(ctx)
 	for i, r := range resources {
 		g.Go(func() (err error) {
 			lists[i], err = client.Resource(r).List(ctx, metav1.ListOptions{LabelSelector: labelOwner})
+			if apierrors.IsNotFound(err) && slices.Contains(policies, r) {
+				lists[i], err = &unstructured.UnstructuredList{}, nil // the CNI is still being installed
+			}
 			if err != nil {
 				return fmt.Errorf("list %s: %w", r.Resource, err)
 			}

@@ -7,6 +7,7 @@ import (
 
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/verify/agent"
 )
 
 // The ids of the paths, as the report's JSON has them.
@@ -341,9 +342,10 @@ func (d *derivation) policies() {
 		p := policyOf(id, d.cast)
 		d.add(id, p.Denied.From, p.Denied.To, p.Denied.Kind, expected)
 	}
-	reason := d.support.L7Reason
-	if reason == "" {
-		reason = "L7 policies are not part of this verification"
+	if !d.support.L7Policy {
+		d.skip(PolicyL7, "Pod", "Pod", agent.HTTP, Enforced, or(d.support.L7Reason, "the CNI has no L7 policy"))
+		return
 	}
-	d.skip(PolicyL7, "Pod", "Pod", "http", Enforced, reason)
+	denied := l7PlayOf(d.cast).Denied[0]
+	d.add(PolicyL7, denied.From, denied.To, denied.Kind, Enforced)
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"netlab.dev/netlab/verify/agent"
@@ -22,8 +24,9 @@ type policyPlay struct {
 
 // leg is one connection between two agents.
 type leg struct {
-	From, To Ref
-	Kind     string // http or tcp: each has its own port
+	From, To     Ref
+	Kind         string // http or tcp: each has its own port
+	Method, Path string // http; GET of / unless told
 }
 
 func policyOf(id string, c cast) policyPlay {
@@ -44,23 +47,26 @@ func policyOf(id string, c cast) policyPlay {
 	case PolicyAllowLabel:
 		policy := ingress(from(networkingv1.NetworkPolicyPeer{PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{labelApp: "frontend"}}}))
 		policy.Spec.PodSelector.MatchLabels = map[string]string{labelApp: "nginx"}
-		return policyPlay{policy, leg{other, subject, agent.HTTP}, leg{frontend, subject, agent.HTTP}}
+		return policyPlay{policy, over(other, subject), over(frontend, subject)}
 	case PolicyAllowNamespace:
 		policy := ingress(from(networkingv1.NetworkPolicyPeer{NamespaceSelector: &metav1.LabelSelector{
 			MatchLabels: map[string]string{"kubernetes.io/metadata.name": GuestsNamespace}}}))
-		return policyPlay{policy, leg{other, subject, agent.HTTP}, leg{atPod(c.Visitor), subject, agent.HTTP}}
+		return policyPlay{policy, over(other, subject), over(atPod(c.Visitor), subject)}
 	case PolicyAllowPort:
 		port := intstr.FromInt32(agent.PortHTTP)
 		policy := ingress(networkingv1.NetworkPolicyIngressRule{Ports: []networkingv1.NetworkPolicyPort{{Port: &port}}})
-		return policyPlay{policy, leg{other, subject, agent.TCP}, leg{other, subject, agent.HTTP}}
+		return policyPlay{policy, leg{From: other, To: subject, Kind: agent.TCP}, over(other, subject)}
 	case PolicyEgressDeny:
 		policy := ingress()
 		policy.Spec.PolicyTypes = []networkingv1.PolicyType{networkingv1.PolicyTypeEgress}
-		return policyPlay{policy, leg{subject, other, agent.HTTP}, leg{other, subject, agent.HTTP}}
+		return policyPlay{policy, over(subject, other), over(other, subject)}
 	default: // PolicyDefaultDeny: no rule, so nothing enters; its neighbours are left alone
-		return policyPlay{ingress(), leg{other, subject, agent.HTTP}, leg{other, frontend, agent.HTTP}}
+		return policyPlay{ingress(), over(other, subject), over(other, frontend)}
 	}
 }
+
+// over is a leg of HTTP.
+func over(from, to Ref) leg { return leg{From: from, To: to, Kind: agent.HTTP} }
 
 func indexOf(all []string, one string) int {
 	for i, s := range all {
@@ -76,11 +82,11 @@ func (w world) probe(l leg, timeout time.Duration) (agent.Probe, error) {
 	if why := w.lacking["pod/"+l.To.Name]; why != "" {
 		return agent.Probe{}, unasked{fmt.Errorf("%s", why)}
 	}
-	p := agent.Probe{Kind: l.Kind, TimeoutMillis: int(timeout.Milliseconds())}
+	p := agent.Probe{Kind: l.Kind, Method: l.Method, TimeoutMillis: int(timeout.Milliseconds())}
 	if l.Kind == agent.TCP {
 		p.Target = joinPort(w.podIPs[l.To.Name], agent.PortTCP)
 	} else {
-		p.Target = "http://" + joinPort(w.podIPs[l.To.Name], agent.PortHTTP) + "/"
+		p.Target = "http://" + joinPort(w.podIPs[l.To.Name], agent.PortHTTP) + or(l.Path, "/")
 	}
 	return p, nil
 }
@@ -88,8 +94,8 @@ func (w world) probe(l leg, timeout time.Duration) (agent.Probe, error) {
 // stage is what a policy is played on: the cluster and its agents, or a fake of them.
 type stage interface {
 	Ask(ctx context.Context, from Ref, probe agent.Probe) (agent.Result, error)
-	Apply(ctx context.Context, policy *networkingv1.NetworkPolicy) error
-	Remove(ctx context.Context, policy *networkingv1.NetworkPolicy) error
+	Apply(ctx context.Context, policy runtime.Object) error
+	Remove(ctx context.Context, policy runtime.Object) error
 }
 
 // tempo is the patience of a policy's play.
@@ -105,6 +111,51 @@ func usualTempo(settle time.Duration) tempo {
 	return tempo{Control: settle, Effect: 10 * time.Second, Watch: 1200 * time.Millisecond, Pause: 100 * time.Millisecond, Probe: 300 * time.Millisecond}
 }
 
+// player plays one policy.
+type player struct {
+	world
+	on stage
+	tempo
+}
+
+// try asks a leg once. Its error is about the probe, never about the path.
+func (p player) try(ctx context.Context, l leg, patience time.Duration) (agent.Result, error) {
+	probe, err := p.probe(l, patience)
+	if err != nil {
+		return agent.Result{}, err
+	}
+	r, err := p.on.Ask(ctx, l.From, probe)
+	if err == nil && r.Outcome == agent.Broken {
+		err = fmt.Errorf("the probe could not run: %s", r.Error)
+	}
+	return r, err
+}
+
+// until asks a leg again and again until the answer is good or the time is up.
+func (p player) until(ctx context.Context, l leg, bound time.Duration, good func(agent.Result) bool) (r agent.Result, took time.Duration, err error) {
+	start := time.Now()
+	for {
+		r, err = p.try(ctx, l, max(p.Probe, time.Second))
+		took = time.Since(start)
+		if err == nil && good(r) || took > bound || ctx.Err() != nil {
+			return r, took, err
+		}
+		sleep(ctx, p.Pause)
+	}
+}
+
+// replied is what is good of a leg that has to work.
+func replied(r agent.Result) bool { return r.Outcome == agent.Reply }
+
+// apply puts a policy into the cluster and gives what takes it out again, once, ctx or no ctx.
+func (p player) apply(ctx context.Context, policy runtime.Object) (remove func() error, err error) {
+	return sync.OnceValue(func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		return p.on.Remove(ctx, policy)
+	}), p.on.Apply(ctx, policy)
+}
+
 // perform plays a policy between its two positive controls: before it and after it both
 // legs must work; while it is on, the denied leg must go silent and the other must not.
 func (w world) perform(ctx context.Context, p Path, on stage, t tempo) finding {
@@ -114,32 +165,9 @@ func (w world) perform(ctx context.Context, p Path, on stage, t tempo) finding {
 		f.Outcome, f.Reason = outcome, fmt.Sprintf(format, args...)
 		return f
 	}
-	try := func(l leg, patience time.Duration) (agent.Result, error) {
-		probe, err := w.probe(l, patience)
-		if err != nil {
-			return agent.Result{}, err
-		}
-		r, err := on.Ask(ctx, l.From, probe)
-		if err == nil && r.Outcome == agent.Broken {
-			err = fmt.Errorf("the probe could not run: %s", r.Error)
-		}
-		return r, err
-	}
-	// until asks a leg again and again until it works or the time is up.
-	until := func(l leg, bound time.Duration) (r agent.Result, took time.Duration, err error) {
-		start := time.Now()
-		for {
-			r, err = try(l, max(t.Probe, time.Second))
-			took = time.Since(start)
-			if err == nil && r.Outcome == agent.Reply || took > bound || ctx.Err() != nil {
-				return r, took, err
-			}
-			sleep(ctx, t.Pause)
-		}
-	}
-
+	by := player{w, on, t}
 	for _, l := range []leg{play.Denied, play.Allowed} {
-		r, _, err := until(l, t.Control)
+		r, _, err := by.until(ctx, l, t.Control, replied)
 		if err != nil {
 			return fail(Broken, "the control before the policy: %v", err)
 		}
@@ -152,18 +180,9 @@ func (w world) perform(ctx context.Context, p Path, on stage, t tempo) finding {
 	}
 	f.equal("before the policy", "a reply", "a reply")
 
-	if err := on.Apply(ctx, play.Policy); err != nil {
+	remove, err := by.apply(ctx, play.Policy)
+	if err != nil {
 		return fail(Broken, "apply the policy: %v", err)
-	}
-	removed := false
-	remove := func() error {
-		if removed {
-			return nil
-		}
-		removed = true
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		return on.Remove(ctx, play.Policy)
 	}
 	defer remove()
 
@@ -178,7 +197,7 @@ func (w world) perform(ctx context.Context, p Path, on stage, t tempo) finding {
 		silent := 0
 		// One lost packet is no policy: silence counts when it lasts.
 		for _, patience := range []time.Duration{t.Probe, t.Probe, 2 * t.Probe} {
-			r, err := try(play.Denied, patience)
+			r, err := by.try(ctx, play.Denied, patience)
 			if err != nil {
 				return fail(Broken, "under the policy: %v", err)
 			}
@@ -191,7 +210,7 @@ func (w world) perform(ctx context.Context, p Path, on stage, t tempo) finding {
 			sleep(ctx, t.Pause)
 		}
 	}
-	allowed, _, err := until(play.Allowed, t.Control)
+	allowed, _, err := by.until(ctx, play.Allowed, t.Control, replied)
 	if err != nil {
 		return fail(Broken, "under the policy: %v", err)
 	}
@@ -209,7 +228,7 @@ func (w world) perform(ctx context.Context, p Path, on stage, t tempo) finding {
 	}
 	f.property("allowed under the policy", "a reply", said(allowed), allowed.Outcome == agent.Reply)
 
-	after, took, err := until(play.Denied, t.Effect)
+	after, took, err := by.until(ctx, play.Denied, t.Effect, replied)
 	if err != nil {
 		return fail(Broken, "the control after the policy: %v", err)
 	}
@@ -229,16 +248,15 @@ func observedOf(r agent.Result) Observed {
 	return o
 }
 
-// policyCommand applies the policy and asks the leg that it denies.
-func (w world) policyCommand(id string) string {
-	play := policyOf(id, w.cast)
-	policy, err := json.Marshal(play.Policy)
+// policyCommand applies a policy and asks a leg that it denies.
+func (w world) policyCommand(policy runtime.Object, denied leg) string {
+	text, err := json.Marshal(policy)
 	if err != nil {
-		policy = []byte(err.Error())
+		text = []byte(err.Error())
 	}
-	probe, _ := w.probe(play.Denied, time.Second)
-	return fmt.Sprintf("echo %s | netlab kubectl %s -- apply -f - && %s", quoted([]string{string(policy)}), w.plan.Lab,
-		w.command(ask{From: play.Denied.From, Probe: probe}))
+	probe, _ := w.probe(denied, time.Second)
+	return fmt.Sprintf("echo %s | netlab kubectl %s -- apply -f - && %s", quoted([]string{string(text)}), w.plan.Lab,
+		w.command(ask{From: denied.From, Probe: probe}))
 }
 
 func sleep(ctx context.Context, d time.Duration) {

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"netlab.dev/netlab/verify/agent"
 )
@@ -30,13 +30,13 @@ type enforcement struct {
 	log              []string
 }
 
-func (e *enforcement) Apply(_ context.Context, p *networkingv1.NetworkPolicy) error {
+func (e *enforcement) Apply(context.Context, runtime.Object) error {
 	e.log = append(e.log, "apply")
 	e.applied = time.Now()
 	return e.refuses
 }
 
-func (e *enforcement) Remove(_ context.Context, p *networkingv1.NetworkPolicy) error {
+func (e *enforcement) Remove(context.Context, runtime.Object) error {
 	e.log = append(e.log, "remove")
 	e.removed = time.Now()
 	return nil
@@ -128,12 +128,12 @@ type interrupting struct {
 	after  error
 }
 
-func (i *interrupting) Apply(ctx context.Context, p *networkingv1.NetworkPolicy) error {
+func (i *interrupting) Apply(ctx context.Context, p runtime.Object) error {
 	i.cancel()
 	return i.enforcement.Apply(ctx, p)
 }
 
-func (i *interrupting) Remove(ctx context.Context, p *networkingv1.NetworkPolicy) error {
+func (i *interrupting) Remove(ctx context.Context, p runtime.Object) error {
 	i.after = ctx.Err()
 	return i.enforcement.Remove(ctx, p)
 }

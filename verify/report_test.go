@@ -26,8 +26,9 @@ func reported(t *testing.T, s state, upset func(string, agent.Probe, *agent.Resu
 		x := &row{path: p, finding: finding{Outcome: Skip, Reason: p.Skip}}
 		if p.Skip == "" {
 			quick := tempo{Control: time.Millisecond, Effect: time.Millisecond, Watch: time.Millisecond, Pause: time.Millisecond, Probe: time.Millisecond}
-			x.finding = w.perform(context.Background(), p, &enforcement{play: policyOf(p.ID, w.cast)}, quick)
-			x.command, x.tries = w.policyCommand(p.ID), 1
+			play := policyOf(p.ID, w.cast)
+			x.finding = w.perform(context.Background(), p, &enforcement{play: play}, quick)
+			x.command, x.tries = w.policyCommand(play.Policy, play.Denied), 1
 		}
 		rows = append(rows, x)
 	}

@@ -9,9 +9,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
@@ -35,7 +37,7 @@ func Prepare(ctx context.Context, running providers.Running, o Options) error {
 	ctx, cancel := context.WithTimeout(ctx, o.wait())
 	defer cancel()
 	for {
-		err := applyWorkload(ctx, client, running.Plan, o.Agent)
+		err := applyWorkload(ctx, client, running.Plan, o.Agent, o.policyResources()...)
 		if err == nil {
 			return nil
 		}
@@ -56,7 +58,15 @@ func Run(ctx context.Context, running providers.Running, o Options) (Report, err
 	}
 	asker := newAsker(running.Machines)
 	defer asker.close()
-	r := run{world: w, ask: asker.ask, settle: o.settle(), on: liveStage{w: w, asker: asker, client: c.client}}
+	config, err := running.Config()
+	if err != nil {
+		return Report{}, err
+	}
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
+	}
+	r := run{world: w, ask: asker.ask, settle: o.settle(), on: liveStage{w: w, asker: asker, client: client}, l7: o.L7Policy}
 	rows := r.all(ctx, Paths(running.Plan, o.Support))
 	if err := ctx.Err(); err != nil {
 		return Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
@@ -142,17 +152,20 @@ type run struct {
 	ask    func(ctx context.Context, s station, probes []agent.Probe) ([]agent.Result, error)
 	settle time.Duration
 	on     stage
+	l7     unstructured.Unstructured // the policy of PolicyL7, where it is not skipped
 }
 
 func (r run) all(ctx context.Context, paths []Path) []*row {
 	rows := make([]*row, len(paths))
-	var reach []*row
+	var reach, last []*row
 	var wg sync.WaitGroup
 	for i, p := range paths {
 		rows[i] = &row{path: p}
 		switch {
 		case p.Skip != "":
 			rows[i].finding = finding{Outcome: Skip, Reason: p.Skip}
+		case p.ID == PolicyL7:
+			last = append(last, rows[i]) // its Pod is another policy's
 		case p.Expected == Enforced || p.Expected == NotEnforced:
 			wg.Go(func() { r.policy(ctx, rows[i]) })
 		default:
@@ -161,13 +174,23 @@ func (r run) all(ctx context.Context, paths []Path) []*row {
 	}
 	r.reachability(ctx, reach)
 	wg.Wait()
+	for _, x := range last {
+		r.policy(ctx, x)
+	}
 	return rows
 }
 
 func (r run) policy(ctx context.Context, to *row) {
 	start := time.Now()
-	to.command = r.world.policyCommand(to.path.ID)
-	to.finding = r.world.perform(ctx, to.path, r.on, usualTempo(r.settle))
+	if to.path.ID == PolicyL7 {
+		policy := ownL7(r.l7)
+		to.command = r.world.policyCommand(policy, l7PlayOf(r.world.cast).Denied[0])
+		to.finding = r.world.performL7(ctx, policy, r.on, usualTempo(r.settle))
+	} else {
+		play := policyOf(to.path.ID, r.world.cast)
+		to.command = r.world.policyCommand(play.Policy, play.Denied)
+		to.finding = r.world.perform(ctx, to.path, r.on, usualTempo(r.settle))
+	}
 	to.tries, to.took = 1, time.Since(start)
 }
 
@@ -294,7 +317,7 @@ func (w world) report(rows []*row, cniVersion string) Report {
 type liveStage struct {
 	w      world
 	asker  *asker
-	client kubernetes.Interface
+	client dynamic.Interface
 }
 
 func (l liveStage) Ask(ctx context.Context, from Ref, probe agent.Probe) (agent.Result, error) {
@@ -309,13 +332,22 @@ func (l liveStage) Ask(ctx context.Context, from Ref, probe agent.Probe) (agent.
 	return results[0], nil
 }
 
-func (l liveStage) Apply(ctx context.Context, policy *networkingv1.NetworkPolicy) error {
-	_, err := l.client.NetworkingV1().NetworkPolicies(policy.Namespace).Create(ctx, policy, metav1.CreateOptions{})
+func (l liveStage) Apply(ctx context.Context, policy runtime.Object) error {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(policy)
+	if err != nil {
+		return err
+	}
+	u := &unstructured.Unstructured{Object: content}
+	_, err = l.client.Resource(resourceOf(policy)).Namespace(u.GetNamespace()).Create(ctx, u, metav1.CreateOptions{})
 	return err
 }
 
-func (l liveStage) Remove(ctx context.Context, policy *networkingv1.NetworkPolicy) error {
-	err := l.client.NetworkingV1().NetworkPolicies(policy.Namespace).Delete(ctx, policy.Name, metav1.DeleteOptions{})
+func (l liveStage) Remove(ctx context.Context, policy runtime.Object) error {
+	named, err := meta.Accessor(policy)
+	if err != nil {
+		return err
+	}
+	err = l.client.Resource(resourceOf(policy)).Namespace(named.GetNamespace()).Delete(ctx, named.GetName(), metav1.DeleteOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/verify/trace"
 )
@@ -23,15 +25,16 @@ import (
 // Options tells Prepare and Run what the lab's plan does not.
 type Options struct {
 	Support    components.Support
-	Agent      string        // reference of the agent's image, present on every Node
-	CNIVersion string        // for the report
-	Wait       time.Duration // for agents, VIPs and endpoints to be there; 60 s unless told
-	Settle     time.Duration // how long a path that should work is tried again; 6 s unless told
-	Evidence   bool          // tell of every path how its packets went; else only of those that fail
-	Pcap       string        // directory for a capture file of each path; "" for none
-	Throughput []string      // routes to measure, of Routes(); none unless told
-	Latency    []string      // likewise
-	Progress   func(string)  // is told what is measured now; may be nil
+	Agent      string                    // reference of the agent's image, present on every Node
+	CNIVersion string                    // for the report
+	L7Policy   unstructured.Unstructured // what enforces L7Rule, where Support has L7Policy
+	Wait       time.Duration             // for agents, VIPs and endpoints to be there; 60 s unless told
+	Settle     time.Duration             // how long a path that should work is tried again; 6 s unless told
+	Evidence   bool                      // tell of every path how its packets went; else only of those that fail
+	Pcap       string                    // directory for a capture file of each path; "" for none
+	Throughput []string                  // routes to measure, of Routes(); none unless told
+	Latency    []string                  // likewise
+	Progress   func(string)              // is told what is measured now; may be nil
 }
 
 // Outcomes of a path. A probe that could not run is broken, and never counts as blocked.

@@ -140,7 +140,7 @@ func (s Suite) open(t *testing.T, root providers.Root, text, name string) *lab {
 		if part.Name != l.plan.CNI.Name {
 			continue
 		}
-		r, err := s.Resolver.Objects(t.Context(), part, l.plan)
+		r, err := s.Resolver.Objects(t.Context(), part, l.plan, l.stock)
 		if err != nil {
 			t.Fatal(err)
 		}
