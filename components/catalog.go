@@ -91,10 +91,16 @@ func (c Catalog) check(k Component) (problems []error) {
 		if !optional[n.With] {
 			wrong("needs %s with %s, which is no optional image", n.Option, n.With)
 		}
-		for option, value := range n.When {
-			if option != optionProxy && !slices.Contains(k.Options[option], value) {
-				wrong("needs %s when %s is %s, which it cannot be", n.Option, option, value)
-			}
+		if err := c.checkWhen(k, n.When); err != nil {
+			wrong("needs %s: %w", n.Option, err)
+		}
+	}
+	for _, w := range k.Warns {
+		if err := c.checkWhen(k, w.When); err != nil {
+			wrong("warns %q: %w", w.Says, err)
+		}
+		if len(w.When) == 0 || w.Says == "" || w.Source == "" {
+			wrong("warns %q: needs when, says and source", w.Says)
 		}
 	}
 	for _, b := range k.Builds {
@@ -156,6 +162,20 @@ func (c Catalog) check(k Component) (problems []error) {
 		}
 	}
 	return problems
+}
+
+// checkWhen reports an option, or a value of one, that a component does not have.
+func (c Catalog) checkWhen(k Component, when map[string]string) error {
+	for option, value := range when {
+		of := k
+		if option == optionProxy && k.Name != "kubernetes" {
+			of = c["kubernetes"]
+		}
+		if !slices.Contains(of.Options[option], value) {
+			return fmt.Errorf("when %s is %s, which it cannot be", option, value)
+		}
+	}
+	return nil
 }
 
 func (c Catalog) checkContents(k Component, contents Contents) (problems []error) {

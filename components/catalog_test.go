@@ -56,6 +56,8 @@ func TestCatalogRefuses(t *testing.T) {
 		"pull with recipe":   {head + "images:\n  - {name: x, pull: sha256:" + strings.Repeat("0", 64) + ", optional: x, without: y, dirs: [{path: /a}]}\n", "made of nothing"},
 		"optional, built":    {head + "images:\n  - {name: x, optional: x, without: y}\n", "go together"},
 		"no such optional":   {head + "needs:\n  - {option: CONFIG_X, with: envoy}\n", "with envoy, which is no optional image"},
+		"no such mode":       {head + "options: {mode: [a]}\nneeds:\n  - {option: CONFIG_X, when: {mode: b}}\n", "needs CONFIG_X: when mode is b, which it cannot be"},
+		"warns of nothing":   {head + "options: {mode: [a]}\nwarns:\n  - {when: {mode: a}, says: beware}\n", "needs when, says and source"},
 		"no such chart":      {head + "install: {chart: k/chart}\n", "no build keeps k/chart"},
 	}
 	for name, test := range tests {

@@ -87,18 +87,19 @@ const selfVersion = "self"
 // objects.yaml (our configuration of what was installed) and supports.yaml (Support);
 // these are templates over View. l7policy.yaml is one over HTTPRule.
 type Component struct {
-	Name       string   `json:"-"` // the folder
-	Kind       string   `json:"kind"`
-	Version    string   `json:"version"`
-	About      string   `json:"about"`
-	Source     string   `json:"source"`
-	Kubernetes []string `json:"kubernetes"` // minor versions it works with, as "v1.37"; none: all
-	Tested     *Tested  `json:"tested"`
-	Needs      []Need   `json:"needs"`
-	Builds     []Build  `json:"builds"`
-	Programs   []string `json:"programs"` // build outputs that netlab itself runs
-	Layers     []Layer  `json:"layers"`
-	Images     []Image  `json:"images"`
+	Name       string    `json:"-"` // the folder
+	Kind       string    `json:"kind"`
+	Version    string    `json:"version"`
+	About      string    `json:"about"`
+	Source     string    `json:"source"`
+	Kubernetes []string  `json:"kubernetes"` // minor versions it works with, as "v1.37"; none: all
+	Tested     *Tested   `json:"tested"`
+	Warns      []Warning `json:"warns"`
+	Needs      []Need    `json:"needs"`
+	Builds     []Build   `json:"builds"`
+	Programs   []string  `json:"programs"` // build outputs that netlab itself runs
+	Layers     []Layer   `json:"layers"`
+	Images     []Image   `json:"images"`
 	// Caches are directories of Nodes, by name: one of the cache, for all labs alike, for
 	// what is worked out when they run and is the same wherever it is.
 	Caches  map[string]string   `json:"caches"`
@@ -116,6 +117,14 @@ type Component struct {
 type Tested struct {
 	Kubernetes []string `json:"kubernetes"`
 	Source     string   `json:"source"` // where upstream says so
+}
+
+// Warning is what upstream says against a mode, or a combination of modes, that works all
+// the same.
+type Warning struct {
+	When   map[string]string `json:"when"` // option → value
+	Says   string            `json:"says"`
+	Source string            `json:"source"`
 }
 
 // Build makes executables from a Go module, in a module of its own, so that the

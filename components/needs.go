@@ -66,7 +66,7 @@ func (c Catalog) Needs(p topology.Plan) ([]Need, error) {
 	for _, k := range set {
 		options := k.view(p, Stock{}).Options
 		for _, n := range k.needs() {
-			if n.With == "" && n.heldBy(options) {
+			if n.With == "" && heldBy(n.When, options) {
 				needs = append(needs, n)
 			}
 		}
@@ -91,26 +91,33 @@ func (k Component) needs() []Need {
 	return needs
 }
 
-func (n Need) heldBy(options map[string]string) bool {
-	for option, value := range n.When {
-		if options[option] != value {
-			return false
-		}
-	}
-	return true
-}
-
 // Notices are what a user of the component is told at every `up`.
 func (k Component) Notices(p topology.Plan) []string {
 	var notices []string
 	if k.Notice != "" {
 		notices = append(notices, k.Notice)
 	}
+	options := k.view(p, Stock{}).Options
+	for _, w := range k.Warns {
+		if heldBy(w.When, options) {
+			notices = append(notices, fmt.Sprintf("%s (%s)", w.Says, w.Source))
+		}
+	}
 	if t := k.Tested; t != nil && !slices.Contains(t.Kubernetes, minor(p.Kubernetes.Version)) {
 		notices = append(notices, fmt.Sprintf("%s %s was tested upstream with Kubernetes %s, not with %s (%s)",
 			k.Name, k.Version, strings.Join(t.Kubernetes, ", "), minor(p.Kubernetes.Version), t.Source))
 	}
 	return notices
+}
+
+// heldBy reports whether a component's options are the ones meant.
+func heldBy(when, options map[string]string) bool {
+	for option, value := range when {
+		if options[option] != value {
+			return false
+		}
+	}
+	return true
 }
 
 // minor cuts the last number off a version.

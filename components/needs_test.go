@@ -14,9 +14,16 @@ func TestNeedsFollowTheModes(t *testing.T) {
 		change    func(*topology.Plan)
 		has, lack string
 	}{
-		"VXLAN by default":   {func(*topology.Plan) {}, "CONFIG_VXLAN", "CONFIG_IP_VS"},
-		"no tunnel":          {func(p *topology.Plan) { p.CNI.Options["backend"] = "host-gw" }, "CONFIG_NF_TABLES", "CONFIG_VXLAN"},
-		"ipvs":               {func(p *topology.Plan) { p.Kubernetes.Proxy = "ipvs" }, "CONFIG_IP_VS", "CONFIG_NF_TABLES"},
+		"VXLAN by default": {func(*topology.Plan) {}, "CONFIG_VXLAN", "CONFIG_IP_VS"},
+		"no tunnel":        {func(p *topology.Plan) { p.CNI.Options["backend"] = "host-gw" }, "CONFIG_NF_TABLES", "CONFIG_VXLAN"},
+		"ipvs":             {func(p *topology.Plan) { p.Kubernetes.Proxy = "ipvs" }, "CONFIG_IP_VS", "CONFIG_NF_TABLES"},
+		"its device":       {func(p *topology.Plan) { p.Kubernetes.Proxy = "ipvs" }, "CONFIG_DUMMY", "CONFIG_NFT_NUMGEN"},
+		"iptables":         {func(p *topology.Plan) { p.Kubernetes.Proxy = "iptables" }, "CONFIG_NETFILTER_XT_MATCH_STATISTIC", "CONFIG_DUMMY"},
+		"no proxy": {func(p *topology.Plan) {
+			p.Kubernetes.Proxy = "none"
+			cni(p, "cilium", "kubeProxyReplacement", "true")
+		}, "CONFIG_BPF_SYSCALL", "CONFIG_NF_TABLES"},
+		"nothing optional":   {func(p *topology.Plan) { cni(p, "cilium") }, "CONFIG_VXLAN", "CONFIG_NETFILTER_XT_TARGET_TPROXY"},
 		"legacy iptables":    {func(p *topology.Plan) { cni(p, "calico", "iptables", "legacy") }, "CONFIG_IP_NF_FILTER", "CONFIG_NFT_COMPAT"},
 		"a CNI without when": {func(p *topology.Plan) { cni(p, "cilium", "routing", "native") }, "CONFIG_BPF_SYSCALL", "CONFIG_VXLAN"},
 	}
@@ -84,7 +91,17 @@ func TestNotices(t *testing.T) {
 	if got := k.Notices(p); len(got) != 2 || got[1] != "k v1 was tested upstream with Kubernetes v1.36, not with v1.37 (its README)" {
 		t.Errorf("notices are %q", got)
 	}
+	k.Options, k.Warns = map[string][]string{"mode": {"a", "b"}}, []Warning{
+		{When: map[string]string{"mode": "a", "proxy": "ipvs"}, Says: "it may break", Source: "issue 1"}}
+	if got := k.Notices(p); len(got) != 2 {
+		t.Errorf("without the mode that is warned of: %q", got)
+	}
+	p.Kubernetes.Proxy = "ipvs"
+	if got := k.Notices(p); len(got) != 3 || got[1] != "it may break (issue 1)" {
+		t.Errorf("with the mode that is warned of: %q", got)
+	}
 	p.Kubernetes.Version = "v1.36.9"
+	k.Warns = nil
 	if got := k.Notices(p); len(got) != 1 {
 		t.Errorf("with what it was tested with: %q", got)
 	}

@@ -130,6 +130,12 @@ func kubeadmConfig(plan topology.Plan, node topology.Machine) string {
 	for _, a := range addresses(node) {
 		sans = append(sans, a.String())
 	}
+	proxy := ""
+	if k.Proxy == "ipvs" {
+		// ipvs puts every VIP on a device of each Node, and the kernel answers ARP for any
+		// address that it has: MetalLB asks for this (https://metallb.io/installation/).
+		proxy = "ipvs: {strictARP: true}\n"
+	}
 	taints := "[]"
 	if len(plan.WithRole(topology.RoleWorker)) > 0 {
 		taints = "[{key: node-role.kubernetes.io/control-plane, effect: NoSchedule}]"
@@ -170,9 +176,9 @@ apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 mode: %[11]s
 clusterCIDR: %[6]s
-# Both would write sysctls or scores that belong to the machine beneath.
+%[12]s# Both would write sysctls or scores that belong to the machine beneath.
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 oomScoreAdj: 0
 `, k.API.Addr(), k.API.Port(), node.Name, plan.Lab, k.Version, k.PodCIDR, k.ServiceCIDR, k.Domain, taints,
-		strings.Join(sans, ", "), strings.TrimSuffix(k.Proxy, "none"))
+		strings.Join(sans, ", "), strings.TrimSuffix(k.Proxy, "none"), proxy)
 }

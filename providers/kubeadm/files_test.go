@@ -337,6 +337,18 @@ func TestKubeadmConfig(t *testing.T) {
 	}
 }
 
+// In ipvs mode a Node would else answer ARP for every VIP.
+func TestStrictARP(t *testing.T) {
+	for _, proxy := range []string{"ipvs", "nftables"} {
+		p := plan(t, true)
+		p.Kubernetes.Proxy = proxy
+		config := documents(t, files(t, p, "cp", newAuthority(t), Limits{})[Config].Data)["KubeProxyConfiguration"]
+		if ipvs, given := config["ipvs"].(map[string]any); given != (proxy == "ipvs") || given && ipvs["strictARP"] != true {
+			t.Errorf("with %s kube-proxy is told %v", proxy, config)
+		}
+	}
+}
+
 // With workers the control plane is closed to Pods, alone it has to take them.
 func TestTaints(t *testing.T) {
 	ca := newAuthority(t)

@@ -92,7 +92,10 @@ func KernelHas(option, name string) bool {
 	if err != nil {
 		return true // it tells nobody: what is missing will show itself
 	}
-	return strings.Contains(string(config), option+"=y\n")
+	// A module may be loaded when it is asked for, and where modules lie elsewhere (as for a
+	// container) nobody can tell.
+	return strings.Contains(string(config), option+"=y\n") ||
+		strings.Contains(string(config), option+"=m\n") && !exists("/lib/modules/"+release())
 }
 
 func mounted(fstype string) bool {
