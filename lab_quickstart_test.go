@@ -112,8 +112,8 @@ func checkSchema(t *testing.T, text string) {
 		at := fmt.Sprintf("paths[%d]", i)
 		keys(at, p, "id from to protocol expected outcome observed command durationMillis", "reason properties tries")
 		path, _ := p.(map[string]any)
-		keys(at+".from", path["from"], "name", "node ip")
-		keys(at+".to", path["to"], "name", "node ip")
+		keys(at+".from", path["from"], "name", "kind node ip")
+		keys(at+".to", path["to"], "name", "kind node ip")
 		keys(at+".observed", path["observed"], "", "sourceIP backend node rttMicros")
 		if e, _ := path["expected"].(string); !slices.Contains([]string{"reachable", "unreachable", "enforced", "not-enforced"}, e) {
 			t.Errorf("%s.expected is %q", at, e)

@@ -111,7 +111,7 @@ func (w world) nodesOf(p Path) []string {
 
 // end gives the report's form of a Ref.
 func (w world) end(r Ref, protocol string) End {
-	e := End{Name: r.Name, Node: r.Node}
+	e := End{Kind: r.Kind, Name: r.Name, Node: r.Node}
 	switch r.Kind {
 	case "":
 	case AtContainer:

@@ -8,7 +8,22 @@ import (
 	"unicode/utf8"
 )
 
-// grid is a matrix view: who is asked by whom, and what became of it.
+// Matrix is a view of several paths: who is asked by whom, and what became of it.
+type Matrix struct {
+	Title   string
+	Rows    []string
+	Columns []string
+	Cells   [][]Cell // by row and column
+}
+
+// Cell is the worst of the paths that meet in it.
+type Cell struct {
+	Outcome string // "" where nothing was asked, or Text is all there is to say
+	Text    string
+	Paths   []int // of the Report
+}
+
+// grid is a Matrix to be, with the ids of its paths.
 type grid struct {
 	title string
 	ids   []string
@@ -29,15 +44,28 @@ func policySteps() []string {
 	return []string{"before the policy", "denied under the policy", "allowed under the policy", "after the policy"}
 }
 
-// WriteMatrix writes the report as matrices, one a kind of path, then each path that is
-// not as expected with all that is known of it, as the text has it.
+// Matrices gives the report as matrices, one a kind of path, that of the policies last.
+func (r Report) Matrices() []Matrix {
+	var out []Matrix
+	for _, g := range grids() {
+		if m := r.matrix(g); len(m.Rows) > 0 {
+			out = append(out, m)
+		}
+	}
+	if m := r.policyMatrix(); len(m.Rows) > 0 {
+		out = append(out, m)
+	}
+	return out
+}
+
+// WriteMatrix writes the report as matrices, then each path that is not as expected with
+// all that is known of it, as the text has it.
 func (r Report) WriteMatrix(w io.Writer, colour bool) error {
 	t := &text{colour: colour}
 	t.title(r)
-	for _, g := range grids() {
-		t.grid(r, g)
+	for _, m := range r.Matrices() {
+		t.matrix(m)
 	}
-	t.policyGrid(r)
 	fmt.Fprintf(t, "\n%s as expected  %s failed  %s could not be judged  %s skipped  · not asked\n", t.mark(Pass), t.mark(Fail), t.mark(Broken), t.mark(Skip))
 	t.failures(r)
 	t.summary(r)
@@ -45,76 +73,69 @@ func (r Report) WriteMatrix(w io.Writer, colour bool) error {
 	return err
 }
 
-// grid draws the paths of some ids as rows and columns of their ends.
-func (t *text) grid(r Report, g grid) {
-	var froms, tos []string
-	cells := map[[2]string]string{}
-	for _, p := range r.Paths {
+// matrix has the ends of the paths of some ids as rows and columns.
+func (r Report) matrix(g grid) Matrix {
+	m := Matrix{Title: g.title}
+	cells := map[[2]string]Cell{}
+	for i, p := range r.Paths {
 		if !slices.Contains(g.ids, p.ID) || p.Outcome == Skip {
 			continue
 		}
 		at := [2]string{p.From.Name, p.To.Name}
-		froms, tos = append(froms, at[0]), append(tos, at[1])
-		cells[at] = worse(cells[at], p.Outcome)
+		m.Rows, m.Columns = append(m.Rows, at[0]), append(m.Columns, at[1])
+		cells[at] = Cell{Outcome: worse(cells[at].Outcome, p.Outcome), Paths: append(cells[at].Paths, i)}
 	}
-	if len(cells) == 0 {
-		return
-	}
-	froms, tos = unique(froms), unique(tos)
-	t.matrix(g.title, froms, tos, func(row, column int) string {
-		outcome, asked := cells[[2]string{froms[row], tos[column]}]
-		if !asked {
-			return "·"
+	m.Rows, m.Columns = unique(m.Rows), unique(m.Columns)
+	for _, row := range m.Rows {
+		var line []Cell
+		for _, column := range m.Columns {
+			line = append(line, cells[[2]string{row, column}])
 		}
-		return t.mark(outcome)
-	})
+		m.Cells = append(m.Cells, line)
+	}
+	return m
 }
 
-// policyGrid shows each policy's steps: the control before it, what it denies, what it
+// policyMatrix shows each policy's steps: the control before it, what it denies, what it
 // allows, the control after it.
-func (t *text) policyGrid(r Report) {
-	var rows []Result
-	var names []string
-	for _, p := range r.Paths {
-		if strings.HasPrefix(p.ID, "policy-") {
-			rows, names = append(rows, p), append(names, p.ID)
+func (r Report) policyMatrix() Matrix {
+	m := Matrix{Title: "Policies", Columns: []string{"before", "denied", "allowed", "after", "expected"}}
+	for i, p := range r.Paths {
+		if !strings.HasPrefix(p.ID, "policy-") {
+			continue
 		}
-	}
-	if len(rows) == 0 {
-		return
-	}
-	steps := policySteps()
-	heads := []string{"before", "denied", "allowed", "after", "expected"}
-	t.matrix("Policies", names, heads, func(row, column int) string {
-		p := rows[row]
-		if column == len(steps) {
-			if p.Outcome == Skip {
-				return t.mark(Skip)
+		var line []Cell
+		for _, step := range policySteps() {
+			cell := Cell{Outcome: Pass, Paths: []int{i}}
+			at := slices.IndexFunc(p.Properties, func(q Property) bool { return q.Name == step })
+			switch {
+			case p.Outcome == Skip:
+				cell.Outcome = Skip
+			case at < 0:
+				cell.Outcome = Broken
+			case !p.Properties[at].OK:
+				cell.Outcome = Fail
 			}
-			return p.Expected
+			line = append(line, cell)
 		}
-		at := slices.IndexFunc(p.Properties, func(q Property) bool { return q.Name == steps[column] })
-		switch {
-		case p.Outcome == Skip:
-			return t.mark(Skip)
-		case at < 0:
-			return t.mark(Broken)
-		case !p.Properties[at].OK:
-			return t.mark(Fail)
+		last := Cell{Text: p.Expected, Paths: []int{i}}
+		if p.Outcome == Skip {
+			last = Cell{Outcome: Skip, Paths: []int{i}}
 		}
-		return t.mark(Pass)
-	})
+		m.Rows, m.Cells = append(m.Rows, p.ID), append(m.Cells, append(line, last))
+	}
+	return m
 }
 
-// matrix draws rows and columns with their names; columns that do not fit by name get
-// numbers, which are told below.
-func (t *text) matrix(title string, rows, names []string, cell func(row, column int) string) {
-	first := utf8.RuneCountInString(title)
-	for _, row := range rows {
+// matrix draws a Matrix; columns that do not fit by name get numbers, which are told
+// below.
+func (t *text) matrix(m Matrix) {
+	first := utf8.RuneCountInString(m.Title)
+	for _, row := range m.Rows {
 		first = max(first, utf8.RuneCountInString(row))
 	}
-	heads, total := slices.Clone(names), first+1
-	for _, c := range names {
+	heads, total := slices.Clone(m.Columns), first+1
+	for _, c := range m.Columns {
 		total += 2 + utf8.RuneCountInString(c)
 	}
 	numbered := total > width
@@ -123,28 +144,38 @@ func (t *text) matrix(title string, rows, names []string, cell func(row, column 
 			heads[i] = fmt.Sprint(i + 1)
 		}
 	}
-	t.WriteString("\n" + t.bold(pad(title, first)))
+	t.WriteString("\n" + t.bold(pad(m.Title, first)))
 	for _, h := range heads {
 		t.WriteString("  " + h)
 	}
 	t.WriteString("\n")
-	for i, row := range rows {
+	for i, row := range m.Rows {
 		line := pad(row, first)
 		for j, h := range heads {
-			c := cell(i, j)
+			c := t.cell(m.Cells[i][j])
 			line += "  " + c + strings.Repeat(" ", max(0, utf8.RuneCountInString(h)-columns(c)))
 		}
 		t.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 	if numbered {
-		legend := make([]string, len(names))
-		for i, c := range names {
+		legend := make([]string, len(m.Columns))
+		for i, c := range m.Columns {
 			legend[i] = heads[i] + ":" + c
 		}
 		for _, line := range wrap(strings.Join(legend, ", "), width-2) {
 			t.WriteString("  " + line + "\n")
 		}
 	}
+}
+
+func (t *text) cell(c Cell) string {
+	switch {
+	case c.Outcome != "":
+		return t.mark(c.Outcome)
+	case c.Text != "":
+		return c.Text
+	}
+	return "·"
 }
 
 // worse is the outcome that a cell of several paths shows.

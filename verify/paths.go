@@ -46,8 +46,8 @@ func policyIDs() []string {
 // IDs gives the ids of the paths, in the report's order.
 func IDs() []string {
 	var ids []string
-	for _, s := range sections() {
-		ids = append(ids, s.ids...)
+	for _, s := range Sections() {
+		ids = append(ids, s.IDs...)
 	}
 	return ids
 }

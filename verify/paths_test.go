@@ -67,8 +67,8 @@ func at(r Ref) string {
 // TestSectionsShowAll: a path that the text report has no section for would be invisible.
 func TestSectionsShowAll(t *testing.T) {
 	var shown []string
-	for _, s := range sections() {
-		shown = append(shown, s.ids...)
+	for _, s := range Sections() {
+		shown = append(shown, s.IDs...)
 	}
 	for _, id := range ids() {
 		if !slices.Contains(shown, id) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -33,32 +34,32 @@ func sampled(t *testing.T) Report {
 	}
 
 	request := way2{"request", "TCP SYN", "10.244.0.3:40112", "10.244.1.3:8080"}
-	answer := way2{"reply", "TCP SYN ACK", "10.244.1.3:8080", "10.244.0.3:40112"}
+	answer := way2{"reply", "TCP SYN-ACK", "10.244.1.3:8080", "10.244.0.3:40112"}
 	out, back := vxlan("172.30.0.10", "172.30.0.11"), vxlan("172.30.0.11", "172.30.0.10")
 	wrapped := Change{What: "VXLAN 1 172.30.0.10 → 172.30.0.11", By: "CNI"}
 	attach(PodToPodCrossNode, "echo-cp", "echo-w1", Evidence{Pcap: "pod-to-pod-cross-node-1.pcapng", Hops: []Hop{
-		request.hop("cp", "netlab-verify/echo-cp", "eth0", "out", 0, 64, nil),
-		request.hop("cp", "", "vethd41c3a9e", "in", 9, 64, nil),
+		request.hop("cp", "echo-cp", "eth0", "out", 0, 64, nil),
+		behind("echo-cp", request.hop("cp", "", "vethd41c3a9e", "in", 9, 64, nil)),
 		request.hop("cp", "", "cni0", "in", 14, 64, nil),
 		request.hop("cp", "", "flannel.1", "out", 31, 63, nil, Change{What: "TTL 64 → 63", By: "router"}),
 		request.hop("cp", "", "eth0", "out", 44, 63, out, wrapped),
 		request.hop("w1", "", "eth0", "in", 61, 63, out),
 		request.hop("w1", "", "flannel.1", "in", 72, 63, nil, Change{What: "unwrapped VXLAN 1", By: "CNI"}),
 		request.hop("w1", "", "cni0", "out", 80, 62, nil, Change{What: "TTL 63 → 62", By: "router"}),
-		request.hop("w1", "", "veth2f0b77aa", "out", 84, 62, nil),
-		request.hop("w1", "netlab-verify/echo-w1", "eth0", "in", 88, 62, nil),
-		answer.hop("w1", "netlab-verify/echo-w1", "eth0", "out", 131, 64, nil),
+		behind("echo-w1", request.hop("w1", "", "veth2f0b77aa", "out", 84, 62, nil)),
+		request.hop("w1", "echo-w1", "eth0", "in", 88, 62, nil),
+		answer.hop("w1", "echo-w1", "eth0", "out", 131, 64, nil),
 		answer.hop("w1", "", "flannel.1", "out", 150, 63, nil),
 		answer.hop("w1", "", "eth0", "out", 158, 63, back, Change{What: "VXLAN 1 172.30.0.11 → 172.30.0.10", By: "CNI"}),
 		answer.hop("cp", "", "eth0", "in", 175, 63, back),
 		answer.hop("cp", "", "flannel.1", "in", 181, 63, nil),
-		answer.hop("cp", "netlab-verify/echo-cp", "eth0", "in", 196, 62, nil),
+		answer.hop("cp", "echo-cp", "eth0", "in", 196, 62, nil),
 	}})
 
 	lost := way2{"request", "TCP SYN", "10.244.1.3:51820", "10.244.2.3:8080"}
 	gone := vxlan("172.30.0.11", "172.30.0.12")
 	attach(PodToPodCrossNode, "echo-w1", "echo-w2", Evidence{Lost: "left w1 eth0 as VXLAN, never reached w2 eth0", Hops: []Hop{
-		lost.hop("w1", "netlab-verify/echo-w1", "eth0", "out", 0, 64, nil),
+		lost.hop("w1", "echo-w1", "eth0", "out", 0, 64, nil),
 		lost.hop("w1", "", "cni0", "in", 12, 64, nil),
 		lost.hop("w1", "", "flannel.1", "out", 27, 63, nil),
 		lost.hop("w1", "", "eth0", "out", 41, 63, gone, Change{What: "VXLAN 1 172.30.0.11 → 172.30.0.12", By: "CNI"}),
@@ -66,11 +67,11 @@ func sampled(t *testing.T) Report {
 
 	asked := way2{"request", "TCP SYN", "10.244.0.3:40720", "10.96.1.1:80"}
 	chosen := way2{"request", "TCP SYN", "10.244.0.3:40720", "10.244.2.3:8080"}
-	attach(PodToClusterIP, "echo-cp", "echo", Evidence{Hidden: []string{"between the Pod's eth0 and the Node's a redirect of the CNI"}, Hops: []Hop{
-		asked.hop("cp", "netlab-verify/echo-cp", "eth0", "out", 0, 64, nil),
+	attach(PodToClusterIP, "echo-cp", "echo", Evidence{Hidden: []string{"cp vethd41c3a9e on the way out of echo-cp: not visible here"}, Hops: []Hop{
+		asked.hop("cp", "echo-cp", "eth0", "out", 0, 64, nil),
 		chosen.hop("cp", "", "eth0", "out", 40, 63, vxlan("172.30.0.10", "172.30.0.12"), Change{What: "DNAT 10.96.1.1:80 → 10.244.2.3:8080", By: "kube-proxy"}),
 		chosen.hop("w2", "", "eth0", "in", 58, 63, vxlan("172.30.0.10", "172.30.0.12")),
-		chosen.hop("w2", "netlab-verify/echo-w2", "eth0", "in", 90, 62, nil),
+		chosen.hop("w2", "echo-w2", "eth0", "in", 90, 62, nil),
 	}})
 
 	visitor := way2{"request", "TCP SYN", "172.30.0.100:39222", "172.30.0.202:80"}
@@ -84,13 +85,13 @@ func sampled(t *testing.T) Report {
 		proxied.hop("w1", "ingress-nginx/ingress-nginx-controller-7d9f6bdc5-x2x4q", "eth0", "out", 310, 64, nil, Change{What: "a new connection", By: "ingress-nginx"}),
 		proxied.hop("w1", "", "eth0", "out", 352, 63, vxlan("172.30.0.11", "172.30.0.10")),
 		proxied.hop("cp", "", "eth0", "in", 369, 63, vxlan("172.30.0.11", "172.30.0.10")),
-		proxied.hop("cp", "netlab-verify/echo-cp", "eth0", "in", 401, 62, nil),
+		proxied.hop("cp", "echo-cp", "eth0", "in", 401, 62, nil),
 	}})
 
 	leaving := way2{"request", "TCP SYN", "10.244.0.3:44000", "203.0.113.100:8080"}
 	left := way2{"request", "TCP SYN", "172.30.0.10:44000", "203.0.113.100:8080"}
 	attach(PodToOutside, "echo-cp", "internet", Evidence{Hops: []Hop{
-		leaving.hop("cp", "netlab-verify/echo-cp", "eth0", "out", 0, 64, nil),
+		leaving.hop("cp", "echo-cp", "eth0", "out", 0, 64, nil),
 		left.hop("cp", "", "eth0", "out", 33, 63, nil, Change{What: "SNAT 10.244.0.3 → 172.30.0.10", By: "kube-proxy"}),
 		left.hop("router", "", "eth0", "in", 48, 63, nil),
 		left.hop("router", "", "eth1", "out", 60, 62, nil, Change{What: "TTL 63 → 62", By: "router"}),
@@ -113,11 +114,17 @@ func (p way2) hop(machine, pod, iface, direction string, micros int64, ttl int, 
 		Source: p.source, Destination: p.destination, Outer: outer, TTL: ttl, Bytes: size, Changes: changes}
 }
 
-// measured adds throughput and latency over the usual routes.
+// behind is a hop on a Node's end of a Pod's veth.
+func behind(pod string, h Hop) Hop {
+	h.Peer = pod
+	return h
+}
+
+// sampledFigure adds throughput and latency over the usual routes.
 func sampledFigure(r *Report) {
 	figure := func(unit string, samples ...float64) Figure {
 		s := slices.Sorted(slices.Values(samples))
-		return Figure{Unit: unit, Median: s[len(s)/2], Low: s[0], High: s[len(s)-1], Samples: samples}
+		return Figure{Unit: unit, Median: s[len(s)/2], Low: s[0], High: s[len(s)-1], Confidence: 1 - math.Pow(2, float64(1-len(s))), Samples: samples}
 	}
 	const giga = 1e9
 	routes := []struct {
@@ -126,11 +133,11 @@ func sampledFigure(r *Report) {
 		rate     float64 // Gbit/s of one stream
 		micros   float64
 	}{
-		{"node-to-node", End{Name: "w1", Node: "w1", IP: "172.30.0.11"}, End{Name: "w2", Node: "w2", IP: "172.30.0.12"}, 21.4, 38},
-		{"pod-same-node", End{Name: "policy-default-deny", Node: "w1", IP: "10.244.1.4"}, End{Name: "echo-w1", Node: "w1", IP: "10.244.1.3"}, 24.9, 31},
-		{"pod-cross-node", End{Name: "echo-w1", Node: "w1", IP: "10.244.1.3"}, End{Name: "echo-cp", Node: "cp", IP: "10.244.0.3"}, 6.1, 74},
-		{"clusterip", End{Name: "echo-w1", Node: "w1", IP: "10.244.1.3"}, End{Name: "echo", IP: "10.96.1.1"}, 5.9, 79},
-		{"loadbalancer", End{Name: "client", IP: "172.30.0.100"}, End{Name: "echo-lb", IP: "172.30.0.200"}, 5.2, 92},
+		{"node-to-node", End{Kind: AtNode, Name: "w1", Node: "w1", IP: "172.30.0.11"}, End{Kind: AtNode, Name: "w2", Node: "w2", IP: "172.30.0.12"}, 21.4, 38},
+		{"pod-same-node", End{Kind: AtPod, Name: "policy-default-deny", Node: "w1", IP: "10.244.1.4"}, End{Kind: AtPod, Name: "echo-w1", Node: "w1", IP: "10.244.1.3"}, 24.9, 31},
+		{"pod-cross-node", End{Kind: AtPod, Name: "echo-w1", Node: "w1", IP: "10.244.1.3"}, End{Kind: AtPod, Name: "echo-cp", Node: "cp", IP: "10.244.0.3"}, 6.1, 74},
+		{"clusterip", End{Kind: AtPod, Name: "echo-w1", Node: "w1", IP: "10.244.1.3"}, End{Kind: AtService, Name: "echo", IP: "10.96.1.1"}, 5.9, 79},
+		{"loadbalancer", End{Kind: AtHost, Name: "client", IP: "172.30.0.100"}, End{Kind: AtVIP, Name: "echo-lb", IP: "172.30.0.200"}, 5.2, 92},
 	}
 	for _, x := range routes {
 		for _, streams := range []int{1, 4} {
@@ -141,13 +148,13 @@ func sampledFigure(r *Report) {
 				}
 				f := figure("bit/s", rate*0.97, rate*1.02, rate, rate*0.99, rate*1.05)
 				f.Streams, f.Direction = streams, direction
-				again, cpu := figure("segments", 0, 4, 1, 2, 9), figure("s", 0.21, 0.25, 0.23, 0.22, 0.24)
+				again, cpu := figure("segments", 0, 4, 1, 2, 9), figure("s/Gbit", 0.21, 0.25, 0.23, 0.22, 0.24)
 				f.Retransmits, f.CPUSeconds = &again, &cpu
 				if x.id != "node-to-node" {
 					f.Ratio = x.rate / 21.4
 				}
 				result := Result{ID: "throughput-" + x.id, From: x.from, To: x.to, Protocol: "tcp", Expected: Reachable, Outcome: Pass, Throughput: &f,
-					Command: fmt.Sprintf("netlab verify quickstart --only throughput-%s", x.id), DurationMillis: 15020}
+					Command: fmt.Sprintf("netlab verify quickstart --throughput=%s", x.id), DurationMillis: 15020}
 				if x.id == "loadbalancer" && streams == 4 && direction == "reverse" {
 					result.Outcome, result.Reason = Fail, fmt.Sprintf("%.1f Gbit/s is less than the lab's min of 8 Gbit/s", f.Median/giga)
 				}
@@ -155,6 +162,14 @@ func sampledFigure(r *Report) {
 			}
 		}
 	}
+	lost, cpu := figure("%", 0, 0.4, 0.1, 0.2, 0.3), figure("s/Gbit", 0.4, 0.5, 0.45, 0.42, 0.48)
+	datagrams := figure("bit/s", 2.1*giga, 2.3*giga, 2.2*giga, 2.15*giga, 2.25*giga)
+	datagrams.Streams, datagrams.Direction, datagrams.LostPercent, datagrams.CPUSeconds, datagrams.Ratio = 1, "forward", &lost, &cpu, 0.41
+	r.Paths = append(r.Paths,
+		Result{ID: "throughput-pod-cross-node", From: routes[2].from, To: routes[2].to, Protocol: "udp", Expected: Reachable, Outcome: Pass, Throughput: &datagrams,
+			Command: "netlab verify quickstart --throughput=pod-cross-node", DurationMillis: 15020},
+		Result{ID: "throughput-ingress", From: End{Name: "outside client"}, To: End{Name: "ingress"}, Protocol: "http", Expected: Reachable, Outcome: Skip,
+			Reason: "the lab has no ingress controller"})
 	for _, x := range routes {
 		for _, connect := range []bool{false, true} {
 			m := x.micros
@@ -162,9 +177,9 @@ func sampledFigure(r *Report) {
 				m *= 3.2
 			}
 			l := Latency{Connect: connect, Max: m * 19, P50: figure("µs", m*0.98, m, m*1.03), P90: figure("µs", m*1.3, m*1.34, m*1.5),
-				P99: figure("µs", m*2.1, m*2.6, m*3.9), PerSecond: figure("1/s", 0.97e6/m, 1e6/m, 1.01e6/m)}
+				P99: figure("µs", m*2.1, m*2.6, m*3.9), PerSecond: figure(unitRequest, 0.97e6/m, 1e6/m, 1.01e6/m)}
 			r.Paths = append(r.Paths, Result{ID: "latency-" + x.id, From: x.from, To: x.to, Protocol: "tcp", Expected: Reachable, Outcome: Pass, Latency: &l,
-				Command: fmt.Sprintf("netlab verify quickstart --only latency-%s", x.id), DurationMillis: 9010})
+				Command: fmt.Sprintf("netlab verify quickstart --latency=%s", x.id), DurationMillis: 9010})
 		}
 	}
 }

@@ -16,14 +16,15 @@ const width = 100
 // share a line.
 const foldAbove = 6
 
-// section groups ids under a heading.
-type section struct {
-	title string
-	ids   []string
+// Section groups ids under a heading.
+type Section struct {
+	Title string
+	IDs   []string
 }
 
-func sections() []section {
-	return []section{
+// Sections are the groups that a report shows its paths in. Measurements are in none.
+func Sections() []Section {
+	return []Section{
 		{"Pods and Nodes", []string{ContainerToContainer, PodToPodSameNode, PodToPodCrossNode, NodeToPod, PodToNode}},
 		{"Services", []string{PodToClusterIP, PodToItself, PodToHeadless, PodToNodePort}},
 		{"DNS", []string{DNSService, DNSExternal}},
@@ -38,7 +39,7 @@ func sections() []section {
 func (r Report) WriteText(w io.Writer, colour bool) error {
 	t := &text{colour: colour}
 	t.title(r)
-	for _, s := range sections() {
+	for _, s := range Sections() {
 		t.section(r, s)
 	}
 	t.measurements(r)
@@ -95,9 +96,9 @@ func (t *text) mark(outcome string) string {
 	return "\x1b[" + code + "m" + mark + "\x1b[0m"
 }
 
-func (t *text) section(r Report, s section) {
-	title := "\n" + t.bold(s.title) + "\n"
-	for _, id := range s.ids {
+func (t *text) section(r Report, s Section) {
+	title := "\n" + t.bold(s.Title) + "\n"
+	for _, id := range s.IDs {
 		var rows []Result
 		for _, p := range r.Paths {
 			if p.ID == id {
@@ -150,12 +151,19 @@ func way(p Result) string { return p.From.Name + " → " + p.To.Name }
 // brief is the evidence of a row in a few words.
 func brief(p Result) string {
 	switch p.Outcome {
-	case Skip:
-		return p.Reason
 	case Broken:
 		return "could not be judged, see below"
 	case Fail:
 		return "failed, see below"
+	}
+	return Brief(p)
+}
+
+// Brief tells in a few words what a path that is as expected has shown, and of another why
+// it is not.
+func Brief(p Result) string {
+	if p.Outcome != Pass {
+		return p.Reason
 	}
 	var words []string
 	add := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }

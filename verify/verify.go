@@ -90,6 +90,7 @@ type Result struct {
 
 // End is one end of a path.
 type End struct {
+	Kind string `json:"kind,omitempty"` // as of a Ref: what Name is the name of; "" where a skipped path has no such end
 	Name string `json:"name"`
 	Node string `json:"node,omitempty"`
 	IP   string `json:"ip,omitempty"`
@@ -164,6 +165,17 @@ func (r Report) ExitCode() int {
 		return 1
 	}
 	return 0
+}
+
+// WithoutWays is the report without the evidence of paths that are as expected.
+func (r Report) WithoutWays() Report {
+	r.Paths = slices.Clone(r.Paths)
+	for i, p := range r.Paths {
+		if p.Outcome != Fail && p.Outcome != Broken {
+			r.Paths[i].Evidence = nil
+		}
+	}
+	return r
 }
 
 // PolicySeconds is the median time from a policy's apply to its effect, 0 where none was

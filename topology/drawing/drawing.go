@@ -1,6 +1,6 @@
 // Package drawing draws a topology.Plan: as SVG with every box and wire placed here, and
 // as Mermaid and Graphviz source, whose own tools place them. It is pure: equal plans give
-// equal drawings. A Drawing also knows how a packet's way runs over it (Route); what
+// equal drawings. A Drawing also knows how a packet's way runs over it (Leg); what
 // packets did is the caller's to say.
 //
 // Networks are bars across the drawing, machines stand between them: the outside above,

@@ -20,7 +20,9 @@ func (d Drawing) SVG(w io.Writer) error {
 	return d.write(w, `xmlns="http://www.w3.org/2000/svg" `, "<style>"+Style+"</style>")
 }
 
-// Inline writes the drawing as an element of an HTML page, which has Style.
+// Inline writes the drawing as an element of an HTML page, which has Style. Its data-*
+// attributes name what each shape stands for; a page may draw into the empty groups .over
+// (under the texts) and .top.
 func (d Drawing) Inline(w io.Writer) error { return d.write(w, "", "") }
 
 func (d Drawing) write(w io.Writer, namespace, style string) error {
@@ -33,21 +35,22 @@ func (d Drawing) write(w io.Writer, namespace, style string) error {
 	}
 	for _, b := range d.Boxes {
 		for _, p := range b.Ports {
-			s.printf(`<path class="wire" d="%s"/>`+"\n", polyline(p.Wire))
+			s.printf(`<path class="wire" data-machine="%s" data-nic="%s" data-network="%s" d="%s"/>`+"\n", escape(b.Machine), escape(p.NIC), escape(p.Network), polyline(p.Wire))
 		}
 	}
 	for _, b := range d.Bars {
-		s.printf(`<rect class="bar" x="%s" y="%s" width="%s" height="%s" rx="9"/>`+"\n", number(b.X), number(b.Y), number(b.W), number(b.H))
+		s.printf(`<rect class="bar" data-network="%s" x="%s" y="%s" width="%s" height="%s" rx="9"/>`+"\n", escape(b.Network), number(b.X), number(b.Y), number(b.W), number(b.H))
 	}
 	for _, b := range d.Boxes {
 		s.printf(`<rect class="box %s" data-machine="%s" x="%s" y="%s" width="%s" height="%s" rx="8"/>`+"\n",
 			b.Kind, escape(b.Machine), number(b.X), number(b.Y), number(b.W), number(b.H))
 		for _, c := range b.Chips {
-			class := "chip pod"
+			class, name := "pod", c.Pod
 			if c.Pod == "" {
-				class = "chip interface"
+				class, name = "interface", c.Interface
 			}
-			s.printf(`<rect class="%s" x="%s" y="%s" width="%s" height="%s" rx="5"/>`+"\n", class, number(c.X), number(c.Y), number(c.W), number(c.H))
+			s.printf(`<rect class="chip %s" data-machine="%s" data-%s="%s" x="%s" y="%s" width="%s" height="%s" rx="5"/>`+"\n",
+				class, escape(b.Machine), class, escape(name), number(c.X), number(c.Y), number(c.W), number(c.H))
 		}
 	}
 	// What a page draws over the wires goes here, below the texts.
@@ -55,8 +58,8 @@ func (d Drawing) write(w io.Writer, namespace, style string) error {
 	for _, b := range d.Boxes {
 		for _, p := range b.Ports {
 			end := p.Wire[len(p.Wire)-1]
-			s.printf(`<circle class="port" cx="%s" cy="%s" r="4"><title>%s</title></circle><circle class="plug" cx="%s" cy="%s" r="3"/>`+"\n",
-				number(p.Wire[0].X), number(p.Wire[0].Y), escape(p.Title), number(end.X), number(end.Y))
+			s.printf(`<circle class="port" data-machine="%s" data-nic="%s" cx="%s" cy="%s" r="4"><title>%s</title></circle><circle class="plug" cx="%s" cy="%s" r="3"/>`+"\n",
+				escape(b.Machine), escape(p.NIC), number(p.Wire[0].X), number(p.Wire[0].Y), escape(p.Title), number(end.X), number(end.Y))
 		}
 		for _, c := range b.Chips {
 			s.texts(c.Texts)

@@ -1,0 +1,149 @@
+package drawing
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Stop is a place where a packet was seen, or begins or ends: an interface of a machine,
+// or of a Pod in it. Without an interface it is the Pod or the machine itself.
+type Stop struct {
+	Machine   string
+	Pod       string // in whose namespace the interface is; "" for the machine's own
+	Interface string
+	Peer      string // the Pod at the other end of a machine's veth
+}
+
+// Leg is the way between two Stops.
+type Leg struct {
+	Path string // SVG path data
+	// Wired: it keeps to wires and machines that are drawn. Else nothing is known of what
+	// lies between, and Path is a plain curve.
+	Wired bool
+}
+
+// How far a Node's end of a veth lies before its Pod, and how far a way from NIC to NIC
+// of one edge goes into its machine.
+const (
+	vethGap = 7.0
+	inward  = 18.0
+)
+
+// At is the place of a Stop; false where the drawing does not have it.
+func (d Drawing) At(s Stop) (Point, bool) {
+	b, ok := d.box(s.Machine)
+	if !ok {
+		return Point{}, false
+	}
+	if pod := s.Pod + s.Peer; pod != "" {
+		c, ok := b.chip(func(c Chip) bool { return c.Pod == pod })
+		if !ok {
+			return Point{}, false
+		}
+		at := c.edge()
+		if s.Pod == "" {
+			at.X -= vethGap
+		}
+		return at, true
+	}
+	if p, ok := b.port(s.Interface); ok {
+		return p.Wire[0], true
+	}
+	if c, ok := b.chip(func(c Chip) bool { return c.Interface == s.Interface && c.Pod == "" }); ok {
+		return c.edge(), true
+	}
+	return Point{b.inside - vethGap, b.self}, true
+}
+
+// Leg is the way from one Stop to another: inside of a machine along the lane of its
+// ports, between NICs of one network along the wires, and otherwise unknown. It is false
+// where the drawing does not have one of them.
+func (d Drawing) Leg(from, to Stop) (Leg, bool) {
+	a, ok := d.At(from)
+	b, there := d.At(to)
+	if !ok || !there {
+		return Leg{}, false
+	}
+	if from.Machine == to.Machine {
+		box, _ := d.box(from.Machine)
+		return Leg{Path: polyline(compact(box.inner(from.port(box), to.port(box), a, b))), Wired: true}, true
+	}
+	boxA, _ := d.box(from.Machine)
+	boxB, _ := d.box(to.Machine)
+	p, q := from.port(boxA), to.port(boxB)
+	if p == nil || q == nil || p.Network != q.Network {
+		return d.Straight(from, to)
+	}
+	bar, _ := d.bar(p.Network)
+	middle := bar.Y + bar.H/2
+	points := slices.Clone(p.Wire)
+	points = append(points, Point{points[len(points)-1].X, middle}, Point{q.Wire[len(q.Wire)-1].X, middle})
+	for _, corner := range slices.Backward(q.Wire) {
+		points = append(points, corner)
+	}
+	return Leg{Path: polyline(compact(points)), Wired: true}, true
+}
+
+// Straight is a plain curve from one Stop to another.
+func (d Drawing) Straight(from, to Stop) (Leg, bool) {
+	a, ok := d.At(from)
+	b, there := d.At(to)
+	if !ok || !there {
+		return Leg{}, false
+	}
+	// Bent to the left of its direction a little, so that there and back are two lines.
+	dx, dy := b.X-a.X, b.Y-a.Y
+	bend := 0.12
+	if math.Abs(dx) < 1 { // in one column: into the lane, not over the chips
+		bend = math.Copysign(min(0.3, vethGap*2/max(math.Abs(dy), 1)), dy)
+	}
+	middle := Point{(a.X+b.X)/2 - bend*dy, (a.Y+b.Y)/2 + bend*dx}
+	return Leg{Path: fmt.Sprintf("M%s %sQ%s %s %s %s", number(a.X), number(a.Y), number(middle.X), number(middle.Y), number(b.X), number(b.Y))}, true
+}
+
+// port is the NIC that a Stop is at, nil for none.
+func (s Stop) port(b Box) *Port {
+	if s.Pod+s.Peer != "" {
+		return nil
+	}
+	if p, ok := b.port(s.Interface); ok {
+		return &p
+	}
+	return nil
+}
+
+// inner is the way inside of a box: along the lane of a NIC where one is at an end.
+func (b Box) inner(p, q *Port, from, to Point) []Point {
+	lane := b.X + lane/2
+	switch {
+	case p != nil && q != nil && p.up == q.up:
+		y := from.Y + inward
+		if !p.up {
+			y = from.Y - inward
+		}
+		return []Point{from, {from.X, y}, {to.X, y}, to}
+	case p != nil && q != nil:
+		y := (from.Y + to.Y) / 2
+		return []Point{from, {from.X, y}, {to.X, y}, to}
+	case p != nil:
+		lane = from.X
+	case q != nil:
+		lane = to.X
+	}
+	return []Point{from, {lane, from.Y}, {lane, to.Y}, to}
+}
+
+func (b Box) chip(is func(Chip) bool) (Chip, bool) {
+	i := slices.IndexFunc(b.Chips, is)
+	if i < 0 {
+		return Chip{}, false
+	}
+	return b.Chips[i], true
+}
+
+// edge is where ways to a chip end.
+func (c Chip) edge() Point { return Point{c.X, c.Y + c.H/2} }
+
+// compact drops corners that lie where the one before lies.
+func compact(points []Point) []Point { return slices.Compact(points) }
