@@ -23,11 +23,10 @@ type Leg struct {
 	Wired bool
 }
 
-// How far a Node's end of a veth lies before its Pod, and how far a way from NIC to NIC
-// of one edge goes into its machine.
 const (
-	vethGap = 7.0
-	inward  = 18.0
+	vethGap = 7.0  // between a Pod and the Node's end of its veth
+	inward  = 18.0 // how far a way from NIC to NIC of one edge goes into its machine
+	besides = 5.0  // between the edge of a bar and a way along it
 )
 
 // At is the place of a Stop; false where the drawing does not have it.
@@ -76,9 +75,12 @@ func (d Drawing) Leg(from, to Stop) (Leg, bool) {
 		return d.Straight(from, to)
 	}
 	bar, _ := d.bar(p.Network)
-	middle := bar.Y + bar.H/2
+	along := bar.Y + bar.H - besides // below the bar's texts, or above them
+	if a.Y < bar.Y && b.Y < bar.Y {
+		along = bar.Y + besides
+	}
 	points := slices.Clone(p.Wire)
-	points = append(points, Point{points[len(points)-1].X, middle}, Point{q.Wire[len(q.Wire)-1].X, middle})
+	points = append(points, Point{points[len(points)-1].X, along}, Point{q.Wire[len(q.Wire)-1].X, along})
 	for _, corner := range slices.Backward(q.Wire) {
 		points = append(points, corner)
 	}
