@@ -76,6 +76,9 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 	changes := topology.Compare(state.Plan, plan)
 	if known && state.Phase == providers.PhaseUp && changes.None() && providers.Healthy(ctx, provider, state, a.root.Dir(plan.Lab)) == nil {
 		fmt.Fprintf(a.stdout, "lab %s is up and as %s says: nothing to do\n", plan.Lab, file)
+		if flags.report.toFiles() {
+			fmt.Fprintf(a.stderr, "no report was written: `netlab verify %s` verifies again, and writes one\n", plan.Lab)
+		}
 		return nil
 	}
 	shown := a.progress()
@@ -140,6 +143,7 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 		a.said(shown.Close(), running)
 		return nil
 	}
+	check.Evidence = flags.report.evidence()
 	done := shown.Step("verify every path")
 	report, err := verify.Run(ctx, running, check)
 	done(err)
@@ -147,7 +151,7 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 		return stopped(err)
 	}
 	a.said(shown.Close(), running)
-	return a.report(report, flags.report)
+	return a.report(a.subject(report, plan, absolute), flags.report, false)
 }
 
 // said tells where the lab is, once it is up.

@@ -20,9 +20,12 @@ func (a *app) verifyCommand() *cobra.Command {
 		Short: "Verify every communication path of a lab that runs",
 		Long: "Verify every communication path of a lab that runs. Exit status 0: every path did what is\n" +
 			"expected of it; 1: one failed, or its probe could not run.\n\n" +
+			"--html writes a page to look at and to hand on. It captures as --evidence does, so that each\n" +
+			"path can be shown hop by hop; what is printed stays as short as without it.\n\n" +
 			"--throughput and --latency measure as well, which takes minutes: by default all routes, of\n" +
 			strings.Join(verify.Routes(), ", ") + ".",
 		Example: "  netlab verify -o matrix\n  netlab verify quickstart --junit junit.xml --tap paths.tap\n" +
+			"  netlab verify quickstart --html report.html\n" +
 			"  netlab verify quickstart --throughput=pod-cross-node,clusterip --latency\n" +
 			"  netlab verify quickstart --throughput -o benchfmt >new.txt",
 		Args: cobra.MaximumNArgs(1),
@@ -54,7 +57,8 @@ func (a *app) verifyCommand() *cobra.Command {
 		if *flags.output == formatBenchfmt && len(check.Throughput)+len(check.Latency) == 0 {
 			return usageError(cmd, errors.New("-o benchfmt needs --throughput or --latency"))
 		}
-		check.Evidence, check.Pcap = *evidence || *pcap != "", *pcap
+		asked := *evidence || *pcap != ""
+		check.Evidence, check.Pcap = asked || flags.evidence(), *pcap
 		shown := a.progress()
 		done, now := shown.Changing("verify every path")
 		check.Progress = func(what string) { now("measure " + what) }
@@ -64,7 +68,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.report(report, flags)
+		return a.report(a.subject(report, running.Plan, state.File), flags, asked)
 	}
 	return c
 }

@@ -81,6 +81,10 @@ const (
 // selfVersion stands where a version or tag follows from the netlab executable.
 const selfVersion = "self"
 
+// Self reports that a component is made of the netlab executable, and has no version of
+// its own.
+func (k Component) Self() bool { return k.Version == selfVersion }
+
 // Component is one folder: component.yaml and the files beside it. Beside it may be
 // values.yaml (the chart's values), patches.yaml (strategic merge patches of what chart
 // or manifest give), once.yaml (keys and certificates that it finds made),
