@@ -39,8 +39,8 @@ const noop = 5 * time.Second
 // quickstart: from nothing to every path verified, the report in all its forms, and then
 // nothing to do.
 func (b *lab) quickstart(t *testing.T) {
-	junit := filepath.Join(b.dir, "junit.xml")
-	out, progress := b.output(t, 0, "up", b.file, "-o", "json", "--junit", junit)
+	junit, html := filepath.Join(b.dir, "junit.xml"), filepath.Join(b.dir, "report.html")
+	out, progress := b.output(t, 0, "up", b.file, "-o", "json", "--junit", junit, "--html", html)
 	t.Logf("up:\n%s", progress)
 	checkSchema(t, out)
 	var r verify.Report
@@ -50,6 +50,7 @@ func (b *lab) quickstart(t *testing.T) {
 	checkPasses(t, r)
 	checkIDs(t, r)
 	checkJUnit(t, junit, r)
+	checkPage(t, html, r)
 
 	b.untouched(t)
 
@@ -167,6 +168,31 @@ func checkJUnit(t *testing.T, file string, r verify.Report) {
 	}
 	if n := len(r.Paths); len(suites.Suite) != 1 || suites.Suite[0].Tests != n || bytes.Count(data, []byte("<testcase ")) != n || suites.Suite[0].Failures != 0 {
 		t.Errorf("JUnit has %+v, the report %d paths", suites.Suite, n)
+	}
+}
+
+// checkPage: the page has each path, with the hops that its packets took.
+func checkPage(t *testing.T, file string, r verify.Report) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(data)
+	if n := strings.Count(text, `<li class="path `); n != len(r.Paths) {
+		t.Errorf("the page has %d paths, the report %d", n, len(r.Paths))
+	}
+	if want := fmt.Sprintf("All %d paths as expected", r.Summary.Pass); !strings.Contains(text, want) {
+		t.Errorf("the page does not say %q", want)
+	}
+	for _, want := range []string{"in VXLAN", "SNAT ", "DNAT ", "ARP who has", "by metallb", "metadata: {name: ", "v1.37"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page says nothing of %q", want)
+		}
+	}
+	// Policies are not captured, and policy-l7 is not asked.
+	if got, want := strings.Count(text, `<ol class="hops"`), len(r.Paths)-6; got < want {
+		t.Errorf("the page has hops of %d paths, want %d", got, want)
 	}
 }
 

@@ -89,6 +89,7 @@ func (a *app) rootCommand() *cobra.Command {
 	for _, cmd := range root.Commands() {
 		checkArgs(cmd)
 	}
+	a.complete(root)
 	return root
 }
 
@@ -148,11 +149,16 @@ func (c choice) Set(s string) error {
 	return nil
 }
 
-func (c choice) list() string {
+func (c choice) words() []string {
 	words := make([]string, len(c.allowed))
 	for i, f := range c.allowed {
 		words[i] = string(f)
 	}
+	return words
+}
+
+func (c choice) list() string {
+	words := c.words()
 	last := len(words) - 1
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
@@ -167,5 +173,8 @@ func formatFlag(cmd *cobra.Command, allowed ...format) *format {
 	value := allowed[0]
 	c := choice{&value, allowed}
 	cmd.Flags().VarP(c, "output", "o", "print the result as "+c.list())
+	offer(cmd, "output", func(_ *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
+		return beginning(start, c.words()), cobra.ShellCompDirectiveNoFileComp
+	})
 	return &value
 }

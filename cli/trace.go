@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,14 +22,14 @@ func (a *app) traceCommand() *cobra.Command {
 			"  netlab trace quickstart client echo-lb\n" +
 			"  netlab trace quickstart echo-w1 kube-system/kube-dns --port 9153\n" +
 			"  netlab trace quickstart echo-w1 http://203.0.113.100:8080/",
-		Args:              cobra.ExactArgs(3),
-		ValidArgsFunction: a.completeTrace,
+		Args: cobra.ExactArgs(3),
 	}
 	output := outputFlag(c)
 	var way verify.Way
 	var pcap string
 	c.Flags().IntVar(&way.Port, "port", 0, "`port` to ask; TO's own unless told")
 	c.Flags().StringVar(&pcap, "pcap", "", "write the packets to a file in this `directory` too")
+	offer(c, "pcap", directories)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		running, state, err := a.running(cmd.Context(), args[:1])
 		if err != nil {
@@ -63,29 +62,4 @@ func (a *app) traceCommand() *cobra.Command {
 		return nil
 	}
 	return c
-}
-
-// completeTrace completes labs, then where their traces may start and end.
-func (a *app) completeTrace(_ *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
-	names := func() []string {
-		if len(args) == 0 {
-			labs, _ := a.root.Labs()
-			return labs
-		}
-		state, err := a.root.Read(args[0])
-		switch {
-		case err != nil || len(args) > 2:
-			return nil
-		case len(args) == 1:
-			return verify.TraceFrom(state.Plan)
-		}
-		return verify.TraceTo(state.Plan)
-	}
-	var out []string
-	for _, name := range names() {
-		if strings.HasPrefix(name, start) {
-			out = append(out, name)
-		}
-	}
-	return out, cobra.ShellCompDirectiveNoFileComp
 }

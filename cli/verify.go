@@ -35,6 +35,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	latency := routesFlag(c, "latency", "measure small requests too, over these `routes`")
 	evidence := c.Flags().Bool("evidence", false, "tell of every path, not only of those that fail, how its packets went")
 	pcap := c.Flags().String("pcap", "", "write the packets of every path to a file in this `directory`")
+	offer(c, "pcap", directories)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		running, state, err := a.running(cmd.Context(), args)
 		if err != nil {
@@ -77,6 +78,7 @@ func (a *app) verifyCommand() *cobra.Command {
 func routesFlag(c *cobra.Command, name, usage string) *[]string {
 	list := c.Flags().StringSlice(name, nil, usage)
 	c.Flags().Lookup(name).NoOptDefVal = allRoutes
+	offer(c, name, completeRoutes)
 	return list
 }
 

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"netlab.dev/netlab/verify"
+)
+
+// complete gives the verbs what a shell offers for their arguments.
+func (a *app) complete(root *cobra.Command) {
+	files := func(extensions ...string) cobra.CompletionFunc {
+		return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return extensions, cobra.ShellCompDirectiveFilterFileExt
+		}
+	}
+	names := func(of func() []string) cobra.CompletionFunc {
+		return func(_ *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
+			return beginning(start, of()), cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+	labFile, archive := files("yaml", "yml"), files("tar")
+	labs := names(func() []string { known, _ := a.root.Labs(); return known })
+	// Where a lab is meant that is left over too, and where a file does as well: the shell
+	// offers files if no lab begins so.
+	labOrFile := func(_ *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
+		known, _ := a.allLabs()
+		return beginning(start, known), cobra.ShellCompDirectiveDefault
+	}
+	machines := func(_ *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
+		return beginning(start, a.machineNames(args[0])), cobra.ShellCompDirectiveNoFileComp
+	}
+
+	verbs := map[string][]cobra.CompletionFunc{ // by argument
+		"up": {labFile}, "plan": {labFile}, "doctor": {labFile},
+		"graph": {labOrFile}, "down": {labOrFile},
+		"verify": {labs}, "status": {labs}, "kubectl": {labs}, "kubeconfig": {labs},
+		"exec": {labs, machines}, "shell": {labs, machines}, "logs": {labs, machines},
+		"load": {labs, archive}, "trace": {labs, a.traceEnds, a.traceEnds},
+	}
+	endless := map[string]cobra.CompletionFunc{"build": labFile, "compare": labFile}
+	for _, verb := range root.Commands() {
+		byArgument, more := verbs[verb.Name()], endless[verb.Name()]
+		verb.ValidArgsFunction = func(cmd *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
+			switch {
+			case len(args) < len(byArgument):
+				return byArgument[len(args)](cmd, args, start)
+			case more != nil:
+				return more(cmd, args, start)
+			}
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+}
+
+// beginning keeps the names that begin with what was typed.
+func beginning(start string, names []string) []string {
+	var out []string
+	for _, n := range names {
+		if strings.HasPrefix(n, start) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func (a *app) machineNames(lab string) []string {
+	state, err := a.root.Read(lab)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, m := range state.Plan.Machines {
+		names = append(names, m.Name)
+	}
+	return names
+}
+
+// traceEnds completes where a trace of a lab may start, and then where it may end.
+func (a *app) traceEnds(_ *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
+	state, err := a.root.Read(args[0])
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	names := verify.TraceTo(state.Plan)
+	if len(args) == 1 {
+		names = verify.TraceFrom(state.Plan)
+	}
+	return beginning(start, names), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeRoutes completes the last of routes with commas between them.
+func completeRoutes(_ *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
+	before := start[:strings.LastIndex(start, ",")+1]
+	var out []string
+	for _, r := range verify.Routes() {
+		if !strings.Contains(","+before, ","+r+",") {
+			out = append(out, before+r)
+		}
+	}
+	return beginning(start, out), cobra.ShellCompDirectiveNoFileComp
+}
+
+// directories has a shell offer directories.
+func directories(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveFilterDirs
+}
+
+// offer gives a flag of a verb what a shell offers for its value.
+func offer(c *cobra.Command, name string, complete cobra.CompletionFunc) {
+	if err := c.RegisterFlagCompletionFunc(name, complete); err != nil {
+		panic(err) // a mistake of ours: no such flag, or offered twice; every test meets it
+	}
+}
