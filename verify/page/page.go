@@ -64,10 +64,10 @@ func Write(w io.Writer, s Subject) error {
 // pathID is the fragment that leads to a path, by its place in the Report.
 func pathID(i int) string { return fmt.Sprintf("path-%d", i+1) }
 
-// The drawings of a page: one for wide windows, and one of a single column for those that
-// are no wider than a phone. ways has the geometry of both.
+// The drawings of a page: one that fits beside the paths in a wide window, or above them in
+// a narrower one, and one of a single column for a phone. ways has the geometry of both.
 func drawings(plan topology.Plan, s scene) [2]drawing.Drawing {
-	wide := drawing.Options{Pods: s.pods, Interfaces: s.interfaces}
+	wide := drawing.Options{Columns: 3, Pods: s.pods, Interfaces: s.interfaces}
 	narrow := wide
 	narrow.Columns = 1
 	return [2]drawing.Drawing{drawing.New(plan, wide), drawing.New(plan, narrow)}

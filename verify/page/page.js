@@ -75,14 +75,10 @@
   function reveal(way) {
     const which = drawings.findIndex((svg) => svg.getClientRects().length);
     if (which < 0) return;
-    const shown = (at < 0 ? way.steps.slice(0, 1) : [way.steps[at]]).map((s) => s.at[which]).find((p) => p.length);
+    const shown = (at < 0 ? way.steps.slice(0, 1) : [way.steps[at]]).map((s) => s.at[which]).find((xy) => xy.length);
     if (!shown) return;
-    const svg = drawings[which], box = svg.getBoundingClientRect(), frame = canvas.getBoundingClientRect();
-    const scale = box.width / svg.viewBox.baseVal.width;
-    canvas.scrollTo({
-      left: canvas.scrollLeft + box.left - frame.left + shown[0] * scale - frame.width / 2,
-      top: canvas.scrollTop + box.top - frame.top + shown[1] * scale - frame.height / 2,
-    });
+    const p = new DOMPoint(...shown).matrixTransform(drawings[which].getScreenCTM()), frame = canvas.getBoundingClientRect();
+    canvas.scrollBy(p.x - frame.left - frame.width / 2, p.y - frame.top - frame.height / 2);
   }
 
   // tell puts what is drawn into words.
@@ -168,7 +164,11 @@
   function follow(hash) {
     const li = hash.startsWith("#path-") && document.getElementById(hash.slice(1));
     if (!li) return false;
-    li.hidden = false;
+    if (li.hidden) {
+      find.value = "";
+      for (const b of all("[aria-pressed]")) b.setAttribute("aria-pressed", "true");
+      filter();
+    }
     open(li);
     one(".row", li).focus({ preventScroll: true });
     li.scrollIntoView();

@@ -16,7 +16,7 @@ type view struct {
 	Style        template.CSS
 	Script       template.JS
 	Wide, Narrow template.HTML
-	About        string // the drawing in words
+	Size         drawing.Point // of the wide drawing, in pixels
 	Verdict      string
 	Good         bool
 	Counts       []count
@@ -73,7 +73,7 @@ func newView(s Subject) (view, error) {
 	seen := sceneOf(s.Report, s.Plan)
 	f := pathfinder{plan: s.Plan, scene: seen, drawings: drawings(s.Plan, seen)}
 	v := view{Subject: s, Style: template.CSS(drawing.Style + style), Script: template.JS(script), Ways: map[string]way{},
-		About: f.drawings[0].Description(), Good: s.Report.ExitCode() == 0}
+		Size: drawing.Point{X: f.drawings[0].Width, Y: f.drawings[0].Height}, Good: s.Report.ExitCode() == 0}
 	var err error
 	if v.Wide, err = inline(f.drawings[0]); err != nil {
 		return v, err
@@ -131,7 +131,7 @@ func (v *view) row(i int, p verify.Result, w way) row {
 		r.Figures = append(r.Figures, fmt.Sprintf("p50 %s, p90 %s, p99 %s", inMicros(l.P50), inMicros(l.P90), inMicros(l.P99)))
 	}
 	if !w.Hops {
-		r.NoHops = v.noHops(p)
+		r.NoHops = v.noHops(p, w)
 		return r
 	}
 	for k, h := range p.Evidence.Hops {
@@ -158,19 +158,28 @@ func whereOf(h verify.Hop) string {
 	return h.Machine + " " + h.Interface
 }
 
-// noHops says why a path has no hops, and what would show them.
-func (v *view) noHops(p verify.Result) string {
+// noHops says why a path has no hops, what is drawn in their stead, and what would show
+// them.
+func (v *view) noHops(p verify.Result, w way) string {
+	drawn := "Only its ends are drawn."
+	switch _, named := (pathfinder{}).stops(p.To, verify.Observed{}); {
+	case named:
+	case len(w.Steps) == 0:
+		drawn = "Only its client is drawn: " + p.To.Name + " is an address, and has no place of its own."
+	default:
+		drawn = "Only its client and who answered are drawn."
+	}
 	switch {
 	case p.Outcome == verify.Skip:
 		return ""
 	case p.Throughput != nil || p.Latency != nil:
-		return "Measurements are not captured: the capture would cost what they measure. Only the ends are drawn."
+		return "Measurements are not captured: that would cost what they measure. " + drawn
 	case p.Expected == verify.Enforced || p.Expected == verify.NotEnforced:
-		return "A policy's packets are not captured: while they were, the policy would not be in force. Only the ends are drawn."
+		return "A policy's packets are not captured: while they are, it would not be in force. " + drawn
 	case v.Evidence:
-		return "No packet of this path was captured. Only its ends are drawn."
+		return "No packet of this path was captured. " + drawn
 	}
-	return "Only the ends are drawn: this report was made without --evidence, which shows every hop."
+	return drawn + " This report was made without --evidence, which shows every hop."
 }
 
 // endText is an end with its Node and address.
