@@ -39,7 +39,7 @@ func (l *layout) wants(m topology.Machine) float64 {
 		w = max(w, textWidth(nicText(nic), ""))
 	}
 	for _, p := range podsOf(m.Name, l.options) {
-		w = max(w, textWidth(p.Name, "")+2*chipPad)
+		w = max(w, textWidth(p.label(), "")+2*chipPad)
 	}
 	return l.laneWidth() + w + pad
 }
@@ -117,9 +117,9 @@ func tunnelsFirst(a, b string) int {
 func podChip(p Pod, x, y, room float64) Chip {
 	c := Chip{Rect: Rect{x, y, room, 20}, Pod: p.Name}
 	inner := room - 2*chipPad
-	name := fit(Text{Value: p.Name, Point: Point{x + chipPad, y + 14}}, inner)
+	name := fitName(Text{Value: p.label(), Point: Point{x + chipPad, y + 14}}, p.Name, inner)
 	ip := fit(Text{Value: p.IP, Class: "dim", Right: true, Point: Point{x + room - chipPad, y + 14}}, inner)
-	if p.IP != "" && textWidth(p.Name, "")+sizeText+textWidth(p.IP, "") > inner {
+	if p.IP != "" && textWidth(p.label(), "")+sizeText+textWidth(p.IP, "") > inner {
 		ip.Right, ip.Point = false, Point{x + chipPad, y + 27}
 		c.H = 34
 	}

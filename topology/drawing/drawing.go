@@ -26,9 +26,17 @@ type Options struct {
 
 // Pod is a Pod as it is drawn.
 type Pod struct {
-	Name string
-	Node string
-	IP   string
+	Name  string
+	Label string // what is written of the name; all of it unless told
+	Node  string
+	IP    string
+}
+
+func (p Pod) label() string {
+	if p.Label != "" {
+		return p.Label
+	}
+	return p.Name
 }
 
 // Interface is a network interface that a CNI made in a machine.
@@ -144,6 +152,22 @@ func fit(t Text, w float64) Text {
 		runes = runes[:len(runes)-1]
 	}
 	t.Value = strings.TrimRight(string(runes), "-. ") + "…"
+	return t
+}
+
+// fitName cuts a Pod's name in its middle: its end is what tells it from its siblings.
+func fitName(t Text, whole string, w float64) Text {
+	const tail = 6
+	if runes := []rune(t.Value); textWidth(t.Value, t.Class) > w && len(runes) > 2*tail {
+		end := string(runes[len(runes)-tail:])
+		cut := fit(Text{Value: string(runes[:len(runes)-tail]), Class: t.Class}, w-textWidth(end, t.Class))
+		if cut.Whole == "" {
+			cut.Value += "…"
+		}
+		t.Value, t.Whole = cut.Value+end, whole
+	} else if t = fit(t, w); t.Whole != "" || t.Value != whole {
+		t.Whole = whole
+	}
 	return t
 }
 

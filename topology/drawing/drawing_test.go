@@ -77,9 +77,9 @@ func plans(t *testing.T) map[string]topology.Plan {
 func peopled(plan topology.Plan) Options {
 	var o Options
 	for i, n := range plan.Nodes() {
-		o.Pods = append(o.Pods, Pod{"echo-" + n.Name, n.Name, fmt.Sprintf("10.244.%d.3", i)},
-			Pod{"policy-allow-namespace", n.Name, fmt.Sprintf("10.244.%d.14", i)},
-			Pod{"ingress-nginx-controller-7d9f6bdc5-x2x4q", n.Name, fmt.Sprintf("10.244.%d.114", i)})
+		o.Pods = append(o.Pods, Pod{Name: "echo-" + n.Name, Node: n.Name, IP: fmt.Sprintf("10.244.%d.3", i)},
+			Pod{Name: "policy-allow-namespace", Node: n.Name, IP: fmt.Sprintf("10.244.%d.14", i)},
+			Pod{Name: "ingress-nginx-controller-7d9f6bdc5-x2x4q", Node: n.Name, IP: fmt.Sprintf("10.244.%d.114", i)})
 		o.Interfaces = append(o.Interfaces, Interface{n.Name, "cni0"}, Interface{n.Name, "flannel.1"})
 	}
 	return o

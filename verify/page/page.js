@@ -47,7 +47,7 @@
       const last = way.steps.at(-1);
       if (way.lost && last && last.at[which].length) {
         const [x, y] = last.at[which];
-        shape("path", { d: `M${x - 7} ${y - 7}l14 14m0 -14l-14 14`, class: "gone" }, top);
+        shape("path", { d: `M${x - 7} ${y - 7}l14 14m0 -14l-14 14`, class: "gone " + (one(".lost", path) ? "lost" : "") }, top);
       }
       const now = one(".over .now", svg);
       if (now && !still.matches && svg.getClientRects().length) travel(now, top, way.steps[at].kind);
@@ -75,7 +75,7 @@
   function reveal(way) {
     const which = drawings.findIndex((svg) => svg.getClientRects().length);
     if (which < 0) return;
-    const shown = (at < 0 ? way.steps.slice(0, 1) : [way.steps[at]]).map((s) => s.at[which]).find((xy) => xy.length);
+    const shown = (at >= 0 ? [way.steps[at]] : way.lost ? way.steps.slice(-1) : way.steps.slice(0, 1)).map((s) => s.at[which]).find((xy) => xy.length);
     if (!shown) return;
     const p = new DOMPoint(...shown).matrixTransform(drawings[which].getScreenCTM()), frame = canvas.getBoundingClientRect();
     canvas.scrollBy(p.x - frame.left - frame.width / 2, p.y - frame.top - frame.height / 2);
@@ -94,9 +94,9 @@
     } else {
       const title = document.createElement("p"), more = document.createElement("p");
       title.append(one(".way", path).cloneNode(true));
-      const why = one(".no-hops", path), lost = one(".lost", path);
+      const why = one(".no-hops", path), lost = one(".lost, .ended", path);
       more.textContent = why ? why.textContent : lost ? lost.textContent : way.hops ? "All hops are drawn; → shows them one by one." : one(".reason, .brief", path).textContent;
-      if (lost) more.className = "lost";
+      if (lost) more.className = lost.className;
       caption.replaceChildren(title, more);
     }
     if (!way.hops) return;

@@ -71,7 +71,7 @@ func podAddress(h verify.Hop) string {
 func (s *scene) pod(name, node, ip string) {
 	i := slices.IndexFunc(s.pods, func(p drawing.Pod) bool { return p.Name == name && p.Node == node })
 	if i < 0 {
-		s.pods = append(s.pods, drawing.Pod{Name: name, Node: node, IP: ip})
+		s.pods = append(s.pods, drawing.Pod{Name: name, Label: name[strings.Index(name, "/")+1:], Node: node, IP: ip})
 	} else if s.pods[i].IP == "" {
 		s.pods[i].IP = ip
 	}

@@ -281,6 +281,17 @@ func said(outcome string) string {
 	return "not asked"
 }
 
+// Bad reports that a path is not as expected.
+func (r row) Bad() bool { return bad(r.Result) }
+
+// Time is when a hop was seen, since the first: in µs, or what is slower in ms.
+func (h hop) Time() string {
+	if h.Micros < 10000 {
+		return fmt.Sprintf("%d µs", h.Micros)
+	}
+	return fmt.Sprintf("%.1f ms", float64(h.Micros)/1000)
+}
+
 // Mark is the sign of an outcome, as the text report has it.
 func (r row) Mark() string { return mark(r.Outcome) }
 
