@@ -25,7 +25,7 @@ setup:
 
 # What the tests run besides, as command:package; whoever packaged the one that is there,
 # it will do. Debian's would start as services: policy-rc.d forbids that meanwhile.
-test-tools := dockerd:docker.io chromium:chromium
+test-tools := dockerd:docker.io chromium:chromium tshark:tshark iperf3:iperf3
 
 test-setup: setup
 	@missing=; for t in $(test-tools); do command -v $${t%%:*} >/dev/null || missing="$$missing $${t##*:}"; done; \
@@ -50,7 +50,7 @@ test: test-setup build
 unit-test:
 	go vet ./... && go test -short ./...
 
-bench: setup build
+bench: test-setup build
 	NETLAB_TEST_LABS=require go test -count=1 -p 1 -timeout 60m -run '^$$' -bench . -benchtime 3x .
 
 clean:

@@ -120,7 +120,7 @@ func (l *benchLab) life() {
 	if l.sums == nil {
 		l.sums = map[string]float64{}
 	}
-	for _, line := range l.timed("up", l.file) {
+	for _, line := range l.timed("up", "up", l.file) {
 		if m := stepLine.FindStringSubmatch(line); m != nil {
 			seconds, _ := strconv.ParseFloat(m[2], 64)
 			name, _, _ := strings.Cut(m[1], ":")
@@ -128,16 +128,16 @@ func (l *benchLab) life() {
 		}
 	}
 	l.sums["node-MB"] += l.nodeBytes() / 1e6
-	l.timed("up", l.file, "noop")
-	l.timed("verify", l.name)
-	l.timed("down", l.name)
+	l.timed("up-noop", "up", l.file)
+	l.timed("verify", "verify", l.name)
+	l.timed("verify-evidence", "verify", l.name, "--evidence")
+	l.timed("down", "down", l.name)
 }
 
-// timed runs a verb, adds its seconds to the sums, and gives its progress.
-func (l *benchLab) timed(verb, arg string, label ...string) []string {
+// timed runs netlab, adds its seconds to the sums, and gives its progress.
+func (l *benchLab) timed(name string, args ...string) []string {
 	began := time.Now()
-	lines := l.run(verb, arg)
-	name := strings.Join(append([]string{verb}, label...), "-")
+	lines := l.run(args...)
 	l.sums[name+"-s"] += time.Since(began).Seconds()
 	return lines
 }

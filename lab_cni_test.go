@@ -13,23 +13,45 @@ import (
 	"netlab.dev/netlab/providers/providertest"
 	"netlab.dev/netlab/verify"
 	"netlab.dev/netlab/verify/agent"
+	"netlab.dev/netlab/verify/verifytest"
 )
 
-// cniLabs are the ready labs of every CNI and mode, with what their policies come to.
-// That of quickstart, Flannel with VXLAN, is TestLabs'.
-func cniLabs() map[string]string {
-	return map[string]string{
-		"flannel-host-gw":   verify.NotEnforced,
-		"calico-vxlan":      verify.Enforced,
-		"calico-bgp":        verify.Enforced,
-		"cilium-vxlan":      verify.Enforced,
-		"cilium-native":     verify.Enforced,
-		"cilium-kube-proxy": verify.Enforced,
+// cniLab is what a ready lab's policies come to, and how its packets go.
+type cniLab struct {
+	policies string
+	way      verifytest.Way
+}
+
+// cniLabs are the ready labs of every CNI and mode. That of quickstart, Flannel with
+// VXLAN, is TestLabs'.
+func cniLabs() map[string]cniLab {
+	return map[string]cniLab{
+		"flannel-host-gw":   {verify.NotEnforced, verifytest.Way{Proxy: "kube-proxy"}},
+		"calico-vxlan":      {verify.Enforced, verifytest.Way{Encapsulated: true, Proxy: "kube-proxy"}},
+		"calico-bgp":        {verify.Enforced, verifytest.Way{Proxy: "kube-proxy"}},
+		"cilium-vxlan":      {verify.Enforced, verifytest.Way{Encapsulated: true, Proxy: "CNI"}},
+		"cilium-native":     {verify.Enforced, verifytest.Way{Proxy: "CNI"}},
+		"cilium-kube-proxy": {verify.Enforced, verifytest.Way{Encapsulated: true, Proxy: "kube-proxy"}},
 	}
 }
 
 // nameOfCNI is the one name of these labs, made one after the other.
 const nameOfCNI = "nlt-cni"
+
+// briefly is how long the tests' labs measure.
+const briefly = "verify: {throughput: {duration: 1s, streams: [2], repeats: 1}}\n"
+
+// measures: evidence of every path, and a few measurements, in one run.
+func (b *lab) measures(t *testing.T, way verifytest.Way) {
+	t.Helper()
+	var r verify.Report
+	out := b.run(t, 0, "verify", b.name, "-o", "json", "--evidence", "--throughput="+verify.RoutePodCrossNode, "--latency="+verify.RouteClusterIP)
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatal(err)
+	}
+	verifytest.Evidence(t, r, way)
+	verifytest.Measured(t, r, verify.RoutePodCrossNode, verify.RouteClusterIP)
+}
 
 // TestCNIs makes each lab of a CNI and mode, and sees every path pass, policies enforced
 // where they are, the machine untouched and nothing left behind, eBPF included.
@@ -43,7 +65,7 @@ func TestCNIs(t *testing.T) {
 		}
 	}
 	for _, scenario := range scenarios {
-		policies, known := cniLabs()[scenario]
+		want, known := cniLabs()[scenario]
 		if !known {
 			t.Errorf("cni-matrix.yaml names %s, of which nothing is expected here", scenario)
 			continue
@@ -53,7 +75,7 @@ func TestCNIs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			b := l.lab(t, nameOfCNI, replaced(t, string(data), "metadata: {name: "+scenario+"}\n", ""))
+			b := l.lab(t, nameOfCNI, replaced(t, string(data), "metadata: {name: "+scenario+"}\n", "")+briefly)
 			out, progress := b.output(t, 0, "up", b.file, "-o", "json")
 			t.Logf("up:\n%s", progress)
 			var r verify.Report
@@ -62,11 +84,12 @@ func TestCNIs(t *testing.T) {
 			}
 			checkPasses(t, r)
 			for _, p := range r.Paths {
-				if strings.HasPrefix(p.ID, "policy-") && p.ID != verify.PolicyL7 && p.Expected != policies {
-					t.Errorf("%s: expected %s, want %s", p.ID, p.Expected, policies)
+				if strings.HasPrefix(p.ID, "policy-") && p.ID != verify.PolicyL7 && p.Expected != want.policies {
+					t.Errorf("%s: expected %s, want %s", p.ID, p.Expected, want.policies)
 				}
 			}
 			b.untouched(t)
+			t.Run("evidence", func(t *testing.T) { b.measures(t, want.way) })
 			if strings.HasPrefix(scenario, "cilium-") {
 				t.Run("CiliumNetworkPolicy", b.ciliumPolicy)
 			}

@@ -17,6 +17,7 @@ type fault struct {
 	breaks   []string                 // ids of which a path fails
 	only     func(verify.Result) bool // of those, only these; nil: all
 	reason   string                   // regular expression; the reason of every path that fails
+	lost     string                   // regular expression; where packets of the paths that it breaks were seen last
 	spares   []string                 // ids of which every path still passes
 }
 
@@ -45,6 +46,7 @@ func (b *lab) faults(t *testing.T) {
 func (f fault) check(t *testing.T, r verify.Report) {
 	t.Helper()
 	reason := regexp.MustCompile(f.reason)
+	lost := regexp.MustCompile(f.lost)
 	broke := map[string]bool{}
 	for _, p := range r.Paths {
 		failed := p.Outcome != verify.Pass && p.Outcome != verify.Skip
@@ -54,6 +56,9 @@ func (f fault) check(t *testing.T, r verify.Report) {
 				t.Errorf("passes in spite of the fault: %s %s", p.Outcome, told(p))
 			}
 			broke[p.ID] = true
+			if f.lost != "" && (p.Evidence == nil || !lost.MatchString(p.Evidence.Lost) || !strings.Contains(p.Reason, p.Evidence.Lost)) {
+				t.Errorf("the evidence does not name the hop (%s): %s; %+v", f.lost, told(p), p.Evidence)
+			}
 		case failed && slices.Contains(f.spares, p.ID):
 			t.Errorf("the fault does not touch it: %s", told(p))
 		}
@@ -88,6 +93,7 @@ nft add rule inet nlt in iifname eth0 ip saddr 172.30.0.12 drop`)
 				return p.From.Node+p.To.Node == "w1w2" || p.From.Node+p.To.Node == "w2w1"
 			},
 			reason: `packets between w1 and w2 are lost`,
+			lost:   `reached w1 eth0 as VXLAN, never reached w1 flannel\.1`,
 			spares: []string{"pod-to-pod-cross-node", "pod-to-pod-same-node", "container-to-container", "outside-to-nodeport"},
 		},
 		{
@@ -103,6 +109,8 @@ nft add rule inet nlt in iifname eth0 ip saddr 172.30.0.12 drop`)
 			},
 			breaks: []string{"dns-service", "dns-external", "pod-to-headless", "pod-to-externalname"},
 			reason: `CoreDNS has 0 ready endpoints: Deployment kube-system/coredns is scaled to 0`,
+			// A Node says so of a few packets a second (icmp_ratelimit), and is silent of the rest.
+			lost: `says ICMP port unreachable|went no further in (cp|w\d) as 10\.96\.0\.10:53`,
 			spares: append(within, "outside-to-loadbalancer", "outside-to-ingress-http", "outside-to-nodeport"),
 		},
 		{
@@ -122,6 +130,7 @@ nft add rule inet nlt in iifname eth0 ip saddr 172.30.0.12 drop`)
 			},
 			breaks: []string{"outside-to-loadbalancer", "outside-to-ingress-http", "outside-to-ingress-https"},
 			reason: `no speaker Pod is running`,
+			lost:   `client asks on eth0 who has 172\.30\.0\.2\d\d, and nobody answers`,
 			spares: append(within, "dns-service", "outside-to-nodeport"),
 		},
 		{

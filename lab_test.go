@@ -25,9 +25,10 @@ import (
 func TestLabs(t *testing.T) {
 	providertest.NeedLabs(t)
 	l := newLabs(t)
-	quick := l.lab(t, "nlt-quick", quickstart(t))
+	quick := l.lab(t, "nlt-quick", quickstart(t)+briefly)
 	if t.Run("quickstart", quick.quickstart) {
 		t.Run("verbs", quick.verbs)
+		t.Run("evidence", quick.evidence)
 		t.Run("faults", quick.faults)
 		t.Run("mend", quick.mend)
 		t.Run("change", quick.change)

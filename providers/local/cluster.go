@@ -31,7 +31,19 @@ func Segments(ctx context.Context, req providers.Request) (err error) {
 	if err := fabric.HostAccess(ctx, req.Plan, req.Plan.HostAccess); err != nil {
 		return err
 	}
-	return fabric.StartHosts(ctx, req.Plan, req.Dir, req.Stock.Self, req.Stock.Debian())
+	if err := fabric.StartHosts(ctx, req.Plan, req.Dir, req.Stock.Self, req.Stock.Debian()); err != nil {
+		return err
+	}
+	for _, h := range req.Plan.Hosts() {
+		pid, err := fabric.HostPID(h.Name, req.Dir)
+		if err != nil {
+			return err
+		}
+		if err := Account(req.Plan.Lab+"/"+h.Name, pid); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Endpoint gives the loopback port that reaches the API server: the one that was

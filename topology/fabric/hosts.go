@@ -180,6 +180,15 @@ func HostRuns(lab, host, dir string) bool {
 	return err == nil && p.alive() && p.inNamespace(Path(lab, host)) && answers(filepath.Join(home, socketName))
 }
 
+// HostPID gives the process of the host's agent that StartHosts started.
+func HostPID(host, dir string) (int, error) {
+	p, err := readPid(filepath.Join(dir, "hosts", host, pidName))
+	if err != nil {
+		return 0, fmt.Errorf("find the agent of host %s: %w", host, err)
+	}
+	return p.pid, nil
+}
+
 func answers(socket string) bool {
 	conn, err := net.DialTimeout("unix", socket, time.Second)
 	if err != nil {

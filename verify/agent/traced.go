@@ -30,21 +30,33 @@ type Socket struct {
 type sockets struct {
 	mutex sync.Mutex
 	all   []Socket
+	names []Socket // that asked for the target's address
 }
 
+// list leaves out those that asked for an address, unless nothing else was sent: then the
+// first of them is where the probe ended.
 func (s *sockets) list() []Socket {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
+	if len(s.all) == 0 && len(s.names) > 0 {
+		return s.names[:1:1]
+	}
 	return slices.Clone(s.all)
 }
 
-// dialer notes the sockets of a traced probe. The port is bound before connecting, so
-// that it is known where nothing answers.
+// dialer notes the sockets of a traced probe.
 func (p Probe) dialer() *net.Dialer {
 	if p.Trace == "" {
 		return &net.Dialer{}
 	}
-	return &net.Dialer{ControlContext: func(_ context.Context, network, remote string, raw syscall.RawConn) error {
+	lookup := &net.Dialer{ControlContext: p.sockets.noteIn(&p.sockets.names)}
+	return &net.Dialer{ControlContext: p.sockets.noteIn(&p.sockets.all), Resolver: &net.Resolver{PreferGo: true, Dial: lookup.DialContext}}
+}
+
+// noteIn gives a Dialer's control function. The port is bound before connecting, so that
+// it is known where nothing answers.
+func (s *sockets) noteIn(list *[]Socket) func(context.Context, string, string, syscall.RawConn) error {
+	return func(_ context.Context, network, remote string, raw syscall.RawConn) error {
 		if network != "tcp4" && network != "udp4" {
 			return nil
 		}
@@ -58,14 +70,14 @@ func (p Probe) dialer() *net.Dialer {
 				return
 			}
 			if own, ok := own.(*unix.SockaddrInet4); ok {
-				p.sockets.mutex.Lock()
-				defer p.sockets.mutex.Unlock()
-				p.sockets.all = append(p.sockets.all, Socket{Protocol: network[:3], Port: uint16(own.Port), Remote: remote})
+				s.mutex.Lock()
+				defer s.mutex.Unlock()
+				*list = append(*list, Socket{Protocol: network[:3], Port: uint16(own.Port), Remote: remote})
 			}
 		}
 		if e := raw.Control(control); e != nil {
 			return e
 		}
 		return err
-	}}
+	}
 }

@@ -58,8 +58,12 @@ func (c *Captures) assemble(p Probe, flows []flow) Evidence {
 	}
 	slices.SortStableFunc(e.Hops, func(a, b Hop) int { return cmp.Compare(a.Micros, b.Micros) })
 	e.Hidden = c.hidden(legs)
-	if !p.Answered {
+	switch {
+	case !p.Answered:
 		e.Lost = c.lost(p, legs)
+	case p.ARP.IsValid() && len(legs[0].hops) > 0 && len(legs[1].hops) == 0:
+		// The packets themselves went by what the asker remembers.
+		e.Lost = c.unresolved(c.Places[p.Place].Machine, func(a netip.Addr) bool { return a == p.ARP })
 	}
 	return e
 }

@@ -18,9 +18,14 @@ func (c *Captures) lost(p Probe, legs []leg) string {
 	who := c.Places[p.Place].name()
 	legs = slices.DeleteFunc(slices.Clone(legs), func(l leg) bool { return len(l.hops) > 0 && l.hops[0].arp != nil })
 	var last *leg
+	var origin seen // where the conversation of the last leg began
 	for i := range legs {
-		if len(legs[i].hops) > 0 {
-			last = &legs[i]
+		if len(legs[i].hops) == 0 {
+			continue
+		}
+		last = &legs[i]
+		if last.leg == Request {
+			origin = last.hops[0]
 		}
 	}
 	if last == nil {
@@ -43,7 +48,7 @@ func (c *Captures) lost(p Probe, legs []leg) string {
 	} else if end.name() == "TCP data" {
 		subject = "its data "
 	}
-	if c.arrived(end, last.leg, p.Place) {
+	if last.leg == Reply && c.returned(end, origin) || last.leg == Request && c.arrived(end) {
 		switch {
 		case last.leg == Reply && end.flags&tcpRST != 0:
 			return fmt.Sprintf("%s refused the connection", c.owner(last.hops[0].src.Addr()))
@@ -75,18 +80,26 @@ func (c *Captures) lost(p Probe, legs []leg) string {
 // where is an interface in words.
 func (c *Captures) where(s seen) string { return c.Places[s.place].name() + " " + s.link.Name }
 
-// arrived reports that a hop is where its leg was to go: at the sender of the probe for a
-// reply, at the owner of the destination for a request, or before a Pod that nobody
-// captures in.
-func (c *Captures) arrived(s seen, leg string, home int) bool {
-	if leg == Reply && s.place == home {
-		return !s.out || s.link.Name == "lo"
+// returned reports that a reply is where its conversation began: at the interface that the
+// first request was seen on, the other way round, or with its own place's address.
+func (c *Captures) returned(s, origin seen) bool {
+	if s.packet == nil || origin.packet == nil || s.place != origin.place || s.outer != nil {
+		return false
 	}
+	if s.link.Index == origin.link.Index {
+		return s.out != origin.out || s.link.Name == "lo"
+	}
+	return !s.out && origin.out && s.dst == origin.src
+}
+
+// arrived reports that a request is where it was to go: at the owner of the destination, or
+// before a Pod that nobody captures in.
+func (c *Captures) arrived(s seen) bool {
 	if s.out {
 		pod, ok := c.Facts.pod(s.dst.Addr())
 		return ok && s.link.Kind == "veth" && pod.Node == c.Places[s.place].Machine && !c.captured(pod.Name)
 	}
-	return slices.ContainsFunc(c.Places[s.place].Ready.Links, func(l agent.Link) bool {
+	return s.outer == nil && slices.ContainsFunc(c.Places[s.place].Ready.Links, func(l agent.Link) bool {
 		return slices.ContainsFunc(l.Addresses, func(a string) bool {
 			prefix, err := netip.ParsePrefix(a)
 			return err == nil && prefix.Addr() == s.dst.Addr() && c.listens(s)

@@ -100,6 +100,30 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestReplyLost: a reply is home only where its request began: not in the tunnel of a Node
+// that asks itself, and not at the address that a Pod's was translated to.
+func TestReplyLost(t *testing.T) {
+	l := newLab(t)
+	l.goes(pkt{src: "10.244.1.0:40000", dst: "10.244.2.6:8080", seq: 100}, "w1 flannel.1 out")
+	l.goes(pkt{src: "10.244.1.0:40000", dst: "10.244.2.6:8080", seq: 100, outer: "w1 w2", to: "w2"}, "w1 eth0 out", "w2 eth0 in")
+	l.goes(pkt{src: "10.244.2.6:8080", dst: "10.244.1.0:40000", flags: "SA", seq: 500, ack: 101, outer: "w2 w1", to: "w1"}, "w2 eth0 out", "w1 eth0 in")
+	if got, want := l.tcp("w1", "10.244.2.6:8080", false).Lost, "the reply reached w1 eth0 as VXLAN, never reached w1 flannel.1"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	l.goes(pkt{src: "10.244.2.6:8080", dst: "10.244.1.0:40000", flags: "SA", seq: 500, ack: 101}, "w1 flannel.1 in")
+	if got := l.tcp("w1", "10.244.2.6:8080", false).Lost; got != "" {
+		t.Errorf("%q, though the reply came home", got)
+	}
+
+	l = newLab(t)
+	l.goes(pkt{src: "10.244.1.5:40000", dst: "172.30.0.12:8080", seq: 100}, "echo-w1 eth0 out", "w1 vethecho in", "w1 cni0 in")
+	l.goes(pkt{src: "172.30.0.11:40000", dst: "172.30.0.12:8080", seq: 100, to: "w2"}, "w1 eth0 out", "w2 eth0 in")
+	l.goes(pkt{src: "172.30.0.12:8080", dst: "172.30.0.11:40000", flags: "SA", seq: 500, ack: 101, to: "w1"}, "w2 eth0 out", "w1 eth0 in")
+	if got, want := l.tcp("echo-w1", "172.30.0.12:8080", false).Lost, "the reply reached w1 eth0, and went no further in w1"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // TestDataLost: the handshake passes, and what is larger does not.
 func TestDataLost(t *testing.T) {
 	l := newLab(t)

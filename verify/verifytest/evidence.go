@@ -1,0 +1,228 @@
+// Package verifytest holds what tests of real labs assert of a verify.Report, whichever
+// provider and CNI the lab has. It makes no lab.
+package verifytest
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/trace"
+)
+
+// Way is how a lab's packets go, by its CNI and mode.
+type Way struct {
+	Encapsulated bool   // between Nodes they are wrapped in VXLAN
+	Proxy        string // who answers for Services: "kube-proxy" or "CNI"
+}
+
+// Evidence holds the hops of a report made with evidence against what the five kinds of
+// path are known for: between Nodes the tunnel and no translation, DNAT for a ClusterIP,
+// SNAT on the way out, the owner of a VIP by ARP, and the ingress controller's own
+// connection. Each has to be in the report.
+func Evidence(t testing.TB, r verify.Report, way Way) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, p := range r.Paths {
+		var check func(testing.TB, verify.Result, Way)
+		switch p.ID {
+		case verify.PodToPodCrossNode:
+			check = crossNode
+		case verify.PodToClusterIP:
+			check = clusterIP
+		case verify.PodToOutside:
+			check = outward
+		case verify.OutsideToLoadBalancer:
+			check = loadBalancer
+		case verify.OutsideToIngressHTTP:
+			check = ingress
+		default:
+			continue
+		}
+		if p.Outcome != verify.Pass {
+			t.Errorf("%s: %s %s", title(p), p.Outcome, p.Reason)
+			continue
+		}
+		if p.Evidence == nil || len(p.Evidence.Hops) == 0 {
+			t.Errorf("%s has no evidence", title(p))
+			continue
+		}
+		seen[p.ID] = true
+		shown := &tell{TB: t, path: p}
+		ordered(shown, p)
+		check(shown, p, way)
+	}
+	for _, id := range []string{verify.PodToPodCrossNode, verify.PodToClusterIP, verify.PodToOutside, verify.OutsideToLoadBalancer, verify.OutsideToIngressHTTP} {
+		if !seen[id] {
+			t.Errorf("no path %s with evidence", id)
+		}
+	}
+}
+
+// tell shows a path's hops after its first complaint.
+type tell struct {
+	testing.TB
+	path verify.Result
+	told bool
+}
+
+func (s *tell) Errorf(format string, args ...any) {
+	s.Helper()
+	s.TB.Errorf(title(s.path)+": "+format, args...)
+	if !s.told {
+		s.told = true
+		s.Log("\n" + strings.Join(s.path.Evidence.Lines(120), "\n"))
+	}
+}
+
+func title(p verify.Result) string { return p.ID + " " + p.From.Name + " → " + p.To.Name }
+
+// ordered: time begins at 0 and never goes back, and the answer comes home.
+func ordered(t testing.TB, p verify.Result) {
+	t.Helper()
+	hops := p.Evidence.Hops
+	if hops[0].Micros != 0 || !slices.IsSortedFunc(hops, func(a, b verify.Hop) int { return int(a.Micros - b.Micros) }) {
+		t.Errorf("its hops are not in the order of time")
+	}
+	if p.Evidence.Lost != "" {
+		t.Errorf("it passed, and yet is said to be lost: %s", p.Evidence.Lost)
+	}
+	first := hops[0]
+	if !slices.ContainsFunc(hops, func(h verify.Hop) bool {
+		return h.Leg == trace.Reply && h.Direction == trace.In && h.Machine == first.Machine && h.Pod == first.Pod
+	}) {
+		t.Errorf("no answer came back to where it began")
+	}
+}
+
+// requests are the hops of the way there, ARP left out.
+func requests(p verify.Result) []verify.Hop {
+	return slices.DeleteFunc(slices.Clone(p.Evidence.Hops), func(h verify.Hop) bool {
+		return h.Leg != trace.Request || strings.HasPrefix(h.Packet, "ARP")
+	})
+}
+
+// changes are those of some hops whose words begin with what, and who made them.
+func changes(hops []verify.Hop, what string) (found []verify.Change, at []verify.Hop) {
+	for _, h := range hops {
+		for _, c := range h.Changes {
+			if strings.HasPrefix(c.What, what) {
+				found, at = append(found, c), append(at, h)
+			}
+		}
+	}
+	return found, at
+}
+
+func address(text string) string {
+	if a, err := netip.ParseAddrPort(text); err == nil {
+		return a.Addr().String()
+	}
+	return text
+}
+
+func crossNode(t testing.TB, p verify.Result, way Way) {
+	t.Helper()
+	hops := requests(p)
+	first, last := hops[0], hops[len(hops)-1]
+	if first.Pod != p.From.Name || first.Direction != trace.Out || last.Pod != p.To.Name || last.Direction != trace.In {
+		t.Errorf("it goes from %s (%s) to %s (%s)", first.Pod, first.Direction, last.Pod, last.Direction)
+	}
+	for _, h := range hops {
+		if address(h.Source) != p.From.IP || address(h.Destination) != p.To.IP {
+			t.Errorf("translated at %s %s: %s → %s", h.Machine, h.Interface, h.Source, h.Destination)
+		}
+	}
+	for _, side := range []struct{ node, direction string }{{p.From.Node, trace.Out}, {p.To.Node, trace.In}} {
+		at := slices.IndexFunc(hops, func(h verify.Hop) bool {
+			return h.Machine == side.node && h.Pod == "" && h.Interface == "eth0" && h.Direction == side.direction
+		})
+		if at < 0 {
+			t.Errorf("it was not seen on %s eth0 %s", side.node, side.direction)
+			continue
+		}
+		outer := hops[at].Outer
+		switch {
+		case !way.Encapsulated && outer != nil:
+			t.Errorf("on %s eth0 it is wrapped in %s", side.node, outer.Kind)
+		case way.Encapsulated && (outer == nil || outer.Kind != "VXLAN" || outer.VNI == 0 || outer.Source == p.From.IP || outer.Destination == p.To.IP):
+			t.Errorf("on %s eth0 it is not in a VXLAN between Nodes: %+v", side.node, outer)
+		}
+	}
+}
+
+func clusterIP(t testing.TB, p verify.Result, way Way) {
+	t.Helper()
+	translated(t, p, p.To.IP, way)
+}
+
+// translated: the Service's address becomes a Pod's, once, and by whom it should.
+func translated(t testing.TB, p verify.Result, service string, way Way) {
+	t.Helper()
+	found, at := changes(requests(p), "DNAT "+service+":")
+	switch {
+	case len(found) != 1:
+		t.Errorf("%d translations of %s", len(found), service)
+	case found[0].By != way.Proxy:
+		t.Errorf("translated by %q, want %q", found[0].By, way.Proxy)
+	case address(at[0].Destination) == service:
+		t.Errorf("%s is translated to itself", service)
+	}
+}
+
+func outward(t testing.TB, p verify.Result, _ Way) {
+	t.Helper()
+	hops := requests(p)
+	found, at := changes(hops, "SNAT "+p.From.IP+":")
+	switch {
+	case len(found) != 1:
+		t.Errorf("%d translations of the Pod's address", len(found))
+	case found[0].By != "CNI" || at[0].Machine != p.From.Node:
+		t.Errorf("translated by %q at %s", found[0].By, at[0].Machine)
+	case address(at[0].Source) != p.Observed.SourceIP:
+		t.Errorf("translated to %s, and the host outside saw %s", at[0].Source, p.Observed.SourceIP)
+	}
+	if last := hops[len(hops)-1]; last.Machine != p.To.Name || last.Direction != trace.In || address(last.Destination) != p.To.IP {
+		t.Errorf("it ends at %s %s", last.Machine, last.Interface)
+	}
+	if routed, _ := changes(hops, "TTL "); !slices.ContainsFunc(routed, func(c verify.Change) bool { return c.By == "router" }) {
+		t.Errorf("no router forwarded it")
+	}
+}
+
+// owner: by ARP, a Node says that it has the VIP, and that Node gets the packets.
+func owner(t testing.TB, p verify.Result) {
+	t.Helper()
+	found, at := changes(p.Evidence.Hops, p.To.IP+" is at ")
+	if len(found) != 1 || found[0].By != "metallb" || at[0].Direction != trace.Out {
+		t.Errorf("who has %s is answered %d times: %+v", p.To.IP, len(found), found)
+		return
+	}
+	if !slices.ContainsFunc(requests(p), func(h verify.Hop) bool { return h.Machine == at[0].Machine && h.Pod == "" && h.Direction == trace.In }) {
+		t.Errorf("%s has the VIP and got no packet", at[0].Machine)
+	}
+}
+
+func loadBalancer(t testing.TB, p verify.Result, way Way) {
+	t.Helper()
+	owner(t, p)
+	translated(t, p, p.To.IP, way)
+}
+
+func ingress(t testing.TB, p verify.Result, way Way) {
+	t.Helper()
+	owner(t, p)
+	translated(t, p, p.To.IP, way)
+	hops := requests(p)
+	if p.Observed.Backend == "" {
+		return // the controller's own answer, to a host that it does not know
+	}
+	if found, _ := changes(hops, "a connection "); len(found) != 1 || found[0].By != "ingress" {
+		t.Errorf("%d connections of the ingress controller's", len(found))
+	}
+	if last := hops[len(hops)-1]; last.Direction != trace.In || last.Pod == "" {
+		t.Errorf("it ends at %s %s", last.Machine, last.Interface)
+	}
+}

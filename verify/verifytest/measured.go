@@ -1,0 +1,64 @@
+package verifytest
+
+import (
+	"strings"
+	"testing"
+
+	"netlab.dev/netlab/verify"
+)
+
+// Measured holds the measurements of a report against what can be true: every row of the
+// named routes has figures, their medians lie in their intervals, percentiles rise, and
+// both ends spent processor time.
+func Measured(t testing.TB, r verify.Report, routes ...string) {
+	t.Helper()
+	rows := map[string]int{}
+	for _, p := range r.Paths {
+		kind, route, _ := strings.Cut(p.ID, "-")
+		if kind != "throughput" && kind != "latency" {
+			continue
+		}
+		rows[route]++
+		switch {
+		case p.Outcome != verify.Pass:
+			t.Errorf("%s %s: %s %s", title(p), p.Protocol, p.Outcome, p.Reason)
+		case kind == "throughput":
+			throughput(t, p)
+		default:
+			latency(t, p)
+		}
+	}
+	for _, route := range routes {
+		if rows[route] == 0 {
+			t.Errorf("route %s was not measured", route)
+		}
+	}
+}
+
+func throughput(t testing.TB, p verify.Result) {
+	t.Helper()
+	f := p.Throughput
+	switch {
+	case f == nil:
+		t.Errorf("%s %s has no figure", title(p), p.Protocol)
+	case f.Unit != "bit/s" || f.Median < 1e6 || f.Low > f.Median || f.Median > f.High:
+		t.Errorf("%s %s: %+v", title(p), p.Protocol, f)
+	case f.CPUSeconds == nil || f.CPUSeconds.Median <= 0:
+		t.Errorf("%s %s: no processor time: %+v", title(p), p.Protocol, p.Properties)
+	case (p.Protocol == "tcp") != (f.Retransmits != nil), (p.Protocol == "udp") != (f.LostPercent != nil):
+		t.Errorf("%s %s: retransmits %+v, lost %+v", title(p), p.Protocol, f.Retransmits, f.LostPercent)
+	}
+}
+
+func latency(t testing.TB, p verify.Result) {
+	t.Helper()
+	f := p.Latency
+	switch {
+	case f == nil:
+		t.Errorf("%s has no figure", title(p))
+	case f.P50.Median <= 0 || f.P50.Median > f.P90.Median || f.P90.Median > f.P99.Median || f.P99.Median > f.Max:
+		t.Errorf("%s: p50 %g, p90 %g, p99 %g, max %g µs", title(p), f.P50.Median, f.P90.Median, f.P99.Median, f.Max)
+	case f.PerSecond.Median < 1:
+		t.Errorf("%s: %g requests a second", title(p), f.PerSecond.Median)
+	}
+}
