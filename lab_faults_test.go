@@ -110,7 +110,7 @@ nft add rule inet nlt in iifname eth0 ip saddr 172.30.0.12 drop`)
 			breaks: []string{"dns-service", "dns-external", "pod-to-headless", "pod-to-externalname"},
 			reason: `CoreDNS has 0 ready endpoints: Deployment kube-system/coredns is scaled to 0`,
 			// A Node says so of a few packets a second (icmp_ratelimit), and is silent of the rest.
-			lost: `says ICMP port unreachable|went no further in (cp|w\d) as 10\.96\.0\.10:53`,
+			lost:   `says ICMP port unreachable|went no further in (cp|w\d) as 10\.96\.0\.10:53`,
 			spares: append(within, "outside-to-loadbalancer", "outside-to-ingress-http", "outside-to-nodeport"),
 		},
 		{

@@ -196,6 +196,14 @@ func TestOutsideToLoadBalancer(t *testing.T) {
 	p := l.probe("client", "tcp", "172.30.0.200:80", true)
 	p.ARP = netip.MustParseAddr("172.30.0.200")
 	golden(t, "loadbalancer", Index(l.facts, l.places).Evidence(p))
+
+	// Nobody has the VIP any more, and the client still knows who had it.
+	l = newLab(t)
+	l.arp("client", "172.30.0.200", "", "client eth0 out")
+	l.goes(pkt{src: "172.30.0.100:40000", dst: "172.30.0.200:80", seq: 100, to: "w1"}, "client eth0 out", "w1 eth0 in")
+	if got, want := Index(l.facts, l.places).Evidence(p).Lost, "client asks on eth0 who has 172.30.0.200, and nobody answers"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
 }
 
 // TestIngress: the second connection is found by the token, whether it is new or was kept
