@@ -48,11 +48,12 @@ func (b *lab) packets(t *testing.T, r verify.Report) {
 	if _, err := exec.LookPath("tshark"); err != nil && !providertest.Alone() {
 		t.Skip("reads packets with tshark, which is not installed")
 	}
-	out, err := exec.Command("tshark", "-r", p.Evidence.Pcap, "-T", "fields", "-e", "frame.interface_name", "-e", "vxlan.vni", "-e", "tcp.flags.syn").Output()
+	// Linux's VXLAN has a port of its own (ip-link(8)), which tshark has to be told.
+	out, err := exec.Command("tshark", "-r", p.Evidence.Pcap, "-d", "udp.port==8472,vxlan", "-T", "fields", "-e", "frame.interface_name", "-e", "vxlan.vni", "-e", "tcp.flags.syn").Output()
 	if err != nil {
 		t.Fatalf("tshark: %v", err)
 	}
-	for _, want := range []string{p.From.Name + " eth0\t\t1\n", p.From.Node + " eth0\t1\t1\n", p.To.Node + " eth0\t1\t1\n", p.To.Name + " eth0\t\t1\n"} {
+	for _, want := range []string{p.From.Name + "/eth0\t\t1\n", p.From.Node + "/eth0\t1\t1\n", p.To.Node + "/eth0\t1\t1\n", p.To.Name + "/eth0\t\t1\n"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no packet %q in %s, of which tshark says\n%s", want, p.Evidence.Pcap, out)
 		}
