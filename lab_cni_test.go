@@ -26,12 +26,13 @@ type cniLab struct {
 // VXLAN, is TestLabs'.
 func cniLabs() map[string]cniLab {
 	return map[string]cniLab{
-		"flannel-host-gw":   {verify.NotEnforced, verifytest.Way{Proxy: "kube-proxy"}},
-		"calico-vxlan":      {verify.Enforced, verifytest.Way{Encapsulated: true, Proxy: "kube-proxy"}},
-		"calico-bgp":        {verify.Enforced, verifytest.Way{Proxy: "kube-proxy"}},
-		"cilium-vxlan":      {verify.Enforced, verifytest.Way{Encapsulated: true, Proxy: "CNI"}},
-		"cilium-native":     {verify.Enforced, verifytest.Way{Proxy: "CNI"}},
-		"cilium-kube-proxy": {verify.Enforced, verifytest.Way{Encapsulated: true, Proxy: "kube-proxy"}},
+		"flannel-host-gw": {verify.NotEnforced, verifytest.Way{Inside: "kube-proxy", Outside: "kube-proxy"}},
+		"calico-vxlan":    {verify.Enforced, verifytest.Way{Encapsulated: true, Inside: "kube-proxy", Outside: "kube-proxy"}},
+		"calico-bgp":      {verify.Enforced, verifytest.Way{Inside: "kube-proxy", Outside: "kube-proxy"}},
+		// Cilium answers for Services where its programs see a Pod's packets, kube-proxy or not.
+		"cilium-vxlan":      {verify.Enforced, verifytest.Way{Encapsulated: true, Inside: "CNI", Outside: "kube-proxy"}},
+		"cilium-native":     {verify.Enforced, verifytest.Way{Inside: "CNI", Outside: "CNI"}},
+		"cilium-kube-proxy": {verify.Enforced, verifytest.Way{Inside: "CNI", Outside: "kube-proxy"}},
 	}
 }
 

@@ -25,7 +25,7 @@ func (b *lab) evidence(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatal(err)
 	}
-	verifytest.Evidence(t, r, verifytest.Way{Encapsulated: true, Proxy: "kube-proxy"})
+	verifytest.Evidence(t, r, verifytest.Way{Encapsulated: true, Inside: "kube-proxy", Outside: "kube-proxy"})
 	verifytest.Measured(t, r, verify.RouteNodeToNode, verify.RoutePodCrossNode, verify.RouteLoadBalancer, verify.RouteIngress, verify.RouteClusterIP)
 	for _, p := range r.Paths {
 		if p.ID == "throughput-"+verify.RoutePodCrossNode && p.Throughput != nil && p.Throughput.Ratio <= 0 {

@@ -67,6 +67,7 @@ type Support struct {
 	RoutesPodCIDR bool   `json:"routesPodCIDR"`      // outside routers learn Pod routes (BGP)
 	EncapOverhead int    `json:"encapOverhead"`      // bytes a packet between Nodes grows by; Pod MTU = network MTU - this
 	ReplacesProxy bool   `json:"replacesProxy"`
+	ServesPods    bool   `json:"servesPods"` // it answers for Services that Pods ask, kube-proxy or not
 }
 
 // The kinds of a Component. Those of KindBase are part of every lab; of each other

@@ -34,7 +34,7 @@ type tracer struct {
 }
 
 func newTracer(w world, s state, a *asker, pcap string) tracer {
-	f := trace.Facts{Plan: w.plan, Services: map[netip.Addr]string{}, ReplacesKube: w.support.ReplacesProxy,
+	f := trace.Facts{Plan: w.plan, Services: map[netip.Addr]string{}, ReplacesKube: w.support.ReplacesProxy, ServesPods: w.support.ServesPods,
 		Encapsulates: w.support.EncapOverhead > 0, Announcer: w.plan.LoadBalancer.Name}
 	for _, p := range s.Pods {
 		if ip, err := netip.ParseAddr(p.Status.PodIP); err == nil && !p.Spec.HostNetwork && p.Status.Phase == corev1.PodRunning {

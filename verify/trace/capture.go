@@ -39,6 +39,7 @@ type Facts struct {
 	Pods         []Pod
 	Services     map[netip.Addr]string // ClusterIPs and VIPs
 	ReplacesKube bool                  // the CNI answers for Services, not kube-proxy
+	ServesPods   bool                  // the CNI answers for Services that a Pod asks, beside kube-proxy
 	Encapsulates bool
 	Announcer    string // who answers ARP for VIPs
 }

@@ -37,7 +37,7 @@ func (c *Captures) changes(before, after *seen, leg string, done translations) [
 	source, destination := before.src != after.src, before.dst != after.dst
 	switch {
 	case leg == Request && destination:
-		by := c.translator(after, before.dst.Addr())
+		by := c.translator(before, after)
 		add(by, "DNAT %s → %s", text(before.dst), text(after.dst))
 		done[[2]netip.AddrPort{before.dst, after.dst}] = by
 	case leg == Reply && source:
@@ -82,41 +82,49 @@ func (c *Captures) role(place int) string {
 	return m.Role
 }
 
-// proxy is the part that answers for Services.
-func (c *Captures) proxy() string {
-	if c.Facts.ReplacesKube {
+// proxy is the part that answered for a Service on a Node. Packets do not tell: it is
+// kube-proxy, unless the CNI says that it does so itself, for all or for Pods that ask.
+func (c *Captures) proxy(before *seen) string {
+	if _, pod := c.Facts.pod(before.src.Addr()); c.Facts.ReplacesKube || pod && c.Facts.ServesPods {
 		return byCNI
 	}
 	return byKubeProxy
 }
 
+// changedAt is the machine on which a packet changed between two hops: the way between a Pod
+// and its Node is the Node's.
+func (c *Captures) changedAt(before, after *seen) (topology.Machine, bool) {
+	at := c.Places[after.place]
+	if at.Pod != "" && c.Places[before.place].Pod == "" {
+		at = c.Places[before.place]
+	}
+	m, ok := c.Facts.Plan.Machine(at.Machine)
+	return m, ok && at.Pod == ""
+}
+
 // translator tells who gave a packet another destination at a place: on a Node whoever
 // answers for Services, if it was a Service's address or the Node's own, for a NodePort.
-func (c *Captures) translator(at *seen, from netip.Addr) string {
-	m, ok := c.Facts.Plan.Machine(c.Places[at.place].Machine)
+func (c *Captures) translator(before, after *seen) string {
+	m, ok := c.changedAt(before, after)
+	_, _, ours := c.Facts.machine(before.dst.Addr())
 	switch {
-	case !ok || c.Places[at.place].Pod != "":
+	case !ok:
 		return ""
 	case m.Role == topology.RoleRouter:
 		return byRouter
-	case m.Kind != topology.KindNode:
+	case m.Kind != topology.KindNode || !ours && c.Facts.Services[before.dst.Addr()] == "":
 		return ""
-	case c.Facts.Services[from] != "":
-		return c.proxy()
 	}
-	if _, _, ours := c.Facts.machine(from); ours {
-		return c.proxy()
-	}
-	return ""
+	return c.proxy(before)
 }
 
 // masquerader tells who gave a packet another source. A Pod's, on its way to no Service,
 // is rewritten by the CNI; what comes with a DNAT, or is of a client outside, by whoever
 // answers for Services.
 func (c *Captures) masquerader(before, after *seen, translated bool) string {
-	m, ok := c.Facts.Plan.Machine(c.Places[after.place].Machine)
+	m, ok := c.changedAt(before, after)
 	switch {
-	case !ok || c.Places[after.place].Pod != "":
+	case !ok:
 		return ""
 	case m.Role == topology.RoleRouter:
 		return byRouter
@@ -126,7 +134,7 @@ func (c *Captures) masquerader(before, after *seen, translated bool) string {
 	if _, pod := c.Facts.pod(before.src.Addr()); pod && !translated {
 		return byCNI
 	}
-	return c.proxy()
+	return c.proxy(before)
 }
 
 // announcer tells who answers ARP for an address: the load balancer, if it is no

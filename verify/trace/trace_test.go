@@ -153,6 +153,25 @@ func TestPodToClusterIP(t *testing.T) {
 	}
 }
 
+// A CNI that answers for what Pods ask is named, and kube-proxy for what hosts outside do.
+func TestServesPods(t *testing.T) {
+	for _, c := range []struct {
+		src  string
+		want string
+	}{{"10.244.1.5:40000", "CNI"}, {"172.30.0.100:40000", "kube-proxy"}} {
+		l := newLab(t)
+		l.facts.ServesPods = true
+		l.goes(pkt{src: c.src, dst: "10.96.1.1:80", seq: 100}, "w1 eth0 in")
+		l.goes(pkt{src: c.src, dst: "10.244.2.6:8080", seq: 100, ttl: 63}, "w1 flannel.1 out")
+		captures := Index(l.facts, l.places)
+		legs := captures.ordered(flow{leg: Request, packets: captures.packets}, map[string]int64{})
+		got := captures.changes(&legs.hops[0], &legs.hops[1], Request, translations{})
+		if len(got) == 0 || got[0].By != c.want {
+			t.Errorf("%s → Service: %+v, want by %s", c.src, got, c.want)
+		}
+	}
+}
+
 func TestPodToOutside(t *testing.T) {
 	l := newLab(t)
 	syn := pkt{src: "10.244.1.5:40000", dst: "203.0.113.100:8080", seq: 100}

@@ -15,7 +15,8 @@ import (
 // Way is how a lab's packets go, by its CNI and mode.
 type Way struct {
 	Encapsulated bool   // between Nodes they are wrapped in VXLAN
-	Proxy        string // who answers for Services: "kube-proxy" or "CNI"
+	Inside       string // who answers for a Service that a Pod asks: "kube-proxy" or "CNI"
+	Outside      string // likewise, where a host outside asks
 }
 
 // Evidence holds the hops of a report made with evidence against what the five kinds of
@@ -155,18 +156,19 @@ func crossNode(t testing.TB, p verify.Result, way Way) {
 
 func clusterIP(t testing.TB, p verify.Result, way Way) {
 	t.Helper()
-	translated(t, p, p.To.IP, way)
+	translated(t, p, way.Inside)
 }
 
 // translated: the Service's address becomes a Pod's, once, and by whom it should.
-func translated(t testing.TB, p verify.Result, service string, way Way) {
+func translated(t testing.TB, p verify.Result, by string) {
 	t.Helper()
+	service := p.To.IP
 	found, at := changes(requests(p), "DNAT "+service+":")
 	switch {
 	case len(found) != 1:
 		t.Errorf("%d translations of %s", len(found), service)
-	case found[0].By != way.Proxy:
-		t.Errorf("translated by %q, want %q", found[0].By, way.Proxy)
+	case found[0].By != by:
+		t.Errorf("translated by %q, want %q", found[0].By, by)
 	case address(at[0].Destination) == service:
 		t.Errorf("%s is translated to itself", service)
 	}
@@ -208,13 +210,13 @@ func owner(t testing.TB, p verify.Result) {
 func loadBalancer(t testing.TB, p verify.Result, way Way) {
 	t.Helper()
 	owner(t, p)
-	translated(t, p, p.To.IP, way)
+	translated(t, p, way.Outside)
 }
 
 func ingress(t testing.TB, p verify.Result, way Way) {
 	t.Helper()
 	owner(t, p)
-	translated(t, p, p.To.IP, way)
+	translated(t, p, way.Outside)
 	hops := requests(p)
 	if p.Observed.Backend == "" {
 		return // the controller's own answer, to a host that it does not know
