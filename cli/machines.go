@@ -83,7 +83,7 @@ func (a *app) kubectlCommand() *cobra.Command {
 		Args:    cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			_, state, err := a.running(cmd.Context(), args[:1])
-			if state.Plan.Lab == "" {
+			if state.Plan.Lab == "" || state.Phase == providers.PhaseStopped {
 				return err
 			}
 			program := state.Stock.Programs["kubectl"]
@@ -93,28 +93,6 @@ func (a *app) kubectlCommand() *cobra.Command {
 			c := exec.CommandContext(cmd.Context(), program, args[1:]...)
 			c.Env = append(os.Environ(), "KUBECONFIG="+filepath.Join(a.root.Dir(state.Plan.Lab), "kubeconfig"))
 			return a.attach(c)
-		},
-	}
-}
-
-func (a *app) kubeconfigCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "kubeconfig [LAB]",
-		Short: "Print a lab's kubeconfig",
-		Example: "  export KUBECONFIG=<(netlab kubeconfig quickstart)\n" +
-			"  netlab kubeconfig quickstart > ~/.kube/quickstart",
-		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			_, state, err := a.running(cmd.Context(), args)
-			if state.Plan.Lab == "" {
-				return err
-			}
-			data, err := os.ReadFile(filepath.Join(a.root.Dir(state.Plan.Lab), "kubeconfig"))
-			if err != nil {
-				return providers.WithHint(err, "the lab has no API server yet; go on with `netlab up "+state.File+"`")
-			}
-			_, err = a.stdout.Write(data)
-			return err
 		},
 	}
 }

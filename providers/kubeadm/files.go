@@ -48,13 +48,13 @@ func NodeFiles(plan topology.Plan, node topology.Machine, ca *Authority, limits 
 }
 
 // AdminKubeconfig gives a kubeconfig of a cluster administrator for a server URL, with
-// a cluster and a context of the name given. Its group is system:masters, which needs no binding and so works from the first second.
+// a cluster, a user and a context of the name given, so that several go into one file. Its group is system:masters, which needs no binding and so works from the first second.
 func AdminKubeconfig(name string, ca *Authority, server string) ([]byte, error) {
 	cert, key, err := ca.issue(identity{user: "netlab-admin", groups: []string{"system:masters"}})
 	if err != nil {
 		return nil, err
 	}
-	return kubeconfig(name, server, "netlab-admin", ca.Cert, cert, key), nil
+	return kubeconfig(name, server, name, ca.Cert, cert, key), nil
 }
 
 func addresses(node topology.Machine) []netip.Addr {

@@ -229,7 +229,7 @@ func TestAdminKubeconfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if raw.CurrentContext != "mine" || raw.Contexts["mine"] == nil || raw.Clusters["mine"] == nil {
+	if raw.CurrentContext != "mine" || raw.Contexts["mine"] == nil || raw.Clusters["mine"] == nil || raw.AuthInfos["mine"] == nil {
 		t.Errorf("its names are not mine: %+v", raw)
 	}
 	config, err := clientcmd.RESTConfigFromKubeConfig(data)

@@ -1,0 +1,91 @@
+package kubeconfig
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
+)
+
+// lockLimit is how long another writer of the file is waited for.
+const lockLimit = 5 * time.Second
+
+// change writes a file anew, in one step and with its mode and owner; it removes it when
+// act finds that it is empty. A link stays a link. The lock is the one that kubectl takes.
+func change(file string, act func(config *api.Config, made bool) (empty bool, err error)) error {
+	if real, err := filepath.EvalSymlinks(file); err == nil {
+		file = real
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	unlock, err := lock(file)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	data, err := os.ReadFile(file)
+	made := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !made {
+		return err
+	}
+	if err := known(file, data); err != nil {
+		return err
+	}
+	config, err := load(file)
+	if err != nil {
+		return err
+	}
+	empty, err := act(config, made)
+	if err != nil {
+		return err
+	}
+	if empty {
+		return os.Remove(file)
+	}
+	if data, err = clientcmd.Write(*config); err != nil {
+		return err
+	}
+	return replace(file, data)
+}
+
+func replace(file string, data []byte) error {
+	mode, uid, gid := fs.FileMode(0o600), os.Geteuid(), os.Getegid()
+	if info, err := os.Stat(file); err == nil {
+		mode = info.Mode().Perm()
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			uid, gid = int(st.Uid), int(st.Gid)
+		}
+	}
+	next, err := os.CreateTemp(filepath.Dir(file), ".netlab-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(next.Name())
+	_, err = next.Write(data)
+	if err = errors.Join(err, next.Chown(uid, gid), next.Chmod(mode), next.Sync(), next.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
+	}
+	return os.Rename(next.Name(), file)
+}
+
+// lock makes the file's lock file, as clientcmd.ModifyConfig does.
+func lock(file string) (unlock func(), err error) {
+	name := file + ".lock"
+	for deadline := time.Now().Add(lockLimit); ; time.Sleep(20 * time.Millisecond) {
+		f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL, 0)
+		if err == nil {
+			f.Close()
+			return func() { os.Remove(name) }, nil
+		}
+		if !errors.Is(err, fs.ErrExist) || time.Now().After(deadline) {
+			return nil, fmt.Errorf("lock %s: %w", file, err)
+		}
+	}
+}
