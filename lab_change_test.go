@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
 	"maps"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -104,7 +107,8 @@ func (l *labs) two(t *testing.T) {
 	if is := two.boots(t, "cp", "w"); !maps.Equal(boots, is) {
 		t.Errorf("Nodes of the other lab were started again: %v, then %v", boots, is)
 	}
-	two.remove(t)
+	two.run(t, 0, "stop", two.name)
+	two.remove(t) // of a stopped lab nothing is left either
 	one.clean(t)
 	two.clean(t)
 }
@@ -112,11 +116,18 @@ func (l *labs) two(t *testing.T) {
 // goes: down leaves nothing, as fast as it should, and twice.
 func (b *lab) goes(t *testing.T) {
 	b.up(t)
+	config := filepath.Join(t.TempDir(), "config")
+	t.Setenv("KUBECONFIG", config)
+	b.run(t, 0, "kubeconfig", b.name, "--merge")
+	t.Setenv("KUBECONFIG", "") // down knows where it went
 	began := time.Now()
 	if out := b.run(t, 0, "down", b.name); !strings.Contains(out, "is gone") {
 		t.Errorf("down says %q", out)
 	}
 	t.Logf("down took %s", time.Since(began))
+	if _, err := os.Stat(config); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("down left the kubeconfig that was made for the lab (%v)", err)
+	}
 	b.clean(t)
 	if out := b.run(t, 0, "down", b.name); !strings.Contains(out, "there is no lab "+b.name) {
 		t.Errorf("a second down says %q", out)

@@ -19,20 +19,22 @@ type moment struct {
 	name string
 	line string // part of a line on standard error
 	file string // pattern; below the lab's state directory unless absolute
+
+	interrupt bool // by Ctrl-C, which ends `up` in peace and at once, and not by a kill
 }
 
 func moments() []moment {
 	return []moment{
 		{name: "the state is written", file: "state.json"},
 		{name: "the fabric is begun", file: "/run/netns/netlab.nlt-kill"},
-		{name: "a Node is laid out", file: "nodes/*/config.json"},
-		{name: "an outside host starts", file: "hosts/*/agent.pid"},
+		{name: "a Node is laid out", file: "nodes/*/upper/etc/hostname"},
+		{name: "an outside host starts", file: "hosts/*/agent.pid", interrupt: true},
 		{name: "runc runs a Node", file: "nodes/*/runc/*"},
-		{name: "the Nodes run", line: "nodes: 2 to start"},
-		{name: "kubeadm is at work", file: "nodes/cp/upper/etc/kubernetes/manifests/kube-apiserver.yaml"},
+		{name: "the Nodes run", line: "nodes: 2 to start", interrupt: true},
+		{name: "kubeadm is at work", file: "nodes/cp/upper/etc/kubernetes/manifests/kube-apiserver.yaml", interrupt: true},
 		{name: "the control plane runs", line: "control plane"},
 		{name: "Pods of the load balancer start", file: "logs/*/pods/metallb-system_*"},
-		{name: "the CNI is rolled out", line: "flannel"},
+		{name: "the CNI is rolled out", line: "flannel", interrupt: true},
 	}
 }
 
@@ -41,20 +43,15 @@ func (l *labs) killed(t *testing.T) {
 	b := l.lab(t, "nlt-kill", small)
 	for _, m := range moments() {
 		t.Run(m.name, func(t *testing.T) {
-			b.upUntil(t, m, unix.SIGKILL)
-			b.run(t, 0, "down", b.name)
+			if m.interrupt {
+				b.interrupted(t, m)
+			} else {
+				b.upUntil(t, m, unix.SIGKILL)
+			}
+			b.run(t, 0, "down", b.file)
 			b.clean(t)
 		})
 	}
-	t.Run("Ctrl-C", func(t *testing.T) {
-		code, said := b.upUntil(t, moment{line: "nodes: 2 to start"}, unix.SIGINT)
-		if code != 2 || !strings.Contains(said, "error: stopped\n") || !strings.Contains(said, "`netlab up "+b.file+"` goes on") {
-			t.Errorf("Ctrl-C gives exit code %d and says\n%s", code, said)
-		}
-		b.run(t, 1, "status", b.name)
-		b.run(t, 0, "down", b.file)
-		b.clean(t)
-	})
 	if !t.Run("up goes on", func(t *testing.T) {
 		b.upUntil(t, moment{line: "control plane"}, unix.SIGKILL)
 		b.run(t, 1, "status", b.name)
@@ -88,6 +85,17 @@ func (l *labs) killed(t *testing.T) {
 		b.run(t, 0, "down", b.name)
 		b.clean(t)
 	})
+}
+
+// interrupted: Ctrl-C ends `up`, which says how to go on. How soon is logged: it has to be
+// at once, whatever was at work.
+func (b *lab) interrupted(t *testing.T, m moment) {
+	t.Helper()
+	code, said := b.upUntil(t, m, unix.SIGINT)
+	if code != 2 || !strings.Contains(said, "error: stopped\n") || !strings.Contains(said, "`netlab up "+b.file+"` goes on") {
+		t.Errorf("Ctrl-C gives exit code %d and says\n%s", code, said)
+	}
+	b.run(t, 1, "status", b.name)
 }
 
 // mend: what dies in a lab that runs is seen by `status` and mended by `up`.
@@ -170,6 +178,7 @@ func (b *lab) upUntil(t *testing.T, m moment, signal unix.Signal) (code int, sai
 		cmd.Wait()
 		t.Fatalf("up ended before that:\n%s", text.String())
 	}
+	began := time.Now()
 	if err := cmd.Process.Signal(signal); err != nil {
 		t.Fatal(err)
 	}
@@ -177,6 +186,7 @@ func (b *lab) upUntil(t *testing.T, m moment, signal unix.Signal) (code int, sai
 		text.WriteString(line + "\n")
 	}
 	cmd.Wait()
+	t.Logf("%v ended it after %s", signal, time.Since(began).Round(time.Millisecond))
 	return cmd.ProcessState.ExitCode(), text.String()
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,7 +36,13 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "only-tools": onlyTools, "docker-says": dockerSays},
+		Condition: func(name string) (bool, error) {
+			if name == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %s", name)
+		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("SCENARIOS", scenarios)
 			env.Setenv("NETLAB_STATE_DIR", filepath.Join(env.WorkDir, "state"))
@@ -63,6 +70,34 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+}
+
+// onlyTools sets PATH to a directory with what there is on it now, docker and podman apart.
+func onlyTools(ts *testscript.TestScript, neg bool, args []string) {
+	tools := ts.MkAbs("tools")
+	ts.Check(os.MkdirAll(tools, 0o755))
+	for _, dir := range filepath.SplitList(ts.Getenv("PATH")) {
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			if e.Name() != "docker" && e.Name() != "podman" {
+				os.Symlink(filepath.Join(dir, e.Name()), filepath.Join(tools, e.Name())) // the first on PATH stays
+			}
+		}
+	}
+	ts.Setenv("PATH", tools)
+}
+
+// dockerSays puts a docker on the PATH that prints a file and exits with a code: with an
+// error code on standard error.
+func dockerSays(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: docker-says CODE FILE")
+	}
+	script := "#!/bin/sh\ncat " + ts.MkAbs(args[1]) + "\n"
+	if args[0] != "0" {
+		script = "#!/bin/sh\ncat " + ts.MkAbs(args[1]) + " >&2\nexit " + args[0] + "\n"
+	}
+	ts.Check(os.WriteFile(filepath.Join(ts.MkAbs("tools"), "docker"), []byte(script), 0o755))
 }
 
 // Every ready lab says in a header comment what it is for, and has its plan checked by a script.

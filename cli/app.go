@@ -141,18 +141,26 @@ func (a *app) running(ctx context.Context, args []string) (providers.Running, pr
 	}
 	state, err := a.root.Read(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		known, _ := a.root.Labs()
-		hint := "make one with `netlab up FILE`"
-		if len(known) > 0 {
-			hint = "there are: " + strings.Join(known, ", ")
-		}
-		return providers.Running{}, state, providers.WithHint(fmt.Errorf("there is no lab %q", name), hint)
+		return providers.Running{}, state, a.noLab(name)
 	}
 	if err != nil {
 		return providers.Running{}, state, err
 	}
+	if state.Phase == providers.PhaseStopped {
+		return providers.Running{Plan: state.Plan}, state, state.NotUp()
+	}
 	running, err := a.providers[state.Plan.Provider].Attach(ctx, state.Plan, a.root.Dir(name))
 	return running, state, err
+}
+
+// noLab says that there is no lab of a name, and which there are.
+func (a *app) noLab(name string) error {
+	known, _ := a.root.Labs()
+	hint := "make one with `netlab up FILE`"
+	if len(known) > 0 {
+		hint = "there are: " + strings.Join(known, ", ")
+	}
+	return providers.WithHint(fmt.Errorf("there is no lab %q", name), hint)
 }
 
 func (a *app) progress() *progress {

@@ -35,7 +35,7 @@ func (a *app) complete(root *cobra.Command) {
 	verbs := map[string][]cobra.CompletionFunc{ // by argument
 		"up": {labFile}, "plan": {labFile}, "doctor": {labFile},
 		"graph": {labOrFile}, "down": {labOrFile},
-		"verify": {labs}, "status": {labs}, "kubectl": {labs}, "kubeconfig": {labs},
+		"verify": {labs}, "status": {labs}, "kubectl": {labs}, "kubeconfig": {labs}, "stop": {labs}, "start": {labs},
 		"exec": {labs, machines}, "shell": {labs, machines}, "logs": {labs, machines},
 		"load": {labs, archive}, "trace": {labs, a.traceEnds, a.traceEnds},
 	}

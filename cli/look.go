@@ -80,7 +80,7 @@ func (a *app) statusCommand() *cobra.Command {
 		}
 		s := labStatus{Lab: state.Plan.Lab, Provider: state.Plan.Provider, Phase: state.Phase, Created: state.Created, File: state.File}
 		for _, m := range state.Plan.Machines {
-			_, runs := running.Machines[m.Name]
+			_, runs := running.Machines[m.Name] // none of a lab that is stopped
 			s.Machines = append(s.Machines, machineStatus{m.Name, m.Role, m.Address().String(), runs, a.memory(state.Plan, m)})
 		}
 		if err := providers.Healthy(cmd.Context(), a.providers[s.Provider], state, a.root.Dir(s.Lab)); err != nil {

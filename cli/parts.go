@@ -5,21 +5,24 @@ import (
 	"fmt"
 	"io"
 
+	"netlab.dev/netlab/providers/kind"
 	"netlab.dev/netlab/providers/local"
 	"netlab.dev/netlab/providers/netns/nodeinit"
 	"netlab.dev/netlab/verify/agent"
 )
 
 // play runs the parts of a lab that netlab itself plays: PID 1 of a Node, the agent of
-// a Pod or outside host, the way to the API server. They come before all verbs: they
+// a Pod or outside host, the way to the API server, who has kind make containers. They come before all verbs: they
 // run where there is no home, no cache and no user, and should start at once.
-func play(args []string, stdout, stderr io.Writer) (code int, played bool) {
+func play(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int, played bool) {
 	if len(args) == 0 {
 		return 0, false
 	}
 	switch args[0] {
 	case "agent":
 		return agent.Main(args[1:], stdout, stderr), true
+	case kind.HelperVerb:
+		return kind.CreateMain(stdin, stderr), true
 	case "init":
 		return nodeinit.Main(stderr), true
 	case "forward":

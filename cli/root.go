@@ -18,7 +18,7 @@ import (
 // Main runs netlab with its arguments (without the program's name) and gives the
 // exit code. The result goes to stdout, progress and errors to stderr.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	if code, played := play(args, stdout, stderr); played {
+	if code, played := play(args, stdin, stdout, stderr); played {
 		return code
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -79,6 +79,8 @@ func (a *app) rootCommand() *cobra.Command {
 		a.kubeconfigCommand(),
 		a.loadCommand(),
 		a.logsCommand(),
+		a.stopCommand(),
+		a.startCommand(),
 		a.downCommand(),
 		a.doctorCommand(),
 		a.componentsCommand(),

@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"netlab.dev/netlab/providers"
@@ -36,8 +34,7 @@ func (a *app) traceCommand() *cobra.Command {
 			return err
 		}
 		if state.Phase != providers.PhaseUp {
-			return providers.WithHint(fmt.Errorf("lab %s is not up: its phase is %q", state.Plan.Lab, state.Phase),
-				fmt.Sprintf("`netlab up %s` goes on", state.File))
+			return state.NotUp()
 		}
 		check, err := a.check(running.Plan, state.Stock)
 		if err != nil {

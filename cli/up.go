@@ -137,7 +137,7 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 			return verify.Prepare(ctx, running, check)
 		})
 	if err != nil {
-		return stopped(a.interrupted(ctx, plan.Lab, file, err))
+		return stopped(a.cutOff(ctx, err, fmt.Sprintf("`netlab up %s` goes on from here, `netlab down %s` removes it", file, plan.Lab)))
 	}
 	if *flags.noVerify {
 		a.said(shown.Close(), running)
@@ -156,17 +156,11 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 
 // said tells where the lab is, once it is up.
 func (a *app) said(took time.Duration, running providers.Running) {
+	if err := a.remerge(running.Plan.Lab); err != nil {
+		fmt.Fprintf(a.stderr, "%s %v\n", painterFor(a.stderr).warn("note:"), err)
+	}
 	fmt.Fprintf(a.stderr, "lab %s is up (%s)\n  kubectl: netlab kubectl %s -- get pods -A\n  shell:   netlab shell %s %s\n  remove:  netlab down %s\n",
 		running.Plan.Lab, elapsed(took), running.Plan.Lab, running.Plan.Lab, running.Plan.Machines[len(running.Plan.Machines)-1].Name, running.Plan.Lab)
-}
-
-// interrupted adds to the error of an `up` how to go on or back.
-func (a *app) interrupted(ctx context.Context, lab, file string, err error) error {
-	hint := fmt.Sprintf("`netlab up %s` goes on from here, `netlab down %s` removes it", file, lab)
-	if ctx.Err() != nil {
-		return providers.WithHint(errors.New("stopped"), hint)
-	}
-	return providers.WithHint(err, hint)
 }
 
 func (a *app) downCommand() *cobra.Command {
@@ -215,6 +209,7 @@ func (a *app) down(ctx context.Context, lab string) error {
 		left, err := a.allLabs()
 		there = err == nil && slices.Contains(left, lab)
 	}
+	err = a.unmerge(lab)
 	for _, p := range makers {
 		err = errors.Join(err, providers.Down(ctx, a.root, p, lab))
 	}

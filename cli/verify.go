@@ -42,8 +42,7 @@ func (a *app) verifyCommand() *cobra.Command {
 			return err
 		}
 		if state.Phase != providers.PhaseUp {
-			return providers.WithHint(fmt.Errorf("lab %s is not up: its phase is %q", state.Plan.Lab, state.Phase),
-				fmt.Sprintf("`netlab up %s` goes on, and verifies", state.File))
+			return state.NotUp()
 		}
 		check, err := a.check(running.Plan, state.Stock)
 		if err != nil {

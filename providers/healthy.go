@@ -41,8 +41,7 @@ func Healthy(ctx context.Context, p Provider, state State, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()
 	if state.Phase != PhaseUp {
-		return WithHint(fmt.Errorf("lab %s is not up: its phase is %q", state.Plan.Lab, state.Phase),
-			fmt.Sprintf("`netlab up %s` goes on, `netlab down %s` removes it", state.File, state.Plan.Lab))
+		return state.NotUp()
 	}
 	running, err := p.Attach(ctx, state.Plan, dir)
 	if err != nil {

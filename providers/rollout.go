@@ -2,6 +2,7 @@ package providers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -40,6 +41,9 @@ func rolledOut(ctx context.Context, client kubernetes.Interface, w components.Wo
 				return nil
 			}
 		}
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err() // whoever ended it does not wait for an explanation
 	}
 	return fmt.Errorf("%s is not ready: %w: %s%s", w, ctx.Err(), last, waitingPods(client, w.Namespace))
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"time"
 
@@ -21,18 +22,39 @@ import (
 type State struct {
 	Plan    topology.Plan    `json:"plan"`
 	File    string           `json:"file"`    // the lab file, absolute
-	Phase   string           `json:"phase"`   // creating, up or deleting
+	Phase   string           `json:"phase"`   // one of the phases below
 	Stock   components.Stock `json:"stock"`   // the software the machines are made of
 	Created time.Time        `json:"created"` // when `up` first began
 	APIPort int              `json:"apiPort"` // loopback port of this machine that reaches the API server
 }
 
-// The phases of a lab.
+// The phases of a lab. From creating only `up` leads on; in those from up to starting all
+// of the lab has been made, and `stop` and `start` take it from any of them to any other.
 const (
 	PhaseCreating = "creating"
 	PhaseUp       = "up"
+	PhaseStopping = "stopping"
+	PhaseStopped  = "stopped"
+	PhaseStarting = "starting"
 	PhaseDeleting = "deleting"
 )
+
+// Made reports whether all of the lab has been made, though it may not run now.
+func (s State) Made() bool {
+	return slices.Contains([]string{PhaseUp, PhaseStopping, PhaseStopped, PhaseStarting}, s.Phase)
+}
+
+// NotUp says that a lab is in another phase than up, and what leads there.
+func (s State) NotUp() error {
+	how := fmt.Sprintf("`netlab up %s` goes on, `netlab down %s` removes it", s.File, s.Plan.Lab)
+	switch {
+	case s.Phase == PhaseStopped:
+		return WithHint(fmt.Errorf("lab %s is stopped", s.Plan.Lab), fmt.Sprintf("`netlab start %s` starts it", s.Plan.Lab))
+	case s.Made():
+		how = fmt.Sprintf("`netlab start %s` starts it", s.Plan.Lab)
+	}
+	return WithHint(fmt.Errorf("lab %s is not up: its phase is %q", s.Plan.Lab, s.Phase), how)
+}
 
 // Root is the directory of all labs' states.
 type Root string

@@ -33,16 +33,8 @@ func Up(ctx context.Context, root Root, p Provider, req Request, parts []compone
 		return Running{}, err
 	}
 	state.Plan, state.File, state.Phase, state.Stock = req.Plan, file, PhaseCreating, req.Stock
-	if err := root.Write(state); err != nil {
-		return Running{}, err
-	}
-	req.Dir, req.APIPort = root.Dir(req.Plan.Lab), state.APIPort
-	running, err := p.Create(ctx, req)
+	running, err := machines(ctx, root, p, &state, req)
 	if err != nil {
-		return running, err
-	}
-	state.APIPort = running.APIPort
-	if err := root.Write(state); err != nil {
 		return running, err
 	}
 	i, err := newInstaller(running)
@@ -63,6 +55,20 @@ func Up(ctx context.Context, root Root, p Provider, req Request, parts []compone
 	}
 	state.Phase = PhaseUp
 	return running, root.Write(state)
+}
+
+// machines makes a lab's machines run, with its state written before and after.
+func machines(ctx context.Context, root Root, p Provider, state *State, req Request) (Running, error) {
+	if err := root.Write(*state); err != nil {
+		return Running{}, err
+	}
+	req.Dir, req.APIPort = root.Dir(req.Plan.Lab), state.APIPort
+	running, err := p.Create(ctx, req)
+	if err != nil {
+		return running, err
+	}
+	state.APIPort = running.APIPort
+	return running, root.Write(*state)
 }
 
 // forgetNodes deletes the Node objects whose machines the plan no longer has, and their

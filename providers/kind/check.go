@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 
@@ -16,13 +15,14 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// Check implements providers.Provider: root, a Docker that answers and can do what
-// kind asks of it, and what every lab takes from the kernel.
+// Check implements providers.Provider: root, a Docker or Podman that answers and can do
+// what kind asks of it, and what every lab takes from the kernel.
 func (p Provider) Check(ctx context.Context, plan topology.Plan) error {
 	if os.Geteuid() != 0 {
 		return providers.WithHint(errors.New("the lab's networks take root, and this is not root"), "run netlab with sudo, or as root")
 	}
-	return errors.Join(checkDocker(ctx), local.Check(plan))
+	_, err := choose(ctx)
+	return errors.Join(err, local.Check(plan))
 }
 
 // info is what of `docker info` matters.
@@ -32,23 +32,40 @@ type info struct {
 	ServerErrors    []string
 }
 
-func checkDocker(ctx context.Context) error {
-	if _, err := exec.LookPath("docker"); err != nil {
-		return providers.WithHint(errNoDocker, "apt-get install docker.io, or set provider: netns, which needs none")
+// podmanInfo is what of `podman info` matters.
+type podmanInfo struct {
+	Host struct {
+		Security        struct{ Rootless bool }
+		ServiceIsRemote bool
 	}
-	if host := os.Getenv("DOCKER_HOST"); host != "" && !strings.HasPrefix(host, "unix://") {
-		return providers.WithHint(fmt.Errorf("Docker is on another machine (DOCKER_HOST is %s), and the lab's networks are on this one", host), "unset DOCKER_HOST")
+	Version struct{ Version string }
+}
+
+func checkPodman(ctx context.Context) error {
+	out, err := command.Run(podman.command(ctx, "info", "--format", "json"))
+	if err != nil {
+		return fmt.Errorf("Podman does not answer: %w", err)
 	}
-	out, err := command.Run(exec.CommandContext(ctx, "docker", "info", "--format", "{{json .}}"))
-	var said info
-	if jsonErr := json.Unmarshal(out, &said); err == nil && jsonErr != nil {
-		return fmt.Errorf("read what `docker info` says: %w", jsonErr)
+	var said podmanInfo
+	if err := json.Unmarshal(out, &said); err != nil {
+		return fmt.Errorf("read what `podman info` says: %w", err)
 	}
-	var failed *command.Error
-	if errors.As(err, &failed) {
-		said.ServerErrors = append(said.ServerErrors, failed.Output)
+	return judgePodman(said)
+}
+
+// judgePodman: Podman 3.0 is the first that kind itself takes.
+func judgePodman(said podmanInfo) error {
+	major := 0
+	fmt.Sscanf(said.Version.Version, "%d", &major)
+	switch {
+	case said.Host.ServiceIsRemote:
+		return providers.WithHint(errors.New("Podman is on another machine, and the lab's networks are on this one"), "unset CONTAINER_HOST")
+	case said.Host.Security.Rootless:
+		return providers.WithHint(errors.New("Podman is rootless: its containers' networks are closed to the lab's"), "run netlab with sudo, or as root")
+	case major < 3:
+		return providers.WithHint(fmt.Errorf("Podman %s is too old: kind needs 3.0", said.Version.Version), "install a newer Podman, or set provider: netns, which needs none")
 	}
-	return judge(said, err)
+	return nil
 }
 
 // judge tells what is wrong with a Docker, nil when nothing is. Docker 20.10 is the
@@ -64,6 +81,8 @@ func judge(said info, err error) error {
 		return providers.WithHint(fmt.Errorf("Docker does not run: %s", text), "start it with `systemctl start docker`, or set provider: netns, which needs none")
 	case err != nil || text != "":
 		return errors.Join(err, errors.New("docker info: "+text))
+	case said.ServerVersion == "":
+		return providers.WithHint(errors.New("the docker command here is no Docker's"), "remove podman-docker, or set "+engineKey+"=podman")
 	case major < 20 || major == 20 && minor < 10:
 		return providers.WithHint(fmt.Errorf("Docker %s is too old: kind needs 20.10", said.ServerVersion), "install a newer Docker, or set provider: netns, which needs none")
 	case slices.ContainsFunc(said.SecurityOptions, func(o string) bool { return strings.Contains(o, "name=rootless") }):

@@ -2,6 +2,9 @@ package kind
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -66,18 +69,79 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// Without docker on the PATH: Check says so, and there is nothing to delete or find.
-func TestNoDocker(t *testing.T) {
+// Without docker or podman on the PATH: Check says so, and there is nothing to delete or find.
+func TestNoEngine(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	if err := checkDocker(t.Context()); !errors.Is(err, errNoDocker) {
-		t.Errorf("check says %v", err)
+	t.Setenv(engineKey, "")
+	if _, err := choose(t.Context()); !errors.Is(err, errNoDocker) {
+		t.Errorf("choose says %v", err)
+	}
+	if err := (Provider{}).Delete(t.Context(), "nlt-none", filepath.Join(t.TempDir(), "none")); os.Geteuid() == 0 && err != nil {
+		t.Errorf("delete says %v", err)
 	}
 	if labs, err := (Provider{}).Find(); err != nil || len(labs) > 0 {
 		t.Errorf("find gives %v (%v)", labs, err)
 	}
-	t.Setenv("DOCKER_HOST", "tcp://192.0.2.1:2375")
-	if there, err := containers(t.Context(), "nlt-none"); !errors.Is(err, errNoDocker) || len(there) > 0 {
-		t.Errorf("containers: %v (%v)", there, err)
+}
+
+// The engine is the one that kind's variable names, else Docker where it is fit, else
+// Podman; a lab that is there keeps its own.
+func TestChoose(t *testing.T) {
+	const (
+		fitDocker   = `echo '{"ServerVersion": "20.10.24"}'`
+		downDocker  = `echo 'Cannot connect to the Docker daemon at unix:///var/run/docker.sock.' >&2; exit 1`
+		otherDocker = `echo '{"host": {}, "version": {"Version": "4.3.1"}}'` // podman-docker's
+		fitPodman   = `echo '{"host": {"security": {"rootless": false}}, "version": {"Version": "4.3.1"}}'`
+		rootless    = `echo '{"host": {"security": {"rootless": true}}, "version": {"Version": "4.3.1"}}'`
+		old         = `echo '{"host": {"security": {"rootless": false}}, "version": {"Version": "2.2.1"}}'`
+	)
+	for _, c := range []struct {
+		name, docker, podman, named string
+		want                        engine
+		says                        []string
+	}{
+		{"both", fitDocker, fitPodman, "", docker, nil},
+		{"Docker is down", downDocker, fitPodman, "", podman, nil},
+		{"podman-docker", otherDocker, fitPodman, "", podman, nil},
+		{"Podman alone", "", fitPodman, "", podman, nil},
+		{"named", fitDocker, fitPodman, "podman", podman, nil},
+		{"named and down", downDocker, fitPodman, "docker", "", []string{"Docker does not run"}},
+		{"named and missing", "", fitPodman, "docker", "", []string{"docker is not on the PATH"}},
+		{"another", fitDocker, fitPodman, "nerdctl", "", []string{`is "nerdctl"`}},
+		{"neither is fit", downDocker, rootless, "", "", []string{"Docker does not run", "Podman is rootless"}},
+		{"old Podman", "", old, "", "", []string{"2.2.1 is too old"}},
+		{"podman-docker alone", otherDocker, "", "", "", []string{"no Docker's"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := t.TempDir()
+			for name, script := range map[string]string{"docker": c.docker, "podman": c.podman} {
+				if script != "" {
+					if err := os.WriteFile(filepath.Join(path, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			t.Setenv("PATH", path)
+			t.Setenv(engineKey, c.named)
+			t.Setenv("DOCKER_HOST", "")
+			got, err := choose(t.Context())
+			if (err == nil) != (c.want != "") || c.want != "" && got != c.want {
+				t.Errorf("chose %q (%v), want %q", got, err, c.want)
+			}
+			for _, text := range c.says {
+				if !strings.Contains(fmt.Sprint(err), text) {
+					t.Errorf("says %v, want %q", err, text)
+				}
+			}
+		})
+	}
+	dir := t.TempDir()
+	t.Setenv(engineKey, "docker")
+	if err := os.WriteFile(filepath.Join(dir, engineFile), []byte("podman\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := engineOf(t.Context(), dir); e != podman || err != nil {
+		t.Errorf("a lab made on Podman is looked for on %q (%v)", e, err)
 	}
 }
 

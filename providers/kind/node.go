@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
-	"sigs.k8s.io/kind/pkg/cluster"
 	"sigs.k8s.io/kind/pkg/cluster/constants"
 
 	"netlab.dev/netlab/components"
@@ -40,21 +39,67 @@ const (
 	// seed is where a Node finds what makes the node image into this Node. The mount is
 	// also what tells netlab's containers from other clusters' of kind.
 	seed = "/kind/netlab"
-	// plugged is a file in seed that names the network namespace whose NICs are in place.
+	// plugged is a file in seed that names the start of the container whose NICs are in place.
 	plugged = "plugged"
 )
 
 // boot is a Node's /sbin/init. kind takes the container for booted when it prints what
-// systemd would. A container that Docker starts again has a new network namespace, and
-// waits for its NICs again.
+// systemd would. A container that was started again has a new network namespace, and waits
+// for its NICs again: the namespace's number may be an old one's, but not with the start
+// time of PID 1 as well (proc_pid_stat(5), field 22). Podman mounts volumes without devices.
 const boot = `#!/bin/sh
 set -eu
+trap 'exit 0' TERM
+mount -o remount,suid,exec,dev /var
 cp -a ` + seed + `/root/. /
 hostname "$(cat /etc/hostname)"
 echo 'Reached target Multi-User System.'
-until [ "$(cat ` + seed + "/" + plugged + ` 2>/dev/null)" = "$(readlink /proc/self/ns/net)" ]; do sleep 0.05; done
+start="$(readlink /proc/self/ns/net) $(cut -d ' ' -f 22 /proc/1/stat)"
+until [ "$(cat ` + seed + "/" + plugged + ` 2>/dev/null)" = "$start" ]; do sleep 0.05; done
 exec /usr/local/bin/netlab init
 `
+
+// selfFile, in the lab's state directory, is the netlab executable that its Nodes mount. A
+// container keeps its mounts for good, and the cache drops old ones.
+const selfFile = "netlab"
+
+// keepSelf gives the lab's Nodes the executable of the stock, by a hard link where it can be.
+func keepSelf(req providers.Request) error {
+	to := filepath.Join(req.Dir, selfFile)
+	is, err := os.Stat(req.Stock.Self)
+	if err != nil {
+		return err
+	}
+	if was, err := os.Stat(to); err == nil && os.SameFile(was, is) {
+		return nil
+	}
+	next := to + ".new"
+	if err := os.RemoveAll(next); err != nil {
+		return err
+	}
+	if os.Link(req.Stock.Self, next) != nil { // another file system
+		data, err := os.ReadFile(req.Stock.Self)
+		if err != nil {
+			return err
+		}
+		return providers.WriteFile(to, data, 0o755)
+	}
+	return os.Rename(next, to)
+}
+
+// startOf names a start of a container by its PID 1, as boot does.
+func startOf(pid int) (string, error) {
+	space, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
+		return "", err
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	if err != nil || len(fields) < 20 {
+		return "", fmt.Errorf("read the start time of process %d: %w", pid, err)
+	}
+	return space + " " + fields[19] + "\n", nil
+}
 
 // prepare lays out on disk what the container mounts.
 func (n node) prepare(ctx context.Context, req providers.Request, ca *kubeadm.Authority) error {
@@ -100,42 +145,12 @@ func (n node) mounts(stock components.Stock) []v1alpha4.Mount {
 		{HostPath: n.path("seed", "init"), ContainerPath: "/usr/sbin/init", Readonly: true},
 		{HostPath: n.path("containerd"), ContainerPath: "/var/lib/containerd"},
 		{HostPath: n.logs, ContainerPath: "/var/log"},
-		{HostPath: stock.Self, ContainerPath: "/usr/local/bin/netlab", Readonly: true},
+		{HostPath: filepath.Join(filepath.Dir(filepath.Dir(n.dir)), selfFile), ContainerPath: "/usr/local/bin/netlab", Readonly: true},
 	}
 	for path, dir := range stock.Caches {
 		mounts = append(mounts, v1alpha4.Mount{HostPath: dir, ContainerPath: path})
 	}
 	return mounts
-}
-
-// networkKey names the Docker network that kind uses. "none" gives a container a
-// network namespace with nothing in it: no second eth0, no way out of the lab.
-const networkKey = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
-
-// create has kind run the containers of a new cluster, and nothing in them.
-func create(ctx context.Context, req providers.Request, nodes []node) error {
-	config := &v1alpha4.Cluster{Name: req.Plan.Lab}
-	config.Networking.DisableDefaultCNI = true
-	for _, n := range nodes {
-		config.Nodes = append(config.Nodes, v1alpha4.Node{Role: role(n.machine), Image: req.Stock.Node.Ref, ExtraMounts: n.mounts(req.Stock)})
-	}
-	was, set := os.LookupEnv(networkKey)
-	if err := os.Setenv(networkKey, "none"); err != nil {
-		return err
-	}
-	defer func() {
-		if set {
-			os.Setenv(networkKey, was)
-		} else {
-			os.Unsetenv(networkKey)
-		}
-	}()
-	err := cluster.NewProvider(cluster.ProviderWithDocker()).Create(req.Plan.Lab,
-		cluster.CreateWithV1Alpha4Config(config), cluster.CreateWithStopBeforeSettingUpKubernetes(true))
-	if err != nil {
-		return fmt.Errorf("kind: %w", withOutput(err))
-	}
-	return ctx.Err() // kind knows no context
 }
 
 func role(m topology.Machine) v1alpha4.NodeRole {

@@ -1,12 +1,13 @@
 // Package kind makes Nodes of kind's containers: sigs.k8s.io/kind runs the node image
 // on Docker, without a Docker network, and netlab plugs each container into the lab's
-// own networks. What happens in the Nodes afterwards is the same as with netns. The
+// own networks. On Podman netlab runs the containers itself, as kind would: kind's own
+// code for Podman insists on a Podman network. What happens in the Nodes afterwards is the same as with netns. The
 // containers carry kind's labels and names, so that `kind get clusters`, `kind get
 // nodes` and `kind load` know them; a kind cluster that netlab did not make is known
 // by lacking netlab's mount, and is left alone.
 //
-// Left out: Podman, rootless Docker, and a Docker on another machine: the networks are
-// namespaces of this one. `kind export kubeconfig` finds no published port; the lab's
+// Left out: rootless engines, and one on another machine: the networks are namespaces of
+// this one. `kind export kubeconfig` finds no published port; the lab's
 // own kubeconfig has the context that kind would have made, kind-<lab>.
 package kind
 
@@ -18,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -39,17 +41,27 @@ func (p Provider) Create(ctx context.Context, req providers.Request) (providers.
 			return providers.Running{}, err
 		}
 	}
-	if err := refuseStrangers(ctx, req.Plan.Lab); err != nil {
+	e, err := engineOf(ctx, req.Dir)
+	if err != nil {
 		return providers.Running{}, err
 	}
-	if err := p.removeExtra(ctx, req); err != nil {
+	if err := e.refuseStrangers(ctx, req.Plan.Lab); err != nil {
+		return providers.Running{}, err
+	}
+	if err := providers.WriteFile(filepath.Join(req.Dir, engineFile), []byte(e+"\n"), 0o644); err != nil {
+		return providers.Running{}, err
+	}
+	if err := p.removeExtra(ctx, e, req); err != nil {
 		return providers.Running{}, err
 	}
 	ca, err := local.Authority(req.Dir)
 	if err != nil {
 		return providers.Running{}, err
 	}
-	if err := p.containers(ctx, req, ca); err != nil {
+	if err := keepSelf(req); err != nil {
+		return providers.Running{}, err
+	}
+	if err := p.containers(ctx, e, req, ca); err != nil {
 		return providers.Running{}, err
 	}
 	return p.plug(ctx, req, ca)
@@ -57,8 +69,8 @@ func (p Provider) Create(ctx context.Context, req providers.Request) (providers.
 
 // containers makes every Node's container run. None of them goes further than waiting
 // for its NICs.
-func (p Provider) containers(ctx context.Context, req providers.Request, ca *kubeadm.Authority) (err error) {
-	there, err := containers(ctx, req.Plan.Lab)
+func (p Provider) containers(ctx context.Context, e engine, req providers.Request, ca *kubeadm.Authority) (err error) {
+	there, err := e.containers(ctx, req.Plan.Lab)
 	if err != nil {
 		return err
 	}
@@ -77,22 +89,22 @@ func (p Provider) containers(ctx context.Context, req providers.Request, ca *kub
 	done := req.Step(fmt.Sprintf("nodes: %d to start", len(stopped)+len(missing)))
 	defer func() { done(err) }()
 	if len(missing) > 0 {
-		early.Go(func() error { return loadImage(earlyCtx, req.Stock.Node) })
+		early.Go(func() error { return e.loadImage(earlyCtx, req.Stock.Node) })
 	}
 	if err := early.Wait(); err != nil {
 		return err
 	}
-	if len(there) == 0 {
+	if len(there) == 0 && e == docker {
 		return create(ctx, req, missing)
 	}
 	started, startCtx := errgroup.WithContext(ctx)
 	for _, n := range stopped {
-		started.Go(func() error { return docker(startCtx, nil, "start", n.container) })
+		started.Go(func() error { return e.run(startCtx, nil, "start", n.container) })
 	}
 	names := free(req.Plan.Lab, there)
 	for _, n := range missing {
 		name := names(n.machine.Role)
-		started.Go(func() error { return docker(startCtx, nil, n.runArgs(name, req)...) })
+		started.Go(func() error { return e.run(startCtx, nil, n.runArgs(name, req)...) })
 	}
 	return started.Wait()
 }
@@ -114,19 +126,19 @@ func (p Provider) plug(ctx context.Context, req providers.Request, ca *kubeadm.A
 	}
 	var again []string
 	for _, m := range plan.Nodes() {
-		space, err := os.Readlink(namespace(running, m.Name))
+		start, err := startOf(running.Machines[m.Name].(local.Machine).PID)
 		if err != nil {
 			return running, err
 		}
 		file := nodeOf(plan.Lab, req.Dir, m).path("seed", plugged)
 		was, err := os.ReadFile(file)
-		if string(was) == space+"\n" {
+		if string(was) == start {
 			continue
 		}
 		if err == nil {
 			again = append(again, m.Name) // also where Docker itself started it
 		}
-		if err := providers.WriteFile(file, []byte(space+"\n"), 0o644); err != nil {
+		if err := providers.WriteFile(file, []byte(start), 0o644); err != nil {
 			return running, err
 		}
 	}
@@ -145,8 +157,8 @@ func namespace(running providers.Running, node string) string {
 
 // removeExtra removes containers that the plan no longer has, or has otherwise, and
 // those whose files are gone.
-func (p Provider) removeExtra(ctx context.Context, req providers.Request) error {
-	there, err := containers(ctx, req.Plan.Lab)
+func (p Provider) removeExtra(ctx context.Context, e engine, req providers.Request) error {
+	there, err := e.containers(ctx, req.Plan.Lab)
 	if err != nil {
 		return err
 	}
@@ -154,9 +166,9 @@ func (p Provider) removeExtra(ctx context.Context, req providers.Request) error 
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	for _, e := range entries {
-		if _, made := there[e.Name()]; !made {
-			there[e.Name()] = container{}
+	for _, d := range entries {
+		if _, made := there[d.Name()]; !made {
+			there[d.Name()] = container{}
 		}
 	}
 	for name, c := range there {
@@ -166,7 +178,7 @@ func (p Provider) removeExtra(ctx context.Context, req providers.Request) error 
 			continue
 		}
 		if c.Name != "" {
-			if err := remove(ctx, c.Name); err != nil {
+			if err := e.remove(ctx, c.Name); err != nil {
 				return fmt.Errorf("remove Node %s: %w", name, err)
 			}
 		}
@@ -188,7 +200,11 @@ func (p Provider) Attach(ctx context.Context, plan topology.Plan, dir string) (p
 	if err != nil {
 		return running, err
 	}
-	there, err := containers(ctx, plan.Lab)
+	e, err := engineOf(ctx, dir)
+	if err != nil {
+		return running, err
+	}
+	there, err := e.containers(ctx, plan.Lab)
 	if err != nil {
 		return running, err
 	}
@@ -227,26 +243,54 @@ func (p Provider) Inspect(ctx context.Context, state providers.State, dir string
 	return local.Inspect(state, dir)
 }
 
+// Stop implements providers.Stopper.
+func (p Provider) Stop(ctx context.Context, lab, dir string) error {
+	e, err := engineOf(ctx, dir)
+	if err != nil {
+		return err
+	}
+	there, err := e.containers(ctx, lab)
+	if err != nil {
+		return err
+	}
+	if err := e.stop(ctx, names(there)...); err != nil {
+		return fmt.Errorf("stop the Nodes: %w", err)
+	}
+	return local.Stop(ctx, lab)
+}
+
 // Delete implements providers.Provider.
 func (p Provider) Delete(ctx context.Context, lab, dir string) error {
-	there, errs := containers(ctx, lab)
-	if _, err := os.Stat(dir); errs != nil && errors.Is(err, fs.ErrNotExist) {
-		errs = nil // nothing says that the lab was ever Docker's
+	errs := endHelpers(ctx, lab)
+	for _, e := range candidates(dir) {
+		there, err := e.containers(ctx, lab)
+		if _, known := recalled(dir); err != nil && !known {
+			continue // nothing says that the lab was ever on it
+		}
+		errs = errors.Join(errs, err, e.remove(ctx, names(there)...))
 	}
-	var names []string
-	for _, c := range there {
-		names = append(names, c.Name)
-	}
-	errs = errors.Join(errs, remove(ctx, names...))
 	return errors.Join(errs, local.Delete(ctx, lab, dir))
+}
+
+func names(there map[string]container) []string {
+	var out []string
+	for _, c := range there {
+		out = append(out, c.Name)
+	}
+	return out
 }
 
 // findLimit bounds the wait for a Docker that may be far away.
 const findLimit = 5 * time.Second
 
-// Find implements providers.Finder. Where no Docker answers there are no labs of kind.
+// Find implements providers.Finder. Where no engine answers there are no labs of kind.
 func (p Provider) Find() ([]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), findLimit)
 	defer cancel()
-	return clusters(ctx)
+	var labs []string
+	for _, e := range installed() {
+		labs = append(labs, e.clusters(ctx)...)
+	}
+	slices.Sort(labs)
+	return slices.Compact(labs), nil
 }

@@ -48,21 +48,26 @@ func Segments(ctx context.Context, req providers.Request) (err error) {
 
 // Endpoint gives the loopback port that reaches the API server: the one that was
 // there before, where it is still served or free. With a new one it writes the lab's
-// kubeconfig, whose cluster and context have the name given.
+// kubeconfig, whose cluster, user and context have the name given.
 func Endpoint(req providers.Request, name string, ca *kubeadm.Authority) (int, error) {
 	port := req.APIPort
 	if port != 0 && Forwarding(req.Plan.Lab, port) {
 		return port, nil
 	}
+	was := port
 	port, err := StartForward(req.Plan, req.Dir, req.Stock.Self, port)
 	if err != nil {
 		return 0, err
+	}
+	file := filepath.Join(req.Dir, "kubeconfig")
+	if port == was && exists(file) {
+		return port, nil // copies that the user made of it stay good too
 	}
 	kubeconfig, err := kubeadm.AdminKubeconfig(name, ca, fmt.Sprintf("https://127.0.0.1:%d", port))
 	if err != nil {
 		return 0, err
 	}
-	return port, providers.WriteFile(filepath.Join(req.Dir, "kubeconfig"), kubeconfig, 0o600)
+	return port, providers.WriteFile(file, kubeconfig, 0o600)
 }
 
 // ControlPlane waits for the API server of a control plane that runs, and bootstraps
@@ -127,12 +132,17 @@ func Inspect(state providers.State, dir string) error {
 	return errs
 }
 
-// Delete ends every labelled process of a lab and removes its networks, cgroups and
-// state directory, trying each.
-func Delete(ctx context.Context, lab, dir string) error {
+// Stop ends every labelled process of a lab and removes its networks and cgroups, trying
+// each. Its files stay.
+func Stop(ctx context.Context, lab string) error {
 	errs := KillAll(ctx, func() []int { return Processes(lab) })
 	errs = errors.Join(errs, fabric.Delete(ctx, lab))
-	errs = errors.Join(errs, RemoveCgroups(ctx, lab))
+	return errors.Join(errs, RemoveCgroups(ctx, lab))
+}
+
+// Delete is Stop, and removes the state directory too.
+func Delete(ctx context.Context, lab, dir string) error {
+	errs := Stop(ctx, lab)
 	if err := os.RemoveAll(dir); err != nil {
 		errs = errors.Join(errs, fmt.Errorf("remove the lab's state: %w", err))
 	}

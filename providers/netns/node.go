@@ -11,6 +11,9 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/providers"
@@ -37,7 +40,7 @@ func (n node) path(elem ...string) string {
 }
 
 // prepare lays the Node out on disk: its containerd root cloned from the store, its
-// files in the overlay's upper directory, its OCI bundle.
+// files in the overlay's upper directory.
 func (n node) prepare(ctx context.Context, stock components.Stock, files map[string]kubeadm.File) error {
 	// What a killed `up` left of a Node that never ran is of no use.
 	if err := os.RemoveAll(n.dir); err != nil {
@@ -51,25 +54,26 @@ func (n node) prepare(ctx context.Context, stock components.Stock, files map[str
 	if err := components.Clone(ctx, stock.Store, n.path("containerd")); err != nil {
 		return fmt.Errorf("give Node %s its images: %w", n.machine.Name, err)
 	}
-	err := local.WriteFiles(files, func(path string) string {
+	return local.WriteFiles(files, func(path string) string {
 		if rest, kubelet := strings.CutPrefix(path, "/var/lib/kubelet/"); kubelet {
 			return n.path("kubelet", rest)
 		}
 		return n.path("upper", path)
 	})
-	if err != nil {
-		return err
-	}
+}
+
+// start runs the Node, as the stock at hand says: a Node may start again when the cache
+// has dropped the netlab that it ran with before. Its overlay is mounted in a mount
+// namespace of its own, which runc's container inherits: it is nowhere on the machine, and
+// goes when the Node does.
+func (n node) start(ctx context.Context, stock components.Stock) error {
 	config, err := json.Marshal(n.spec(stock))
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(n.path("config.json"), config, 0o644)
-}
-
-// start runs the Node. Its overlay is mounted in a mount namespace of its own, which
-// runc's container inherits: it is nowhere on the machine, and goes when the Node does.
-func (n node) start(ctx context.Context, stock components.Stock) error {
+	if err := os.WriteFile(n.path("config.json"), config, 0o644); err != nil {
+		return err
+	}
 	log, err := os.OpenFile(filepath.Join(n.logs, "init.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
@@ -129,6 +133,27 @@ func (n node) recall() (topology.Machine, bool) {
 	var m topology.Machine
 	data, err := os.ReadFile(n.path("machine.json"))
 	return m, err == nil && json.Unmarshal(data, &m) == nil
+}
+
+// stopLimit bounds a Node's ordered end, which nodeinit bounds by less.
+const stopLimit = 30 * time.Second
+
+// stop has PID 1 end the Node in order, then ends what still runs, and keeps its disk.
+func (n node) stop(ctx context.Context) error {
+	limit := time.After(stopLimit)
+	if pid := n.pid(); pid != 0 {
+		unix.Kill(pid, unix.SIGTERM)
+	}
+	for n.pid() != 0 {
+		select {
+		case <-time.After(10 * time.Millisecond): // the kernel tells nobody when a stranger's child is gone
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-limit:
+			return n.clear(ctx)
+		}
+	}
+	return n.clear(ctx)
 }
 
 // clear ends what still runs of the Node and keeps its disk.

@@ -159,6 +159,23 @@ func (p Provider) Attach(_ context.Context, plan topology.Plan, dir string) (pro
 	return running, err
 }
 
+// Stop implements providers.Stopper.
+func (p Provider) Stop(ctx context.Context, lab, dir string) error {
+	entries, err := os.ReadDir(filepath.Join(dir, "nodes"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	nodes, nodesCtx := errgroup.WithContext(ctx)
+	for _, e := range entries {
+		n := nodeOf(lab, dir, topology.Machine{Name: e.Name()})
+		nodes.Go(func() error { return n.stop(nodesCtx) })
+	}
+	if err := nodes.Wait(); err != nil {
+		return fmt.Errorf("stop the Nodes: %w", err)
+	}
+	return local.Stop(ctx, lab)
+}
+
 // Delete implements providers.Provider.
 func (p Provider) Delete(ctx context.Context, lab, dir string) error {
 	return local.Delete(ctx, lab, dir)

@@ -32,7 +32,7 @@ type Suite struct {
 // limit bounds one step of the suite.
 const limit = 3 * time.Minute
 
-// Run runs the suite: a lab of two Nodes that is looked at, broken, grown and removed
+// Run runs the suite: a lab of two Nodes that is looked at, broken, stopped, grown and removed
 // without its state, then one of a single Node that is removed by its state.
 func Run(t *testing.T, s Suite) {
 	root := providers.Root(t.TempDir())
@@ -57,6 +57,9 @@ func Run(t *testing.T, s Suite) {
 	t.Run("create again", l.again)
 	t.Run("attach", l.attach)
 	t.Run("killed node", l.killed)
+	if _, able := s.New().(providers.Stopper); able {
+		t.Run("stop and start", func(t *testing.T) { l.stopped(t, before) })
+	}
 	t.Run("grow", func(t *testing.T) { l.grow(t, s.plan(t, three, l.plan.Lab)) })
 	t.Run("shrink", func(t *testing.T) { l.shrink(t, s.plan(t, two, l.plan.Lab)) })
 	t.Run("delete without state", func(t *testing.T) {

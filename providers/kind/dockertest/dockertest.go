@@ -1,6 +1,7 @@
 // Package dockertest runs a Docker of a test's own, from Debian's docker.io package: in
 // a network namespace without a way out, with its data in the test's directory, and
-// gone with the test. The machine's own Docker, if it has one, is not touched.
+// gone with the test. The machine's own Docker, if it has one, is not touched. The same
+// with Podman.
 package dockertest
 
 import (
@@ -25,9 +26,17 @@ import (
 // startLimit bounds the start and the end of dockerd.
 const startLimit = time.Minute
 
+// Docker is a dockerd that runs.
+type Docker struct {
+	args  []string
+	log   string
+	cmd   *exec.Cmd
+	ended chan error
+}
+
 // Start runs dockerd until the test ends, and points DOCKER_HOST at it. Where Docker is
 // not installed the test is skipped, or fails where labs are required.
-func Start(t *testing.T) {
+func Start(t testing.TB) *Docker {
 	t.Helper()
 	for _, program := range []string{"dockerd", "docker", "containerd", "runc"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -42,41 +51,46 @@ func Start(t *testing.T) {
 	socket := filepath.Join(dir, "docker.sock")
 	cgroup := fmt.Sprintf("nlt-docker-%d", os.Getpid())
 	makeCgroup(t, cgroup)
-	args := []string{"dockerd", "--config-file=" + write(t, dir, "daemon.json", "{}", 0o644),
+	d := &Docker{log: filepath.Join(dir, "log"), args: []string{"dockerd", "--config-file=" + write(t, dir, "daemon.json", "{}", 0o644),
 		"--host=unix://" + socket, "--data-root=" + filepath.Join(dir, "data"), "--exec-root=" + filepath.Join(dir, "run"),
-		"--pidfile=" + filepath.Join(dir, "pid"), "--cgroup-parent=/" + cgroup}
+		"--pidfile=" + filepath.Join(dir, "pid"), "--cgroup-parent=/" + cgroup}}
 	if os.Geteuid() == 0 && !hasAll() {
-		args = append(args, "--add-runtime=less="+write(t, dir, "runc", withoutResource, 0o755), "--default-runtime=less")
+		d.args = append(d.args, "--add-runtime=less="+write(t, dir, "runc", withoutResource, 0o755), "--default-runtime=less")
 	}
-	log, err := os.Create(filepath.Join(dir, "log"))
+	t.Setenv("DOCKER_HOST", "unix://"+socket)
+	t.Setenv("KIND_EXPERIMENTAL_PROVIDER", "docker")
+	t.Cleanup(func() {
+		d.stop(t)
+		removeCgroup(t, cgroup)
+	})
+	d.start(t)
+	return d
+}
+
+// Restart stops dockerd, with all that it runs, and starts it again.
+func (d *Docker) Restart(t testing.TB) {
+	t.Helper()
+	d.stop(t)
+	d.start(t)
+}
+
+func (d *Docker) start(t testing.TB) {
+	t.Helper()
+	log, err := os.OpenFile(d.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
 	// What it keeps beside its data goes with its mounts.
-	cmd := exec.Command("sh", append([]string{"-ec", `mount -t tmpfs tmpfs /run; [ ! -d /etc/docker ] || mount -t tmpfs tmpfs /etc/docker; ip link set lo up; exec "$@"`, "sh"}, args...)...)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
-	if err := cmd.Start(); err != nil {
+	d.cmd = exec.Command("sh", append([]string{"-ec", `mount -t tmpfs tmpfs /run; [ ! -d /etc/docker ] || mount -t tmpfs tmpfs /etc/docker; ip link set lo up; exec "$@"`, "sh"}, d.args...)...)
+	d.cmd.Stdout, d.cmd.Stderr = log, log
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
+	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	said := func() string {
-		text, _ := os.ReadFile(log.Name())
-		return string(text[max(0, len(text)-4000):])
-	}
-	t.Cleanup(func() {
-		cmd.Process.Signal(unix.SIGTERM)
-		select {
-		case <-ended:
-		case <-time.After(startLimit):
-			cmd.Process.Kill()
-			t.Errorf("dockerd does not end:\n%s", said())
-		}
-		removeCgroup(t, cgroup)
-	})
-	t.Setenv("DOCKER_HOST", "unix://"+socket)
+	d.ended = ended
+	go func(cmd *exec.Cmd) { ended <- cmd.Wait() }(d.cmd)
 	deadline := time.Now().Add(startLimit)
 	for {
 		_, err := command.Run(exec.Command("docker", "version"))
@@ -86,13 +100,34 @@ func Start(t *testing.T) {
 		select {
 		case err := <-ended:
 			ended <- err
-			t.Fatalf("dockerd ended: %v\n%s", err, said())
+			t.Fatalf("dockerd ended: %v\n%s", err, d.said())
 		case <-time.After(100 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("dockerd does not answer: %v\n%s", err, said())
+			t.Fatalf("dockerd does not answer: %v\n%s", err, d.said())
 		}
 	}
+}
+
+func (d *Docker) stop(t testing.TB) {
+	t.Helper()
+	if d.cmd == nil {
+		return
+	}
+	d.cmd.Process.Signal(unix.SIGTERM)
+	select {
+	case <-d.ended:
+	case <-time.After(startLimit):
+		d.cmd.Process.Kill()
+		t.Errorf("dockerd does not end:\n%s", d.said())
+	}
+	d.cmd = nil
+}
+
+// said is the end of dockerd's log.
+func (d *Docker) said() string {
+	text, _ := os.ReadFile(d.log)
+	return string(text[max(0, len(text)-4000):])
 }
 
 // hasAll reports whether this process may hand on the capability that some machines
@@ -106,7 +141,8 @@ func hasAll() bool {
 	return false
 }
 
-// withoutResource stands before runc and takes the capability out of what Docker asks.
+// withoutResource stands before runc and takes the capability out of what Docker asks, and
+// the limits out of what Podman asks: raising them takes it too.
 const withoutResource = `#!/bin/sh
 previous='' files=''
 for argument in "$@"; do
@@ -116,11 +152,11 @@ for argument in "$@"; do
 	esac
 	previous=$argument
 done
-[ -z "$files" ] || sed -i 's/,"CAP_SYS_RESOURCE"//g; s/"CAP_SYS_RESOURCE",//g' $files
+[ -z "$files" ] || sed -i 's/,"CAP_SYS_RESOURCE"//g; s/"CAP_SYS_RESOURCE",//g; s/,"rlimits":\[[^]]*\]//g' $files
 exec runc "$@"
 `
 
-func write(t *testing.T, dir, name, text string, mode os.FileMode) string {
+func write(t testing.TB, dir, name, text string, mode os.FileMode) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
 	if err := os.WriteFile(path, []byte(text), mode); err != nil {
@@ -145,7 +181,7 @@ func makeCgroup(t testing.TB, name string) {
 }
 
 // removeCgroup removes what Docker leaves of its parent cgroup in every hierarchy.
-func removeCgroup(t *testing.T, name string) {
+func removeCgroup(t testing.TB, name string) {
 	t.Helper()
 	found, _ := filepath.Glob("/sys/fs/cgroup/*/" + name)
 	for _, top := range append(found, "/sys/fs/cgroup/"+name) {

@@ -88,9 +88,11 @@ func run(log io.Writer) error {
 				again(s)
 			}
 		case <-stop:
-			for pid := range running {
-				unix.Kill(pid, unix.SIGTERM)
-			}
+			go func() {
+				for range dead { // reap goes on, and nobody starts anything again
+				}
+			}()
+			shutDown(services, running, log)
 			return nil
 		}
 	}

@@ -249,6 +249,57 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// What comes after another service ends first, then the containers, then the service that
+// runs them.
+func TestStopsInOrder(t *testing.T) {
+	dir := t.TempDir()
+	last := func(who string) string { return "trap 'sleep 0.1; echo " + who + " >>" + dir + "/end; exit' TERM\n" }
+	const wait = "while :; do sleep 0.02; done"
+	container := filepath.Join(dir, "container.sh")
+	if err := os.WriteFile(container, []byte(last("container")+"echo >"+dir+"/container.started\n"+wait), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	n := start(t, dir, shell(dir, "containerd", last("containerd")+"unshare --pid --fork sh "+container+" &\n"+wait), shell(dir, "kubelet", last("kubelet")+wait))
+	until(t, "all run", func() bool { return n.read("container.started") != "" && n.read("kubelet.started") != "" })
+	if err := n.cmd.Process.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.cmd.Wait(); err != nil {
+		t.Errorf("PID 1 ends with %v", err)
+	}
+	if got := n.read("end"); got != "kubelet\ncontainer\ncontainerd\n" {
+		t.Errorf("ended in the order %q", got)
+	}
+	if said := n.read("stderr"); said != "" {
+		t.Errorf("PID 1 says %q", said)
+	}
+}
+
+// What does not end when it is asked to is killed.
+func TestStubbornProcessesAreKilled(t *testing.T) {
+	cmd := exec.Command("sh", "-c", "trap '' TERM; echo ready; exec sleep 1000")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out.Read(make([]byte, 6))
+	var said bytes.Buffer
+	end(&said, 20*time.Millisecond, func() []int { return living(cmd.Process.Pid) })
+	if left := living(cmd.Process.Pid); len(left) > 0 {
+		t.Error("it still lives")
+	}
+	if !strings.Contains(said.String(), "sh -c trap") && !strings.Contains(said.String(), "sleep 1000") {
+		t.Errorf("of that it says %q", said.String())
+	}
+	if cmd.Wait(); cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != unix.SIGKILL {
+		t.Errorf("it ended by %v", cmd.ProcessState)
+	}
+}
+
 // Anywhere else than as PID 1 it refuses: it would mount over the machine's own files.
 func TestRefusesToBeOrdinary(t *testing.T) {
 	var said bytes.Buffer

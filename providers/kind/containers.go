@@ -6,12 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
-
-	kindexec "sigs.k8s.io/kind/pkg/exec"
 
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/providers"
@@ -24,10 +20,7 @@ const (
 	roleLabel    = "io.x-k8s.kind.role"
 )
 
-// errNoDocker: without the docker command nothing of kind's can be here.
-var errNoDocker = errors.New("docker is not on the PATH")
-
-// container is what of `docker inspect` matters.
+// container is what of `docker inspect` and `podman inspect` matters.
 type container struct {
 	Name   string
 	State  struct{ Pid int }
@@ -49,8 +42,8 @@ func (c container) machine() string {
 }
 
 // containers gives netlab's own containers of a lab, by the Node's name.
-func containers(ctx context.Context, lab string) (map[string]container, error) {
-	all, err := inspect(ctx, clusterLabel+"="+lab)
+func (e engine) containers(ctx context.Context, lab string) (map[string]container, error) {
+	all, err := e.inspect(ctx, clusterLabel+"="+lab)
 	own := map[string]container{}
 	for _, c := range all {
 		if name := c.machine(); name != "" {
@@ -61,8 +54,8 @@ func containers(ctx context.Context, lab string) (map[string]container, error) {
 }
 
 // refuseStrangers reports a kind cluster of the lab's name that is not netlab's.
-func refuseStrangers(ctx context.Context, lab string) error {
-	all, err := inspect(ctx, clusterLabel+"="+lab)
+func (e engine) refuseStrangers(ctx context.Context, lab string) error {
+	all, err := e.inspect(ctx, clusterLabel+"="+lab)
 	for _, c := range all {
 		if c.machine() == "" {
 			return providers.WithHint(fmt.Errorf("there is a kind cluster %s that netlab did not make: container %s", lab, c.Name),
@@ -73,10 +66,10 @@ func refuseStrangers(ctx context.Context, lab string) error {
 }
 
 // clusters names the labs that have containers.
-func clusters(ctx context.Context) ([]string, error) {
-	all, err := inspect(ctx, clusterLabel)
+func (e engine) clusters(ctx context.Context) []string {
+	all, err := e.inspect(ctx, clusterLabel)
 	if err != nil {
-		return nil, nil // a Docker that does not answer is no obstacle to the labs of others
+		return nil // an engine that does not answer is no obstacle to the labs of others
 	}
 	var labs []string
 	for _, c := range all {
@@ -84,23 +77,19 @@ func clusters(ctx context.Context) ([]string, error) {
 			labs = append(labs, c.Config.Labels[clusterLabel])
 		}
 	}
-	slices.Sort(labs)
-	return slices.Compact(labs), nil
+	return labs
 }
 
 // inspect gives the containers with a label, those that do not run too.
-func inspect(ctx context.Context, label string) ([]container, error) {
-	if _, err := exec.LookPath("docker"); err != nil {
-		return nil, errNoDocker
-	}
+func (e engine) inspect(ctx context.Context, label string) ([]container, error) {
 	for {
-		ids, err := command.Run(exec.CommandContext(ctx, "docker", "ps", "--all", "--quiet", "--filter", "label="+label))
+		ids, err := command.Run(e.command(ctx, "ps", "--all", "--quiet", "--filter", "label="+label))
 		if err != nil || len(strings.Fields(string(ids))) == 0 {
 			return nil, err
 		}
-		out, err := command.Run(exec.CommandContext(ctx, "docker", append([]string{"container", "inspect"}, strings.Fields(string(ids))...)...))
+		out, err := command.Run(e.command(ctx, append([]string{"container", "inspect"}, strings.Fields(string(ids))...)...))
 		var failed *command.Error
-		if errors.As(err, &failed) && strings.Contains(failed.Output, "No such container") {
+		if errors.As(err, &failed) && strings.Contains(strings.ToLower(failed.Output), "no such container") {
 			continue // another removed one meanwhile
 		}
 		if err != nil {
@@ -108,7 +97,7 @@ func inspect(ctx context.Context, label string) ([]container, error) {
 		}
 		var all []container
 		if err := json.Unmarshal(out, &all); err != nil {
-			return nil, fmt.Errorf("read docker's answer: %w", err)
+			return nil, fmt.Errorf("read the answer of %s: %w", e, err)
 		}
 		for i := range all {
 			all[i].Name = strings.TrimPrefix(all[i].Name, "/")
@@ -117,40 +106,32 @@ func inspect(ctx context.Context, label string) ([]container, error) {
 	}
 }
 
-func docker(ctx context.Context, stdin io.Reader, args ...string) error {
-	cmd := exec.CommandContext(ctx, "docker", args...)
-	cmd.Stdin = stdin
-	_, err := command.Run(cmd)
-	return err
-}
-
 // remove ends containers and removes them with their volumes.
-func remove(ctx context.Context, names ...string) error {
+func (e engine) remove(ctx context.Context, names ...string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	return docker(ctx, nil, append([]string{"rm", "--force", "--volumes"}, names...)...)
+	return e.run(ctx, nil, append([]string{"rm", "--force", "--volumes"}, names...)...)
 }
 
-// loadImage gives Docker the node image, unless it has it. No registry is asked.
-func loadImage(ctx context.Context, image components.NodeImage) error {
-	if docker(ctx, nil, "image", "inspect", image.Ref) == nil {
+// stop ends containers in order and keeps them: nodeinit takes less than the time given.
+func (e engine) stop(ctx context.Context, names ...string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	return e.run(ctx, nil, append([]string{"stop", "--time=30"}, names...)...)
+}
+
+// loadImage gives the engine the node image, unless it has it. No registry is asked.
+func (e engine) loadImage(ctx context.Context, image components.NodeImage) error {
+	if e.run(ctx, nil, "image", "inspect", image.Ref) == nil {
 		return nil
 	}
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(image.WriteArchive(w)) }()
 	defer r.Close()
-	if err := docker(ctx, r, "load", "--quiet"); err != nil {
-		return fmt.Errorf("load the node image into Docker: %w", err)
+	if err := e.run(ctx, r, "load", "--quiet"); err != nil {
+		return fmt.Errorf("load the node image into %s: %w", e.title(), err)
 	}
 	return nil
-}
-
-// withOutput adds to an error of kind what the failed program printed, which its text
-// leaves out.
-func withOutput(err error) error {
-	if failed := kindexec.RunErrorForError(err); failed != nil {
-		return fmt.Errorf("%w\n%s", err, failed.Output)
-	}
-	return err
 }

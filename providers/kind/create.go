@@ -1,0 +1,120 @@
+package kind
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
+	"sigs.k8s.io/kind/pkg/cluster"
+	kindexec "sigs.k8s.io/kind/pkg/exec"
+
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/providers/command"
+	"netlab.dev/netlab/providers/local"
+)
+
+// HelperVerb is netlab's hidden verb that CreateMain is behind.
+const HelperVerb = "kind-create"
+
+// networkKey names the Docker network that kind uses. "none" gives a container a
+// network namespace with nothing in it: no second eth0, no way out of the lab.
+const networkKey = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
+
+// create has kind run the containers of a new cluster, and nothing in them. kind's library
+// knows no context, so it runs in a process of its own that ends with ours.
+func create(ctx context.Context, req providers.Request, nodes []node) error {
+	config := v1alpha4.Cluster{Name: req.Plan.Lab}
+	config.Networking.DisableDefaultCNI = true
+	for _, n := range nodes {
+		config.Nodes = append(config.Nodes, v1alpha4.Node{Role: role(n.machine), Image: req.Stock.Node.Ref, ExtraMounts: n.mounts(req.Stock)})
+	}
+	text, err := json.Marshal(config)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, req.Stock.Self, HelperVerb)
+	cmd.Stdin = strings.NewReader(string(text))
+	cmd.Env = append(os.Environ(), networkKey+"=none", local.LabelKey+"="+req.Plan.Lab)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // docker's commands end with it
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	_, err = command.Run(cmd)
+	var failed *command.Error
+	switch {
+	case ctx.Err() != nil:
+		docker.arrive(ctx, req.Plan.Lab, len(nodes))
+		return ctx.Err()
+	case errors.As(err, &failed):
+		return fmt.Errorf("kind: %s", failed.Output)
+	}
+	return err
+}
+
+// arrival bounds the wait for containers that Docker makes though nobody asks any more.
+const arrival = time.Second
+
+// arrive waits until Docker has made the containers that it was asked for before the one
+// who asked was killed, so that `down` finds them. It was asked for at most count.
+func (e engine) arrive(ctx context.Context, lab string, count int) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), arrival)
+	defer cancel()
+	for ctx.Err() == nil {
+		if there, err := e.containers(ctx, lab); err == nil && len(there) == count {
+			return
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// CreateMain is the helper behind create: it takes kind's configuration as JSON and makes
+// the cluster's containers on Docker. It returns an exit status.
+func CreateMain(stdin io.Reader, stderr io.Writer) int {
+	var config v1alpha4.Cluster
+	err := json.NewDecoder(stdin).Decode(&config)
+	if err == nil {
+		err = cluster.NewProvider(cluster.ProviderWithDocker()).Create(config.Name,
+			cluster.CreateWithV1Alpha4Config(&config), cluster.CreateWithStopBeforeSettingUpKubernetes(true))
+	}
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(stderr, err)
+	if failed := kindexec.RunErrorForError(err); failed != nil {
+		fmt.Fprintf(stderr, "%s\n", failed.Output) // kind's text leaves it out
+	}
+	return 1
+}
+
+// endHelpers ends the helper of an `up` that was killed, and what it runs.
+func endHelpers(ctx context.Context, lab string) error {
+	list := func() []int {
+		return slices.DeleteFunc(local.Processes(lab), func(pid int) bool {
+			args, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+			fields := local.SplitZero(args)
+			return len(fields) < 2 || fields[1] != HelperVerb && filepath.Base(fields[0]) != string(docker)
+		})
+	}
+	if len(list()) == 0 {
+		return nil
+	}
+	err := local.KillAll(ctx, list)
+	select {
+	case <-time.After(arrival):
+	case <-ctx.Done():
+	}
+	return err
+}
