@@ -54,8 +54,12 @@ func (b *lab) measures(t *testing.T, way verifytest.Way) {
 	verifytest.Measured(t, r, verify.RoutePodCrossNode, verify.RouteClusterIP)
 }
 
+// madeInPlace is the lab that the one before it, Calico's with BGP, is changed into.
+const madeInPlace = "cilium-vxlan"
+
 // TestCNIs makes each lab of a CNI and mode, and sees every path pass, policies enforced
-// where they are, the machine untouched and nothing left behind, eBPF included.
+// where they are, the machine untouched and nothing left behind, eBPF included. One is
+// made of its predecessor, of whose CNI nothing may be left.
 func TestCNIs(t *testing.T) {
 	providertest.NeedLabs(t)
 	l := newLabs(t)
@@ -65,7 +69,9 @@ func TestCNIs(t *testing.T) {
 			t.Errorf("cni-matrix.yaml leaves out %s", scenario)
 		}
 	}
-	for _, scenario := range scenarios {
+	b := l.lab(t, nameOfCNI, "")
+	changed := false // the lab before still runs
+	for i, scenario := range scenarios {
 		want, known := cniLabs()[scenario]
 		if !known {
 			t.Errorf("cni-matrix.yaml names %s, of which nothing is expected here", scenario)
@@ -76,9 +82,23 @@ func TestCNIs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			b := l.lab(t, nameOfCNI, replaced(t, string(data), "metadata: {name: "+scenario+"}\n", "")+briefly)
+			defer func() {
+				if t.Failed() {
+					b.remove(t)
+					changed = false
+				}
+			}()
+			b.write(t, replaced(t, string(data), "metadata: {name: "+scenario+"}\n", "")+briefly)
 			out, progress := b.output(t, 0, "up", b.file, "-o", "json")
 			t.Logf("up:\n%s", progress)
+			if anew := strings.Contains(progress, "make the cluster anew: cni changes from "); anew != changed {
+				t.Errorf("up says that it makes the cluster anew: %t, want %t", anew, changed)
+			}
+			if changed {
+				if left := b.ofCalico(t); left != "" {
+					t.Errorf("of Calico there is left:\n%s", left)
+				}
+			}
 			var r verify.Report
 			if err := json.Unmarshal([]byte(out), &r); err != nil {
 				t.Fatal(err)
@@ -94,10 +114,30 @@ func TestCNIs(t *testing.T) {
 			if strings.HasPrefix(scenario, "cilium-") {
 				t.Run("CiliumNetworkPolicy", b.ciliumPolicy)
 			}
+			if changed = i+1 < len(scenarios) && scenarios[i+1] == madeInPlace; changed {
+				if b.ofCalico(t) == "" {
+					t.Error("there is nothing of Calico that could be left")
+				}
+				return
+			}
 			b.run(t, 0, "down", b.name)
 			b.clean(t)
 		})
 	}
+}
+
+// ofCalico lists what there is of Calico on a Node and in the cluster.
+func (b *lab) ofCalico(t *testing.T) string {
+	t.Helper()
+	all := b.exec(t, "w1", "ip -br link; ip route; iptables-save; iptables-legacy-save; ls /etc/cni/net.d /opt/cni/bin /var/log") +
+		b.kubectl(t, "get", "crd,pods,configmaps", "-A", "-o", "name")
+	var found []string
+	for line := range strings.Lines(all) {
+		if strings.Contains(line, "cali") || strings.Contains(line, "proto bird") {
+			found = append(found, line)
+		}
+	}
+	return strings.Join(found, "")
 }
 
 // matrix names the labs of cni-matrix.yaml, without quickstart.
