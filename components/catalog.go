@@ -152,6 +152,12 @@ func (c Catalog) check(k Component) (problems []error) {
 		} else if _, _, err := c.copied(k.Install.Chart + k.Install.Manifest); err != nil {
 			wrong("install: %w", err)
 		}
+		for _, q := range k.Install.Asks {
+			// In a Node's root, seen from outside, an absolute link would lead astray.
+			if !path.IsAbs(q.Socket) || strings.HasPrefix(q.Socket, "/var/run/") || slices.Contains([]string{q.Path, q.Field, q.Want, q.Name, q.Of}, "") {
+				wrong("install: asks: %s: needs socket (below /run, not /var/run), path, field, want, name and of", q)
+			}
+		}
 		for _, w := range k.Install.Ready {
 			if w.Kind != "Deployment" && w.Kind != "DaemonSet" {
 				wrong("install: ready: kind %q is neither Deployment nor DaemonSet", w.Kind)

@@ -235,7 +235,21 @@ type Install struct {
 	Namespace string            `json:"namespace"`
 	Labels    map[string]string `json:"labels"` // of the namespace
 	Ready     []Workload        `json:"ready"`
+	Asks      []Question        `json:"asks"` // put to every Node once all of Ready is rolled out
 }
+
+// Question tells whether what was rolled out on a Node works: a server on a unix socket
+// is asked over HTTP, and answers with a JSON list.
+type Question struct {
+	Socket string `json:"socket"` // path in the Node
+	Path   string `json:"path"`   // of the URL
+	Field  string `json:"field"`  // of every entry, as "status.state"
+	Want   string `json:"want"`   // what it has to be
+	Name   string `json:"name"`   // the field by which people tell entries apart
+	Of     string `json:"of"`     // what the entries are, as "endpoint"
+}
+
+func (q Question) String() string { return "every " + q.Of + " is " + q.Want }
 
 // Workload names a Deployment or DaemonSet that has to be rolled out.
 type Workload struct {

@@ -25,7 +25,7 @@ import (
 
 // Rendered is what installs a component into a cluster. Apply CRDs and wait until
 // they are established; create what of Once is not there; apply Objects in their
-// order; wait for Ready; apply Config, which needs the component's own webhooks and so
+// order; wait for Ready, then for good answers to Asks; apply Config, which needs the component's own webhooks and so
 // may be refused for a moment more.
 type Rendered struct {
 	Name    string
@@ -33,6 +33,7 @@ type Rendered struct {
 	Once    []unstructured.Unstructured // keys and certificates: made anew at each rendering, so never applied over
 	Objects []unstructured.Unstructured // the namespace first, then in Helm's order of kinds
 	Ready   []Workload
+	Asks    []Question
 	Config  []unstructured.Unstructured
 }
 
@@ -85,6 +86,7 @@ func (r Resolver) Objects(ctx context.Context, c Component, p topology.Plan, sto
 			out.Ready = append(out.Ready, w)
 		}
 	}
+	out.Asks = c.Install.Asks
 	return out, context.Cause(ctx)
 }
 

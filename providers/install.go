@@ -32,6 +32,7 @@ type installer struct {
 	client  kubernetes.Interface
 	dynamic dynamic.Interface
 	mapper  *restmapper.DeferredDiscoveryRESTMapper
+	nodes   map[string]Machine
 }
 
 func newInstaller(running Running) (*installer, error) {
@@ -48,7 +49,11 @@ func newInstaller(running Running) (*installer, error) {
 		return nil, err
 	}
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery()))
-	return &installer{client, dyn, mapper}, nil
+	nodes := map[string]Machine{}
+	for _, n := range running.Plan.Nodes() {
+		nodes[n.Name] = running.Machines[n.Name]
+	}
+	return &installer{client, dyn, mapper, nodes}, nil
 }
 
 // install applies a component and waits until it works: definitions first, then its
@@ -77,11 +82,27 @@ func (i *installer) install(ctx context.Context, r components.Rendered, step com
 		}
 	}
 	both, ctx := errgroup.WithContext(ctx)
-	for _, w := range r.Ready {
-		both.Go(func() error { return rolledOut(ctx, i.client, w) })
-	}
+	both.Go(func() error { return i.works(ctx, r) })
 	both.Go(func() error { return i.applyConfig(ctx, r.Config) })
 	return both.Wait()
+}
+
+// works waits until a component is rolled out and answers well on every Node.
+func (i *installer) works(ctx context.Context, r components.Rendered) error {
+	out, outCtx := errgroup.WithContext(ctx)
+	for _, w := range r.Ready {
+		out.Go(func() error { return rolledOut(outCtx, i.client, w) })
+	}
+	if err := out.Wait(); err != nil {
+		return err
+	}
+	all, ctx := errgroup.WithContext(ctx)
+	for _, q := range r.Asks {
+		for name, node := range i.nodes {
+			all.Go(func() error { return answers(ctx, q, name, node) })
+		}
+	}
+	return all.Wait()
 }
 
 // ranked splits objects by what must be there before what.
