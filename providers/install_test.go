@@ -1,10 +1,15 @@
 package providers
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/kubernetes/fake"
 )
 
 func TestRanked(t *testing.T) {
@@ -59,5 +64,33 @@ func TestAvailable(t *testing.T) {
 		if said, got := available(c.object); got != c.want || said == "" {
 			t.Errorf("%s: available %t (%s), want %t", name, got, said, c.want)
 		}
+	}
+}
+
+// A roll-out that is given up tells what each Pod waits for, and its last warning.
+func TestWaitingPods(t *testing.T) {
+	meta := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: "ns", Name: name} }
+	pod := func(name string, ready corev1.ConditionStatus, waits *corev1.ContainerStateWaiting) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: meta(name), Spec: corev1.PodSpec{NodeName: "w1"}, Status: corev1.PodStatus{
+			Conditions:        []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}},
+			ContainerStatuses: []corev1.ContainerStatus{{Name: "c", State: corev1.ContainerState{Waiting: waits}}}}}
+	}
+	warning := func(name, of, says string, minute int) *corev1.Event {
+		return &corev1.Event{ObjectMeta: meta(name), Type: corev1.EventTypeWarning, Reason: "Unhealthy", Message: says,
+			InvolvedObject: corev1.ObjectReference{Name: of}, LastTimestamp: metav1.Date(2026, 11, 24, 12, minute, 0, 0, time.UTC)}
+	}
+	got := waitingPods(fake.NewClientset(
+		pod("slow", corev1.ConditionFalse, nil), warning("a", "slow", "Startup probe failed: the later\n", 2), warning("b", "slow", "the earlier", 1),
+		pod("fine", corev1.ConditionTrue, nil), warning("c", "fine", "it once failed", 1),
+		pod("stuck", corev1.ConditionFalse, &corev1.ContainerStateWaiting{Reason: "ErrImageNeverPull", Message: "no image"}),
+	), "ns")
+	for _, want := range []string{"container c of Pod stuck on w1 waits: ErrImageNeverPull no image",
+		"the last warning of Pod slow is Unhealthy: Startup probe failed: the later"} {
+		if strings.Count(got, want) != 1 {
+			t.Errorf("it says %q once, no %q", got, want)
+		}
+	}
+	if strings.Contains(got, "fine") || strings.Contains(got, "earlier") {
+		t.Errorf("it says %q", got)
 	}
 }

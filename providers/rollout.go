@@ -67,7 +67,8 @@ func available(object any) (string, bool) {
 	return fmt.Sprintf("unexpected %T", object), false
 }
 
-// waitingPods says for each Pod of a namespace that is not ready why it is not.
+// waitingPods says for each Pod of a namespace that is not ready why it is not, as far as
+// the Pod knows and by the last warning of it.
 func waitingPods(client kubernetes.Interface, namespace string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), diagnoseLimit)
 	defer cancel()
@@ -75,9 +76,21 @@ func waitingPods(client kubernetes.Interface, namespace string) string {
 	if err != nil {
 		return "; " + err.Error()
 	}
+	warnings := map[string]corev1.Event{}
+	events, err := client.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: "type=" + corev1.EventTypeWarning})
+	if err != nil {
+		events = &corev1.EventList{} // a reason without its warning is still a reason
+	}
+	for _, e := range events.Items {
+		if last, told := warnings[e.InvolvedObject.Name]; !told || !e.LastTimestamp.Before(&last.LastTimestamp) {
+			warnings[e.InvolvedObject.Name] = e
+		}
+	}
 	var b strings.Builder
 	for _, p := range pods.Items {
+		ready := false
 		for _, c := range p.Status.Conditions {
+			ready = ready || c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 			if c.Type == corev1.PodScheduled && c.Status != corev1.ConditionTrue {
 				fmt.Fprintf(&b, "; Pod %s is not scheduled: %s", p.Name, c.Message)
 			}
@@ -86,6 +99,9 @@ func waitingPods(client kubernetes.Interface, namespace string) string {
 			if w := c.State.Waiting; w != nil {
 				fmt.Fprintf(&b, "; container %s of Pod %s on %s waits: %s %s", c.Name, p.Name, p.Spec.NodeName, w.Reason, w.Message)
 			}
+		}
+		if e, told := warnings[p.Name]; told && !ready {
+			fmt.Fprintf(&b, "; the last warning of Pod %s is %s: %s", p.Name, e.Reason, strings.TrimSpace(e.Message))
 		}
 	}
 	return b.String()
