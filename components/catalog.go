@@ -104,8 +104,8 @@ func (c Catalog) check(k Component) (problems []error) {
 		}
 	}
 	for _, b := range k.Builds {
-		if b.Name == "" || len(b.Packages) == 0 {
-			wrong("build %q needs a name and packages", b.Name)
+		if b.Name == "" || len(b.Packages)+len(b.Copies) == 0 {
+			wrong("build %q needs a name, and packages or copies", b.Name)
 		}
 		if b.Module == "" && b.Own == "" {
 			wrong("build %s has neither module nor source of its own", b.Name)
@@ -151,6 +151,11 @@ func (c Catalog) check(k Component) (problems []error) {
 			wrong("install: needs either chart or manifest")
 		} else if _, _, err := c.copied(k.Install.Chart + k.Install.Manifest); err != nil {
 			wrong("install: %w", err)
+		}
+		for _, ref := range k.Install.CRDs {
+			if _, _, err := c.copied(ref); err != nil {
+				wrong("install: crds: %w", err)
+			}
 		}
 		for _, q := range k.Install.Asks {
 			// In a Node's root, seen from outside, an absolute link would lead astray.

@@ -1,6 +1,7 @@
 package components
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -106,5 +107,56 @@ func TestCiliumL7Policy(t *testing.T) {
 	cni(&p, "flannel")
 	if _, err := c.L7Policy(p, HTTPRule{}); err == nil || !strings.Contains(err.Error(), "flannel/l7policy.yaml") {
 		t.Errorf("of Flannel: %v", err)
+	}
+}
+
+// Nothing that a lab does not need comes before the agent, and nothing waits for the first
+// look at it.
+func TestCiliumStartsAtOnce(t *testing.T) {
+	k := load(t)["cilium"]
+	for name, change := range map[string]func(*topology.Plan){
+		"beside kube-proxy": func(p *topology.Plan) { cni(p, "cilium", "routing", "tunnel") },
+		"in its place": func(p *topology.Plan) {
+			p.Kubernetes.Proxy = "none"
+			cni(p, "cilium", "routing", "native", "kubeProxyReplacement", "true")
+		},
+	} {
+		rendered := render(t, change)["cilium"]
+		agent := rendered.find(t, "DaemonSet", "cilium")
+		before, _, err := unstructured.NestedSlice(agent, "spec", "template", "spec", "initContainers")
+		if err != nil || len(before) != 1 {
+			t.Errorf("%s: %d containers come before the agent, %v", name, len(before), err)
+		}
+		for _, of := range []map[string]any{agent, rendered.find(t, "Deployment", "cilium-operator")} {
+			containers, _, err := unstructured.NestedSlice(of, "spec", "template", "spec", "containers")
+			if err != nil || len(containers) != 1 {
+				t.Fatalf("%s: %d containers, %v", name, len(containers), err)
+			}
+			for _, probe := range []string{"startupProbe", "readinessProbe"} {
+				p, given := containers[0].(map[string]any)[probe].(map[string]any)
+				if !given {
+					continue
+				}
+				for field, most := range map[string]string{"initialDelaySeconds": "0", "periodSeconds": "1"} {
+					if got, told := p[field]; told && fmt.Sprint(got) != most {
+						t.Errorf("%s: %s of %s is %v", name, field, probe, got)
+					}
+				}
+			}
+		}
+		if len(rendered.CRDs) != len(k.Install.CRDs) {
+			t.Errorf("%s: %d definitions come before it, of %d", name, len(rendered.CRDs), len(k.Install.CRDs))
+		}
+		config := rendered.find(t, "ConfigMap", "cilium-config")["data"].(map[string]any)
+		for _, key := range []string{"set-cilium-node-taints", "remove-cilium-node-taints"} {
+			if config[key] != nil {
+				t.Errorf("%s: %s is %v", name, key, config[key])
+			}
+		}
+		// What the one container before the agent mounts is what the agent is told of.
+		text := fmt.Sprint(before[0].(map[string]any)["command"])
+		if root := fmt.Sprint(config["cgroup-root"]); !strings.Contains(text, "' "+root+"\n") {
+			t.Errorf("%s: %s is mounted by no %s", name, root, text)
+		}
 	}
 }

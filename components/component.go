@@ -133,7 +133,7 @@ type Warning struct {
 }
 
 // Build makes executables from a Go module, in a module of its own, so that the
-// dependencies of two components never meet.
+// dependencies of two components never meet; or it only keeps Copies of files.
 type Build struct {
 	Name     string              `json:"name"`
 	Seconds  int                 `json:"seconds"`  // cold, on two cores: the longest starts first
@@ -231,6 +231,7 @@ type Image struct {
 type Install struct {
 	Chart     string            `json:"chart"`    // "component/name" of Build.Copies
 	Manifest  string            `json:"manifest"` // likewise a YAML file, where upstream has no chart
+	CRDs      []string          `json:"crds"`     // likewise YAML files of definitions that neither has
 	Release   string            `json:"release"`
 	Namespace string            `json:"namespace"`
 	Labels    map[string]string `json:"labels"` // of the namespace

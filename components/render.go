@@ -48,22 +48,30 @@ func (r Resolver) Objects(ctx context.Context, c Component, p topology.Plan, sto
 	wrap := func(err error) (Rendered, error) {
 		return Rendered{}, fmt.Errorf("render %s %s: %w", c.Name, c.Version, err)
 	}
-	m, rest, err := r.Catalog.copied(c.Install.Chart + c.Install.Manifest)
+	path, err := r.kept(c.Install.Chart + c.Install.Manifest)
 	if err != nil {
 		return wrap(err)
-	}
-	i, err := m.item()
-	if err != nil {
-		return wrap(err)
-	}
-	if _, ok := r.have(i); !ok {
-		return wrap(fmt.Errorf("its chart or manifest is not in the cache %s", r.Cache))
 	}
 	out.Objects = append(out.Objects, c.namespace())
 	v := c.view(p, stock)
-	upstream, err := c.upstream(filepath.Join(r.path(i), "files", rest), v)
+	upstream, err := c.upstream(path, v)
 	if err != nil {
 		return wrap(err)
+	}
+	for _, ref := range c.Install.CRDs {
+		path, err := r.kept(ref)
+		if err != nil {
+			return wrap(err)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return wrap(err)
+		}
+		definitions, err := decode(text)
+		if err != nil {
+			return wrap(fmt.Errorf("%s: %w", ref, err))
+		}
+		upstream = append(upstream, definitions...)
 	}
 	for _, o := range upstream {
 		if o.GetKind() == "CustomResourceDefinition" {
@@ -88,6 +96,22 @@ func (r Resolver) Objects(ctx context.Context, c Component, p topology.Plan, sto
 	}
 	out.Asks = c.Install.Asks
 	return out, context.Cause(ctx)
+}
+
+// kept gives the path of "component/name", which a build keeps.
+func (r Resolver) kept(ref string) (string, error) {
+	m, rest, err := r.Catalog.copied(ref)
+	if err != nil {
+		return "", err
+	}
+	i, err := m.item()
+	if err != nil {
+		return "", err
+	}
+	if _, ok := r.have(i); !ok {
+		return "", fmt.Errorf("%s is not in the cache %s", ref, r.Cache)
+	}
+	return filepath.Join(r.path(i), "files", rest), nil
 }
 
 // upstream gives the objects that upstream's chart or manifest makes, with our patches.
