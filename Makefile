@@ -35,14 +35,14 @@ test-setup: setup
 
 # The builds take longest and start first; the unit tests run beside them. Then the
 # labs, one package after another: they have the machine for themselves. Nothing that
-# needs root, a tool or a lab may skip there.
+# needs root, a tool or a lab may skip there, and no registry is asked.
 test: test-setup build
 	@mkdir -p bin; bin/netlab build scenarios/*.yaml >bin/build.log 2>&1 & builds=$$!; \
 	go vet ./... && go test -vet=off -short ./... ; unit=$$?; \
 	echo "waiting for the builds of the components (bin/build.log)"; \
 	wait $$builds || { cat bin/build.log; exit 1; }; \
 	[ $$unit = 0 ] || exit $$unit; \
-	NETLAB_TEST_LABS=require NETLAB_COMPONENT_TEST=1 go test -vet=off -count=1 -p 1 -timeout 60m -v ./... >bin/test.log 2>&1; labs=$$?; \
+	NETLAB_OFFLINE=1 NETLAB_TEST_LABS=require NETLAB_COMPONENT_TEST=1 go test -vet=off -count=1 -p 1 -timeout 60m -v ./... >bin/test.log 2>&1; labs=$$?; \
 	grep -E '^(ok|FAIL|panic:|---|    ---) ' bin/test.log | grep -v -- '--- PASS' ; \
 	[ $$labs = 0 ] || { tail -n 200 bin/test.log; exit 1; }; \
 	! grep -E '^ *--- SKIP' bin/test.log || { echo 'a test was skipped'; exit 1; }
@@ -51,7 +51,7 @@ unit-test:
 	go vet ./... && go test -short ./...
 
 bench: test-setup build
-	NETLAB_TEST_LABS=require go test -count=1 -p 1 -timeout 60m -run '^$$' -bench . -benchtime 3x .
+	NETLAB_OFFLINE=1 NETLAB_TEST_LABS=require go test -count=1 -p 1 -timeout 60m -run '^$$' -bench . -benchtime 3x .
 
 clean:
 	rm -rf bin
