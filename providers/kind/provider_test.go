@@ -25,6 +25,8 @@ import (
 	"netlab.dev/netlab/providers/kind/dockertest"
 	"netlab.dev/netlab/providers/providertest"
 	"netlab.dev/netlab/topology/fabric/residue"
+	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/verifytest"
 )
 
 func TestConformance(t *testing.T) {
@@ -97,11 +99,12 @@ func TestQuickstart(t *testing.T) {
 	passes()
 	daemon.Restart(t)
 	passes()
-	for _, verb := range []string{"stop", "start", "verify"} {
+	for _, verb := range []string{"stop", "start"} {
 		if _, err := command.Run(exec.Command(self, verb, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
+	evidence(t, self, name)
 
 	kind := filepath.Join(t.TempDir(), "kind")
 	build := exec.Command("go", "build", "-o", kind, "sigs.k8s.io/kind")
@@ -138,6 +141,21 @@ func TestQuickstart(t *testing.T) {
 	if _, err := command.Run(exec.Command(self, "kubectl", name, "--", "--kubeconfig", os.Getenv("KUBECONFIG"), "--context", "kind-"+name, "get", "nodes")); err != nil {
 		t.Error(err)
 	}
+}
+
+// evidence: packets are followed hop by hop, and measured, as on netns.
+func evidence(t *testing.T, self, lab string) {
+	t.Helper()
+	out, err := command.Run(exec.Command(self, "verify", lab, "-o", "json", "--evidence", "--throughput="+verify.RoutePodCrossNode, "--latency="+verify.RouteClusterIP))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r verify.Report
+	if err := json.Unmarshal(out, &r); err != nil {
+		t.Fatal(err)
+	}
+	verifytest.Evidence(t, r, verifytest.Way{Encapsulated: true, Inside: "kube-proxy", Outside: "kube-proxy"})
+	verifytest.Measured(t, r, verify.RoutePodCrossNode, verify.RouteClusterIP)
 }
 
 // interrupted: Ctrl-C ends an `up` at once while kind makes containers, and `down` finds all
@@ -287,7 +305,8 @@ func scenario(t *testing.T, self, from, name string, least int) (passes func()) 
 		t.Fatal(err)
 	}
 	text := strings.ReplaceAll(string(data), "provider: netns\n", "")
-	text = strings.Replace(text, "metadata: {name: "+from+"}\n", "metadata: {name: "+name+"}\nprovider: kind\n", 1)
+	text = strings.Replace(text, "metadata: {name: "+from+"}\n", "metadata: {name: "+name+"}\nprovider: kind\n", 1) +
+		"verify: {throughput: {duration: 1s, streams: [2], repeats: 1}}\n"
 	file := filepath.Join(t.TempDir(), "lab.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
