@@ -119,6 +119,10 @@ func (b *browser) lost(s Subject) {
 	is(b, fmt.Sprintf("document.querySelector('.path') === document.querySelector('.failing .path')"), true) // failures first
 	b.click(li + " .row")
 	b.says(".caption", p.Evidence.Lost)
+	b.click(li + " .copy") // into the clipboard, or where that is not allowed at least into the selection
+	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](fmt.Sprintf(`["copied", "selected"].includes(document.querySelector("%s .copy").textContent)`, li))); err != nil {
+		b.t.Errorf("the command is not copied: %v", err)
+	}
 	is(b, number(".wide .gone"), 1)
 	b.press(kb.Escape)
 }

@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"netlab.dev/netlab/verify"
+)
+
+func testApp(t *testing.T) (*app, *bytes.Buffer) {
+	t.Helper()
+	t.Setenv("NETLAB_STATE_DIR", t.TempDir())
+	t.Setenv("NETLAB_CACHE_DIR", t.TempDir())
+	var out bytes.Buffer
+	a, err := newApp(strings.NewReader(""), &out, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, &out
+}
+
+// TestReportForms: the page has the evidence that it was made for, and what is printed only
+// what was asked for.
+func TestReportForms(t *testing.T) {
+	a, out := testApp(t)
+	file := filepath.Join("..", "scenarios", "quickstart.yaml")
+	plan, err := a.plan(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := func(name string) verify.End { return verify.End{Kind: verify.AtPod, Name: "echo-" + name, Node: name} }
+	path := func(outcome, seen string) verify.Result {
+		return verify.Result{ID: verify.PodToPodCrossNode, From: end("w1"), To: end("w2"), Protocol: "http", Expected: verify.Reachable, Outcome: outcome,
+			Evidence: &verify.Evidence{Hops: []verify.Hop{{Machine: "w1", Interface: seen, Direction: "out", Leg: "request", Packet: "TCP SYN"}}}}
+	}
+	r := verify.Report{Lab: plan.Lab, Paths: []verify.Result{path(verify.Pass, "veth-good"), path(verify.Fail, "veth-bad")}, Summary: verify.Summary{Pass: 1, Fail: 1}}
+	for _, evidence := range []bool{false, true} {
+		out.Reset()
+		c := &cobra.Command{Use: "verify"}
+		flags := newReportFlags(c)
+		html := filepath.Join(t.TempDir(), "report.html")
+		if flags.evidence() || flags.toFiles() {
+			t.Error("a page is wanted before one was asked for")
+		}
+		if err := c.Flags().Set("html", html); err != nil {
+			t.Fatal(err)
+		}
+		if !flags.evidence() || !flags.toFiles() {
+			t.Error("a page does not want evidence")
+		}
+		if err := a.report(a.subject(r, plan, file), flags, evidence); err != (exitStatus{exitPath}) {
+			t.Errorf("report: %v", err)
+		}
+		page, err := os.ReadFile(html)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for text, want := range map[string][2]bool{"veth-good": {evidence, true}, "veth-bad": {true, true}} {
+			if got := [2]bool{strings.Contains(out.String(), text), strings.Contains(string(page), text)}; got != want {
+				t.Errorf("%s: printed and in the page: %v, want %v", text, got, want)
+			}
+		}
+	}
+	if r.Paths[0].Evidence == nil {
+		t.Error("printing took the evidence away")
+	}
+}
+
+// TestSubject: the lab file goes into the page, with a doubt where it may not be what runs.
+func TestSubject(t *testing.T) {
+	a, _ := testApp(t)
+	text, err := os.ReadFile(filepath.Join("..", "scenarios", "quickstart.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "lab.yaml")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(string(text))
+	plan, err := a.plan(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := a.subject(verify.Report{}, plan, file); s.Doubt != "" || s.Text != string(text) || len(s.Parts) < 10 {
+		t.Errorf("%q, %d bytes, %v", s.Doubt, len(s.Text), s.Parts)
+	}
+	for _, changed := range []string{strings.Replace(string(text), "count: 2", "count: 3", 1), "not: a lab"} {
+		write(changed)
+		if s := a.subject(verify.Report{}, plan, file); !strings.Contains(s.Doubt, "was changed") || s.Text != changed {
+			t.Errorf("of %.20q the page says %q", changed, s.Doubt)
+		}
+	}
+	if s := a.subject(verify.Report{}, plan, file+".none"); !strings.Contains(s.Doubt, "could not be read") || s.Text != "" {
+		t.Errorf("of no file the page says %q", s.Doubt)
+	}
+}
