@@ -379,6 +379,8 @@ func textForm(t reflect.Type) (kind, example string) {
 		return "a duration", "3s or 1m30s"
 	case reflect.TypeFor[Rate]():
 		return "a rate", "500Mbit or 1.5Gbit"
+	case reflect.TypeFor[Size]():
+		return "a size", "1536MiB or 8GiB"
 	}
 	return "a CIDR", "172.30.0.0/24"
 }

@@ -20,6 +20,12 @@ func (l *Lab) fill(known Known) {
 		setIfZero(&l.Provider, "netns")
 	}
 	setIfZero(&l.Provider, first(known.Providers))
+	vm := &l.Libvirt
+	setIfZero(&vm.Images, "/var/lib/libvirt/images")
+	setIfZero(&vm.CPUs, 2)
+	setIfZero(&vm.Memory, 2*gib)
+	setIfZero(&vm.Disk, 10*gib)
+
 	k := &l.Kubernetes
 	setIfZero(&k.Version, first(known.Kubernetes))
 	setIfZero(&k.PodCIDR, netip.MustParsePrefix("10.244.0.0/16"))

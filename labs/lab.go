@@ -36,6 +36,7 @@ type Lab struct {
 	Kind         string       `json:"kind"`
 	Metadata     Metadata     `json:"metadata"`
 	Provider     string       `json:"provider,omitempty"`   // what runs the Nodes
+	Libvirt      Libvirt      `json:"libvirt,omitempty"`    // what provider libvirt makes of them; others leave it aside
 	HostAccess   bool         `json:"hostAccess,omitempty"` // the machine itself reaches Nodes and VIPs
 	Kubernetes   Kubernetes   `json:"kubernetes,omitempty"`
 	Networks     []Network    `json:"networks,omitempty"`
@@ -51,6 +52,15 @@ type Lab struct {
 // part of namespace, cgroup and directory names.
 type Metadata struct {
 	Name string `json:"name"`
+}
+
+// Libvirt is where virtual machines run, and what each Node's has.
+type Libvirt struct {
+	URI    string `json:"uri,omitempty"`    // of the hypervisor on this machine; "": $LIBVIRT_DEFAULT_URI, or qemu:///system
+	Images string `json:"images,omitempty"` // directory of the hypervisor below which a lab has its storage pool
+	CPUs   int    `json:"cpus,omitempty"`
+	Memory Size   `json:"memory,omitempty"`
+	Disk   Size   `json:"disk,omitempty"` // at most; it takes what the Node has written
 }
 
 // Kubernetes is the cluster as such.
@@ -131,6 +141,10 @@ func (d *Duration) UnmarshalText(text []byte) (err error) {
 // Rate is in bits per second. It is written as a number and one of bit, kbit, Mbit, Gbit
 // and Tbit, each a thousand of the one before: "500Mbit", "1.5Gbit".
 type Rate int64
+
+// Size is in bytes. It is written as a number and one of MiB, GiB and TiB: "1536MiB",
+// "8GiB".
+type Size int64
 
 // Known is what a lab may ask for: the names and values that providers and
 // components offer. The caller gives it, so that labs needs to know neither.

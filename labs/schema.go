@@ -70,6 +70,7 @@ func Schema(known Known) ([]byte, error) {
 	bound(in("Network", "mtu"), minMTU, maxMTU)
 	bound(in("NodeGroup", "count"), 1, maxCount)
 	bound(in("Throughput", "repeats"), 1, maxRepeats)
+	bound(in("Libvirt", "cpus"), 1, maxCPUs)
 	return json.MarshalIndent(s, "", "  ")
 }
 
@@ -82,6 +83,8 @@ func textSchema(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "string", Examples: []any{"3s", "1m30s"}}
 	case reflect.TypeFor[Rate]():
 		return &jsonschema.Schema{Type: "string", Pattern: ratePattern.String(), Examples: []any{"500Mbit", "1.5Gbit"}}
+	case reflect.TypeFor[Size]():
+		return &jsonschema.Schema{Type: "string", Pattern: sizePattern.String(), Examples: []any{"1536MiB", "8GiB"}}
 	}
 	return nil
 }

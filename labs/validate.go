@@ -21,6 +21,7 @@ type validator struct {
 func (v *validator) validate() {
 	v.header()
 	v.cluster()
+	v.libvirt()
 	v.networks()
 	v.nodes()
 	v.hosts()

@@ -9,6 +9,9 @@ import (
 	"netlab.dev/netlab/labs"
 )
 
+// providerLibvirt is the provider whose Nodes are virtual machines.
+const providerLibvirt = "libvirt"
+
 // maxIfname is the longest interface name Linux takes (IFNAMSIZ less its final zero).
 const maxIfname = 15
 
@@ -36,6 +39,9 @@ func Build(lab labs.Lab) (Plan, error) {
 	p.Lab = lab.Metadata.Name
 	p.Provider = lab.Provider
 	p.HostAccess = lab.HostAccess
+	if lab.Provider == providerLibvirt {
+		p.Libvirt = &lab.Libvirt
+	}
 	p.Kubernetes = Kubernetes{
 		Version:     lab.Kubernetes.Version,
 		PodCIDR:     lab.Kubernetes.PodCIDR,
@@ -92,6 +98,7 @@ func (b *builder) machines(members []labs.Member) error {
 			Routes:     []Route{},
 			Nameserver: nameserver,
 			Forward:    m.Node || m.Role == RoleRouter,
+			Virtual:    m.Node && b.lab.Provider == providerLibvirt,
 		}
 		if m.Node {
 			out.Kind = KindNode

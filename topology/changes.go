@@ -3,6 +3,8 @@ package topology
 import (
 	"fmt"
 	"reflect"
+
+	"netlab.dev/netlab/labs"
 )
 
 // Changes is what turns a lab of one Plan into a lab of another.
@@ -44,6 +46,7 @@ func Compare(runs, wanted Plan) Changes {
 		}
 	}
 	remake("provider", runs.Provider, wanted.Provider)
+	remake("libvirt", written(runs.Libvirt), written(wanted.Libvirt))
 	remake("kubernetes", runs.Kubernetes, wanted.Kubernetes)
 	remake("cni", runs.CNI, wanted.CNI)
 	remake("loadBalancer.name", runs.LoadBalancer.Name, wanted.LoadBalancer.Name)
@@ -81,4 +84,12 @@ func Compare(runs, wanted Plan) Changes {
 		return Changes{Remake: c.Remake}
 	}
 	return c
+}
+
+// written is how a change of what virtual machines are made of is told.
+func written(l *labs.Libvirt) string {
+	if l == nil {
+		return "none"
+	}
+	return fmt.Sprintf("%s %s, %d CPUs, %s of memory, %s of disk", l.URI, l.Images, l.CPUs, l.Memory, l.Disk)
 }

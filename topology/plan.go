@@ -15,6 +15,7 @@ import (
 type Plan struct {
 	Lab          string            `json:"lab"`
 	Provider     string            `json:"provider"`
+	Libvirt      *labs.Libvirt     `json:"libvirt,omitempty"` // where the Nodes are virtual machines
 	HostAccess   bool              `json:"hostAccess"`
 	Kubernetes   Kubernetes        `json:"kubernetes"`
 	Networks     []Network         `json:"networks"`
@@ -68,6 +69,9 @@ type Machine struct {
 	Routes     []Route    `json:"routes"`
 	Nameserver netip.Addr `json:"nameserver"` // the internet host; the zero Addr where there is none
 	Forward    bool       `json:"forward"`    // forwards IP packets: routers and Nodes
+	// Virtual tells a virtual machine: it has a kernel of its own and no namespace, and the
+	// other ends of its NICs are taps of its hypervisor.
+	Virtual bool `json:"virtual,omitempty"`
 }
 
 // NIC is one end of a veth pair in a machine; the other end is a port of the
@@ -103,6 +107,9 @@ type Pool struct {
 
 // Address gives the machine's address on its first NIC: for a Node, its InternalIP.
 func (m Machine) Address() netip.Addr { return m.NICs[0].Address.Addr() }
+
+// Virtual reports whether Nodes are virtual machines.
+func (p Plan) Virtual() bool { return p.Libvirt != nil }
 
 // Nodes gives the Kubernetes Nodes, in order.
 func (p Plan) Nodes() []Machine {
