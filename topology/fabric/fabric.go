@@ -1,6 +1,7 @@
 // Package fabric turns a topology.Plan into Linux: one network namespace for the
 // fabric, which holds a bridge a network, one namespace a machine, and a veth pair a
-// NIC between the two. It needs root. The machine that netlab runs on keeps its own
+// NIC between the two. A virtual machine has no namespace here: its NICs are taps that
+// its hypervisor makes and Plug takes over. It needs root. The machine that netlab runs on keeps its own
 // links, routes, firewall and sysctls; the one exception is HostAccess, which is
 // asked for by name.
 //
@@ -116,6 +117,10 @@ func (w *work) walk(ctx context.Context) {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
+				if m.Virtual {
+					w.ports(fabric, m)
+					continue
+				}
 				if w.namespace("add machine "+m.Name, Name(lab, m.Name)) {
 					w.check("open machine "+m.Name, w.machine(fabric, m))
 				}
@@ -131,6 +136,9 @@ func (w *work) walk(ctx context.Context) {
 func (w *work) settle(ctx context.Context) error {
 	links := map[string][]string{} // by machine; "" is the fabric
 	for _, m := range w.plan.Machines {
+		if m.Virtual {
+			continue // whoever starts it plugs it
+		}
 		for _, nic := range m.NICs {
 			links[m.Name] = append(links[m.Name], nic.Name)
 			links[""] = append(links[""], nic.Port)

@@ -28,8 +28,21 @@ func HostLink(lab string) string {
 // the highest one that is neither the broadcast address nor a machine's, a gateway's
 // or a pool's.
 func HostAddress(plan topology.Plan) (netip.Prefix, error) {
+	return freeAddress(plan, 0, "host access")
+}
+
+// WayIn decides the address that the fabric itself has on the lab's first network where
+// Nodes are virtual machines, which are reached over their network alone: the highest
+// free one after HostAddress.
+func WayIn(plan topology.Plan) (netip.Prefix, error) {
+	return freeAddress(plan, 1, "the way into virtual machines")
+}
+
+// freeAddress gives a free address of the first network, counted from the highest. The
+// error tells whom it is for.
+func freeAddress(plan topology.Plan, at int, whom string) (netip.Prefix, error) {
 	if len(plan.Networks) == 0 {
-		return netip.Prefix{}, errors.New("host access: the lab has no network")
+		return netip.Prefix{}, errors.New(whom + ": the lab has no network")
 	}
 	n := plan.Networks[0]
 	used := map[netip.Addr]bool{n.Gateway: true}
@@ -47,11 +60,14 @@ func HostAddress(plan topology.Plan) (netip.Prefix, error) {
 				break
 			}
 		} else if !used[a] {
-			return netip.PrefixFrom(a, n.CIDR.Bits()), nil
+			if at == 0 {
+				return netip.PrefixFrom(a, n.CIDR.Bits()), nil
+			}
+			at--
 		}
 	}
 	return netip.Prefix{}, hint{
-		fmt.Errorf("host access: network %s (%s) has no free address", n.Name, n.CIDR),
+		fmt.Errorf("%s: network %s (%s) has no free address", whom, n.Name, n.CIDR),
 		"make the network larger or the pools smaller",
 	}
 }

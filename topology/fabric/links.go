@@ -93,6 +93,9 @@ func (w *work) fabric(s *space) {
 	for _, n := range w.plan.Networks {
 		w.bridge(s, n)
 	}
+	if w.plan.Virtual() {
+		w.wayIn(s)
+	}
 }
 
 // bridge leaves STP off, the kernel's default; a port then forwards at once, whatever

@@ -1,0 +1,174 @@
+package fabric
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+
+	"netlab.dev/netlab/topology"
+)
+
+// Plug takes the tap that a hypervisor made for a NIC of a virtual machine out of the
+// network namespace at from (the hypervisor's own: /proc/<pid>/ns/net), and makes it the
+// NIC's port on its network's bridge. Whatever holds the tap open goes on using it.
+func Plug(ctx context.Context, plan topology.Plan, nic topology.NIC, from, tap string) error {
+	unlock, err := lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	fabricNS, err := netns.GetFromName(Name(plan.Lab, ""))
+	if err != nil {
+		return fmt.Errorf("enter namespace %s: %w", Name(plan.Lab, ""), err)
+	}
+	defer fabricNS.Close()
+	theirs, err := netns.GetFromPath(from)
+	if err != nil {
+		return err
+	}
+	defer theirs.Close()
+	err = inside(theirs, func() error {
+		return withSpace(func(s *space) error {
+			l, there := s.links[tap]
+			if !there {
+				return fmt.Errorf("there is no %s", tap)
+			}
+			return s.LinkSetNsFd(l, int(fabricNS))
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("take %s from the hypervisor: %w", tap, err)
+	}
+	return Enter(plan.Lab, "", func() error {
+		return withSpace(func(s *space) error {
+			w := &work{plan: plan}
+			bridge, l := s.links[bridgeOf(plan, nic.Network)], s.links[tap]
+			if bridge == nil || l == nil {
+				return fmt.Errorf("plug %s: the fabric has bridge %v, tap %v", tap, bridge != nil, l != nil)
+			}
+			if err := errors.Join(s.LinkSetDown(l), s.LinkSetName(l, nic.Port), s.LinkSetGroup(l, linkGroup), s.LinkSetMaster(l, bridge)); err != nil {
+				return fmt.Errorf("plug %s: %w", tap, err)
+			}
+			if err := s.refresh(nic.Port); err != nil {
+				return err
+			}
+			w.mtu("fabric", s, nic.Port, nic.MTU)
+			w.up("fabric", s, nic.Port)
+			return errors.Join(w.errs...)
+		})
+	})
+}
+
+// Plugged reports whether every NIC of a virtual machine has its port in the fabric.
+func Plugged(lab string, m topology.Machine) bool {
+	err := Enter(lab, "", func() error {
+		return withSpace(func(s *space) error {
+			if slices.ContainsFunc(m.NICs, func(nic topology.NIC) bool { return s.links[nic.Port] == nil }) {
+				return errors.New("not plugged")
+			}
+			return nil
+		})
+	})
+	return err == nil
+}
+
+// ports notes the taps of a virtual machine that are missing, and corrects the others.
+func (w *work) ports(s *space, m topology.Machine) {
+	for _, nic := range m.NICs {
+		port, bridge := s.links[nic.Port], s.links[bridgeOf(w.plan, nic.Network)]
+		if bridge == nil {
+			continue // told of the bridge
+		}
+		if port == nil {
+			if w.dry {
+				w.changes = append(w.changes, "plug "+nic.Name+" of "+m.Name+" into network "+nic.Network)
+			}
+			continue
+		}
+		if port.Attrs().MasterIndex != bridge.Attrs().Index {
+			w.do("plug port "+nic.Port+" of "+m.Name+" into network "+nic.Network, func() error { return s.LinkSetMaster(port, bridge) })
+		}
+		w.mtu("fabric", s, nic.Port, nic.MTU)
+		w.up("fabric", s, nic.Port)
+	}
+}
+
+// wayIn gives the first bridge an address: nothing else of the fabric's namespace has one.
+func (w *work) wayIn(s *space) {
+	address, err := WayIn(w.plan)
+	if !w.check("find an address", err) {
+		return
+	}
+	bridge := w.plan.Networks[0].Bridge
+	if s.links[bridge] == nil {
+		return // told already
+	}
+	w.check("list addresses", w.address(s, topology.Machine{Name: "the fabric"}, topology.NIC{Name: bridge, Address: address}))
+}
+
+// Configure gives the machine that this process runs on, a virtual one, what the plan has
+// for it: sysctls, names by MAC, MTUs, addresses, routes.
+func Configure(m topology.Machine) error {
+	w := &work{}
+	w.sysctls(m.Name, machineSysctls(m)) // before the NICs, which inherit them
+	w.check("list links", withSpace(func(s *space) error {
+		w.up(m.Name, s, "lo")
+		if err := w.names(s, m); err != nil {
+			return err
+		}
+		for _, nic := range m.NICs {
+			w.mtu(m.Name, s, nic.Name, nic.MTU)
+			w.check("list addresses", w.address(s, m, nic))
+			w.up(m.Name, s, nic.Name)
+		}
+		return w.routes(s, m)
+	}))
+	return errors.Join(w.errs...)
+}
+
+// names gives each NIC, known by its MAC, its name: by way of one that nobody wants, since
+// two may have each other's.
+func (w *work) names(s *space, m topology.Machine) error {
+	byMAC := map[string]netlink.Link{}
+	for _, l := range s.links {
+		if l.Attrs().HardwareAddr != nil {
+			byMAC[l.Attrs().HardwareAddr.String()] = l
+		}
+	}
+	for _, final := range []bool{false, true} {
+		for _, nic := range m.NICs {
+			mac, err := net.ParseMAC(nic.MAC)
+			if err != nil {
+				return err
+			}
+			l, there := byMAC[mac.String()]
+			switch {
+			case !there:
+				return fmt.Errorf("there is no NIC with MAC %s, which %s is to have", nic.MAC, nic.Name)
+			case l.Attrs().Name == nic.Name:
+				continue
+			}
+			name := nic.Name
+			if !final {
+				name = "nl-" + nic.Name
+			}
+			if err := s.LinkSetName(l, name); err != nil {
+				return fmt.Errorf("name %s %s: %w", l.Attrs().Name, name, err)
+			}
+		}
+	}
+	links, err := retryDump(s.LinkList)
+	if err != nil {
+		return err
+	}
+	clear(s.links)
+	for _, l := range links {
+		s.links[l.Attrs().Name] = l
+	}
+	return nil
+}
