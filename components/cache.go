@@ -28,6 +28,7 @@ const (
 	inRootfs = "rootfs" // root/
 	inStores = "stores" // root/, a containerd root
 	inSelf   = "self"   // netlab
+	inDisks  = "disks"  // kernel, initrd, root.img
 	inCaches = "caches" // <component>-<name>, filled by Nodes
 	inTmp    = "tmp"
 	inLocks  = "locks"
@@ -200,6 +201,9 @@ func (r Resolver) sweep() error {
 // keptSelves is how many netlab executables keep what was made of them.
 const keptSelves = 8
 
+// keptDisks is for how many of them disks of virtual machines are kept: each has gigabytes.
+const keptDisks = 2
+
 // prune removes what holds netlab executables that were not used of late. What a lab
 // runs of it stays: Nodes have links of their own to its files.
 func (r Resolver) prune() error {
@@ -209,7 +213,7 @@ func (r Resolver) prune() error {
 	}
 	var things []thing
 	used := map[string]time.Time{}
-	for _, kind := range []string{inSelf, inLayers, inImages, inStores} {
+	for _, kind := range []string{inSelf, inLayers, inImages, inStores, inDisks} {
 		entries, err := os.ReadDir(filepath.Join(r.Cache, kind))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -232,9 +236,13 @@ func (r Resolver) prune() error {
 	}
 	selves := slices.SortedFunc(maps.Keys(used), func(a, b string) int { return used[b].Compare(used[a]) })
 	keep := selves[:min(len(selves), keptSelves)]
+	withDisk := slices.DeleteFunc(slices.Clone(selves), func(self string) bool {
+		return !slices.ContainsFunc(things, func(t thing) bool { return t.item.kind == inDisks && t.self == self })
+	})
+	keepDisks := withDisk[:min(len(withDisk), keptDisks)]
 	var problems []error
 	for _, t := range things {
-		if !slices.Contains(keep, t.self) {
+		if !slices.Contains(keep, t.self) || t.item.kind == inDisks && !slices.Contains(keepDisks, t.self) {
 			problems = append(problems, r.remove(t.item))
 		}
 	}

@@ -161,6 +161,9 @@ func TestPruneKeepsWhatWasUsedOfLate(t *testing.T) {
 		self := fmt.Sprintf("self%02d", n)
 		put(item{inSelf, "netlab", self}, self)
 		put(item{inStores, "images", self}, self)
+		if n > 1 { // those used last have made none
+			put(item{inDisks, "guest", self}, self)
+		}
 		used := now.Add(-time.Duration(n) * time.Hour)
 		if err := os.Chtimes(r.path(item{inSelf, "netlab", self}), used, used); err != nil {
 			t.Fatal(err)
@@ -177,6 +180,9 @@ func TestPruneKeepsWhatWasUsedOfLate(t *testing.T) {
 				t.Errorf("%s: there is %v", r.path(i), ok)
 			}
 		}
+	}
+	if disks, err := os.ReadDir(filepath.Join(r.Cache, inDisks)); err != nil || len(disks) != keptDisks {
+		t.Errorf("%d disks are left, want %d (%v)", len(disks), keptDisks, err)
 	}
 	if _, ok := r.have(item{inStores, "images", "common"}); !ok {
 		t.Error("what holds no executable was pruned")

@@ -27,6 +27,8 @@ type Stock struct {
 	Programs map[string]string `json:"programs"`
 	// Caches are directories of the cache that Nodes write to, by their path in the Node.
 	Caches map[string]string `json:"caches,omitempty"`
+	// Disk is what virtual machines start from, where the plan has any.
+	Disk Disk `json:"disk,omitzero"`
 	// Self is the netlab executable, at a path that stays when the user replaces theirs.
 	Self string `json:"self"`
 	// Agent is the reference of the verification agent's image.
@@ -71,12 +73,14 @@ type Support struct {
 }
 
 // The kinds of a Component. Those of KindBase are part of every lab; of each other
-// kind the lab selects one by name, or none.
+// kind the lab selects one by name, or none; those of KindMachine come with virtual
+// machines.
 const (
 	KindBase         = "base"
 	KindCNI          = "cni"
 	KindLoadBalancer = "loadBalancer"
 	KindIngress      = "ingress"
+	KindMachine      = "machine"
 )
 
 // selfVersion stands where a version or tag follows from the netlab executable.

@@ -34,6 +34,9 @@ func (r Resolver) Missing(p topology.Plan) []error {
 	}
 	program("unshare", "util-linux", "keeps builds apart from the machine")
 	program("tar", "tar", "unpacks the node image")
+	if p.Virtual() {
+		program("mke2fs", "e2fsprogs", "makes the disk of virtual machines")
+	}
 	o := obtaining{Resolver: r}
 	for _, k := range set {
 		for _, b := range k.Builds {

@@ -233,6 +233,15 @@ func (o obtaining) stock(ctx context.Context, set []Component, lacking map[strin
 		}
 	}
 	stock.Store = filepath.Join(store, "root")
+	for _, k := range set {
+		if k.Kind != KindMachine {
+			continue
+		}
+		var err error
+		if stock.Disk, err = o.disk(ctx, k, stock); err != nil {
+			return Stock{}, err
+		}
+	}
 	return stock, nil
 }
 

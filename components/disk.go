@@ -1,0 +1,178 @@
+package components
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Disk is what a virtual machine starts from.
+type Disk struct {
+	Kernel string `json:"kernel"`
+	Initrd string `json:"initrd"` // leads from the kernel to Root, where it starts `netlab guest`
+	// Root is an ext4 file system without partitions: the node image, the kernel's modules,
+	// a containerd root with the store's images, netlab itself. It has no room to spare.
+	Root string `json:"root"`
+}
+
+// rootModules lead to the root disk, and to entropy and the network.
+var rootModules = []string{"crc32c_generic", "virtio_pci", "virtio_blk", "ext4", "virtio_rng", "virtio_net"}
+
+// makeRoot makes an ext4 image ($1) of overlay layers ($2) with a containerd root ($3)
+// and netlab ($4) in it; $5 is a directory to work in. The inode tables are written now,
+// so that no guest has to.
+const makeRoot = `set -e
+image=$1 lower=$2 store=$3 self=$4 dir=$5
+mkdir "$dir/mnt" "$dir/upper" "$dir/work"
+mount -t overlay -o "lowerdir=$lower,upperdir=$dir/upper,workdir=$dir/work" overlay "$dir/mnt"
+mkdir -p "$dir/mnt/var/lib/containerd" "$dir/mnt/usr/local/bin"
+mount --bind "$store" "$dir/mnt/var/lib/containerd"
+cp "$self" "$dir/mnt/usr/local/bin/netlab"
+rm -rf "$dir/mnt/boot"/*
+kib=$(du -sk "$dir/mnt" | cut -f1)
+mke2fs -q -F -t ext4 -b 4096 -i 16384 -m 0 -L netlab -E lazy_itable_init=0,lazy_journal_init=0 -J size=32 -d "$dir/mnt" "$image" $((kib * 112 / 100 + 131072))k
+`
+
+// disk gives what virtual machines start from. The component has the kernel in a layer
+// "kernel" and the initramfs's first program in a build "stage1".
+func (o obtaining) disk(ctx context.Context, k Component, stock Stock) (Disk, error) {
+	layer, err := o.layer(ctx, k.Name+"/kernel")
+	if err != nil {
+		return Disk{}, err
+	}
+	kernel, err := o.unpack(ctx, layer)
+	if err != nil {
+		return Disk{}, err
+	}
+	stage1, err := o.Catalog.output(k.Name + "/stage1")
+	if err != nil {
+		return Disk{}, err
+	}
+	built, err := o.build(ctx, stage1)
+	if err != nil {
+		return Disk{}, err
+	}
+	// The kernel lies over the Debian base that both share.
+	lower := slices.Insert(slices.Clone(stock.Rootfs), len(stock.Rootfs)-1, kernel)
+	i := item{inDisks, "guest", keyOf(lower, stock.Store, o.selfHash, filepath.Base(built), makeRoot, rootModules)}
+	dir, err := o.keep(ctx, i, func(dir string, rec *record) (err error) {
+		done := o.step("make the disk of virtual machines")
+		defer func() { done(err) }()
+		rec.Self = o.selfHash
+		found, err := filepath.Glob(filepath.Join(kernel, "boot", "vmlinuz-*"))
+		if err != nil || len(found) != 1 {
+			return fmt.Errorf("there is not one kernel in %s/boot: %v", kernel, found)
+		}
+		if err := linkOrCopy(found[0], filepath.Join(dir, "kernel")); err != nil {
+			return err
+		}
+		release := strings.TrimPrefix(filepath.Base(found[0]), "vmlinuz-")
+		if err := writeInitrd(filepath.Join(dir, "initrd"), filepath.Join(built, "bin", "stage1"), filepath.Join(kernel, "usr", "lib", "modules", release)); err != nil {
+			return fmt.Errorf("make the initramfs: %w", err)
+		}
+		scratch := filepath.Join(dir, "scratch")
+		if err := os.Mkdir(scratch, 0o755); err != nil {
+			return err
+		}
+		t := tool{argv: apart("sh", "-c", makeRoot, "sh", filepath.Join(dir, "root.img"), strings.Join(lower, ":"), stock.Store, o.selfPath, scratch), log: o.log(i)}
+		if err := t.run(ctx); err != nil {
+			return err
+		}
+		return os.RemoveAll(scratch)
+	})
+	if err != nil {
+		return Disk{}, err
+	}
+	return Disk{Kernel: filepath.Join(dir, "kernel"), Initrd: filepath.Join(dir, "initrd"), Root: filepath.Join(dir, "root.img")}, nil
+}
+
+// writeInitrd packs a first program and the modules it loads.
+func writeInitrd(to, first, modules string) error {
+	order, err := loadOrder(modules, rootModules)
+	if err != nil {
+		return err
+	}
+	w := &cpio{}
+	for _, d := range []string{"dev", "modules"} {
+		w.dir(d)
+	}
+	// The kernel opens it for its first program before anything is mounted.
+	w.device("dev/console", 5, 1)
+	data, err := os.ReadFile(first)
+	if err != nil {
+		return err
+	}
+	w.file("init", 0o755, data)
+	var names []string
+	for _, m := range order {
+		data, err := os.ReadFile(filepath.Join(modules, m))
+		if err != nil {
+			return err
+		}
+		names = append(names, path.Base(m))
+		w.file("modules/"+path.Base(m), 0o644, data)
+	}
+	w.file("modules/order", 0o644, []byte(strings.Join(names, "\n")+"\n"))
+	return os.WriteFile(to, w.bytes(), 0o644)
+}
+
+// loadOrder gives the files of modules, below their directory, each after those it needs.
+// What is part of the kernel is left out.
+func loadOrder(dir string, wanted []string) ([]string, error) {
+	text, err := os.ReadFile(filepath.Join(dir, "modules.dep"))
+	if err != nil {
+		return nil, err
+	}
+	builtin, err := os.ReadFile(filepath.Join(dir, "modules.builtin"))
+	if err != nil {
+		return nil, err
+	}
+	files, needs := map[string]string{}, map[string][]string{}
+	for line := range strings.Lines(string(text)) {
+		file, deps, _ := strings.Cut(strings.TrimSpace(line), ":")
+		name := moduleName(file)
+		files[name] = file
+		for _, d := range strings.Fields(deps) {
+			needs[name] = append(needs[name], moduleName(d))
+		}
+	}
+	inKernel := map[string]bool{}
+	for line := range strings.Lines(string(builtin)) {
+		inKernel[moduleName(strings.TrimSpace(line))] = true
+	}
+	var order []string
+	seen := map[string]bool{}
+	var add func(name string) error
+	add = func(name string) error {
+		if seen[name] || inKernel[name] {
+			return nil
+		}
+		seen[name] = true
+		for _, d := range needs[name] {
+			if err := add(d); err != nil {
+				return err
+			}
+		}
+		if files[name] == "" {
+			return fmt.Errorf("the kernel has no module %s", name)
+		}
+		order = append(order, files[name])
+		return nil
+	}
+	for _, name := range wanted {
+		if err := add(name); err != nil {
+			return nil, err
+		}
+	}
+	return order, nil
+}
+
+// moduleName: the kernel takes - and _ for the same.
+func moduleName(file string) string {
+	name, _, _ := strings.Cut(path.Base(file), ".ko")
+	return strings.ReplaceAll(name, "-", "_")
+}
