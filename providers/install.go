@@ -25,7 +25,11 @@ import (
 const manager = "netlab"
 
 // installLimit bounds the roll-out of one component: a loaded laptop has needed three minutes.
-const installLimit = 6 * time.Minute
+// On virtual machines that are emulated everything takes ten times as long.
+const (
+	installLimit        = 6 * time.Minute
+	virtualInstallLimit = 30 * time.Minute
+)
 
 // installer applies rendered components to a cluster.
 type installer struct {
@@ -33,6 +37,7 @@ type installer struct {
 	dynamic dynamic.Interface
 	mapper  *restmapper.DeferredDiscoveryRESTMapper
 	nodes   map[string]Machine
+	limit   time.Duration // of one component
 }
 
 func newInstaller(running Running) (*installer, error) {
@@ -53,7 +58,11 @@ func newInstaller(running Running) (*installer, error) {
 	for _, n := range running.Plan.Nodes() {
 		nodes[n.Name] = running.Machines[n.Name]
 	}
-	return &installer{client, dyn, mapper, nodes}, nil
+	limit := installLimit
+	if running.Plan.Virtual() {
+		limit = virtualInstallLimit
+	}
+	return &installer{client, dyn, mapper, nodes, limit}, nil
 }
 
 // install applies a component and waits until it works: definitions first, then its
@@ -61,7 +70,7 @@ func newInstaller(running Running) (*installer, error) {
 func (i *installer) install(ctx context.Context, r components.Rendered, step components.Step) (err error) {
 	done := step(r.Name)
 	defer func() { done(err) }()
-	ctx, cancel := context.WithTimeout(ctx, installLimit)
+	ctx, cancel := context.WithTimeout(ctx, i.limit)
 	defer cancel()
 	if err := i.apply(ctx, r.CRDs); err != nil {
 		return err

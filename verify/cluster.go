@@ -40,6 +40,9 @@ type cluster struct {
 	synced  []cache.InformerSynced
 }
 
+// syncLimit bounds the first reading of the state; emulated machines are slow.
+const syncLimit = time.Minute
+
 // followCluster starts the watches; they end with ctx.
 func followCluster(ctx context.Context, client kubernetes.Interface) (*cluster, error) {
 	// A watch that breaks is tried again; it need not tell the terminal (the zero Logger is mute).
@@ -81,7 +84,7 @@ func followCluster(ctx context.Context, client kubernetes.Interface) (*cluster, 
 		return apps.DaemonSets("").List(ctx, o)
 	}, apps.DaemonSets("").Watch)
 
-	syncing, cancel := context.WithTimeout(ctx, 15*time.Second)
+	syncing, cancel := context.WithTimeout(ctx, syncLimit)
 	defer cancel()
 	for {
 		if !slices.ContainsFunc(c.synced, func(done cache.InformerSynced) bool { return !done() }) {
@@ -160,6 +163,7 @@ const quiet = 15 * time.Second
 func (c *cluster) await(ctx context.Context, plan topology.Plan, bound time.Duration) []lack {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
+	quiet := quiet * patience(plan)
 	still := time.NewTimer(quiet)
 	defer still.Stop()
 	// A cluster whose pools were changed by hand never moves its VIPs to the plan's: that is

@@ -107,8 +107,9 @@ type tempo struct {
 	Probe   time.Duration // for one probe's answer
 }
 
-func usualTempo(settle time.Duration) tempo {
-	return tempo{Control: settle, Effect: 10 * time.Second, Watch: 1200 * time.Millisecond, Pause: 100 * time.Millisecond, Probe: 300 * time.Millisecond}
+// usualTempo gives it for machines that are so many times slower.
+func usualTempo(settle, slower time.Duration) tempo {
+	return tempo{Control: settle, Effect: 10 * time.Second * slower, Watch: 1200 * time.Millisecond * slower, Pause: 100 * time.Millisecond, Probe: 300 * time.Millisecond * slower}
 }
 
 // player plays one policy.

@@ -113,7 +113,7 @@ func TestPolicyInterrupted(t *testing.T) {
 	w := worldOf(plan, enforcing(), healthy(plan))
 	ctx, cancel := context.WithCancel(context.Background())
 	on := &interrupting{enforcement: enforcement{play: policyOf(PolicyDefaultDeny, w.cast)}, cancel: cancel}
-	w.perform(ctx, Path{ID: PolicyDefaultDeny, Expected: Enforced}, on, usualTempo(time.Second))
+	w.perform(ctx, Path{ID: PolicyDefaultDeny, Expected: Enforced}, on, usualTempo(time.Second, 1))
 	if got := strings.Join(on.log, " "); got != "apply remove" {
 		t.Errorf("did %q", got)
 	}

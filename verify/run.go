@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/agent"
 )
 
@@ -34,7 +35,7 @@ func Prepare(ctx context.Context, running providers.Running, o Options) error {
 		return fmt.Errorf("prepare the verification: %w", err)
 	}
 	// A young API server refuses some things for a moment; so does an Ingress webhook.
-	ctx, cancel := context.WithTimeout(ctx, o.wait())
+	ctx, cancel := context.WithTimeout(ctx, o.wait(running.Plan))
 	defer cancel()
 	for {
 		err := applyWorkload(ctx, client, running.Plan, o.Agent, o.policyResources()...)
@@ -66,7 +67,7 @@ func Run(ctx context.Context, running providers.Running, o Options) (Report, err
 	if err != nil {
 		return Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}
-	r := run{world: w, ask: asker.ask, settle: o.settle(), on: liveStage{w: w, asker: asker, client: client}, l7: o.L7Policy}
+	r := run{world: w, ask: asker.ask, settle: o.settle(running.Plan), on: liveStage{w: w, asker: asker, client: client}, l7: o.L7Policy}
 	rows := r.all(ctx, Paths(running.Plan, o.Support))
 	if err := ctx.Err(); err != nil {
 		return Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
@@ -104,7 +105,7 @@ func enter(ctx context.Context, running providers.Running, o Options) (world, *c
 	if err != nil {
 		return fail(err)
 	}
-	missing := c.await(ctx, running.Plan, o.wait())
+	missing := c.await(ctx, running.Plan, o.wait(running.Plan))
 	secret, err := client.CoreV1().Secrets(Namespace).Get(ctx, secretName, metav1.GetOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fail(err)
@@ -112,11 +113,20 @@ func enter(ctx context.Context, running providers.Running, o Options) (world, *c
 	return newWorld(running.Plan, o.Support, filepath.Dir(running.Kubeconfig), c.state(), missing, secret.Data[corev1.TLSCertKey]), c, nil
 }
 
-func (o Options) wait() time.Duration {
+// patience is how many times longer than elsewhere something may take: emulated machines
+// are slow in everything, most of all when much begins at once.
+func patience(plan topology.Plan) time.Duration {
+	if plan.Virtual() {
+		return 10
+	}
+	return 1
+}
+
+func (o Options) wait(plan topology.Plan) time.Duration {
 	if o.Wait > 0 {
 		return o.Wait
 	}
-	return time.Minute
+	return time.Minute * patience(plan)
 }
 
 // say tells what is done now, where someone wants to know.
@@ -126,11 +136,11 @@ func (o Options) say(what string) {
 	}
 }
 
-func (o Options) settle() time.Duration {
+func (o Options) settle(plan topology.Plan) time.Duration {
 	if o.Settle > 0 {
 		return o.Settle
 	}
-	return 6 * time.Second
+	return 6 * time.Second * patience(plan)
 }
 
 // row is a path on its way to a Result.
@@ -185,11 +195,11 @@ func (r run) policy(ctx context.Context, to *row) {
 	if to.path.ID == PolicyL7 {
 		policy := ownL7(r.l7)
 		to.command = r.world.policyCommand(policy, l7PlayOf(r.world.cast).Denied[0])
-		to.finding = r.world.performL7(ctx, policy, r.on, usualTempo(r.settle))
+		to.finding = r.world.performL7(ctx, policy, r.on, usualTempo(r.settle, patience(r.world.plan)))
 	} else {
 		play := policyOf(to.path.ID, r.world.cast)
 		to.command = r.world.policyCommand(play.Policy, play.Denied)
-		to.finding = r.world.perform(ctx, to.path, r.on, usualTempo(r.settle))
+		to.finding = r.world.perform(ctx, to.path, r.on, usualTempo(r.settle, patience(r.world.plan)))
 	}
 	to.tries, to.took = 1, time.Since(start)
 }

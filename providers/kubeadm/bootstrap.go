@@ -23,17 +23,32 @@ type Runner interface {
 	Command(ctx context.Context, argv ...string) *exec.Cmd
 }
 
+// afterAPI are static Pods that can do nothing before the API server answers. They end
+// after ten seconds of waiting for it, which costs an emulated machine, where each start
+// takes as long, more than everything else.
+const afterAPI = "control-plane/controller-manager,control-plane/scheduler"
+
 // StartControlPlane writes certificates, kubeconfigs and static Pods in the control
-// plane Node; its kubelet starts them as they appear.
-func StartControlPlane(ctx context.Context, cp Runner) error {
-	return initSkipping(ctx, cp, "preflight,kubelet-start,wait-control-plane,upload-config,upload-certs,"+
-		"mark-control-plane,bootstrap-token,kubelet-finalize,addon,show-join-command")
+// plane Node; its kubelet starts them as they appear. In a virtual machine those that wait
+// for the API server are left to Finish.
+func StartControlPlane(ctx context.Context, cp Runner, plan topology.Plan) error {
+	skip := "preflight,kubelet-start,wait-control-plane,upload-config,upload-certs," +
+		"mark-control-plane,bootstrap-token,kubelet-finalize,addon,show-join-command"
+	if plan.Virtual() {
+		skip += "," + afterAPI
+	}
+	return initSkipping(ctx, cp, skip)
 }
 
 // Finish uploads kubeadm's configuration, labels the control plane and installs
 // CoreDNS and, unless the plan wants none, kube-proxy. The API server must answer.
 func Finish(ctx context.Context, cp Runner, plan topology.Plan) error {
-	skip := "preflight,certs,kubeconfig,etcd,control-plane,kubelet-start,wait-control-plane,upload-certs,kubelet-finalize,show-join-command"
+	skip := "preflight,certs,kubeconfig,etcd,kubelet-start,wait-control-plane,upload-certs,kubelet-finalize,show-join-command"
+	if plan.Virtual() {
+		skip += ",control-plane/apiserver"
+	} else {
+		skip += ",control-plane"
+	}
 	if plan.Kubernetes.Proxy == "none" {
 		skip += ",addon/kube-proxy"
 	}
@@ -58,8 +73,15 @@ const askLimit = 5 * time.Second
 
 // WaitAPI waits until the API server says that it is ready. When ctx ends first the
 // error holds the API server's last answer.
-func WaitAPI(ctx context.Context, client kubernetes.Interface) error {
-	tick := time.NewTicker(50 * time.Millisecond)
+//
+// An emulated API server is asked less often: each question takes time that it needs to
+// start.
+func WaitAPI(ctx context.Context, client kubernetes.Interface, plan topology.Plan) error {
+	pause := 50 * time.Millisecond
+	if plan.Virtual() {
+		pause = 2 * time.Second
+	}
+	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	for {
 		answer, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").Timeout(askLimit).DoRaw(ctx)

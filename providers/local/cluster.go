@@ -19,7 +19,11 @@ import (
 )
 
 // apiLimit bounds the wait for the API server; a laptop under load takes a tenth of it.
-const apiLimit = 2 * time.Minute
+// Virtual machines may be emulated, which is ten times slower.
+const (
+	apiLimit        = 2 * time.Minute
+	virtualAPILimit = 10 * time.Minute
+)
 
 // Segments makes the networks and starts the outside hosts on them.
 func Segments(ctx context.Context, req providers.Request) (err error) {
@@ -80,7 +84,7 @@ func ControlPlane(ctx context.Context, req providers.Request, running *providers
 	control := running.Machines[req.Plan.WithRole(topology.RoleControlPlane)[0].Name]
 	_, missing := os.Stat(bootstrapped)
 	if missing != nil {
-		if err := kubeadm.StartControlPlane(ctx, control); err != nil {
+		if err := kubeadm.StartControlPlane(ctx, control, req.Plan); err != nil {
 			return err
 		}
 	}
@@ -88,9 +92,13 @@ func ControlPlane(ctx context.Context, req providers.Request, running *providers
 	if err != nil {
 		return err
 	}
-	limited, cancel := context.WithTimeout(ctx, apiLimit)
+	limit := apiLimit
+	if req.Plan.Virtual() {
+		limit = virtualAPILimit
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if err := kubeadm.WaitAPI(limited, client); err != nil {
+	if err := kubeadm.WaitAPI(limited, client, req.Plan); err != nil {
 		return providers.WithHint(err, "see kubelet.log and pods/ in "+control.Logs())
 	}
 	if missing == nil {

@@ -16,7 +16,11 @@ import (
 // Files gives the files, by their absolute path in a Node, that make the node image
 // into this Node: kubeadm.NodeFiles, the services of its PID 1, its names and its DNS.
 func Files(plan topology.Plan, m topology.Machine, ca *kubeadm.Authority) (map[string]kubeadm.File, error) {
-	files, err := kubeadm.NodeFiles(plan, m, ca, kubeadm.Limits{CgroupV1: cgroupV1()})
+	limits, scores := kubeadm.Limits{CgroupV1: cgroupV1()}, mayRaiseScores()
+	if m.Virtual { // its kernel is its own
+		limits, scores = kubeadm.Limits{}, true
+	}
+	files, err := kubeadm.NodeFiles(plan, m, ca, limits)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +40,7 @@ func Files(plan topology.Plan, m topology.Machine, ca *kubeadm.Authority) (map[s
 		"/etc/resolv.conf":    resolv,
 		nodeinit.ServicesFile: string(services),
 		"/etc/containerd/conf.d/netlab.toml": fmt.Sprintf(
-			"version = 3\n[plugins.'io.containerd.cri.v1.runtime']\nrestrict_oom_score_adj = %t\n", !mayRaiseScores()),
+			"version = 3\n[plugins.'io.containerd.cri.v1.runtime']\nrestrict_oom_score_adj = %t\n", !scores),
 	} {
 		files[path] = kubeadm.File{Data: []byte(text), Mode: 0o644}
 	}
@@ -59,12 +63,19 @@ func WriteFiles(files map[string]kubeadm.File, place func(path string) string) e
 
 func nodeServices(m topology.Machine) []nodeinit.Service {
 	const socket = "/run/containerd/containerd.sock"
-	return []nodeinit.Service{
+	services := []nodeinit.Service{
 		{Name: "containerd", Argv: []string{"/usr/local/bin/containerd"}, Log: "/var/log/containerd.log"},
 		{Name: "kubelet", After: socket, Log: "/var/log/kubelet.log", Argv: []string{"/usr/bin/kubelet",
 			"--config=/var/lib/kubelet/config.yaml", "--kubeconfig=/etc/kubernetes/kubelet.conf",
 			"--hostname-override=" + m.Name, "--node-ip=" + m.Address().String()}},
 	}
+	if m.Virtual {
+		services[1].Argv = append(services[1].Argv, "--housekeeping-interval=60s") // of cgroups' statistics
+		for i := range services {
+			services[i].Env = []string{kubeadm.LessCollecting}
+		}
+	}
+	return services
 }
 
 // cgroupV1 reports whether the machine's controllers are on cgroup v1.

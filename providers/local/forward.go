@@ -78,8 +78,11 @@ func StartForward(plan topology.Plan, dir, self string, port int) (int, error) {
 		return 0, err
 	}
 	defer log.Close()
-	api := plan.Kubernetes.API
-	cmd := exec.Command(self, "forward", plan.Lab, plan.WithRole(topology.RoleControlPlane)[0].Name, api.String())
+	api, from := plan.Kubernetes.API, plan.WithRole(topology.RoleControlPlane)[0]
+	if from.Virtual {
+		from.Name = "" // it has no namespace here: from the fabric
+	}
+	cmd := exec.Command(self, "forward", plan.Lab, from.Name, api.String())
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", log, log
 	cmd.Env = append(os.Environ(), LabelKey+"="+plan.Lab)
 	cmd.ExtraFiles = []*os.File{file}

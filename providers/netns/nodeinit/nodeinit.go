@@ -1,4 +1,5 @@
-// Package nodeinit is PID 1 of a namespace Node: it prepares the Node's own view of
+// Package nodeinit is PID 1 of a namespace Node, and the part of a virtual machine's that
+// is the same (Supervise): it prepares the Node's own view of
 // /proc/sys and cgroups, starts containerd and kubelet, restarts them when they die,
 // and reaps orphans. It takes its services from a file that the provider wrote
 // (Services), and knows nothing of labs.
@@ -49,17 +50,32 @@ func Main(stderr io.Writer) int {
 }
 
 func run(log io.Writer) error {
-	data, err := os.ReadFile(ServicesFile)
+	services, err := ReadServices()
 	if err != nil {
 		return err
 	}
-	var services []Service
-	if err := json.Unmarshal(data, &services); err != nil {
-		return fmt.Errorf("%s: %w", ServicesFile, err)
-	}
-	if err := errors.Join(guardSysctls(), delegateCgroups()); err != nil {
+	if err := errors.Join(guardSysctls(), DelegateCgroups()); err != nil {
 		return err
 	}
+	return Supervise(log, services)
+}
+
+// ReadServices gives what the provider wrote into ServicesFile.
+func ReadServices() ([]Service, error) {
+	data, err := os.ReadFile(ServicesFile)
+	if err != nil {
+		return nil, err
+	}
+	var services []Service
+	if err := json.Unmarshal(data, &services); err != nil {
+		return nil, fmt.Errorf("%s: %w", ServicesFile, err)
+	}
+	return services, nil
+}
+
+// Supervise is the work of a PID 1: it keeps services running and reaps orphans. It
+// returns after a signal to stop.
+func Supervise(log io.Writer, services []Service) error {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, unix.SIGTERM, unix.SIGINT)
 	dead := make(chan int, 64)
@@ -195,9 +211,9 @@ func guardSysctls() error {
 	return nil
 }
 
-// delegateCgroups makes a cgroup v2 subtree usable: its root may hold no process once
+// DelegateCgroups makes a cgroup v2 subtree usable: its root may hold no process once
 // controllers are handed down. On v1 there is nothing to do.
-func delegateCgroups() error {
+func DelegateCgroups() error {
 	const root = "/sys/fs/cgroup"
 	controllers, err := os.ReadFile(root + "/cgroup.controllers")
 	if err != nil {
