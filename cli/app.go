@@ -19,6 +19,7 @@ import (
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/kind"
+	"netlab.dev/netlab/providers/libvirt"
 	"netlab.dev/netlab/providers/netns"
 	"netlab.dev/netlab/topology"
 )
@@ -49,14 +50,21 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) (*app, error) {
 	return &app{
 		stdin: stdin, stdout: stdout, stderr: stderr,
 		root: providers.DefaultRoot(), cache: cache, catalog: catalog,
-		providers: map[string]providers.Provider{"kind": kind.Provider{}, "netns": netns.Provider{}},
+		providers: map[string]providers.Provider{"kind": kind.Provider{}, "libvirt": libvirt.Provider{}, "netns": netns.Provider{}},
 	}, nil
 }
+
+// experimental names an environment variable that offers what is unfinished: "libvirt", whose
+// machines run, while a whole cluster on emulated ones was not yet seen to come up.
+const experimental = "NETLAB_EXPERIMENTAL"
 
 // known is what a lab file may ask for.
 func (a *app) known() labs.Known {
 	known := a.catalog.Known()
 	known.Providers = []string{"netns", "kind"}
+	if os.Getenv(experimental) == "libvirt" {
+		known.Providers = append(known.Providers, "libvirt")
+	}
 	return known
 }
 

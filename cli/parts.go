@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 
 	"netlab.dev/netlab/providers/kind"
+	"netlab.dev/netlab/providers/libvirt"
+	"netlab.dev/netlab/providers/libvirt/guest"
 	"netlab.dev/netlab/providers/local"
 	"netlab.dev/netlab/providers/netns/nodeinit"
 	"netlab.dev/netlab/verify/agent"
@@ -25,6 +28,10 @@ func play(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int, p
 		return kind.CreateMain(stdin, stderr), true
 	case "init":
 		return nodeinit.Main(stderr), true
+	case guest.Verb:
+		return guest.Main(args[1:], stderr), true
+	case libvirt.Verb:
+		return libvirt.CommandMain(args[1:], os.Stdin, stdout, stderr), true
 	case "forward":
 		if len(args) != 4 {
 			return 0, false

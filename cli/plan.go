@@ -67,9 +67,13 @@ func (a *app) changes(plan topology.Plan) (*topology.Changes, error) {
 // printPlan writes a plan as tables: networks, machines, routes, cluster, components.
 func printPlan(w io.Writer, p topology.Plan) error {
 	t := &tables{w: w}
+	provider := p.Provider
+	if vm := p.Libvirt; vm != nil {
+		provider += fmt.Sprintf(", machines of %d CPUs, %s of memory, %s of disk", vm.CPUs, vm.Memory, vm.Disk)
+	}
 	t.rows(
 		[]string{"lab", p.Lab},
-		[]string{"provider", p.Provider + map[bool]string{true: ", with host access"}[p.HostAccess]},
+		[]string{"provider", provider + map[bool]string{true: ", with host access"}[p.HostAccess]},
 		[]string{"Kubernetes", fmt.Sprintf("%s, API at %s, kube-proxy %s", p.Kubernetes.Version, p.Kubernetes.API, p.Kubernetes.Proxy)},
 		[]string{"Pods", p.Kubernetes.PodCIDR.String()},
 		[]string{"Services", fmt.Sprintf("%s, API %s, DNS %s, domain %s", p.Kubernetes.ServiceCIDR, p.Kubernetes.APIService, p.Kubernetes.DNS, p.Kubernetes.Domain)},

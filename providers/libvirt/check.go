@@ -1,0 +1,158 @@
+package libvirt
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/topology/fabric"
+)
+
+// Check implements providers.Provider: root for the lab's networks, a libvirt that answers
+// and has QEMU, an address for the way in.
+func (p Provider) Check(ctx context.Context, plan topology.Plan) error {
+	var errs error
+	if os.Geteuid() != 0 {
+		errs = providers.WithHint(errors.New("the lab's networks take root, and this is not root"), "run netlab with sudo, or as root")
+	}
+	if runtime.GOARCH != "amd64" {
+		errs = errors.Join(errs, fmt.Errorf("virtual machines are made for amd64, and this is %s", runtime.GOARCH))
+	}
+	if _, err := exec.LookPath("nsenter"); err != nil {
+		errs = errors.Join(errs, providers.WithHint(err, "apt-get install util-linux"))
+	}
+	if _, err := fabric.WayIn(plan); err != nil {
+		errs = errors.Join(errs, err)
+	}
+	h, err := connect(ctx, plan.Libvirt.URI)
+	if err != nil {
+		return errors.Join(errs, err)
+	}
+	defer h.close()
+	_, err = kinds(h)
+	return errors.Join(errs, err)
+}
+
+// kinds gives the ways in which a hypervisor says that it runs x86-64 machines.
+func kinds(h *hypervisor) ([]string, error) {
+	text, err := h.ConnectGetCapabilities()
+	if err != nil {
+		return nil, fmt.Errorf("ask %s what it can: %w", h.uri, err)
+	}
+	found, err := readKinds(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", h.uri, err)
+	}
+	if !slices.Contains(found, emulated) && !slices.Contains(found, hardware) {
+		return nil, providers.WithHint(fmt.Errorf("libvirt at %s has no QEMU for x86-64 machines", h.uri), "apt-get install qemu-system-x86 qemu-utils")
+	}
+	return found, nil
+}
+
+// readKinds reads them from libvirt's capabilities (https://libvirt.org/formatcaps.html).
+func readKinds(text string) (found []string, err error) {
+	var caps struct {
+		Guests []struct {
+			Type string `xml:"os_type"`
+			Arch struct {
+				Name    string `xml:"name,attr"`
+				Domains []struct {
+					Type string `xml:"type,attr"`
+				} `xml:"domain"`
+			} `xml:"arch"`
+		} `xml:"guest"`
+	}
+	if err := xml.Unmarshal([]byte(text), &caps); err != nil {
+		return nil, fmt.Errorf("read libvirt's capabilities: %w", err)
+	}
+	for _, g := range caps.Guests {
+		if g.Type != "hvm" || g.Arch.Name != "x86_64" {
+			continue
+		}
+		for _, d := range g.Arch.Domains {
+			found = append(found, d.Type)
+		}
+	}
+	return found, nil
+}
+
+// virtualisationFile keeps how a lab's machines are run.
+const virtualisationFile = "virtualisation"
+
+// probeLimit bounds a probe: with hardware virtualisation a kernel is there in a second.
+const probeLimit = 15 * time.Second
+
+// probeWord makes the first program of a machine say probeAnswer and end.
+const (
+	probeWord   = "netlab.probe"
+	probeAnswer = "this machine runs virtual machines"
+)
+
+// virtualisation tells how the lab's machines are run. That /dev/kvm is there says little
+// (it may be for other guests), so a machine is started with it; the answer is kept.
+func virtualisation(ctx context.Context, req providers.Request, h *hypervisor) (string, error) {
+	file := filepath.Join(req.Dir, virtualisationFile)
+	if was, err := os.ReadFile(file); err == nil {
+		return string(was), nil
+	}
+	offered, err := kinds(h)
+	if err != nil {
+		return "", err
+	}
+	kind := emulated
+	if slices.Contains(offered, hardware) {
+		store, err := openPool(h, req.Plan.Lab, req.Dir, *req.Plan.Libvirt)
+		if err != nil {
+			return "", err
+		}
+		b, err := store.base(req.Stock.Disk)
+		if err != nil {
+			return "", err
+		}
+		done := req.Step("probe for hardware virtualisation")
+		if probe(ctx, h, req, b) {
+			kind = hardware
+		}
+		done(nil)
+	}
+	return kind, errors.Join(ctx.Err(), providers.WriteFile(file, []byte(kind), 0o644))
+}
+
+// probe starts a machine without disks and NICs and waits for what it says.
+func probe(ctx context.Context, h *hypervisor, req providers.Request, b base) bool {
+	// No Node has a name with a dot.
+	name, console := domainName(req.Plan.Lab, "probe.kvm"), filepath.Join(req.Dir, "logs", "probe.log")
+	v := virtual{name: name, kind: hardware, size: labs.Libvirt{CPUs: 1, Memory: 256 << 20}, kernel: b.kernel, initrd: b.initrd,
+		words: probeWord, console: console}
+	text, err := v.xml()
+	if err != nil {
+		return false
+	}
+	os.Remove(console)
+	if _, err := h.DomainCreateXML(text, 0); err != nil {
+		return false
+	}
+	defer destroy(h, name)
+	for deadline := time.Now().Add(probeLimit); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
+		said, _ := os.ReadFile(console)
+		if strings.Contains(string(said), probeAnswer) {
+			return true
+		}
+		if on, err := running(h, name); err == nil && !on {
+			said, _ := os.ReadFile(console)
+			return strings.Contains(string(said), probeAnswer)
+		}
+	}
+	return false
+}

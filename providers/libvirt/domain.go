@@ -1,0 +1,252 @@
+package libvirt
+
+import (
+	"crypto/sha256"
+	"encoding/xml"
+	"fmt"
+	"strings"
+
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/topology"
+)
+
+// prefix begins the names of all domains and pools; lab and Node are DNS labels, so that
+// the dots are unambiguous.
+const prefix = "netlab."
+
+func domainName(lab, node string) string { return prefix + lab + "." + node }
+func poolName(lab string) string         { return prefix + lab }
+
+// labOf gives the lab of a domain's or pool's name.
+func labOf(name string) (lab string, ours bool) {
+	rest, ours := strings.CutPrefix(name, prefix)
+	lab, _, _ = strings.Cut(rest, ".")
+	return lab, ours && lab != ""
+}
+
+// tap names the tap of a NIC while it is in the hypervisor's namespace, among those of
+// other labs. It is hashed: IFNAMSIZ leaves 15 characters.
+func tap(lab, node, nic string) string {
+	return fmt.Sprintf("nl-%x", sha256.Sum256([]byte(lab+"/"+node+"/"+nic)))[:15]
+}
+
+// virtualisations are the ways to run a machine, as a domain's type names them.
+const (
+	hardware = "kvm"
+	emulated = "qemu"
+)
+
+// virtual is a machine with all that its domain needs to be written down.
+type virtual struct {
+	name                  string
+	kind                  string // hardware or emulated
+	size                  labs.Libvirt
+	kernel, initrd, words string // words are added to the kernel's command line
+	disks                 []disk
+	taps                  []string // one for each of nics
+	nics                  []topology.NIC
+	console               string // path of a file on the hypervisor
+}
+
+type disk struct {
+	path, format string
+	readOnly     bool
+}
+
+// kernelWords are for every machine: a console, and no work that a lab's machine does not
+// need. Expedited grace periods make and remove network namespaces sooner.
+const kernelWords = "console=ttyS0 loglevel=4 panic=-1 mitigations=off init_on_alloc=0 audit=0 nowatchdog net.ifnames=0 " +
+	"random.trust_cpu=on cgroup_no_v1=all rcupdate.rcu_expedited=1"
+
+// emulatedWords come with them: the kernel does not trust an emulated TSC, and would read
+// the time from a device, which costs each reader a microsecond and more.
+const emulatedWords = " tsc=reliable"
+
+// The parts of libvirt's domain XML that are used; https://libvirt.org/formatdomain.html.
+type (
+	domainXML struct {
+		XMLName  xml.Name    `xml:"domain"`
+		Type     string      `xml:"type,attr"`
+		Name     string      `xml:"name"`
+		Memory   inBytes     `xml:"memory"`
+		VCPU     int         `xml:"vcpu"`
+		OS       osXML       `xml:"os"`
+		Features featuresXML `xml:"features"`
+		CPU      cpuXML      `xml:"cpu"`
+		Clock    clockXML    `xml:"clock"`
+		PowerOff string      `xml:"on_poweroff"`
+		Reboot   string      `xml:"on_reboot"`
+		Crash    string      `xml:"on_crash"`
+		Devices  devicesXML  `xml:"devices"`
+	}
+	inBytes struct {
+		Unit  string `xml:"unit,attr"`
+		Value int64  `xml:",chardata"`
+	}
+	osXML struct {
+		Type struct {
+			Arch    string `xml:"arch,attr"`
+			Machine string `xml:"machine,attr"`
+			Value   string `xml:",chardata"`
+		} `xml:"type"`
+		Kernel  string `xml:"kernel"`
+		Initrd  string `xml:"initrd"`
+		Cmdline string `xml:"cmdline"`
+	}
+	featuresXML struct {
+		ACPI struct{} `xml:"acpi"`
+		APIC struct{} `xml:"apic"`
+	}
+	cpuXML struct {
+		Mode  string    `xml:"mode,attr"`
+		Check string    `xml:"check,attr,omitempty"`
+		Model *modelXML `xml:"model"`
+	}
+	modelXML struct {
+		Fallback string `xml:"fallback,attr"`
+		Name     string `xml:",chardata"`
+	}
+	clockXML struct {
+		Offset string     `xml:"offset,attr"`
+		Timers []timerXML `xml:"timer"`
+	}
+	timerXML struct {
+		Name    string `xml:"name,attr"`
+		Present string `xml:"present,attr"`
+	}
+	typed struct {
+		Type  string `xml:"type,attr"`
+		Model string `xml:"model,attr,omitempty"`
+	}
+	devicesXML struct {
+		Disks       []diskXML      `xml:"disk"`
+		Controllers []typed        `xml:"controller"`
+		Interfaces  []interfaceXML `xml:"interface"`
+		Serial      serialXML      `xml:"serial"`
+		RNG         rngXML         `xml:"rng"`
+		Balloon     struct {
+			Model string `xml:"model,attr"`
+		} `xml:"memballoon"`
+	}
+	diskXML struct {
+		Type   string `xml:"type,attr"`
+		Device string `xml:"device,attr"`
+		Driver struct {
+			Name  string `xml:"name,attr"`
+			Type  string `xml:"type,attr"`
+			Cache string `xml:"cache,attr"`
+		} `xml:"driver"`
+		Source struct {
+			File string `xml:"file,attr"`
+		} `xml:"source"`
+		Target struct {
+			Dev string `xml:"dev,attr"`
+			Bus string `xml:"bus,attr"`
+		} `xml:"target"`
+		ReadOnly *struct{} `xml:"readonly"`
+	}
+	interfaceXML struct {
+		Type string `xml:"type,attr"`
+		MAC  struct {
+			Address string `xml:"address,attr"`
+		} `xml:"mac"`
+		Target struct {
+			Dev string `xml:"dev,attr"`
+		} `xml:"target"`
+		Model struct {
+			Type string `xml:"type,attr"`
+		} `xml:"model"`
+		MTU struct {
+			Size int `xml:"size,attr"`
+		} `xml:"mtu"`
+	}
+	serialXML struct {
+		Type   string `xml:"type,attr"`
+		Source struct {
+			Path   string `xml:"path,attr"`
+			Append string `xml:"append,attr"`
+		} `xml:"source"`
+		Target struct {
+			Port int `xml:"port,attr"`
+		} `xml:"target"`
+	}
+	rngXML struct {
+		Model   string `xml:"model,attr"`
+		Backend struct {
+			Model string `xml:"model,attr"`
+			Path  string `xml:",chardata"`
+		} `xml:"backend"`
+	}
+)
+
+// xml writes the domain. Its disks keep nothing back from the host's page cache and do not
+// wait for the platter: a lab does not outlive its host's crash, and etcd waits for each
+// of its writes.
+func (v virtual) xml() (string, error) {
+	d := domainXML{Type: v.kind, Name: v.name, Memory: inBytes{"bytes", int64(v.size.Memory)}, VCPU: v.size.CPUs,
+		PowerOff: "destroy", Reboot: "restart", Crash: "destroy"}
+	d.OS.Type.Arch, d.OS.Type.Machine, d.OS.Type.Value = "x86_64", "pc", "hvm"
+	d.OS.Kernel, d.OS.Initrd, d.OS.Cmdline = v.kernel, v.initrd, kernelWords
+	d.CPU = cpuXML{Mode: "host-passthrough"}
+	if v.kind == emulated {
+		// No AVX: its registers are slow to emulate, and programs take what they find.
+		d.CPU = cpuXML{Mode: "custom", Check: "none", Model: &modelXML{"allow", "Westmere"}}
+		d.OS.Cmdline += emulatedWords
+	}
+	if v.words != "" {
+		d.OS.Cmdline += " " + v.words
+	}
+	d.Clock = clockXML{"utc", []timerXML{{"hpet", "no"}}}
+	for i, k := range v.disks {
+		x := diskXML{Type: "file", Device: "disk"}
+		x.Driver.Name, x.Driver.Type, x.Driver.Cache = "qemu", k.format, "unsafe"
+		x.Source.File = k.path
+		x.Target.Dev, x.Target.Bus = "vd"+string(rune('a'+i)), "virtio"
+		if k.readOnly {
+			x.ReadOnly = &struct{}{}
+		}
+		d.Devices.Disks = append(d.Devices.Disks, x)
+	}
+	d.Devices.Controllers = []typed{{"usb", "none"}}
+	for i, nic := range v.nics {
+		x := interfaceXML{Type: "ethernet"}
+		x.MAC.Address, x.Target.Dev, x.Model.Type, x.MTU.Size = nic.MAC, v.taps[i], "virtio", nic.MTU
+		d.Devices.Interfaces = append(d.Devices.Interfaces, x)
+	}
+	d.Devices.Serial.Type = "file"
+	d.Devices.Serial.Source.Path, d.Devices.Serial.Source.Append = v.console, "on"
+	d.Devices.RNG.Model = "virtio"
+	d.Devices.RNG.Backend.Model, d.Devices.RNG.Backend.Path = "random", "/dev/urandom"
+	d.Devices.Balloon.Model = "none"
+	text, err := xml.MarshalIndent(d, "", "  ")
+	return string(text) + "\n", err
+}
+
+type (
+	poolXML struct {
+		XMLName xml.Name `xml:"pool"`
+		Type    string   `xml:"type,attr"`
+		Name    string   `xml:"name"`
+		Path    string   `xml:"target>path"`
+	}
+	volumeXML struct {
+		XMLName  xml.Name    `xml:"volume"`
+		Name     string      `xml:"name"`
+		Capacity inBytes     `xml:"capacity"`
+		Format   formatXML   `xml:"target>format"`
+		Backing  *backingXML `xml:"backingStore"`
+	}
+	formatXML struct {
+		Type string `xml:"type,attr"`
+	}
+	backingXML struct {
+		Path   string    `xml:"path"`
+		Format formatXML `xml:"format"`
+	}
+)
+
+// write gives a value's XML.
+func write(v any) (string, error) {
+	text, err := xml.MarshalIndent(v, "", "  ")
+	return string(text) + "\n", err
+}

@@ -1,0 +1,159 @@
+package libvirt
+
+import (
+	"errors"
+	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/labs/labstest"
+	"netlab.dev/netlab/topology"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// golden compares with a file of testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil || string(want) != got {
+		t.Errorf("differs from %s (%v; run with -update to accept):\n%s", path, err, got)
+	}
+}
+
+func plan(t *testing.T) topology.Plan {
+	t.Helper()
+	known := labstest.Known()
+	known.Providers = []string{"libvirt"}
+	lab := labs.Default("x", known)
+	lab.Nodes[1].Networks = []string{"lan", "wan"}
+	lab.Networks[1].MTU = 9000
+	p, err := topology.Build(lab)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestDomainXML(t *testing.T) {
+	p := plan(t)
+	m, _ := p.Machine("w1")
+	for _, kind := range []string{hardware, emulated} {
+		v := virtual{name: domainName("x", "w1"), kind: kind, size: *p.Libvirt, kernel: "/pool/k.kernel", initrd: "/pool/k.initrd",
+			disks: []disk{{"/pool/w1.qcow2", "qcow2", false}, {"/pool/w1.seed.iso", "raw", true}}, nics: m.NICs,
+			taps: []string{tap("x", "w1", "eth0"), tap("x", "w1", "eth1")}, console: "/state/console.log"}
+		text, err := v.xml()
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, "domain-"+kind+".xml", text)
+	}
+}
+
+func TestStorageXML(t *testing.T) {
+	pool, err := write(poolXML{Type: "dir", Name: poolName("x"), Path: "/images/" + poolName("x")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := write(volumeXML{Name: "k.root", Capacity: inBytes{"bytes", 4096}, Format: formatXML{"raw"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	over, err := write(volumeXML{Name: "w1.qcow2", Capacity: inBytes{"bytes", 8192}, Format: formatXML{"qcow2"}, Backing: &backingXML{"/images/k.root", formatXML{"raw"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "storage.xml", pool+plain+over)
+}
+
+// Taps of all labs are in one namespace for a moment.
+func TestTapNames(t *testing.T) {
+	seen := map[string]bool{}
+	for _, lab := range []string{"a", "b", "a-lab-with-a-name-of-thirty-two-c"} {
+		for _, node := range []string{"cp", "w1", "a-worker-with-a-long-name-1"} {
+			for _, nic := range []string{"eth0", "eth1"} {
+				name := tap(lab, node, nic)
+				if seen[name] || len(name) > 15 || name != tap(lab, node, nic) {
+					t.Errorf("tap %s of %s %s %s", name, lab, node, nic)
+				}
+				seen[name] = true
+			}
+		}
+	}
+}
+
+func TestLabOf(t *testing.T) {
+	for name, want := range map[string]string{"netlab.a.cp": "a", "netlab.a": "a", "netlab.a.probe.kvm": "a", "other": "", "netlab.": "", "netlabs.a": ""} {
+		if lab, ours := labOf(name); ours != (want != "") || ours && lab != want {
+			t.Errorf("%s is of lab %q (%t), want %q", name, lab, ours, want)
+		}
+	}
+}
+
+func TestReadKinds(t *testing.T) {
+	text, err := os.ReadFile("testdata/capabilities.xml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := readKinds(string(text)); err != nil || !slices.Equal(got, []string{"qemu", "kvm"}) {
+		t.Errorf("%v (%v)", got, err)
+	}
+	if _, err := readKinds("<capabilities>"); err == nil {
+		t.Error("half a document is read")
+	}
+}
+
+// Each reason for silence has its own way out.
+func TestUnreachable(t *testing.T) {
+	for hint, cause := range map[string]error{
+		"apt-get install libvirt-daemon-system qemu-system-x86 qemu-utils, or set provider: netns, which needs none": fs.ErrNotExist,
+		"run netlab with sudo, or as root":         syscall.EACCES,
+		"start it with `systemctl start libvirtd`": syscall.ECONNREFUSED,
+		"": syscall.EPIPE,
+	} {
+		var hinted interface{ Hint() string }
+		err := unreachable("qemu:///system", cause)
+		if errors.As(err, &hinted) != (hint != "") || hint != "" && hinted.Hint() != hint || !strings.Contains(err.Error(), "qemu:///system") {
+			t.Errorf("%v: %v", cause, err)
+		}
+	}
+	if err := full(errors.New("write: No space left on device"), "/images"); !errors.As(err, new(interface{ Hint() string })) {
+		t.Errorf("a full disk without a hint: %v", err)
+	}
+	if err := full(syscall.EIO, "/images"); err != syscall.EIO {
+		t.Errorf("%v", err)
+	}
+	missing := filepath.Join(t.TempDir(), "no-socket")
+	if _, err := connect(t.Context(), "qemu:///system?socket="+missing); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a socket that is not there: %v", err)
+	}
+	if _, err := connect(t.Context(), "xen:///system"); err == nil {
+		t.Error("xen is taken for qemu")
+	}
+}
+
+// A machine that does not boot shows the end of its console.
+func TestConsoleTail(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "console.log")
+	if err := os.WriteFile(path, []byte("one\r\ntwo\r\nthree\r\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := tail(path, 2); got != "  two\n  three" {
+		t.Errorf("%q", got)
+	}
+	if got := tail(path+"-not", 2); !strings.Contains(got, "no such file") {
+		t.Errorf("%q", got)
+	}
+}

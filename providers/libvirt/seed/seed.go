@@ -1,0 +1,197 @@
+// Package seed is what a virtual machine is told at its first boot: a NoCloud data source
+// of cloud-init (https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html),
+// on a disk of its own. New gives it from a plan, Write makes the ISO 9660 image,
+// Read takes it apart in the guest. Who reads it there, cloud-init or netlab's own PID 1,
+// is no matter of it.
+package seed
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/kdomanski/iso9660"
+	"sigs.k8s.io/yaml"
+
+	"netlab.dev/netlab/providers/kubeadm"
+	"netlab.dev/netlab/topology"
+)
+
+// Label is the volume label by which a data source is known.
+const Label = "CIDATA"
+
+// Seed is the three files of a data source.
+type Seed struct {
+	Meta    Meta
+	User    User
+	Network Network
+}
+
+// Meta is meta-data.
+type Meta struct {
+	InstanceID string `json:"instance-id"` // files are written once for each
+	Hostname   string `json:"local-hostname"`
+}
+
+// User is user-data, a cloud-config.
+type User struct {
+	Users       []Account         `json:"users"`
+	DisableRoot bool              `json:"disable_root"`
+	SSHKeys     map[string]string `json:"ssh_keys"` // ed25519_private and ed25519_public: the host's
+	WriteFiles  []File            `json:"write_files"`
+}
+
+// Account is one user.
+type Account struct {
+	Name           string   `json:"name"`
+	AuthorizedKeys []string `json:"ssh_authorized_keys"`
+}
+
+// File is a file of the guest.
+type File struct {
+	Path        string `json:"path"`
+	Permissions string `json:"permissions"` // octal
+	Encoding    string `json:"encoding"`    // b64
+	Content     string `json:"content"`
+}
+
+// Data is the file's content, decoded.
+func (f File) Data() ([]byte, error) { return base64.StdEncoding.DecodeString(f.Content) }
+
+// Network is network-config, version 2.
+type Network struct {
+	Version   int                 `json:"version"`
+	Ethernets map[string]Ethernet `json:"ethernets"` // by name
+}
+
+// Ethernet is one NIC, known by its MAC.
+type Ethernet struct {
+	Match       Match    `json:"match"`
+	SetName     string   `json:"set-name"`
+	Addresses   []string `json:"addresses"` // with prefix length
+	MTU         int      `json:"mtu"`
+	Routes      []Route  `json:"routes,omitempty"`
+	Nameservers *Servers `json:"nameservers,omitempty"`
+}
+
+// Match tells which NIC is meant.
+type Match struct {
+	MAC string `json:"macaddress"`
+}
+
+// Route is a static route.
+type Route struct {
+	To  string `json:"to"`
+	Via string `json:"via"`
+}
+
+// Servers are DNS servers.
+type Servers struct {
+	Addresses []string `json:"addresses"`
+}
+
+// Keys are what makes both ends of SSH sure of the other.
+type Keys struct {
+	Authorized  string // a line of authorized_keys
+	HostPrivate string // PEM
+	HostPublic  string // a line of a .pub file
+}
+
+// New gives the seed of a Node: its name, root's key, its NICs and its files.
+func New(lab string, m topology.Machine, keys Keys, files map[string]kubeadm.File) Seed {
+	s := Seed{
+		Meta: Meta{InstanceID: lab + "." + m.Name, Hostname: m.Name},
+		User: User{
+			Users:   []Account{{Name: "root", AuthorizedKeys: []string{keys.Authorized}}},
+			SSHKeys: map[string]string{"ed25519_private": keys.HostPrivate, "ed25519_public": keys.HostPublic},
+		},
+		Network: Network{Version: 2, Ethernets: map[string]Ethernet{}},
+	}
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		f := files[path]
+		s.User.WriteFiles = append(s.User.WriteFiles, File{Path: path, Permissions: fmt.Sprintf("%04o", f.Mode),
+			Encoding: "b64", Content: base64.StdEncoding.EncodeToString(f.Data)})
+	}
+	for i, nic := range m.NICs {
+		e := Ethernet{Match: Match{nic.MAC}, SetName: nic.Name, Addresses: []string{nic.Address.String()}, MTU: nic.MTU}
+		for _, r := range m.Routes {
+			if nic.Address.Contains(r.Via) {
+				e.Routes = append(e.Routes, Route{r.To.String(), r.Via.String()})
+			}
+		}
+		if i == 0 && m.Nameserver.IsValid() {
+			e.Nameservers = &Servers{[]string{m.Nameserver.String()}}
+		}
+		s.Network.Ethernets[nic.Name] = e
+	}
+	return s
+}
+
+// header is the first line of every cloud-config.
+const header = "#cloud-config\n"
+
+// Write writes the seed's disk image.
+func (s Seed) Write(w io.Writer) (err error) {
+	iso, err := iso9660.NewWriter()
+	if err != nil {
+		return fmt.Errorf("write a seed: %w", err)
+	}
+	defer func() { err = errors.Join(err, iso.Cleanup()) }()
+	for name, value := range map[string]any{"meta-data": s.Meta, "user-data": s.User, "network-config": s.Network} {
+		text, err := yaml.Marshal(value)
+		if err != nil {
+			return err
+		}
+		if name == "user-data" {
+			text = append([]byte(header), text...)
+		}
+		if err := iso.AddFile(bytes.NewReader(text), name); err != nil {
+			return fmt.Errorf("put %s into a seed: %w", name, err)
+		}
+	}
+	return iso.WriteTo(w, Label)
+}
+
+// Read reads a seed's disk; its error tells of a disk that is none.
+func Read(disk io.ReaderAt) (s Seed, err error) {
+	image, err := iso9660.OpenImage(disk)
+	if err != nil {
+		return s, err
+	}
+	if label, err := image.Label(); err != nil || !strings.EqualFold(strings.TrimSpace(label), Label) {
+		return s, fmt.Errorf("the disk is labelled %q, not %s (%v)", label, Label, err)
+	}
+	root, err := image.RootDir()
+	if err != nil {
+		return s, err
+	}
+	files, err := root.GetChildren()
+	if err != nil {
+		return s, err
+	}
+	missing := map[string]any{"meta-data": &s.Meta, "user-data": &s.User, "network-config": &s.Network}
+	for _, f := range files {
+		name := strings.ToLower(strings.TrimSuffix(f.Name(), ";1"))
+		into, wanted := missing[name]
+		if !wanted {
+			continue
+		}
+		text, err := io.ReadAll(f.Reader())
+		if err != nil {
+			return s, fmt.Errorf("read %s: %w", name, err)
+		}
+		if err := yaml.UnmarshalStrict(text, into); err != nil {
+			return s, fmt.Errorf("read %s: %w", name, err)
+		}
+		delete(missing, name)
+	}
+	if len(missing) > 0 {
+		return s, fmt.Errorf("the seed has no %s", strings.Join(slices.Sorted(maps.Keys(missing)), ", no "))
+	}
+	return s, nil
+}
