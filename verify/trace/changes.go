@@ -41,7 +41,11 @@ func (c *Captures) changes(before, after *seen, leg string, done translations) [
 		add(by, "DNAT %s → %s", text(before.dst), text(after.dst))
 		done[[2]netip.AddrPort{before.dst, after.dst}] = by
 	case leg == Reply && source:
-		add(done[[2]netip.AddrPort{after.src, before.src}], "DNAT undone %s → %s", text(before.src), text(after.src))
+		by, known := done[[2]netip.AddrPort{after.src, before.src}]
+		if !known {
+			by = c.undoer(before, after)
+		}
+		add(by, "DNAT undone %s → %s", text(before.src), text(after.src))
 	}
 	switch {
 	case leg == Request && source:
@@ -82,13 +86,23 @@ func (c *Captures) role(place int) string {
 	return m.Role
 }
 
-// proxy is the part that answered for a Service on a Node. Packets do not tell: it is
+// proxy is the part that answered for a Service that asker asked. Packets do not tell: it is
 // kube-proxy, unless the CNI says that it does so itself, for all or for Pods that ask.
-func (c *Captures) proxy(before *seen) string {
-	if _, pod := c.Facts.pod(before.src.Addr()); c.Facts.ReplacesKube || pod && c.Facts.ServesPods {
+func (c *Captures) proxy(asker netip.Addr) string {
+	if _, pod := c.Facts.pod(asker); c.Facts.ReplacesKube || pod && c.Facts.ServesPods {
 		return byCNI
 	}
 	return byKubeProxy
+}
+
+// undoer tells who gave a reply its Service's address back, where nobody saw the request
+// being translated.
+func (c *Captures) undoer(before, after *seen) string {
+	m, ok := c.changedAt(before, after)
+	if !ok || m.Kind != topology.KindNode || c.Facts.Services[after.src.Addr()] == "" {
+		return ""
+	}
+	return c.proxy(after.dst.Addr())
 }
 
 // changedAt is the machine on which a packet changed between two hops: the way between a Pod
@@ -115,7 +129,7 @@ func (c *Captures) translator(before, after *seen) string {
 	case m.Kind != topology.KindNode || !ours && c.Facts.Services[before.dst.Addr()] == "":
 		return ""
 	}
-	return c.proxy(before)
+	return c.proxy(before.src.Addr())
 }
 
 // masquerader tells who gave a packet another source. A Pod's, on its way to no Service,
@@ -134,7 +148,7 @@ func (c *Captures) masquerader(before, after *seen, translated bool) string {
 	if _, pod := c.Facts.pod(before.src.Addr()); pod && !translated {
 		return byCNI
 	}
-	return c.proxy(before)
+	return c.proxy(before.src.Addr())
 }
 
 // announcer tells who answers ARP for an address: the load balancer, if it is no

@@ -178,6 +178,13 @@ func (c *Captures) hidden(legs []leg) []string {
 			add(fmt.Sprintf("%s %s on the way %s %s: not visible here", place.Machine, link.Name, way, place.Pod))
 		}
 	}
+	for i := range legs {
+		if i > 0 && legs[i].leg == Reply && legs[i-1].leg == Request {
+			if s := c.hiddenInto(legs[i-1], legs[i]); s != "" {
+				add(s)
+			}
+		}
+	}
 	if len(legs) > 0 {
 		if s := c.translatedBefore(legs); s != "" {
 			add(s)
@@ -194,6 +201,21 @@ func (c *Captures) hidden(legs []leg) []string {
 		}
 	}
 	return out
+}
+
+// hiddenInto tells of a request that no interface saw go into a Pod which nobody captures in
+// and which answered.
+func (c *Captures) hiddenInto(request, reply leg) string {
+	if len(request.hops) == 0 || len(reply.hops) == 0 {
+		return ""
+	}
+	s := reply.hops[0]
+	peer := c.peer(s.packet)
+	if peer == "" || s.out || c.captured(peer) ||
+		slices.ContainsFunc(request.hops, func(o seen) bool { return o.place == s.place && o.link.Index == s.link.Index && o.out }) {
+		return ""
+	}
+	return fmt.Sprintf("%s %s on the way into %s: not visible here", c.Places[s.place].Machine, s.link.Name, peer)
 }
 
 // nodeEnd finds the Node's end of a Pod's veth.

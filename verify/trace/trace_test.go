@@ -245,6 +245,24 @@ func TestIngress(t *testing.T) {
 	}
 }
 
+// TestHiddenInto: what a program hands to a Pod that nobody captures in is told by its
+// answer.
+func TestHiddenInto(t *testing.T) {
+	l := newLab(t)
+	l.facts.ReplacesKube = true
+	l.goes(pkt{src: "172.30.0.100:40000", dst: "172.30.0.201:80", seq: 100, to: "w2"}, "client eth0 out", "w2 eth0 in")
+	l.goes(pkt{src: "10.244.2.9:80", dst: "172.30.0.100:40000", flags: "SA", seq: 500, ack: 101}, "w2 vethother in")
+	l.goes(pkt{src: "172.30.0.201:80", dst: "172.30.0.100:40000", flags: "SA", seq: 500, ack: 101, ttl: 63, to: "client"}, "w2 eth0 out", "client eth0 in")
+	e := l.tcp("client", "172.30.0.201:80", true)
+	if want := []string{"w2 vethother on the way into ingress-nginx/controller: not visible here"}; !slices.Equal(e.Hidden, want) {
+		t.Errorf("hidden: %q", e.Hidden)
+	}
+	undone := slices.IndexFunc(e.Hops, func(h Hop) bool { return len(h.Changes) > 0 })
+	if undone < 0 || e.Hops[undone].Changes[0] != (Change{"DNAT undone 10.244.2.9:80 → 172.30.0.201:80", "CNI"}) {
+		t.Errorf("%+v", e.Hops)
+	}
+}
+
 // TestHidden: what eBPF hands over past an interface is named, and no hop is made up.
 func TestHidden(t *testing.T) {
 	l := newLab(t)
