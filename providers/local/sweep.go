@@ -123,7 +123,10 @@ func RemoveCgroups(ctx context.Context, name string) error {
 					left = fmt.Errorf("remove cgroup %s: %w", all[i], err)
 				}
 			}
-			unix.Rmdir(filepath.Dir(top)) // the parent, once its last child is gone
+			// Its parents, once their last child is gone: /netlab too.
+			for parent := range strings.Count(name, "/") + 1 {
+				unix.Rmdir(filepath.Join(top, strings.Repeat("../", parent+1)))
+			}
 		}
 		if left == nil {
 			return nil
