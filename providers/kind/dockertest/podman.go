@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -27,12 +28,15 @@ func StartPodman(t testing.TB) {
 		}
 	}
 	dir := t.TempDir()
-	const parent = "libpod_parent" // Podman's own name: it cannot be told another for all containers
-	makeCgroup(t, parent)
-	runtime := "runc"
+	// Podman's own names: it cannot be told others for all containers.
+	const parent, monitors = "libpod_parent", "libpod_parent/conmon"
+	makeCgroup(t, monitors)
+	script := "#!/bin/sh\nexec runc \"$@\"\n"
 	if os.Geteuid() == 0 && !hasAll() {
-		runtime = write(t, dir, "runc", withoutResource, 0o755)
+		script = withoutResource
 	}
+	// runc would leave /run/runc behind.
+	script = strings.Replace(script, "exec runc ", "exec runc --root="+filepath.Join(dir, "runc-root")+" ", 1)
 	t.Setenv("CONTAINERS_CONF", write(t, dir, "containers.conf", fmt.Sprintf(`[engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
@@ -43,7 +47,7 @@ volume_path = %q
 runtime = "less"
 [engine.runtimes]
 less = [%q]
-`, filepath.Join(dir, "static"), filepath.Join(dir, "tmp"), filepath.Join(dir, "volumes"), path(t, runtime)), 0o644))
+`, filepath.Join(dir, "static"), filepath.Join(dir, "tmp"), filepath.Join(dir, "volumes"), write(t, dir, "runc", script, 0o755)), 0o644))
 	t.Setenv("CONTAINERS_STORAGE_CONF", write(t, dir, "storage.conf", fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n",
 		filepath.Join(dir, "graph"), filepath.Join(dir, "run")), 0o644))
 	t.Setenv("KIND_EXPERIMENTAL_PROVIDER", "podman")
@@ -51,18 +55,11 @@ less = [%q]
 		// It keeps a mount of its store on itself, and its cgroup while it is nobody else's.
 		for unix.Unmount(filepath.Join(dir, "graph", "overlay"), unix.MNT_DETACH) == nil {
 		}
-		found, _ := filepath.Glob("/sys/fs/cgroup/*/" + parent)
-		for _, d := range append(found, "/sys/fs/cgroup/"+parent) {
-			unix.Rmdir(d)
+		for _, name := range []string{monitors, parent} {
+			found, _ := filepath.Glob("/sys/fs/cgroup/*/" + name)
+			for _, d := range append(found, "/sys/fs/cgroup/"+name) {
+				unix.Rmdir(d)
+			}
 		}
 	})
-}
-
-func path(t testing.TB, program string) string {
-	t.Helper()
-	p, err := exec.LookPath(program)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
 }
