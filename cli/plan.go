@@ -88,7 +88,11 @@ func printPlan(w io.Writer, p topology.Plan) error {
 		if n.Gateway.IsValid() {
 			gateway = n.Gateway.String()
 		}
-		networks = append(networks, []string{n.Name, n.CIDR.String(), fmt.Sprint(n.MTU), gateway, n.Bridge})
+		bridge := n.Bridge
+		if n.Uplink != "" {
+			bridge += " + " + n.Uplink
+		}
+		networks = append(networks, []string{n.Name, n.CIDR.String(), fmt.Sprint(n.MTU), gateway, bridge})
 	}
 	t.rows(networks...)
 

@@ -76,6 +76,9 @@ type Network struct {
 	Name string       `json:"name"`
 	CIDR netip.Prefix `json:"cidr"`
 	MTU  int          `json:"mtu,omitempty"` // bytes of IP packet; 1500 unless told
+	// Bridge is one of the machine's own that the network is joined with, as for a real LAN;
+	// "" for a network that is the lab's alone.
+	Bridge string `json:"bridge,omitempty"`
 }
 
 // NodeGroup is one Node, or Count alike ones named Name1, Name2, …

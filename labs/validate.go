@@ -118,11 +118,14 @@ func (v *validator) cluster() {
 // below what hosts must take; the most is the usual jumbo frame.
 const minMTU, maxMTU = 1280, 9000
 
+// linkName is what Linux takes for a link's name, less what a shell would mind (IFNAMSIZ is 16).
+var linkName = regexp.MustCompile(`^[a-zA-Z0-9][-_.@a-zA-Z0-9]{0,14}$`)
+
 func (v *validator) networks() {
 	if len(v.lab.Networks) == 0 {
 		v.add("networks", "leave the field out for lan and wan", "there is none")
 	}
-	seen := map[string]int{}
+	seen, joined := map[string]int{}, map[string]int{}
 	for i, n := range v.lab.Networks {
 		at := fmt.Sprintf("networks[%d]", i)
 		v.label(at+".name", n.Name)
@@ -138,6 +141,16 @@ func (v *validator) networks() {
 		}
 		if n.MTU < minMTU || n.MTU > maxMTU {
 			v.add(at+".mtu", fmt.Sprintf("from %d to %d", minMTU, maxMTU), "%d is out of range", n.MTU)
+		}
+		if n.Bridge == "" {
+			continue
+		}
+		if !linkName.MatchString(n.Bridge) {
+			v.add(at+".bridge", "such as br0; `ip link show type bridge` lists this machine's", "%q is no name of a link", n.Bridge)
+		} else if first, again := joined[n.Bridge]; again {
+			v.add(at+".bridge", "a bridge for each", "%s is joined with networks[%d] already, and both would be one", n.Bridge, first)
+		} else {
+			joined[n.Bridge] = i
 		}
 	}
 }

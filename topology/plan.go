@@ -44,8 +44,9 @@ type Network struct {
 	Name    string       `json:"name"`
 	CIDR    netip.Prefix `json:"cidr"`
 	MTU     int          `json:"mtu"`
-	Bridge  string       `json:"bridge"`  // in the fabric namespace, 15 characters at most
-	Gateway netip.Addr   `json:"gateway"` // the first router's address; the zero Addr where no router is
+	Bridge  string       `json:"bridge"`           // in the fabric namespace, 15 characters at most
+	Gateway netip.Addr   `json:"gateway"`          // the first router's address; the zero Addr where no router is
+	Uplink  string       `json:"uplink,omitempty"` // a bridge of the machine's own that it is joined with; "" for none
 }
 
 // The kinds and roles of a Machine.

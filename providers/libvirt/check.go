@@ -35,6 +35,7 @@ func (p Provider) Check(ctx context.Context, plan topology.Plan) error {
 	if _, err := fabric.WayIn(plan); err != nil {
 		errs = errors.Join(errs, err)
 	}
+	errs = errors.Join(errs, fabric.CheckUplinks(plan))
 	h, err := connect(ctx, plan.Libvirt.URI)
 	if err != nil {
 		return errors.Join(errs, err)

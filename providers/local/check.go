@@ -12,6 +12,7 @@ import (
 
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/topology/fabric"
 )
 
 // need is one thing that Nodes take from the machine.
@@ -21,9 +22,9 @@ type need struct {
 }
 
 // Check reports what this machine lacks for a plan: the tools of Debian that netlab
-// runs, the kernel's file systems and modules.
+// runs, the kernel's file systems and modules, bridges that networks are to be joined with.
 func Check(plan topology.Plan) error {
-	var errs error
+	errs := fabric.CheckUplinks(plan)
 	for _, n := range needs(plan) {
 		if !n.met {
 			errs = errors.Join(errs, providers.WithHint(errors.New(n.what), n.hint))

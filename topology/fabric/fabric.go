@@ -2,8 +2,8 @@
 // fabric, which holds a bridge a network, one namespace a machine, and a veth pair a
 // NIC between the two. A virtual machine has no namespace here: its NICs are taps that
 // its hypervisor makes and Plug takes over. It needs root. The machine that netlab runs on keeps its own
-// links, routes, firewall and sysctls; the one exception is HostAccess, which is
-// asked for by name.
+// links, routes, firewall and sysctls; the exceptions are HostAccess and a network's Uplink,
+// which are asked for by name.
 //
 // The namespaces are pinned under /run/netns as `ip netns` does, so that their names
 // are the label by which a lab is found again: Name(lab, "") is the fabric,
@@ -128,6 +128,7 @@ func (w *work) walk(ctx context.Context) {
 			return nil
 		})
 	}))
+	w.check("open this machine's links", w.uplinks(ctx))
 }
 
 // settle waits until the kernel has taken every NIC and port into service. It does so

@@ -105,7 +105,7 @@ func addHostEnd(ctx context.Context, own *space, ownFd int, plan topology.Plan) 
 	}
 	if _, ok := own.links[name]; !ok {
 		err := Enter(plan.Lab, "", func() error {
-			return withSpace(func(fabric *space) error { return plugHost(fabric, network, name, ownFd) })
+			return withSpace(func(fabric *space) error { return plugMachine(fabric, network, hostPort, name, ownFd) })
 		})
 		if err != nil {
 			return fmt.Errorf("host access to network %s: %w", network.Name, err)
@@ -135,19 +135,20 @@ func addHostEnd(ctx context.Context, own *space, ownFd int, plan topology.Plan) 
 // nl6AddrGenNone is IN6_ADDR_GEN_MODE_NONE of linux/if_link.h: no link-local address.
 const nl6AddrGenNone = 1
 
-func plugHost(fabric *space, network topology.Network, name string, own int) error {
+// plugMachine makes a pair of a port of a network and a link of the machine's own.
+func plugMachine(fabric *space, network topology.Network, port, name string, own int) error {
 	bridge, ok := fabric.links[network.Bridge]
 	if !ok {
 		return fmt.Errorf("bridge %s is missing", network.Bridge)
 	}
-	if stale, ok := fabric.links[hostPort]; ok {
+	if stale, ok := fabric.links[port]; ok {
 		if err := gone(fabric.LinkDel(stale)); err != nil {
 			return err
 		}
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Group = linkGroup
-	attrs.Name, attrs.MTU, attrs.MasterIndex = hostPort, network.MTU, bridge.Attrs().Index
+	attrs.Name, attrs.MTU, attrs.MasterIndex = port, network.MTU, bridge.Attrs().Index
 	pair := netlink.NewVeth(attrs)
 	pair.PeerName, pair.PeerMTU, pair.PeerNamespace = name, uint32(network.MTU), netlink.NsFd(own)
 	if err := fabric.LinkAdd(pair); err != nil {
