@@ -156,8 +156,8 @@ func (r *race) netlab(b *testing.B, size, provider string) {
 // waits are kubectl's arguments that end when the cluster is ready.
 func waits() [][]string {
 	return [][]string{
-		{"wait", "--for=condition=Ready", "nodes", "--all", "--timeout=180s"},
-		{"rollout", "status", "--namespace=kube-system", "deployment/coredns", "--timeout=180s"},
+		{"wait", "--for=condition=Ready", "nodes", "--all", "--timeout=600s"},
+		{"rollout", "status", "--namespace=kube-system", "deployment/coredns", "--timeout=600s"},
 	}
 }
 
@@ -202,7 +202,7 @@ func (r *race) kind(b *testing.B, size string) {
 	}
 	for _, part := range r.parts[size] {
 		for _, w := range part.Ready {
-			r.kubectl(nil, "rollout", "status", "--namespace="+w.Namespace, strings.ToLower(w.Kind)+"/"+w.Name, "--timeout=180s")
+			r.kubectl(nil, "rollout", "status", "--namespace="+w.Namespace, strings.ToLower(w.Kind)+"/"+w.Name, "--timeout=600s")
 		}
 		r.apply(part.Config)
 	}

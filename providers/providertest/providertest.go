@@ -29,6 +29,9 @@ type Suite struct {
 	Kill func(ctx context.Context, lab, dir, node string) error
 }
 
+// envCNI has the suite run with another CNI than Flannel, as a lab file's cni: spells it.
+const envCNI = "NETLAB_TEST_CNI"
+
 // limit bounds one step of the suite.
 const limit = 3 * time.Minute
 
@@ -104,6 +107,9 @@ func (s Suite) plan(t *testing.T, text, name string) topology.Plan {
 	known := s.Resolver.Catalog.Known()
 	known.Providers, known.ProxyModes = []string{s.Provider}, []string{"nftables", "iptables"}
 	text += "provider: " + s.Provider + "\nmetadata: {name: " + name + "}\n"
+	if cni := os.Getenv(envCNI); cni != "" {
+		text += "cni: " + cni + "\n"
+	}
 	l, err := labs.Load("providertest.yaml", []byte(text), known)
 	if err != nil {
 		t.Fatal(err)
