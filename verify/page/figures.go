@@ -72,6 +72,49 @@ func how(p verify.Result) string {
 	return out + ", client sends"
 }
 
+// figures tells in words what was measured over a path.
+func figures(p verify.Result) (out []string) {
+	interval := func(f verify.Figure) string {
+		switch n := len(f.Samples); {
+		case n == 1:
+			return "measured once"
+		case f.Confidence < interval:
+			return fmt.Sprintf("in brackets the range of %d measurements", n)
+		default:
+			return fmt.Sprintf("in brackets the 95 %% confidence interval of %d measurements", n)
+		}
+	}
+	if f := p.Throughput; f != nil {
+		more := interval(*f)
+		if f.Ratio > 0 {
+			more = fmt.Sprintf("%.0f %% of the baseline; ", 100*f.Ratio) + more
+		}
+		out = append(out, how(p)+": "+verify.FigureText(*f), more)
+	}
+	if l := p.Latency; l != nil {
+		out = append(out, fmt.Sprintf("%s: p50 %s, p90 %s, p99 %s", how(p), inMicros(l.P50), inMicros(l.P90), inMicros(l.P99)), interval(l.P50))
+	}
+	return out
+}
+
+// label is what is written beside a drawn way: a median, and its interval in brackets.
+func label(p verify.Result) []string {
+	text := ""
+	switch {
+	case p.Throughput != nil:
+		text = verify.FigureText(*p.Throughput)
+	case p.Latency != nil:
+		text = "p50 " + inMicros(p.Latency.P50)
+	default:
+		return nil
+	}
+	median, interval, some := strings.Cut(text, " (")
+	if !some {
+		return []string{median}
+	}
+	return []string{median, "(" + interval}
+}
+
 func throughputOf(r verify.Report) throughput {
 	var t throughput
 	most := 0.0

@@ -35,6 +35,7 @@ func TestLook(t *testing.T) {
 	t.Run("lost", func(t *testing.T) { b.at(t).lost(s) })
 	t.Run("hidden", func(t *testing.T) { b.at(t).hidden(s) })
 	t.Run("ends only", func(t *testing.T) { b.at(t).endsOnly(s) })
+	t.Run("measured", func(t *testing.T) { b.at(t).measured(s) })
 	t.Run("links", func(t *testing.T) { b.at(t).links(s) })
 	t.Run("find", func(t *testing.T) { b.at(t).finds(s) })
 	t.Run("keyboard", func(t *testing.T) { b.at(t).keyboard(s) })
@@ -148,6 +149,70 @@ func (b *browser) endsOnly(s Subject) {
 	b.press(kb.Escape)
 }
 
+// measured: a route that is clicked, or chosen by keyboard from the tables, is drawn with
+// what was measured over it: along the hops that another path showed, along a network, or
+// from end to end.
+func (b *browser) measured(s Subject) {
+	_, p, li := find(b.t, s, "throughput-pod-cross-node", "echo-cp", "echo-w1")
+	_, like, _ := find(b.t, s, verify.PodToPodCrossNode, "echo-cp", "echo-w1")
+	b.click(li + " .row")
+	is(b, number(li+" .hop"), len(like.Evidence.Hops))
+	is(b, number(".wide .top circle"), len(like.Evidence.Hops))
+	for _, drawing := range []string{".wide", ".narrow"} {
+		is(b, fmt.Sprintf("document.querySelector('%s .label text').textContent", drawing), strings.Join(label(p), " "))
+	}
+	b.says(".caption", "echo-cp → echo-w1", "tcp ×1, client sends: "+verify.FigureText(*p.Throughput), "range of 5 measurements", "hops of pod-to-pod-cross-node")
+	b.says(li+" .more", verify.FigureText(*p.Throughput), p.Command)
+	// The figure is on its line, wholly in the drawing, and its box holds its texts.
+	is(b, `(() => { const g = document.querySelector(".wide .label"), f = document.querySelector(".wide svg").getBoundingClientRect(), r = g.querySelector("rect").getBoundingClientRect();
+		return r.left >= f.left && r.right <= f.right && r.top >= f.top && r.bottom <= f.bottom &&
+			[...g.querySelectorAll("text")].every((e) => { const t = e.getBoundingClientRect(); return t.left >= r.left && t.right <= r.right && t.top >= r.top - 1 && t.bottom <= r.bottom + 1 }) })()`, true)
+	b.shot("1400-measured")
+	b.do(chromedp.EmulateViewport(400, 900))
+	b.click(li + " .row")
+	b.click(li + " .row") // the figure scrolls into view
+	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](`(() => { const r = document.querySelector(".narrow .label rect").getBoundingClientRect(), f = document.querySelector(".canvas").getBoundingClientRect();
+		return r.left >= f.left && r.right <= f.right && r.top >= f.top && r.bottom <= f.bottom })()`)); err != nil {
+		b.t.Errorf("the figure is not in view: %v", err)
+	}
+	b.shot("400-measured")
+	b.do(chromedp.EmulateViewport(900, 900))
+	b.shot("900-measured")
+	b.scheme("dark")
+	b.shot("900-measured-dark")
+	b.scheme("light")
+	b.do(chromedp.EmulateViewport(1400, 900))
+	b.press(kb.ArrowRight, kb.ArrowRight)
+	b.says(".caption", "cp vethd41c3a9e in")
+	is(b, number(".wide .label"), 1)
+	b.press(kb.Escape)
+	is(b, number(".label"), 0)
+
+	_, p, li = find(b.t, s, "latency-node-to-node", "w1", "w2")
+	b.script(fmt.Sprintf("document.querySelector('#latency').closest('section').querySelector(\"a[href='%s']\").focus()", li))
+	b.press(kb.Enter)
+	is(b, "document.querySelector('.open').id", li[1:])
+	is(b, fmt.Sprintf("document.activeElement === document.querySelector('%s .row')", li), true)
+	is(b, `document.querySelector(".wide .label .median").textContent`, label(p)[0])
+	b.says(".caption", "one connection: p50 "+inMicros(p.Latency.P50), "along the network between them")
+	// From NIC to NIC.
+	is(b, `(() => { const at = (m) => { const e = document.querySelector('.wide .port[data-machine="' + m + '"][data-nic="eth0"]'); return [e.getAttribute("cx"), e.getAttribute("cy")].join(" ") },
+		d = document.querySelector(".wide .over path").getAttribute("d"); return d.startsWith("M" + at("w1")) && d.endsWith(at("w2")) })()`, true)
+	b.press(kb.ArrowDown, kb.Enter)
+	is(b, `document.querySelector(".wide .label .median").textContent`, "p50 122 µs")
+	b.shot("1400-measured-nodes")
+	b.press(kb.Escape)
+
+	_, p, li = find(b.t, s, "throughput-loadbalancer", "client", "echo-lb")
+	b.click(li + " .row")
+	is(b, number(".wide .over path.ends"), 1)
+	is(b, number(".wide .end"), 2) // the client, and the Pod that answered
+	is(b, `document.querySelector(".wide .label .median").textContent`, label(p)[0])
+	b.shot("1400-measured-ends")
+	b.save("measured.pdf", b.pdf())
+	b.press(kb.Escape)
+}
+
 // links: a cell of a matrix, and the page's address, lead to a path.
 func (b *browser) links(s Subject) {
 	_, _, li := find(b.t, s, verify.NodeToPod, "w1", "echo-w2")
@@ -155,6 +220,10 @@ func (b *browser) links(s Subject) {
 	is(b, "document.querySelector('.open').id", li[1:])
 	is(b, fmt.Sprintf("document.activeElement === document.querySelector('%s .row')", li), true)
 	is(b, fmt.Sprintf("document.querySelector('%s').getBoundingClientRect().top >= 0 && document.querySelector('%[1]s').getBoundingClientRect().top < innerHeight", li), true)
+	b.press(kb.Escape)
+	b.script(fmt.Sprintf(`document.querySelector(".matrix a[href='%s']").focus()`, li))
+	b.press(kb.Enter)
+	is(b, number(li+".open"), 1)
 	_, _, other := find(b.t, s, verify.PodToOutside, "echo-cp", "internet")
 	b.do(chromedp.Navigate("file://"+b.file+other), chromedp.WaitReady(chromedp.CSS(other+".open")))
 	b.do(chromedp.Navigate("file://"+b.file), chromedp.WaitReady(chromedp.CSS("html.js")))
@@ -165,7 +234,7 @@ func (b *browser) finds(s Subject) {
 	shown := number(".path:not([hidden])")
 	all := eval[int](b, shown)
 	b.do(chromedp.SendKeys(chromedp.CSS(".find input"), "echo-lb client"))
-	is(b, shown, 3) // two to VIPs, and the measurement that failed
+	is(b, shown, 8) // two to VIPs, and six measurements
 	b.do(chromedp.SendKeys(chromedp.CSS(".find input"), "nonsense"))
 	is(b, shown, 0)
 	is(b, "document.querySelector('.none').hidden", false)
@@ -173,7 +242,7 @@ func (b *browser) finds(s Subject) {
 	b.script(`const f = document.querySelector(".find input"); f.value = ""; f.dispatchEvent(new Event("input"))`)
 	is(b, shown, all)
 	b.click(".chip-button.pass")
-	is(b, shown, s.Report.Summary.Fail+1) // and policy-l7, which is skipped
+	is(b, shown, s.Report.Summary.Fail+2) // and policy-l7 and a measurement, which are skipped
 	b.click(".chip-button.pass")
 	is(b, shown, all)
 }

@@ -6,7 +6,8 @@
 // What a reader sees is made here, by html/template; page.js opens paths and draws their
 // ways, whose geometry (ways.go) lies in the page as JSON. Without script everything is
 // there to be read, only not drawn. Nothing is shown that the Report does not hold: of a
-// path without evidence only the ends are drawn.
+// path without evidence only the ends are drawn. Measurements, which are not captured, are
+// drawn along the hops of a path between the same ends, where the Report has one.
 package page
 
 import (

@@ -11,6 +11,7 @@
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   let path = null; // the open path's element
   let at = -1; // the hop that is shown; -1 for the whole way
+  let held = false; // the key is down that followed a link: the row that got the focus is not to be pressed by it
 
   document.documentElement.classList.add("js");
 
@@ -49,10 +50,24 @@
         const [x, y] = last.at[which];
         shape("path", { d: `M${x - 7} ${y - 7}l14 14m0 -14l-14 14`, class: "gone " + (one(".lost", path) ? "lost" : "") }, top);
       }
+      if (way.label) label(way.label, svg);
       const now = one(".over .now", svg);
       if (now && !still.matches && svg.getClientRects().length) travel(now, top, way.steps[at].kind);
     });
     reveal(way);
+  }
+
+  // label writes what was measured below the middle of a way's longest line, within the drawing.
+  function label(texts, svg) {
+    const line = all(".over path:not(.reply)", svg).sort((a, b) => b.getTotalLength() - a.getTotalLength())[0];
+    if (!line) return;
+    const { x, y } = line.getPointAtLength(line.getTotalLength() / 2), whole = svg.viewBox.baseVal;
+    const w = texts.join(" ").length * 7.3 + 14, h = 21; // .label's letters are 7.2 wide
+    const left = Math.min(whole.width - w - 2, Math.max(2, x - w / 2)), top = Math.min(whole.height - h - 2, y + 4);
+    const g = shape("g", { class: "label" }, one(".top", svg));
+    shape("rect", { x: left, y: top, width: w, height: h, rx: 6 }, g);
+    const text = shape("text", { x: left + w / 2, y: top + 15 }, g);
+    texts.forEach((t, i) => { shape("tspan", { class: i ? "interval" : "median" }, text).textContent = (i ? " " : "") + t; });
   }
 
   // travel lets a packet run along a line once.
@@ -75,7 +90,8 @@
   function reveal(way) {
     const which = drawings.findIndex((svg) => svg.getClientRects().length);
     if (which < 0) return;
-    const shown = (at >= 0 ? [way.steps[at]] : way.lost ? way.steps.slice(-1) : way.steps.slice(0, 1)).map((s) => s.at[which]).find((xy) => xy.length);
+    const box = at < 0 && one(".label rect", drawings[which])?.getBBox();
+    const shown = box ? [box.x + box.width / 2, box.y + box.height / 2] : (at >= 0 ? [way.steps[at]] : way.lost ? way.steps.slice(-1) : way.steps.slice(0, 1)).map((s) => s.at[which]).find((xy) => xy.length);
     if (!shown) return;
     const p = new DOMPoint(...shown).matrixTransform(drawings[which].getScreenCTM()), frame = canvas.getBoundingClientRect();
     canvas.scrollBy(p.x - frame.left - frame.width / 2, p.y - frame.top - frame.height / 2);
@@ -97,7 +113,13 @@
       const why = one(".no-hops", path), lost = one(".lost, .ended", path);
       more.textContent = why ? why.textContent : lost ? lost.textContent : way.hops ? "All hops are drawn; → shows them one by one." : one(".reason, .brief", path).textContent;
       if (lost) more.className = lost.className;
-      caption.replaceChildren(title, more);
+      const figures = all(".measured dd", path).map((f) => {
+        const p = document.createElement("p");
+        p.className = "measured";
+        p.textContent = f.textContent;
+        return p;
+      });
+      caption.replaceChildren(title, ...figures, more);
     }
     if (!way.hops) return;
     one(".at", steps).textContent = (at < 0 ? "all" : at + 1) + " / " + way.steps.length;
@@ -175,13 +197,18 @@
     return true;
   }
 
+  function jump(link) {
+    const there = follow(link.hash);
+    if (there) history.replaceState(null, "", link.hash);
+    return there;
+  }
+
   document.addEventListener("click", (event) => {
     const to = (selector) => event.target.closest(selector);
     const link = to("a[href^='#path-']");
-    if (link && follow(link.hash)) {
-      event.preventDefault();
-      history.replaceState(null, "", link.hash);
-    } else if (to(".row")) {
+    if (link && jump(link)) event.preventDefault();
+    else if (to(".row")) {
+      if (held && !event.detail) return;
       const li = to(".path");
       if (li === path) close();
       else open(li);
@@ -202,10 +229,12 @@
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches("input")) return;
     const row = event.target.closest(".row"), hop = event.target.closest(".hop");
+    const link = event.target.closest("a[href^='#path-']");
     const inPath = row || hop || event.target.closest(".path, .steps");
     const rows = all(".path:not([hidden]) > .row");
     const go = (i) => rows[Math.min(rows.length - 1, Math.max(0, i))].focus();
     const keys = {
+      Enter: link && (() => { held = jump(link); }),
       ArrowDown: hop ? () => step(1) : row && (() => go(rows.indexOf(row) + 1)),
       ArrowUp: hop ? () => step(-1) : row && (() => go(rows.indexOf(row) - 1)),
       Home: row && (() => go(0)),
@@ -222,6 +251,8 @@
     event.preventDefault();
     keys[event.key]();
   });
+
+  document.addEventListener("keyup", () => { held = false; });
 
   // filter hides the paths that are not looked for, and headings with nothing under them.
   const find = one(".find input");

@@ -77,15 +77,14 @@ func TestEverythingIsThere(t *testing.T) {
 	place := func(i int) int { return strings.Index(out, fmt.Sprintf(`id="%s"`, pathID(i))) }
 	lastBad, firstGood := -1, len(out)
 	for i, p := range s.Report.Paths {
-		measured := p.Throughput != nil || p.Latency != nil
-		if place(i) < 0 && !(measured && !bad(p)) && !strings.HasPrefix(p.ID, "throughput-") {
+		if place(i) < 0 {
 			t.Errorf("path %d, %s, is not there", i+1, p.ID)
 		}
 		if bad(p) {
 			lastBad = max(lastBad, place(i))
 			has(p.Reason)
 			has(p.Command)
-		} else if place(i) >= 0 {
+		} else {
 			firstGood = min(firstGood, place(i))
 		}
 		if p.Evidence != nil {
@@ -203,13 +202,19 @@ func TestWays(t *testing.T) {
 	f := pathfinder{plan: s.Plan, scene: seen, drawings: drawings(s.Plan, seen)}
 	hidden := map[string][]int{ // hops that are not joined to the one before, from 1
 		"pod-to-pod-cross-node echo-cp → echo-w1":            {12, 16},
+		"throughput-pod-cross-node echo-cp → echo-w1":        {12, 16},
+		"latency-pod-cross-node echo-cp → echo-w1":           {12, 16},
 		"pod-to-pod-cross-node echo-w1 → echo-w2":            {2},
 		"pod-to-clusterip echo-cp → echo":                    {2, 4},
 		"outside-to-ingress-http client → a.netlab.test/one": {4, 6, 8},
 		"pod-to-outside echo-cp → internet":                  {2},
 	}
 	for _, p := range s.Report.Paths {
+		p, by := lent(s.Report, p)
 		w := f.of(p)
+		if measured(p) != (len(w.Label) > 0) || by != "" != (p.ID == "throughput-pod-cross-node" || p.ID == "latency-pod-cross-node") {
+			t.Errorf("%s %s → %s: label %q, hops of %q", p.ID, p.From.Name, p.To.Name, w.Label, by)
+		}
 		if p.Evidence == nil {
 			if w.Hops || len(w.Ends) == 0 && p.Outcome != verify.Skip {
 				t.Errorf("%s %s → %s: %+v", p.ID, p.From.Name, p.To.Name, w)
@@ -236,6 +241,29 @@ func TestWays(t *testing.T) {
 		}
 		if w.Lost != (p.Evidence.Lost != "") {
 			t.Errorf("%s: lost is %t", name, w.Lost)
+		}
+	}
+}
+
+// TestLabels: the median and its interval, as they are written over the drawing.
+func TestLabels(t *testing.T) {
+	rate := verify.Figure{Unit: "bit/s", Median: 6.1e9, Low: 5.9e9, High: 6.4e9, Confidence: 0.97, Samples: make([]float64, 6)}
+	once := verify.Figure{Unit: "bit/s", Median: 9.4e8, Low: 9.4e8, High: 9.4e8, Samples: make([]float64, 1)}
+	delay := verify.Latency{P50: verify.Figure{Median: 1530, Low: 1490, High: 1610, Confidence: 0.75, Samples: make([]float64, 3)}}
+	for _, c := range []struct {
+		p           verify.Result
+		label, says string
+	}{
+		{verify.Result{Protocol: "tcp", Throughput: &rate}, "6.1 Gbit/s|(5.9–6.4)", "95 % confidence interval of 6 measurements"},
+		{verify.Result{Protocol: "tcp", Throughput: &once}, "940 Mbit/s", "measured once"},
+		{verify.Result{Protocol: "tcp", Latency: &delay}, "p50 1.53 ms|(1.49–1.61)", "range of 3 measurements"},
+		{verify.Result{Protocol: "http"}, "", ""},
+	} {
+		if got := strings.Join(label(c.p), "|"); got != c.label {
+			t.Errorf("label %q, want %q", got, c.label)
+		}
+		if got := strings.Join(figures(c.p), "; "); !strings.HasSuffix(got, c.says) {
+			t.Errorf("figures %q, want %q", got, c.says)
 		}
 	}
 }

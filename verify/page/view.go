@@ -85,9 +85,13 @@ func newView(s Subject) (view, error) {
 	v.count()
 	rows := make([]row, len(s.Report.Paths))
 	for i, p := range s.Report.Paths {
+		p, by := lent(s.Report, p)
 		w := f.of(p)
 		v.Ways[pathID(i)] = w
 		rows[i] = v.row(i, p, w)
+		if by != "" {
+			rows[i].NoHops = "These are the hops of " + by + " between the same ends, in the same run. " + uncaptured
+		}
 		if bad(p) {
 			v.Bad = append(v.Bad, rows[i])
 		}
@@ -124,11 +128,8 @@ func (v *view) row(i int, p verify.Result, w way) row {
 	if p.Outcome == verify.Pass && p.Observed.RTTMicros > 0 {
 		r.RTT = fmt.Sprintf("%.1f ms", float64(p.Observed.RTTMicros)/1000)
 	}
-	if p.Throughput != nil {
-		r.Figures = append(r.Figures, how(p)+": "+verify.FigureText(*p.Throughput))
-	}
-	if l := p.Latency; l != nil {
-		r.Figures = append(r.Figures, fmt.Sprintf("p50 %s, p90 %s, p99 %s", inMicros(l.P50), inMicros(l.P90), inMicros(l.P99)))
+	if r.Figures = figures(p); len(r.Figures) > 0 && p.Outcome == verify.Pass {
+		r.Brief = how(p) + ": " + strings.Join(label(p), " ")
 	}
 	if !w.Hops {
 		r.NoHops = v.noHops(p, w)
@@ -158,11 +159,15 @@ func whereOf(h verify.Hop) string {
 	return h.Machine + " " + h.Interface
 }
 
+const uncaptured = "Measurements are not captured: that would cost what they measure."
+
 // noHops says why a path has no hops, what is drawn in their stead, and what would show
 // them.
 func (v *view) noHops(p verify.Result, w way) string {
 	drawn := "Only its ends are drawn."
 	switch _, named := (pathfinder{}).stops(p.To, verify.Observed{}); {
+	case measured(p) && p.From.Kind == verify.AtNode && p.To.Kind == verify.AtNode:
+		drawn = "It is drawn along the network between them."
 	case named:
 	case len(w.Steps) == 0:
 		drawn = "Only its client is drawn: " + p.To.Name + " is an address, and has no place of its own."
@@ -172,8 +177,8 @@ func (v *view) noHops(p verify.Result, w way) string {
 	switch {
 	case p.Outcome == verify.Skip:
 		return ""
-	case p.Throughput != nil || p.Latency != nil:
-		return "Measurements are not captured: that would cost what they measure. " + drawn
+	case measured(p):
+		return uncaptured + " " + drawn
 	case p.Expected == verify.Enforced || p.Expected == verify.NotEnforced:
 		return "A policy's packets are not captured: while they are, it would not be in force. " + drawn
 	case v.Evidence:
@@ -196,10 +201,16 @@ func endText(e verify.End) string {
 	return e.Name + " (" + strings.Join(in, ", ") + ")"
 }
 
-// sections sorts the paths that are not bad under the report's headings. Measurements have
-// tables of their own.
+// sections sorts the paths that are not bad under the report's headings, and measurements
+// below them.
 func (v *view) sections(rows []row) {
-	for _, s := range verify.Sections() {
+	measurements := verify.Section{Title: "Measurements"}
+	for _, r := range rows {
+		if isMeasurement(r.ID) && !slices.Contains(measurements.IDs, r.ID) {
+			measurements.IDs = append(measurements.IDs, r.ID)
+		}
+	}
+	for _, s := range append(verify.Sections(), measurements) {
 		out := section{Title: s.Title}
 		for _, id := range s.IDs {
 			g := group{ID: id}
@@ -220,6 +231,12 @@ func (v *view) sections(rows []row) {
 			v.Sections = append(v.Sections, out)
 		}
 	}
+}
+
+// isMeasurement tells the ids of measurements, made or not.
+func isMeasurement(id string) bool {
+	kind, _, _ := strings.Cut(id, "-")
+	return kind == "throughput" || kind == "latency"
 }
 
 // matrix is a verify.Matrix for the page.

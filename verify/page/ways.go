@@ -16,6 +16,9 @@ type way struct {
 	Steps []step `json:"steps"`          // a hop each; without evidence a line from end to end
 	Hops  bool   `json:"hops"`           // Steps are hops
 	Lost  bool   `json:"lost,omitempty"` // the last hop is the last that was seen
+	// Label is what was measured over the way and the interval of that, to be written
+	// beside it.
+	Label []string `json:"label,omitempty"`
 }
 
 // end is a machine or a Pod of the drawing.
@@ -41,7 +44,7 @@ type pathfinder struct {
 
 // of gives the way of a path: along its hops, or else from end to end.
 func (f pathfinder) of(p verify.Result) way {
-	w := way{Ends: []end{}, Steps: []step{}}
+	w := way{Ends: []end{}, Steps: []step{}, Label: label(p)}
 	from, _ := f.stops(p.From, p.Observed)
 	to, _ := f.stops(p.To, p.Observed)
 	for _, s := range append(from, to...) {
@@ -54,9 +57,15 @@ func (f pathfinder) of(p verify.Result) way {
 	if len(from) == 0 {
 		return w
 	}
+	start := f.nic(from[0], p.From)
 	for _, s := range to {
 		step := step{Kind: "ends", Hidden: true}
 		for i, d := range f.drawings {
+			wire, ok := d.Leg(start, f.nic(s, p.To))
+			if ok && wire.Wired && s != from[0] {
+				step.At[i], step.Line[i] = place(d, f.nic(s, p.To)), wire.Path
+				continue
+			}
 			step.At[i] = place(d, s)
 			if leg, ok := d.Straight(from[0], s); ok && s != from[0] {
 				step.Line[i] = leg.Path
@@ -65,6 +74,35 @@ func (f pathfinder) of(p verify.Result) way {
 		w.Steps = append(w.Steps, step)
 	}
 	return w
+}
+
+// nic is the NIC of a machine that an end's address is of, or else the Stop itself.
+func (f pathfinder) nic(s drawing.Stop, e verify.End) drawing.Stop {
+	m, _ := f.plan.Machine(s.Machine)
+	for _, nic := range m.NICs {
+		if s.Pod == "" && nic.Address.Addr().String() == e.IP {
+			s.Interface = nic.Name
+		}
+	}
+	return s
+}
+
+// measured reports that a path has figures.
+func measured(p verify.Result) bool { return p.Throughput != nil || p.Latency != nil }
+
+// lent gives a measured path the hops of another one of the report, if any: its client and
+// who it asks are the same, and its packets arrived. Measurements are not captured.
+func lent(r verify.Report, p verify.Result) (_ verify.Result, by string) {
+	if !measured(p) || p.Evidence != nil {
+		return p, ""
+	}
+	for _, q := range r.Paths {
+		if q.From == p.From && q.To == p.To && q.Outcome == verify.Pass && q.Evidence != nil && len(q.Evidence.Hops) > 0 && q.Evidence.Lost == "" {
+			p.Evidence = &verify.Evidence{Hops: q.Evidence.Hops, Hidden: q.Evidence.Hidden}
+			return p, q.ID
+		}
+	}
+	return p, ""
 }
 
 // stops gives the places of an end in the drawing. An address has none of its own: in its
