@@ -19,7 +19,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
-	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/providers/kind/dockertest"
@@ -32,11 +31,11 @@ import (
 func TestConformance(t *testing.T) {
 	providertest.NeedLabs(t)
 	dockertest.Start(t)
-	self := netlab(t)
+	self := providertest.Netlab(t)
 	providertest.Run(t, providertest.Suite{
 		Provider: "kind",
 		New:      func() providers.Provider { return Provider{} },
-		Resolver: resolver(t, self),
+		Resolver: providertest.Resolver(t, self),
 		Kill: func(ctx context.Context, lab, _, name string) error {
 			there, err := docker.containers(ctx, lab)
 			if err != nil {
@@ -55,7 +54,7 @@ func TestStrangers(t *testing.T) {
 	ctx := t.Context()
 	const name = "nlt-stranger"
 	dir := t.TempDir()
-	stock, err := resolver(t, netlab(t)).Obtain(ctx, plan(t, name), func(string) func(error) { return func(error) {} })
+	stock, err := providertest.Resolver(t, providertest.Netlab(t)).Obtain(ctx, plan(t, name), func(string) func(error) { return func(error) {} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +88,7 @@ func TestStrangers(t *testing.T) {
 func TestQuickstart(t *testing.T) {
 	providertest.NeedLabs(t)
 	daemon := dockertest.Start(t)
-	self, name := netlab(t), "nlt-kind"
+	self, name := providertest.Netlab(t), "nlt-kind"
 	passes := scenario(t, self, "quickstart", name, 70)
 	t.Run("Ctrl-C", func(t *testing.T) { interrupted(t, self, name) })
 	passes()
@@ -257,7 +256,7 @@ func archive(t *testing.T, ref string) string {
 func TestCNIs(t *testing.T) {
 	providertest.NeedLabs(t)
 	dockertest.Start(t)
-	self := netlab(t)
+	self := providertest.Netlab(t)
 	for _, name := range []string{"calico-vxlan", "cilium-vxlan"} {
 		t.Run(name, func(t *testing.T) { scenario(t, self, name, "nlt-"+name, 70)() })
 	}
@@ -268,7 +267,7 @@ func TestCNIs(t *testing.T) {
 func TestPodman(t *testing.T) {
 	providertest.NeedLabs(t)
 	dockertest.StartPodman(t)
-	self, name := netlab(t), "nlt-podman"
+	self, name := providertest.Netlab(t), "nlt-podman"
 	before, err := residue.Take()
 	if err != nil {
 		t.Fatal(err)
@@ -334,34 +333,4 @@ func scenario(t *testing.T, self, from, name string, least int) (passes func()) 
 			t.Errorf("provider %s, paths: %+v", report.Provider, s)
 		}
 	}
-}
-
-// netlab builds netlab, which labs run as PID 1 and as agents.
-func netlab(t *testing.T) string {
-	t.Helper()
-	self := filepath.Join(t.TempDir(), "netlab")
-	build := exec.Command("go", "build", "-trimpath", "-o", self, "netlab.dev/netlab")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if _, err := command.Run(build); err != nil {
-		t.Fatal(err)
-	}
-	return self
-}
-
-// resolver uses the user's cache.
-func resolver(t *testing.T, self string) components.Resolver {
-	t.Helper()
-	catalog, err := components.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache := os.Getenv("NETLAB_CACHE_DIR")
-	if cache == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(dir, "netlab")
-	}
-	return components.Resolver{Catalog: catalog, Cache: cache, Self: self}
 }

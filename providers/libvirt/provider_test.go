@@ -58,7 +58,7 @@ func newVMs(t *testing.T, name string) vms {
 		t.Fatal(err)
 	}
 	v := vms{images: d.Images, req: providers.Request{Plan: plan, Dir: t.TempDir(), Step: func(string) func(error) { return func(error) {} }}}
-	if v.req.Stock, err = resolver(t, catalog).Obtain(t.Context(), plan, v.req.Step); err != nil {
+	if v.req.Stock, err = providertest.Resolver(t, providertest.Netlab(t)).Obtain(t.Context(), plan, v.req.Step); err != nil {
 		t.Fatal(err)
 	}
 	v.delete(t) // what a killed test left
@@ -233,24 +233,4 @@ func TestNeverBoots(t *testing.T) {
 		t.Errorf("create says %v", err)
 	}
 	v.gone(t)
-}
-
-// resolver uses the user's cache, and a netlab that machines run as PID 1.
-func resolver(t *testing.T, catalog components.Catalog) components.Resolver {
-	t.Helper()
-	self := filepath.Join(t.TempDir(), "netlab")
-	build := exec.Command("go", "build", "-trimpath", "-o", self, "netlab.dev/netlab")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if _, err := command.Run(build); err != nil {
-		t.Fatal(err)
-	}
-	cache := os.Getenv("NETLAB_CACHE_DIR")
-	if cache == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(dir, "netlab")
-	}
-	return components.Resolver{Catalog: catalog, Cache: cache, Self: self}
 }
