@@ -1,7 +1,6 @@
 package local
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/moby/sys/mountinfo"
 )
 
 // Account puts a process, and those that it will start, into the cgroup /netlab/<name> of
@@ -30,24 +31,23 @@ func Account(name string, pid int) error {
 
 // accounting finds where the hierarchy that counts processor time is mounted: v1's
 // cpuacct or, without one, v2.
-func accounting(mountinfo string) (string, error) {
-	f, err := os.Open(mountinfo)
+func accounting(file string) (string, error) {
+	f, err := os.Open(file)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
+	mounts, err := mountinfo.GetMountsFromReader(f, mountinfo.FSTypeFilter("cgroup", "cgroup2"))
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", file, err)
+	}
 	unified := ""
-	for s := bufio.NewScanner(f); s.Scan(); {
-		before, after, _ := strings.Cut(s.Text(), " - ")
-		place, kind := strings.Fields(before), strings.Fields(after)
-		if len(place) < 5 || len(kind) < 3 {
-			continue
+	for _, m := range mounts {
+		if slices.Contains(strings.Split(m.VFSOptions, ","), "cpuacct") {
+			return m.Mountpoint, nil
 		}
-		switch {
-		case kind[0] == "cgroup" && slices.Contains(strings.Split(kind[2], ","), "cpuacct"):
-			return place[4], nil
-		case kind[0] == "cgroup2":
-			unified = place[4]
+		if m.FSType == "cgroup2" {
+			unified = m.Mountpoint
 		}
 	}
 	if unified == "" {

@@ -1,13 +1,14 @@
 package agent
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/moby/sys/mountinfo"
 )
 
 // CPU is the processor time of one end's cgroup, or why there is none to tell.
@@ -83,28 +84,27 @@ func ownCgroup(proc string) (string, error) {
 			}
 		}
 	}
-	mounts, err := os.Open(filepath.Join(proc, "mountinfo"))
+	file, err := os.Open(filepath.Join(proc, "mountinfo"))
 	if err != nil {
 		return "", err
 	}
-	defer mounts.Close()
+	defer file.Close()
+	mounts, err := mountinfo.GetMountsFromReader(file, mountinfo.FSTypeFilter("cgroup", "cgroup2"))
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", file.Name(), err)
+	}
 	found := ""
-	for s := bufio.NewScanner(mounts); s.Scan(); {
-		before, after, _ := strings.Cut(s.Text(), " - ")
-		place, kind := strings.Fields(before), strings.Fields(after)
-		if len(place) < 5 || len(kind) < 3 {
-			continue
-		}
-		v1 := kind[0] == "cgroup" && slices.Contains(strings.Split(kind[2], ","), "cpuacct")
+	for _, m := range mounts {
+		v1 := slices.Contains(strings.Split(m.VFSOptions, ","), "cpuacct")
 		path, there := paths[map[bool]string{true: "cpuacct"}[v1]]
-		if !there || !v1 && (kind[0] != "cgroup2" || found != "") {
+		if !there || !v1 && (m.FSType != "cgroup2" || found != "") {
 			continue
 		}
 		// What is mounted may be a part of the hierarchy: a container's own.
-		if rest, below := strings.CutPrefix(path, strings.TrimSuffix(place[3], "/")); below {
-			found = filepath.Join(place[4], rest)
+		if rest, below := strings.CutPrefix(path, strings.TrimSuffix(m.Root, "/")); below {
+			found = filepath.Join(m.Mountpoint, rest)
 		} else if path == "/" {
-			found = place[4]
+			found = m.Mountpoint
 		}
 		if v1 && found != "" {
 			return found, nil
