@@ -17,6 +17,8 @@ func TestNeedsFollowTheModes(t *testing.T) {
 		"VXLAN by default": {func(*topology.Plan) {}, "CONFIG_VXLAN", "CONFIG_IP_VS"},
 		"no tunnel":        {func(p *topology.Plan) { p.CNI.Options["backend"] = "host-gw" }, "CONFIG_NF_TABLES", "CONFIG_VXLAN"},
 		"ipvs":             {func(p *topology.Plan) { p.Kubernetes.Proxy = "ipvs" }, "CONFIG_IP_VS", "CONFIG_NF_TABLES"},
+		"its tracking":     {func(p *topology.Plan) { p.Kubernetes.Proxy = "ipvs" }, "CONFIG_IP_VS_NFCT", "CONFIG_NF_TABLES"},
+		"its sets":         {func(p *topology.Plan) { p.Kubernetes.Proxy = "ipvs" }, "CONFIG_NETFILTER_XT_SET", "CONFIG_NF_TABLES"},
 		"its device":       {func(p *topology.Plan) { p.Kubernetes.Proxy = "ipvs" }, "CONFIG_DUMMY", "CONFIG_NFT_NUMGEN"},
 		"iptables":         {func(p *topology.Plan) { p.Kubernetes.Proxy = "iptables" }, "CONFIG_NETFILTER_XT_MATCH_STATISTIC", "CONFIG_DUMMY"},
 		"no proxy": {func(p *topology.Plan) {

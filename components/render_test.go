@@ -221,6 +221,51 @@ func TestOurValues(t *testing.T) {
 	}
 }
 
+// Debian's iptables writes to nf_tables, so that kube-proxy's rules are there in each of its
+// modes: Calico's are too, unless the lab says otherwise, which is warned of.
+func TestCalicoHasTheBackendOfKubeProxy(t *testing.T) {
+	c := load(t)
+	for _, proxy := range c["kubernetes"].Options["proxy"] {
+		if proxy == proxyNone {
+			continue // somebody else answers for Services then, and Calico does not
+		}
+		for option, want := range map[string]string{"": "NFT", "nft": "NFT", "legacy": "Legacy"} {
+			p := quickstart(c)
+			p.Kubernetes.Proxy = proxy
+			cni(&p, "calico")
+			if option != "" {
+				p.CNI.Options["iptables"] = option
+			}
+			r, set := charts(t, c, p)
+			calico := set[slices.IndexFunc(set, func(k Component) bool { return k.Name == "calico" })]
+			rendered, err := r.Objects(t.Context(), calico, p, Stock{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]bool{}
+			spec, _, _ := unstructured.NestedMap(rendered.find(t, "DaemonSet", "calico-node"), "spec", "template", "spec")
+			for _, kind := range []string{"containers", "initContainers"} {
+				all, _, _ := unstructured.NestedSlice(spec, kind)
+				for _, container := range all {
+					env, _, _ := unstructured.NestedSlice(container.(map[string]any), "env")
+					for _, e := range env {
+						if e := e.(map[string]any); e["name"] == "FELIX_IPTABLESBACKEND" {
+							got[e["value"].(string)] = true
+						}
+					}
+				}
+			}
+			if !got[want] || len(got) != 1 {
+				t.Errorf("kube-proxy %s, option %q: Felix is told %v, want %s", proxy, option, got, want)
+			}
+			warned := strings.Contains(strings.Join(calico.Notices(p), "\n"), "legacy ones are in force beside them")
+			if warned != (want == "Legacy") {
+				t.Errorf("kube-proxy %s, option %q: warned %t", proxy, option, warned)
+			}
+		}
+	}
+}
+
 // Upstream's template is changed where Debian's nginx differs; each edit has to find
 // its place in the pinned version, and nothing that 1.22 refuses may be left.
 func TestEditsOfTheNginxTemplate(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/tools/clientcmd"
+	kubeproxy "k8s.io/kube-proxy/config/v1alpha1"
 	"sigs.k8s.io/yaml"
 
 	"netlab.dev/netlab/labs"
@@ -337,14 +338,24 @@ func TestKubeadmConfig(t *testing.T) {
 	}
 }
 
-// In ipvs mode a Node would else answer ARP for every VIP.
-func TestStrictARP(t *testing.T) {
-	for _, proxy := range []string{"ipvs", "nftables"} {
+// kube-proxy's own types know every field that it is told. In ipvs mode a Node would without
+// strictARP answer ARP for every VIP.
+func TestProxyConfig(t *testing.T) {
+	for _, mode := range []string{"nftables", "iptables", "ipvs"} {
 		p := plan(t, true)
-		p.Kubernetes.Proxy = proxy
-		config := documents(t, files(t, p, "cp", newAuthority(t), Limits{})[Config].Data)["KubeProxyConfiguration"]
-		if ipvs, given := config["ipvs"].(map[string]any); given != (proxy == "ipvs") || given && ipvs["strictARP"] != true {
-			t.Errorf("with %s kube-proxy is told %v", proxy, config)
+		p.Kubernetes.Proxy = mode
+		text := ""
+		for _, d := range strings.Split(string(files(t, p, "cp", newAuthority(t), Limits{})[Config].Data), "---\n") {
+			if strings.Contains(d, "kind: KubeProxyConfiguration\n") {
+				text = d
+			}
+		}
+		var config kubeproxy.KubeProxyConfiguration
+		if err := yaml.UnmarshalStrict([]byte(text), &config); err != nil {
+			t.Errorf("%v in\n%s", err, text)
+		}
+		if string(config.Mode) != mode || config.ClusterCIDR != p.Kubernetes.PodCIDR.String() || config.IPVS.StrictARP != (mode == "ipvs") {
+			t.Errorf("in mode %s kube-proxy is told\n%s", mode, text)
 		}
 	}
 }
