@@ -45,7 +45,9 @@ func needs(plan topology.Plan) []need {
 		need{mounted("cgroup") || mounted("cgroup2"), "no cgroup hierarchy is mounted", "mount -t cgroup2 none /sys/fs/cgroup"},
 		need{exists("/proc/sys/net/bridge") || module("br_netfilter"), "bridged packets do not pass the firewall, so Services fail between Pods of one Node",
 			"modprobe br_netfilter, or a kernel with CONFIG_BRIDGE_NETFILTER"},
+		need{exists("/proc/sys/net/bridge") || exists(modprobe()), modprobe() + " is not there: netlab loads br_netfilter with it", "apt-get install kmod"},
 	)
+	list = append(list, cgroup2Needs("/sys/fs/cgroup")...)
 	list = append(list, inotifyNeed(plan))
 	slices.SortFunc(list, func(a, b need) int { return strings.Compare(a.what, b.what) })
 	return list

@@ -29,6 +29,11 @@ const (
 func Segments(ctx context.Context, req providers.Request) (err error) {
 	done := req.Step("networks and outside hosts")
 	defer func() { done(err) }()
+	if !req.Plan.Virtual() { // else Nodes have kernels of their own
+		if err := kernelBridgeFilter().provide(ctx); err != nil {
+			return err
+		}
+	}
 	if err := fabric.Create(ctx, req.Plan); err != nil {
 		return err
 	}
