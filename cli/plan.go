@@ -71,10 +71,14 @@ func printPlan(w io.Writer, p topology.Plan) error {
 	if vm := p.Libvirt; vm != nil {
 		provider += fmt.Sprintf(", machines of %d CPUs, %s of memory, %s of disk", vm.CPUs, vm.Memory, vm.Disk)
 	}
+	api := p.Kubernetes.API.String()
+	if p.Balanced() {
+		api += " on " + p.Entrance().Name
+	}
 	t.rows(
 		[]string{"lab", p.Lab},
 		[]string{"provider", provider + map[bool]string{true: ", with host access"}[p.HostAccess]},
-		[]string{"Kubernetes", fmt.Sprintf("%s, API at %s, kube-proxy %s", p.Kubernetes.Version, p.Kubernetes.API, p.Kubernetes.Proxy)},
+		[]string{"Kubernetes", fmt.Sprintf("%s, API at %s, kube-proxy %s", p.Kubernetes.Version, api, p.Kubernetes.Proxy)},
 		[]string{"Pods", p.Kubernetes.PodCIDR.String()},
 		[]string{"Services", fmt.Sprintf("%s, API %s, DNS %s, domain %s", p.Kubernetes.ServiceCIDR, p.Kubernetes.APIService, p.Kubernetes.DNS, p.Kubernetes.Domain)},
 		[]string{"CNI", cniText(p.CNI)},

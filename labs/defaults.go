@@ -62,6 +62,7 @@ func (l *Lab) fill(known Known) {
 			}
 		}
 	}
+	l.balance()
 	for i := range l.Hosts {
 		h := &l.Hosts[i]
 		switch h.Role {
@@ -69,6 +70,8 @@ func (l *Lab) fill(known Known) {
 			setIfNil(&h.Networks, upTo(networks, 0, 2))
 		case RoleInternet:
 			setIfNil(&h.Networks, upTo(networks, 1, 2))
+		case RoleLoadBalancer:
+			setIfNil(&h.Networks, upTo(first(l.Nodes).Networks, 0, 1))
 		default:
 			setIfNil(&h.Networks, upTo(networks, 0, 1))
 		}
@@ -79,6 +82,30 @@ func (l *Lab) fill(known Known) {
 	setIfZero(&t.Duration, Duration{time.Second})
 	setIfNil(&t.Streams, []int{1, 4})
 	setIfZero(&t.Repeats, 6)
+}
+
+// balancer is the name of the load balancer that a lab with several control planes gets
+// where its file has none.
+const balancer = "lb"
+
+// balance puts a load balancer in front of several control planes, unless the file has
+// one or has given its name away.
+func (l *Lab) balance() {
+	has := func(m Member) bool { return m.Role == RoleLoadBalancer || m.Name == balancer }
+	if l.controlPlanes() > 1 && !slices.ContainsFunc(l.expand(), has) {
+		l.Hosts = append(l.Hosts, Host{Name: balancer, Role: RoleLoadBalancer})
+	}
+}
+
+// controlPlanes counts them.
+func (l *Lab) controlPlanes() int {
+	count := 0
+	for _, g := range l.Nodes {
+		if g.Role == RoleControlPlane {
+			count += max(g.Count, 1)
+		}
+	}
+	return count
 }
 
 func (l *Lab) fillComponents(known Known) {
@@ -145,11 +172,11 @@ func preferred(choices map[string]Choice, name string) string {
 	return first(names(choices))
 }
 
-func first(values []string) string {
-	if len(values) == 0 {
-		return ""
+func first[T any](values []T) (value T) {
+	if len(values) > 0 {
+		value = values[0]
 	}
-	return values[0]
+	return value
 }
 
 // upTo gives values[from:to] of a list that may be shorter; never nothing where the

@@ -25,6 +25,7 @@ const (
 	RoleRouter       = "router"
 	RoleClient       = "client"
 	RoleInternet     = "internet"
+	RoleLoadBalancer = "loadbalancer" // in front of several control planes
 )
 
 // None as the name of a load balancer or an Ingress controller switches it off.
@@ -92,7 +93,7 @@ type NodeGroup struct {
 // Host is a machine outside the cluster.
 type Host struct {
 	Name     string   `json:"name"`
-	Role     string   `json:"role"`               // router, client or internet
+	Role     string   `json:"role"`               // router, client, internet or loadbalancer
 	Networks []string `json:"networks,omitempty"` // eth0, eth1, …
 }
 

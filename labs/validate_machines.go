@@ -6,16 +6,12 @@ import (
 )
 
 func (v *validator) nodes() {
-	controlPlanes := 0
 	for i, g := range v.lab.Nodes {
 		at := fmt.Sprintf("nodes[%d]", i)
 		v.label(at+".name", g.Name)
 		v.oneOf(at+".role", "role of a Node", g.Role, []string{RoleControlPlane, RoleWorker})
 		if v.has(at+".count") && g.Count < 1 || g.Count > maxCount {
 			v.add(at+".count", fmt.Sprintf("from 1 to %d", maxCount), "%d is out of range", g.Count)
-		}
-		if g.Role == RoleControlPlane {
-			controlPlanes += max(g.Count, 1)
 		}
 		v.attached(at, "Node", g.Networks)
 		first := v.lab.Nodes[0].Networks
@@ -24,24 +20,28 @@ func (v *validator) nodes() {
 				"%s comes first, for %s it is %s", g.Networks[0], v.lab.Nodes[0].Name, first[0])
 		}
 	}
-	switch {
-	case controlPlanes == 0 && v.told("nodes"):
-	case controlPlanes == 0:
+	switch n := v.lab.controlPlanes(); {
+	case n == 0 && v.told("nodes"):
+	case n == 0:
 		v.add("nodes", "give one the role control-plane", "there is no control plane")
-	case controlPlanes%2 == 0:
-		v.add("nodes", "keep one", "%d control planes: etcd wants an odd number to keep a majority", controlPlanes)
-	case controlPlanes > 1:
-		v.add("nodes", "keep one", "%d control planes: highly available control planes come with provider libvirt", controlPlanes)
+	case n > maxControlPlanes:
+		v.add("nodes", fmt.Sprintf("make it %d", maxControlPlanes), "%d control planes: each member more makes etcd slower, and a lab has %d at most", n, maxControlPlanes)
+	case n%2 == 0:
+		v.add("nodes", fmt.Sprintf("make it %d or %d", n-1, n+1), "%d control planes: etcd wants an odd number to keep a majority", n)
 	}
 }
+
+// maxControlPlanes is what etcd advises as the most (https://etcd.io/docs/v3.6/faq/).
+const maxControlPlanes = 5
 
 func (v *validator) hosts() {
 	routerOf := map[string]string{}
 	internet := ""
+	v.balancers()
 	for i, h := range v.lab.Hosts {
 		at := fmt.Sprintf("hosts[%d]", i)
 		v.label(at+".name", h.Name)
-		v.oneOf(at+".role", "role of a host", h.Role, []string{RoleRouter, RoleClient, RoleInternet})
+		v.oneOf(at+".role", "role of a host", h.Role, []string{RoleRouter, RoleClient, RoleInternet, RoleLoadBalancer})
 		v.attached(at, "host", h.Networks)
 		switch h.Role {
 		case RoleInternet:
@@ -60,6 +60,32 @@ func (v *validator) hosts() {
 				routerOf[n] = h.Name
 			}
 		}
+	}
+}
+
+// balancers checks that several control planes have one load balancer, and one has none.
+func (v *validator) balancers() {
+	controlPlanes, name := v.lab.controlPlanes(), ""
+	for i, h := range v.lab.Hosts {
+		if h.Role != RoleLoadBalancer {
+			continue
+		}
+		at := fmt.Sprintf("hosts[%d]", i)
+		nodes := v.lab.Nodes
+		switch {
+		case name != "":
+			v.add(at+".role", "it has the API server's address: keep one", "%s is the load balancer already", name)
+		case controlPlanes == 1:
+			v.add(at+".role", "leave the host out, or make it three control planes", "a load balancer in front of one control plane")
+		case len(nodes) > 0 && len(nodes[0].Networks) > 0 && len(h.Networks) > 0 && h.Networks[0] != nodes[0].Networks[0] && v.isNetwork(h.Networks[0]):
+			v.add(at+".networks", "the Nodes reach the API server there",
+				"%s comes first, for the Nodes it is %s", h.Networks[0], nodes[0].Networks[0])
+		}
+		name = h.Name
+	}
+	if name == "" && controlPlanes > 1 {
+		v.add("hosts", "add one such as {name: api, role: loadbalancer}, or call no other machine "+balancer,
+			"%d control planes, and no load balancer in front of them", controlPlanes)
 	}
 }
 

@@ -36,6 +36,7 @@ func TestBuildGolden(t *testing.T) {
 	for name, lab := range map[string]labs.Lab{
 		"default": labs.Default("quickstart", labstest.Known()),
 		"wide":    wide,
+		"ha":      threeControlPlanes(t),
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan, err := Build(lab)
@@ -68,6 +69,16 @@ func TestBuildGolden(t *testing.T) {
 			}
 		})
 	}
+}
+
+// threeControlPlanes is a lab whose file says no more than that.
+func threeControlPlanes(t *testing.T) labs.Lab {
+	t.Helper()
+	lab, err := labs.Load("ha.yaml", []byte(`{apiVersion: netlab/v1alpha1, kind: Lab, metadata: {name: ha}, nodes: [{name: cp, role: control-plane, count: 3}]}`), labstest.Known())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lab
 }
 
 // A lab of random shape has no name, address or MAC twice and none in a pool, and a
@@ -210,6 +221,7 @@ func TestBuildRefuses(t *testing.T) {
 		{lab(func(l *labs.Lab) { l.Nodes[1].Networks = []string{"nowhere"} }), `w1: no addresses in network "nowhere"`},
 		{lab(func(l *labs.Lab) { l.Nodes[1].Networks = nil }), `w1 is on no network`},
 		{lab(func(l *labs.Lab) { l.Nodes = l.Nodes[1:] }), `lab x has no control plane`},
+		{lab(func(l *labs.Lab) { l.Nodes[0].Count = 3 }), `lab x has 3 control planes and 0 load balancers`},
 	} {
 		if _, err := Build(c.lab); err == nil || err.Error() != c.want {
 			t.Errorf("got  %v\nwant %s", err, c.want)

@@ -65,7 +65,12 @@ func Compare(runs, wanted Plan) Changes {
 		}
 	}
 	for _, is := range wanted.Machines {
-		if _, was := runs.Machine(is.Name); !was {
+		_, was := runs.Machine(is.Name)
+		switch {
+		case was:
+		case is.Role == RoleControlPlane: // etcd's members are the same for good
+			c.Remake = append(c.Remake, fmt.Sprintf("control plane %s is new", is.Name))
+		default:
 			c.Add = append(c.Add, is.Name)
 		}
 	}

@@ -23,6 +23,15 @@ func TestCompare(t *testing.T) {
 		return plan
 	}
 	same := func(*labs.Lab) {}
+	several := func(count int) func(*labs.Lab) {
+		return func(l *labs.Lab) {
+			l.Nodes[0].Count = count
+			l.Hosts = append(l.Hosts, labs.Host{Name: "lb", Role: topology.RoleLoadBalancer, Networks: []string{"lan"}})
+		}
+	}
+	if got := topology.Compare(build(several(3)), build(several(5))).Lines(); len(got) == 0 || !slices.Contains(got, "make the cluster anew: control plane cp4 is new") {
+		t.Errorf("three control planes become five by %q", got)
+	}
 	for _, c := range []struct {
 		name   string
 		change func(*labs.Lab)
@@ -31,6 +40,8 @@ func TestCompare(t *testing.T) {
 		{"nothing", same, nil},
 		{"a worker more", func(l *labs.Lab) { l.Nodes[1].Count = 3 }, []string{"add machine w3"}},
 		{"a worker less", func(l *labs.Lab) { l.Nodes[1].Count = 1 }, []string{"remove machine w2"}},
+		{"three control planes", several(3), []string{"make the cluster anew: kubernetes changes", "make the cluster anew: control plane cp changes",
+			"make the cluster anew: control plane cp1 is new", "make the cluster anew: control plane cp2 is new", "make the cluster anew: control plane cp3 is new"}},
 		{"another pool", func(l *labs.Lab) { l.LoadBalancer.Pools = []string{"172.30.0.230-172.30.0.239"} }, []string{"configure loadBalancer pools"}},
 		{"repeats", func(l *labs.Lab) { l.Verify.Throughput.Repeats = 2 }, []string{"configure verification"}},
 		{"hostAccess", func(l *labs.Lab) { l.HostAccess = true }, []string{"configure hostAccess"}},
