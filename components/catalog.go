@@ -72,8 +72,8 @@ func (c Catalog) names() []string {
 // check reports what a component names that is not there.
 func (c Catalog) check(k Component) (problems []error) {
 	wrong := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	if !slices.Contains([]string{KindBase, KindCNI, KindLoadBalancer, KindIngress, KindMachine}, k.Kind) {
-		wrong("kind %q is not one of base, cni, loadBalancer, ingress, machine", k.Kind)
+	if !slices.Contains([]string{KindBase, KindCNI, KindLoadBalancer, KindIngress, KindMachine, KindHost}, k.Kind) {
+		wrong("kind %q is not one of base, cni, loadBalancer, ingress, machine, host", k.Kind)
 	}
 	for field, value := range map[string]string{"version": k.Version, "about": k.About, "source": k.Source} {
 		if value == "" {
@@ -278,13 +278,14 @@ func (c Catalog) Known() labs.Known {
 	return known
 }
 
-// Resolve gives the components that a plan needs: those of every lab (and of virtual machines) by name, then
-// CNI, load balancer and ingress, which is the order they are installed in. It
-// refuses a component that is not there or does not work with the plan's Kubernetes.
+// Resolve gives the components that a plan needs: those of every lab (and of virtual
+// machines, and of the load balancer before several control planes) by name, then CNI,
+// load balancer and ingress, which is the order they are installed in. It refuses a
+// component that is not there or does not work with the plan's Kubernetes.
 func (c Catalog) Resolve(p topology.Plan) ([]Component, error) {
 	var set []Component
 	for _, name := range c.names() {
-		if k := c[name].Kind; k == KindBase || k == KindMachine && p.Virtual() {
+		if k := c[name].Kind; k == KindBase || k == KindMachine && p.Virtual() || k == KindHost && p.Balanced() {
 			set = append(set, c[name])
 		}
 	}

@@ -121,6 +121,24 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// haproxy comes with several control planes, and with them alone.
+func TestResolveSeveralControlPlanes(t *testing.T) {
+	c := load(t)
+	for count := range 3 {
+		p := quickstart(c)
+		for range count {
+			p.Machines = append(p.Machines, topology.Machine{Role: topology.RoleControlPlane})
+		}
+		set, err := c.Resolve(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if has := slices.ContainsFunc(set, func(k Component) bool { return k.Name == "haproxy" }); has != (count > 1) {
+			t.Errorf("%d control planes, haproxy: %t", count, has)
+		}
+	}
+}
+
 func TestResolveRefuses(t *testing.T) {
 	c := load(t)
 	old := c["flannel"]

@@ -29,6 +29,9 @@ type Stock struct {
 	Caches map[string]string `json:"caches,omitempty"`
 	// Disk is what virtual machines start from, where the plan has any.
 	Disk Disk `json:"disk,omitzero"`
+	// HAProxy is the root of a file system with haproxy, but for what Debian has; where the
+	// plan has a load balancer.
+	HAProxy string `json:"haproxy,omitempty"`
 	// Self is the netlab executable, at a path that stays when the user replaces theirs.
 	Self string `json:"self"`
 	// Agent is the reference of the verification agent's image.
@@ -74,13 +77,14 @@ type Support struct {
 
 // The kinds of a Component. Those of KindBase are part of every lab; of each other
 // kind the lab selects one by name, or none; those of KindMachine come with virtual
-// machines.
+// machines, those of KindHost with an outside host of a role of their own.
 const (
 	KindBase         = "base"
 	KindCNI          = "cni"
 	KindLoadBalancer = "loadBalancer"
 	KindIngress      = "ingress"
 	KindMachine      = "machine"
+	KindHost         = "host"
 )
 
 // selfVersion stands where a version or tag follows from the netlab executable.

@@ -60,11 +60,7 @@ rm -f "$root/etc/resolv.conf" "$root/usr/sbin/policy-rc.d" "$root/var/cache/debc
 `
 
 func (o obtaining) debianOver(ctx context.Context, d Debian, i item, dir string) (string, error) {
-	below, err := o.layer(ctx, d.Over)
-	if err != nil {
-		return "", err
-	}
-	lower, err := o.unpack(ctx, below)
+	lower, err := o.unpacked(ctx, d.Over)
 	if err != nil {
 		return "", err
 	}

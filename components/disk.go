@@ -40,11 +40,7 @@ mke2fs -q -F -t ext4 -b 4096 -i 16384 -m 0 -L netlab -E lazy_itable_init=0,lazy_
 // disk gives what virtual machines start from. The component has the kernel in a layer
 // "kernel" and the initramfs's first program in a build "stage1".
 func (o obtaining) disk(ctx context.Context, k Component, stock Stock) (Disk, error) {
-	layer, err := o.layer(ctx, k.Name+"/kernel")
-	if err != nil {
-		return Disk{}, err
-	}
-	kernel, err := o.unpack(ctx, layer)
+	kernel, err := o.unpacked(ctx, k.Name+"/kernel")
 	if err != nil {
 		return Disk{}, err
 	}

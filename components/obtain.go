@@ -234,11 +234,14 @@ func (o obtaining) stock(ctx context.Context, set []Component, lacking map[strin
 	}
 	stock.Store = filepath.Join(store, "root")
 	for _, k := range set {
-		if k.Kind != KindMachine {
-			continue
-		}
 		var err error
-		if stock.Disk, err = o.disk(ctx, k, stock); err != nil {
+		switch k.Kind {
+		case KindMachine:
+			stock.Disk, err = o.disk(ctx, k, stock)
+		case KindHost:
+			stock.HAProxy, err = o.unpacked(ctx, k.Name+"/haproxy")
+		}
+		if err != nil {
 			return Stock{}, err
 		}
 	}

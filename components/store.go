@@ -277,6 +277,15 @@ func (o obtaining) unpack(ctx context.Context, layer string) (string, error) {
 	return o.unpackTar(ctx, l.path, l.digest.Hex)
 }
 
+// unpacked is unpack for a layer "component/layer", which is made if it is not there.
+func (o obtaining) unpacked(ctx context.Context, ref string) (string, error) {
+	layer, err := o.layer(ctx, ref)
+	if err != nil {
+		return "", err
+	}
+	return o.unpack(ctx, layer)
+}
+
 func (o obtaining) unpackTar(ctx context.Context, path, hex string) (string, error) {
 	i := item{inRootfs, "layer", hex[:16]}
 	dir, err := o.keep(ctx, i, func(dir string, _ *record) error {

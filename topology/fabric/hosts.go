@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,14 +34,20 @@ const (
 // agentStart bounds the wait for one agent's socket.
 const agentStart = 10 * time.Second
 
+// Software is what outside hosts run.
+type Software struct {
+	Self    string // the netlab executable
+	Debian  string // root of a file system with iperf3; "": this machine's own
+	HAProxy string // what a file system with haproxy has more than Debian; needed for a load balancer
+}
+
 // StartHosts runs an agent in the namespace of every outside host of the plan, as a
-// process of its own session that outlives the caller: self is the netlab executable,
-// dir the lab's state directory, debian the root of a file system with iperf3 ("": this
-// machine's own). An agent that runs already is left alone, unless the
-// names that it serves have changed; agents of hosts that left the plan are ended. It
+// process of its own session that outlives the caller: dir is the lab's state directory.
+// An agent that runs already is left alone, unless the names that it serves or the servers
+// that it balances have changed; agents of hosts that left the plan are ended. It
 // returns once all the agents answer on
 // dir/hosts/<host>/agent.sock.
-func StartHosts(ctx context.Context, plan topology.Plan, dir, self, debian string) error {
+func StartHosts(ctx context.Context, plan topology.Plan, dir string, with Software) error {
 	hosts := plan.Hosts()
 	if err := stopOthers(ctx, plan); err != nil {
 		return err
@@ -49,7 +56,7 @@ func StartHosts(ctx context.Context, plan topology.Plan, dir, self, debian strin
 	done := make(chan struct{})
 	for i, m := range hosts {
 		go func() {
-			if err := startHost(ctx, plan, m, dir, self, debian); err != nil {
+			if err := startHost(ctx, plan, m, dir, with); err != nil {
 				errs[i] = fmt.Errorf("start host %s: %w", m.Name, err)
 			}
 			done <- struct{}{}
@@ -102,7 +109,7 @@ func stopOthers(ctx context.Context, plan topology.Plan) error {
 	return errors.Join(err, StopHosts(ctx, plan.Lab, left...))
 }
 
-func startHost(ctx context.Context, plan topology.Plan, m topology.Machine, dir, self, debian string) error {
+func startHost(ctx context.Context, plan topology.Plan, m topology.Machine, dir string, with Software) error {
 	home := filepath.Join(dir, "hosts", m.Name)
 	socket, pidFile := filepath.Join(home, socketName), filepath.Join(home, pidName)
 	if len(socket) >= len(unix.RawSockaddrUnix{}.Path) {
@@ -114,22 +121,26 @@ func startHost(ctx context.Context, plan topology.Plan, m topology.Machine, dir,
 			return err
 		}
 	}
-	argv := []string{self, "agent", "serve", "--name", m.Name, "--socket", socket, "--ip", m.Address().String()}
-	if debian != "" {
-		argv = append(argv, "--debian", debian)
+	argv := []string{with.Self, "agent", "serve", "--name", m.Name, "--socket", socket, "--ip", m.Address().String()}
+	if with.Debian != "" {
+		argv = append(argv, "--debian", with.Debian)
 	}
-	if m.Role == topology.RoleInternet {
+	changed, err := false, error(nil)
+	switch m.Role {
+	case topology.RoleInternet:
 		names := filepath.Join(home, "names.json")
-		changed, err := writeNames(names, plan.Names)
-		if err != nil {
-			return err
-		}
-		if changed {
-			if err := StopHosts(ctx, plan.Lab, m.Name); err != nil {
-				return err
-			}
-		}
+		changed, err = writeChanged(names, plan.Names)
 		argv = append(argv, "--dns-file", names)
+	case topology.RoleLoadBalancer:
+		servers := filepath.Join(home, "servers.json")
+		changed, err = writeChanged(servers, apiServers(plan))
+		argv = append(argv, "--haproxy", with.HAProxy, "--balance", plan.Kubernetes.API.String(), "--servers-file", servers)
+	}
+	if err == nil && changed {
+		err = StopHosts(ctx, plan.Lab, m.Name)
+	}
+	if err != nil {
+		return err
 	}
 	if HostRuns(plan.Lab, m.Name, dir) {
 		return nil
@@ -198,12 +209,21 @@ func answers(socket string) bool {
 	return true
 }
 
-// writeNames reports whether the file held other names before; a new file is no change.
-func writeNames(path string, names map[string]string) (changed bool, err error) {
-	if names == nil {
-		names = map[string]string{}
+// apiServers gives the API servers behind the load balancer, name → address and port.
+func apiServers(plan topology.Plan) map[string]string {
+	servers := map[string]string{}
+	for _, m := range plan.WithRole(topology.RoleControlPlane) {
+		servers[m.Name] = netip.AddrPortFrom(m.Address(), plan.Kubernetes.API.Port()).String()
 	}
-	data, err := json.MarshalIndent(names, "", "  ")
+	return servers
+}
+
+// writeChanged reports whether the file held something else before; a new file is no change.
+func writeChanged(path string, what map[string]string) (changed bool, err error) {
+	if what == nil {
+		what = map[string]string{}
+	}
+	data, err := json.MarshalIndent(what, "", "  ")
 	if err != nil {
 		return false, err
 	}

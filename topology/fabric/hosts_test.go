@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,7 +32,7 @@ func addr(s string) *netlink.Addr {
 func pid(cmd *exec.Cmd) string { return strconv.Itoa(cmd.Process.Pid) }
 
 // fakeAgent stands for the netlab executable: `agent serve` answers on its socket with
-// its network namespace and the contents of its DNS file; `agent create LAB` creates
+// its network namespace and the contents of its DNS file, or of its file of servers; `agent create LAB` creates
 // the quickstart plan, to be killed at it.
 func fakeAgent(args []string) {
 	if args[0] == "create" {
@@ -46,12 +47,19 @@ func fakeAgent(args []string) {
 	f.String("ip", "", "")
 	socket := f.String("socket", "", "")
 	dns := f.String("dns-file", "", "")
+	balance := f.String("balance", "", "")
+	servers := f.String("servers-file", "", "")
+	f.String("haproxy", "", "")
 	f.Parse(args[1:])
 	if *name == "broken" {
 		fmt.Fprintln(os.Stderr, "agent cannot start")
 		os.Exit(3)
 	}
 	names, _ := os.ReadFile(*dns)
+	if *balance != "" {
+		file, _ := os.ReadFile(*servers)
+		names = []byte(*balance + " " + string(file))
+	}
 	ns, _ := inode("/proc/self/ns/net")
 	l, err := net.Listen("unix", *socket)
 	if err != nil {
@@ -76,7 +84,7 @@ func TestHosts(t *testing.T) {
 	create(t, p)
 	start := func(p topology.Plan) map[string]string {
 		t.Helper()
-		must(t, StartHosts(t.Context(), p, state, "/proc/self/exe", ""))
+		must(t, StartHosts(t.Context(), p, state, Software{Self: "/proc/self/exe"}))
 		pids := map[string]string{}
 		for _, m := range p.Hosts() {
 			data, err := os.ReadFile(filepath.Join(state, "hosts", m.Name, "agent.pid"))
@@ -141,13 +149,55 @@ func TestHosts(t *testing.T) {
 
 	p.Machines[len(p.Machines)-1].Name = "broken"
 	must(t, Create(t.Context(), p))
-	err = StartHosts(t.Context(), p, state, "/proc/self/exe", "")
+	err = StartHosts(t.Context(), p, state, Software{Self: "/proc/self/exe"})
 	if err == nil || !strings.Contains(err.Error(), "start host broken") || !strings.Contains(err.Error(), "exit status 3") {
 		t.Errorf("an agent that cannot start: %v", err)
 	}
 	log, err := os.ReadFile(filepath.Join(state, "logs", "broken.log"))
 	if err != nil || !strings.Contains(string(log), "agent cannot start") {
 		t.Errorf("its log: %q, %v", log, err)
+	}
+}
+
+// A load balancer's agent is told of every API server, and starts anew when there are others.
+func TestLoadBalancer(t *testing.T) {
+	needRoot(t)
+	snapshot(t)
+	state := t.TempDir()
+	p := quickstart("nlt-d-balance")
+	p.Kubernetes.API = netip.MustParseAddrPort("172.30.0.21:6443")
+	for i := range p.Machines {
+		switch m := &p.Machines[i]; m.Name {
+		case "client":
+			m.Role = topology.RoleLoadBalancer
+		case "w1":
+			m.Role = topology.RoleControlPlane
+		}
+	}
+	create(t, p)
+	t.Cleanup(func() { must(t, StopHosts(context.Background(), p.Lab)) })
+	said := func() string {
+		t.Helper()
+		must(t, StartHosts(t.Context(), p, state, Software{Self: "/proc/self/exe", HAProxy: "/haproxy"}))
+		c, err := net.Dial("unix", filepath.Join(state, "hosts", "client", "agent.sock"))
+		must(t, err)
+		defer c.Close()
+		data, err := io.ReadAll(c)
+		must(t, err)
+		return strings.Join(strings.Fields(string(data))[2:], " ")
+	}
+	if got, want := said(), `172.30.0.21:6443 { "cp": "172.30.0.11:6443", "w1": "172.30.0.12:6443" }`; got != want {
+		t.Errorf("it balances %s, want %s", got, want)
+	}
+	first, err := HostPID("client", state)
+	must(t, err)
+	said()
+	if again, _ := HostPID("client", state); again != first {
+		t.Errorf("it was process %d, and is %d", first, again)
+	}
+	p.Machines[2].Role = topology.RoleControlPlane // w2
+	if got := said(); !strings.Contains(got, `"w2": "172.30.0.13:6443"`) {
+		t.Errorf("it balances %s", got)
 	}
 }
 

@@ -26,7 +26,8 @@ type Server struct {
 	HTTP, TCP, UDP int
 	Socket         string
 	DNS            *Zone
-	Debian         string // root of a file system to run iperf3 from; this one's own when empty
+	Debian         string    // root of a file system to run iperf3 from; this one's own when empty
+	Balancer       *Balancer // runs as long as the server does
 }
 
 // Seen is what a server saw of a request: who answered, and whom it took the client for.
@@ -93,6 +94,13 @@ func (s Server) Run(ctx context.Context) error {
 			context.AfterFunc(ctx, func() { d.Shutdown() })
 			servers = append(servers, func(context.Context) error { return d.ListenAndServe() })
 		}
+	}
+	if s.Balancer != nil {
+		wait, err := s.Balancer.start(ctx, s.Debian)
+		if err != nil {
+			return fmt.Errorf("balance: %w", err)
+		}
+		servers = append(servers, wait)
 	}
 	if s.Socket != "" {
 		l, err := listenControl(s.Socket)
