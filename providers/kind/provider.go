@@ -54,7 +54,7 @@ func (p Provider) Create(ctx context.Context, req providers.Request) (providers.
 	if err := p.removeExtra(ctx, e, req); err != nil {
 		return providers.Running{}, err
 	}
-	ca, err := local.Authority(req.Dir)
+	ca, err := local.Authority(req)
 	if err != nil {
 		return providers.Running{}, err
 	}
@@ -74,6 +74,7 @@ func (p Provider) containers(ctx context.Context, e engine, req providers.Reques
 	if err != nil {
 		return err
 	}
+	first := req.Plan.WithRole(topology.RoleControlPlane)[0].Name
 	var stopped, missing []node
 	early, earlyCtx := errgroup.WithContext(ctx)
 	for _, m := range req.Plan.Nodes() {
@@ -95,7 +96,16 @@ func (p Provider) containers(ctx context.Context, e engine, req providers.Reques
 		return err
 	}
 	if len(there) == 0 && e == docker {
-		return create(ctx, req, missing)
+		// Of more control planes kind would make a load balancer of its own, of an image that
+		// it pulls.
+		several := func(n node) bool { return n.machine.Role == topology.RoleControlPlane && n.machine.Name != first }
+		if err := create(ctx, req, slices.DeleteFunc(slices.Clone(missing), several)); err != nil {
+			return err
+		}
+		missing = slices.DeleteFunc(missing, func(n node) bool { return !several(n) })
+		if there, err = e.containers(ctx, req.Plan.Lab); err != nil || len(missing) == 0 {
+			return err
+		}
 	}
 	started, startCtx := errgroup.WithContext(ctx)
 	for _, n := range stopped {
@@ -240,7 +250,7 @@ func (p Provider) Inspect(ctx context.Context, state providers.State, dir string
 			return providers.WithHint(fmt.Errorf("node %s was started again and has no NICs yet", m.Name), "`netlab up "+state.File+"` puts them back")
 		}
 	}
-	return local.Inspect(state, dir)
+	return local.Inspect(ctx, state, dir)
 }
 
 // Stop implements providers.Stopper.

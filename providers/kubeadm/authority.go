@@ -20,6 +20,8 @@ import (
 type Authority struct {
 	Cert []byte // PEM
 	Key  []byte // PEM, PKCS #8
+	// Shared are what NewShared made, where there are several control planes.
+	Shared map[string]File
 
 	cert *x509.Certificate
 	key  crypto.Signer
@@ -30,7 +32,9 @@ const validity = 5 * 365 * 24 * time.Hour
 
 // NewAuthority makes a CA. ECDSA P-256 keys: an RSA one costs 0.1 to 0.5 s each on a
 // laptop, and kubeadm asks for a dozen.
-func NewAuthority() (*Authority, error) {
+func NewAuthority() (*Authority, error) { return authorityOf("kubernetes") }
+
+func authorityOf(name string) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("generate the CA's key: %w", err)
@@ -38,8 +42,8 @@ func NewAuthority() (*Authority, error) {
 	now := time.Now()
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: "kubernetes"},
-		DNSNames:              []string{"kubernetes"},
+		Subject:               pkix.Name{CommonName: name},
+		DNSNames:              []string{name},
 		NotBefore:             now.Add(-time.Hour),
 		NotAfter:              now.Add(2 * validity),
 		KeyUsage:              x509.KeyUsageKeyEncipherment | x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,

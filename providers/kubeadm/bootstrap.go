@@ -1,9 +1,9 @@
 // Package kubeadm bootstraps a cluster on Nodes that run containerd and a kubelet: it
 // makes the CA and every kubelet's files before the Nodes start (NodeFiles), has
-// kubeadm write the control plane's static Pods (StartControlPlane), and lets it
+// kubeadm write the control planes' static Pods (StartControlPlanes), and lets it
 // upload its configuration and install its addons once the API server answers
 // (Finish). It never uses `kubeadm join`: every kubelet starts at once and registers
-// when it can.
+// when it can, and so do the members of etcd where there are several control planes.
 package kubeadm
 
 import (
@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
 
 	"netlab.dev/netlab/providers/command"
@@ -28,28 +29,45 @@ type Runner interface {
 // takes as long, more than everything else.
 const afterAPI = "control-plane/controller-manager,control-plane/scheduler"
 
-// StartControlPlane writes certificates, kubeconfigs and static Pods in the control
-// plane Node; its kubelet starts them as they appear. In a virtual machine those that wait
-// for the API server are left to Finish.
-func StartControlPlane(ctx context.Context, cp Runner, plan topology.Plan) error {
+// StartControlPlanes writes certificates, kubeconfigs and static Pods in the control plane
+// Nodes, which are in the plan's order; their kubelets start them as they appear. In a
+// virtual machine those that wait for the API server are left to Finish.
+func StartControlPlanes(ctx context.Context, control []Runner, plan topology.Plan) error {
 	skip := "preflight,kubelet-start,wait-control-plane,upload-config,upload-certs," +
 		"mark-control-plane,bootstrap-token,kubelet-finalize,addon,show-join-command"
 	if plan.Virtual() {
 		skip += "," + afterAPI
 	}
-	return initSkipping(ctx, cp, skip)
+	all, ctx := errgroup.WithContext(ctx)
+	for _, cp := range control {
+		all.Go(func() error { return initSkipping(ctx, cp, skip) })
+	}
+	return all.Wait()
 }
 
-// Finish uploads kubeadm's configuration, labels the control plane and installs
-// CoreDNS and, unless the plan wants none, kube-proxy. The API server must answer.
-func Finish(ctx context.Context, cp Runner, plan topology.Plan) error {
+// Finish labels the control planes, given as to StartControlPlanes, uploads kubeadm's
+// configuration and installs CoreDNS and, unless the plan wants none, kube-proxy. The API
+// server must answer.
+func Finish(ctx context.Context, control []Runner, plan topology.Plan) error {
+	all, ctx := errgroup.WithContext(ctx)
+	for i, m := range plan.WithRole(topology.RoleControlPlane) {
+		all.Go(func() error { return finish(ctx, control[i], m, plan, i == 0) })
+	}
+	return all.Wait()
+}
+
+// finish does Finish's part of one control plane: the first does what is the cluster's.
+func finish(ctx context.Context, cp Runner, m topology.Machine, plan topology.Plan, first bool) error {
 	skip := "preflight,certs,kubeconfig,etcd,kubelet-start,wait-control-plane,upload-certs,kubelet-finalize,show-join-command"
+	if !first {
+		skip += ",upload-config,bootstrap-token,addon"
+	}
 	if plan.Virtual() {
 		skip += ",control-plane/apiserver"
 	} else {
 		skip += ",control-plane"
 	}
-	if plan.Kubernetes.Proxy == "none" {
+	if first && plan.Kubernetes.Proxy == "none" {
 		skip += ",addon/kube-proxy"
 	}
 	if err := initSkipping(ctx, cp, skip); err != nil || len(plan.WithRole(topology.RoleWorker)) > 0 {
@@ -58,7 +76,7 @@ func Finish(ctx context.Context, cp Runner, plan topology.Plan) error {
 	// kubeadm keeps load balancers off a control plane; without workers nobody else
 	// could announce a VIP.
 	_, err := command.Run(cp.Command(ctx, "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "label", "node",
-		plan.WithRole(topology.RoleControlPlane)[0].Name, "node.kubernetes.io/exclude-from-external-load-balancers-"))
+		m.Name, "node.kubernetes.io/exclude-from-external-load-balancers-"))
 	return err
 }
 

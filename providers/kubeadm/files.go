@@ -3,6 +3,7 @@ package kubeadm
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
 
@@ -25,8 +26,8 @@ type Limits struct {
 
 // NodeFiles gives every file that a Node's kubelet needs to come up and register
 // without `kubeadm join`: CA, client certificate, serving certificate, kubelet
-// configuration. The control plane's also has the CA's key and kubeadm's own
-// configuration. Keys are absolute paths in the Node.
+// configuration. A control plane's also has the CA's key, what several of them share, and
+// kubeadm's own configuration. Keys are absolute paths in the Node.
 func NodeFiles(plan topology.Plan, node topology.Machine, ca *Authority, limits Limits) (map[string]File, error) {
 	files := map[string]File{
 		"/etc/kubernetes/pki/ca.crt":   {ca.Cert, 0o644},
@@ -41,6 +42,9 @@ func NodeFiles(plan topology.Plan, node topology.Machine, ca *Authority, limits 
 	files["/var/lib/kubelet/pki/kubelet.key"] = File{key, 0o600}
 	files["/etc/kubernetes/kubelet.conf"] = File{kubeconfig(plan.Lab, "https://"+plan.Kubernetes.API.String(), "system:node:"+node.Name, ca.Cert, cert, key), 0o600}
 	if node.Role == topology.RoleControlPlane {
+		if plan.Balanced() {
+			maps.Copy(files, ca.Shared)
+		}
 		files["/etc/kubernetes/pki/ca.key"] = File{ca.Key, 0o600}
 		files[Config] = File{[]byte(kubeadmConfig(plan, node)), 0o600}
 	}
@@ -130,10 +134,6 @@ const LessCollecting = "GOGC=400"
 
 func kubeadmConfig(plan topology.Plan, node topology.Machine) string {
 	k := plan.Kubernetes
-	sans := []string{"127.0.0.1", "localhost", node.Name}
-	for _, a := range addresses(node) {
-		sans = append(sans, a.String())
-	}
 	proxy := ""
 	if k.Proxy == "ipvs" {
 		// ipvs puts every VIP on a device of each Node, and the kernel answers ARP for any
@@ -144,12 +144,13 @@ func kubeadmConfig(plan topology.Plan, node topology.Machine) string {
 	if len(plan.WithRole(topology.RoleWorker)) > 0 {
 		taints = "[{key: node-role.kubernetes.io/control-plane, effect: NoSchedule}]"
 	}
-	envs, etcd := "", ""
+	envs, endpoint := "", ""
 	if plan.Virtual() {
 		name, value, _ := strings.Cut(LessCollecting, "=")
 		envs = fmt.Sprintf("\n  extraEnvs: [{name: %s, value: %q}]", name, value)
-		// The disk keeps nothing back from its host, and a lab does not outlive that.
-		etcd = "\netcd:\n  local:\n    extraArgs: [{name: unsafe-no-fsync, value: \"true\"}]" + strings.ReplaceAll(envs, "\n", "\n  ")
+	}
+	if plan.Balanced() {
+		endpoint = "\ncontrolPlaneEndpoint: " + k.API.String()
 	}
 	return fmt.Sprintf(`apiVersion: kubeadm.k8s.io/v1beta4
 kind: InitConfiguration
@@ -161,7 +162,7 @@ nodeRegistration:
 ---
 apiVersion: kubeadm.k8s.io/v1beta4
 kind: ClusterConfiguration
-clusterName: %[4]s
+clusterName: %[4]s%[15]s
 kubernetesVersion: %[5]s
 encryptionAlgorithm: ECDSA-P256
 networking: {podSubnet: %[6]s, serviceSubnet: %[7]s, dnsDomain: %[8]s}
@@ -169,15 +170,15 @@ apiServer:
   certSANs: [%[10]s]%[13]s
 controllerManager:%[13]s
   extraArgs:
-  # One control plane: leader election would only cost its waits.
-  - {name: leader-elect, value: "false"}
+  # With one control plane leader election would only cost its waits.
+  - {name: leader-elect, value: "%[16]t"}
   # Each of fifty controllers makes its account and token first: 150 requests, at
   # upstream's 20 a second the longest wait of a cluster's start.
   - {name: kube-api-qps, value: "500"}
   - {name: kube-api-burst, value: "1000"}
 scheduler:%[13]s
   extraArgs:
-  - {name: leader-elect, value: "false"}%[14]s
+  - {name: leader-elect, value: "%[16]t"}%[14]s
 ---
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -190,6 +191,7 @@ clusterCIDR: %[6]s
 %[12]s# Both would write sysctls or scores that belong to the machine beneath.
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 oomScoreAdj: 0
-`, k.API.Addr(), k.API.Port(), node.Name, plan.Lab, k.Version, k.PodCIDR, k.ServiceCIDR, k.Domain, taints,
-		strings.Join(sans, ", "), strings.TrimSuffix(k.Proxy, "none"), proxy, envs, etcd)
+`, node.Address(), k.API.Port(), node.Name, plan.Lab, k.Version, k.PodCIDR, k.ServiceCIDR, k.Domain, taints,
+		strings.Join(apiNames(plan), ", "), strings.TrimSuffix(k.Proxy, "none"), proxy, envs, etcdConfig(plan, envs),
+		endpoint, plan.Balanced())
 }

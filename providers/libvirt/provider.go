@@ -75,7 +75,7 @@ func (p Provider) machines(ctx context.Context, req providers.Request) (running 
 	if err := p.removeExtra(h, req, store); err != nil {
 		return running, nil, err
 	}
-	ca, err := local.Authority(req.Dir)
+	ca, err := local.Authority(req)
 	if err != nil {
 		return running, nil, err
 	}
@@ -253,8 +253,8 @@ func (p Provider) Attach(ctx context.Context, plan topology.Plan, dir string) (p
 }
 
 // Inspect implements providers.Inspector.
-func (p Provider) Inspect(_ context.Context, state providers.State, dir string) error {
-	return local.Inspect(state, dir)
+func (p Provider) Inspect(ctx context.Context, state providers.State, dir string) error {
+	return local.Inspect(ctx, state, dir)
 }
 
 // Delete implements providers.Provider.

@@ -40,7 +40,7 @@ func Segments(ctx context.Context, req providers.Request) (err error) {
 	if err := fabric.HostAccess(ctx, req.Plan, req.Plan.HostAccess); err != nil {
 		return err
 	}
-	if err := fabric.StartHosts(ctx, req.Plan, req.Dir, req.Stock.Self, req.Stock.Debian()); err != nil {
+	if err := fabric.StartHosts(ctx, req.Plan, req.Dir, fabric.Software{Self: req.Stock.Self, Debian: req.Stock.Debian(), HAProxy: req.Stock.HAProxy}); err != nil {
 		return err
 	}
 	for _, h := range req.Plan.Hosts() {
@@ -79,17 +79,20 @@ func Endpoint(req providers.Request, name string, ca *kubeadm.Authority) (int, e
 	return port, providers.WriteFile(file, kubeconfig, 0o600)
 }
 
-// ControlPlane waits for the API server of a control plane that runs, and bootstraps
-// it first unless the file bootstrapped says that this was done. What then is left to do
-// is running's Finish. The Nodes named in again have run before: what the cluster knows of
+// ControlPlane waits for the API server of the control planes, whose Nodes run, and
+// bootstraps them first unless the file bootstrapped says that this was done. What then is
+// left to do is running's Finish. The Nodes named in again have run before: what the cluster knows of
 // their Pods is out of date.
 func ControlPlane(ctx context.Context, req providers.Request, running *providers.Running, bootstrapped string, again []string) (err error) {
 	done := req.Step("control plane")
 	defer func() { done(err) }()
-	control := running.Machines[req.Plan.WithRole(topology.RoleControlPlane)[0].Name]
+	var control []kubeadm.Runner
+	for _, m := range req.Plan.WithRole(topology.RoleControlPlane) {
+		control = append(control, running.Machines[m.Name])
+	}
 	_, missing := os.Stat(bootstrapped)
 	if missing != nil {
-		if err := kubeadm.StartControlPlane(ctx, control, req.Plan); err != nil {
+		if err := kubeadm.StartControlPlanes(ctx, control, req.Plan); err != nil {
 			return err
 		}
 	}
@@ -104,15 +107,23 @@ func ControlPlane(ctx context.Context, req providers.Request, running *providers
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if err := kubeadm.WaitAPI(limited, client, req.Plan); err != nil {
-		return providers.WithHint(err, "see kubelet.log and pods/ in "+control.Logs())
+		return providers.WithHint(err, seeLogs(running.Machines[req.Plan.WithRole(topology.RoleControlPlane)[0].Name]))
 	}
 	if missing == nil {
+		if err := waitEach(limited, *running); err != nil {
+			return err
+		}
 		return rebooted(ctx, client, again)
 	}
 	running.Finish = func(ctx context.Context) (err error) {
 		done := req.Step("DNS and Service proxy")
 		defer func() { done(err) }()
 		if err := kubeadm.Finish(ctx, control, req.Plan); err != nil {
+			return err
+		}
+		limited, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		if err := waitEach(limited, *running); err != nil {
 			return err
 		}
 		return os.WriteFile(bootstrapped, nil, 0o644)
@@ -122,7 +133,7 @@ func ControlPlane(ctx context.Context, req providers.Request, running *providers
 
 // Inspect gives an error that joins what of a lab's networks, outside hosts and
 // forwarder is not as planned.
-func Inspect(state providers.State, dir string) error {
+func Inspect(ctx context.Context, state providers.State, dir string) error {
 	missing, err := fabric.Diff(state.Plan)
 	if err != nil {
 		return err
@@ -139,6 +150,7 @@ func Inspect(state providers.State, dir string) error {
 	if !Forwarding(state.Plan.Lab, state.APIPort) {
 		errs = errors.Join(errs, fmt.Errorf("nothing forwards 127.0.0.1:%d to the API server", state.APIPort))
 	}
+	errs = errors.Join(errs, inspectEach(ctx, providers.Running{Plan: state.Plan, Kubeconfig: filepath.Join(dir, "kubeconfig")}))
 	if errs != nil {
 		errs = providers.WithHint(errs, "`netlab up "+state.File+"` mends it")
 	}
@@ -162,8 +174,16 @@ func Delete(ctx context.Context, lab, dir string) error {
 	return errs
 }
 
-// Authority gives the lab's CA, making it once.
-func Authority(dir string) (*kubeadm.Authority, error) {
+// Authority gives the lab's CA, and what several control planes share, making both once.
+func Authority(req providers.Request) (*kubeadm.Authority, error) {
+	ca, err := authority(req.Dir)
+	if err == nil && req.Plan.Balanced() {
+		ca.Shared, err = shared(req.Dir)
+	}
+	return ca, err
+}
+
+func authority(dir string) (*kubeadm.Authority, error) {
 	certPath, keyPath := filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key")
 	cert, err1 := os.ReadFile(certPath)
 	key, err2 := os.ReadFile(keyPath)

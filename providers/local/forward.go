@@ -78,7 +78,7 @@ func StartForward(plan topology.Plan, dir, self string, port int) (int, error) {
 		return 0, err
 	}
 	defer log.Close()
-	api, from := plan.Kubernetes.API, plan.WithRole(topology.RoleControlPlane)[0]
+	api, from := plan.Kubernetes.API, plan.Entrance()
 	if from.Virtual {
 		from.Name = "" // it has no namespace here: from the fabric
 	}

@@ -37,7 +37,7 @@ func (p Provider) Create(ctx context.Context, req providers.Request) (providers.
 		return providers.Running{}, err
 	}
 	segments, early := errgroup.WithContext(ctx)
-	ca, err := local.Authority(req.Dir)
+	ca, err := local.Authority(req)
 	if err != nil {
 		return providers.Running{}, err
 	}

@@ -1,0 +1,105 @@
+package kubeadm
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"netlab.dev/netlab/topology"
+)
+
+// pki is where kubeadm looks for certificates, and makes those that are missing.
+const pki = "/etc/kubernetes/pki/"
+
+// NewShared makes what several control planes must have alike, besides the CA: the CAs of
+// etcd and of the front proxy, and the key that signs ServiceAccounts' tokens. kubeadm
+// signs each one's own certificates with them (https://kubernetes.io/docs/setup/best-practices/certificates/).
+// Keys are absolute paths in a Node.
+func NewShared() (map[string]File, error) {
+	shared := map[string]File{}
+	for path, name := range map[string]string{"etcd/ca": "etcd-ca", "front-proxy-ca": "front-proxy-ca"} {
+		ca, err := authorityOf(name)
+		if err != nil {
+			return nil, fmt.Errorf("CA %s: %w", name, err)
+		}
+		shared[pki+path+".crt"], shared[pki+path+".key"] = File{ca.Cert, 0o644}, File{ca.Key, 0o600}
+	}
+	tokens, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("generate the key of ServiceAccounts: %w", err)
+	}
+	key, err := encodeKey(tokens)
+	if err != nil {
+		return nil, err
+	}
+	public, err := encodePublic(tokens.Public())
+	if err != nil {
+		return nil, err
+	}
+	shared[pki+"sa.key"], shared[pki+"sa.pub"] = File{key, 0o600}, File{public, 0o644}
+	return shared, nil
+}
+
+func encodePublic(key crypto.PublicKey) ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
+}
+
+// arg is an argument of a component as kubeadm's configuration has it.
+type arg struct{ name, value string }
+
+// etcdConfig gives the etcd part of a ClusterConfiguration, "" where kubeadm's own will do.
+// All members of several are known beforehand and start at once, instead of being added one
+// after another.
+func etcdConfig(plan topology.Plan, envs string) string {
+	var args []arg
+	if plan.Virtual() {
+		// The disk keeps nothing back from its host, and a lab does not outlive that.
+		args = append(args, arg{"unsafe-no-fsync", "true"})
+	}
+	if plan.Balanced() {
+		var members []string
+		for _, m := range plan.WithRole(topology.RoleControlPlane) {
+			members = append(members, m.Name+"=https://"+netip.AddrPortFrom(m.Address(), 2380).String())
+		}
+		args = append(args, arg{"initial-cluster", strings.Join(members, ",")},
+			// Upstream's 100 ms and 1 s are for a processor of each member's own: here a start
+			// of many Pods would be taken for the leader's end.
+			arg{"heartbeat-interval", "300"}, arg{"election-timeout", "3000"})
+	}
+	if len(args) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("\netcd:\n  local:\n    extraArgs:")
+	for _, a := range args {
+		fmt.Fprintf(&b, "\n    - {name: %s, value: %q}", a.name, a.value)
+	}
+	return b.String() + strings.ReplaceAll(envs, "\n", "\n  ")
+}
+
+// apiNames are what the API servers' certificates are valid for. Of several each one's is
+// for all: kubeadm keeps one configuration for the cluster.
+func apiNames(plan topology.Plan) []string {
+	names := []string{"127.0.0.1", "localhost"}
+	machines := plan.WithRole(topology.RoleControlPlane)
+	if plan.Balanced() {
+		machines = append(machines, plan.Entrance())
+	}
+	for _, m := range machines {
+		names = append(names, m.Name)
+		for _, a := range addresses(m) {
+			names = append(names, a.String())
+		}
+	}
+	return names
+}

@@ -1,0 +1,111 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/providers/kubeadm"
+	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/topology/fabric"
+)
+
+// sharedFile keeps what several control planes have alike, in the lab's state directory.
+const sharedFile = "shared.json"
+
+// shared gives it, making it once.
+func shared(dir string) (map[string]kubeadm.File, error) {
+	path := filepath.Join(dir, sharedFile)
+	data, err := os.ReadFile(path)
+	if err == nil {
+		var files map[string]kubeadm.File
+		if err := json.Unmarshal(data, &files); err != nil {
+			return nil, fmt.Errorf("read %s: %w", path, err)
+		}
+		return files, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	files, err := kubeadm.NewShared()
+	if err != nil {
+		return nil, err
+	}
+	if data, err = json.Marshal(files); err != nil {
+		return nil, err
+	}
+	return files, providers.WriteFile(path, data, 0o600)
+}
+
+// directly gives a client of one API server of several, past the load balancer.
+func directly(running providers.Running, m topology.Machine) (kubernetes.Interface, error) {
+	config, err := running.Config()
+	if err != nil {
+		return nil, err
+	}
+	plan := running.Plan
+	config.Host = "https://" + netip.AddrPortFrom(m.Address(), plan.Kubernetes.API.Port()).String()
+	config.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		return fabric.Dial(ctx, plan.Lab, plan.Entrance().Name, network, address)
+	}
+	return kubernetes.NewForConfig(config)
+}
+
+// waitEach waits until each of several API servers is ready: a lab that is up bears the end
+// of one. Of one alone the caller knows already.
+func waitEach(ctx context.Context, running providers.Running) error {
+	if !running.Plan.Balanced() {
+		return nil
+	}
+	all, ctx := errgroup.WithContext(ctx)
+	for _, m := range running.Plan.WithRole(topology.RoleControlPlane) {
+		all.Go(func() error {
+			client, err := directly(running, m)
+			if err == nil {
+				err = kubeadm.WaitAPI(ctx, client, running.Plan)
+			}
+			if err != nil {
+				return providers.WithHint(fmt.Errorf("control plane %s: %w", m.Name, err), seeLogs(running.Machines[m.Name]))
+			}
+			return nil
+		})
+	}
+	return all.Wait()
+}
+
+// inspectEach gives an error that joins what is wrong with each of several API servers: one
+// that answers in the others' place hides it.
+func inspectEach(ctx context.Context, running providers.Running) error {
+	if !running.Plan.Balanced() {
+		return nil
+	}
+	control := running.Plan.WithRole(topology.RoleControlPlane)
+	errs := make([]error, len(control))
+	var all errgroup.Group
+	for i, m := range control {
+		all.Go(func() error {
+			client, err := directly(running, m)
+			if err == nil {
+				_, err = client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
+			}
+			if err != nil {
+				errs[i] = fmt.Errorf("the API server of %s is not ready: %w", m.Name, err)
+			}
+			return nil
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+func seeLogs(m providers.Machine) string { return "see kubelet.log and pods/ in " + m.Logs() }
