@@ -54,11 +54,7 @@ type labs struct {
 func newLabs(t *testing.T) *labs {
 	dir := t.TempDir()
 	l := &labs{netlab: filepath.Join(dir, "netlab"), dir: dir, state: filepath.Join(dir, "state")}
-	build := exec.Command("go", "build", "-trimpath", "-o", l.netlab, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	l.build(t)
 	for _, name := range names() { // what a killed test left
 		(&lab{labs: l, name: name}).remove(t)
 	}
@@ -67,6 +63,16 @@ func newLabs(t *testing.T) *labs {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// build builds netlab.
+func (l *labs) build(t *testing.T, flags ...string) {
+	t.Helper()
+	build := exec.Command("go", append([]string{"build", "-trimpath", "-o", l.netlab}, append(flags, ".")...)...)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 }
 
 // lab is one lab and its file.

@@ -60,7 +60,10 @@ func (a *app) changes(plan topology.Plan) (*topology.Changes, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	changes := topology.Compare(state.Plan, plan)
+	if err != nil {
+		return nil, err
+	}
+	changes, err := a.changesTo(state, plan)
 	return &changes, err
 }
 

@@ -3,7 +3,6 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
-	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/verify"
 	"netlab.dev/netlab/verify/agent"
 )
@@ -33,8 +32,8 @@ func (a *app) traceCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if state.Phase != providers.PhaseUp {
-			return state.NotUp()
+		if err := a.verifiable(state); err != nil {
+			return err
 		}
 		check, err := a.check(running.Plan, state.Stock)
 		if err != nil {

@@ -15,7 +15,6 @@ import (
 
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/providers"
-	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify"
 )
 
@@ -73,7 +72,10 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 			return err
 		}
 	}
-	changes := topology.Compare(state.Plan, plan)
+	changes, err := a.changesTo(state, plan)
+	if err != nil {
+		return err
+	}
 	if known && state.Phase == providers.PhaseUp && changes.None() && providers.Healthy(ctx, provider, state, a.root.Dir(plan.Lab)) == nil {
 		fmt.Fprintf(a.stdout, "lab %s is up and as %s says: nothing to do\n", plan.Lab, file)
 		if flags.report.toFiles() {

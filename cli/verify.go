@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"netlab.dev/netlab/components"
-	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify"
 )
@@ -41,8 +40,8 @@ func (a *app) verifyCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if state.Phase != providers.PhaseUp {
-			return state.NotUp()
+		if err := a.verifiable(state); err != nil {
+			return err
 		}
 		check, err := a.check(running.Plan, state.Stock)
 		if err != nil {

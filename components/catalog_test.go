@@ -1,6 +1,8 @@
 package components
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -195,5 +197,24 @@ func TestSupports(t *testing.T) {
 	p.CNI.Options = nil // the defaults hold
 	if s := c.Supports(p, Stock{}); s.EncapOverhead != 50 {
 		t.Errorf("flannel without options claims %+v", s)
+	}
+}
+
+// The agent's image is named after the executable that it holds.
+func TestAgentOfExecutable(t *testing.T) {
+	refs := map[string]bool{}
+	for _, text := range []string{"one", "other", "one"} {
+		r := Resolver{Catalog: load(t), Self: filepath.Join(t.TempDir(), "netlab")}
+		if err := os.WriteFile(r.Self, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		ref, err := r.Agent()
+		if err != nil || !strings.HasPrefix(ref, "netlab.dev/agent:") {
+			t.Fatalf("%q, %v", ref, err)
+		}
+		refs[ref] = true
+	}
+	if len(refs) != 2 {
+		t.Errorf("two executables have agents %v", refs)
 	}
 }

@@ -23,6 +23,8 @@ type Stock struct {
 	Store string `json:"store"`
 	// Images are the references that Store holds.
 	Images []string `json:"images"`
+	// Layouts are the OCI layout directories of Images, by reference.
+	Layouts map[string]string `json:"layouts,omitempty"`
 	// Programs are host-side executables by name: runc, containerd, ctr, kubectl, kubeadm.
 	Programs map[string]string `json:"programs"`
 	// Caches are directories of the cache that Nodes write to, by their path in the Node.

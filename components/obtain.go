@@ -84,6 +84,23 @@ func union(sets [][]Component) []Component {
 	return all
 }
 
+// Agent is the reference of the verification agent's image that is made of Self.
+func (r Resolver) Agent() (string, error) {
+	o := obtaining{Resolver: r}
+	var err error
+	if o.selfHash, _, err = hashFile(r.Self); err != nil {
+		return "", err
+	}
+	for _, name := range r.Catalog.names() {
+		for _, i := range r.Catalog[name].Images {
+			if p := o.picture(r.Catalog[name], i); p.self() {
+				return p.ref, nil
+			}
+		}
+	}
+	return "", errors.New("no component has the verification agent's image")
+}
+
 func (r Resolver) obtaining(ctx context.Context, step Step) (obtaining, error) {
 	o := obtaining{Resolver: r, step: step}
 	var err error
@@ -170,7 +187,7 @@ func (o obtaining) makeLongest(ctx context.Context, set []Component) error {
 // stock assembles images, unpacks the node image and fills the store. lacking has the
 // images that are left out.
 func (o obtaining) stock(ctx context.Context, set []Component, lacking map[string]string) (Stock, error) {
-	stock := Stock{Programs: map[string]string{}, Self: o.selfPath, Caches: map[string]string{}, Lacking: map[string]string{}}
+	stock := Stock{Layouts: map[string]string{}, Programs: map[string]string{}, Self: o.selfPath, Caches: map[string]string{}, Lacking: map[string]string{}}
 	// Each tier of the store is a clone of the one before with images added: labs share
 	// what every lab has, and a new netlab executable costs a second.
 	var common, selected, own []picture
@@ -181,12 +198,12 @@ func (o obtaining) stock(ctx context.Context, set []Component, lacking map[strin
 				stock.Lacking[p.ref] = why
 				continue
 			}
+			dir, err := o.image(ctx, p)
+			if err != nil {
+				return Stock{}, err
+			}
 			switch {
 			case p.Node:
-				dir, err := o.image(ctx, p)
-				if err != nil {
-					return Stock{}, err
-				}
 				if stock.Rootfs, err = o.lowers(ctx, dir); err != nil {
 					return Stock{}, err
 				}
@@ -203,6 +220,7 @@ func (o obtaining) stock(ctx context.Context, set []Component, lacking map[strin
 				selected = append(selected, p)
 			}
 			stock.Images = append(stock.Images, p.ref)
+			stock.Layouts[p.ref] = dir
 		}
 		for name, path := range k.Caches {
 			stock.Caches[path] = filepath.Join(o.Cache, inCaches, k.Name+"-"+name)

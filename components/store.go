@@ -204,21 +204,41 @@ func (e onOverlay) Hint() string {
 	return "set NETLAB_CACHE_DIR to a directory on another file system"
 }
 
-// stream gives one OCI archive of several layouts, each blob in it once, and none
-// that a containerd root already holds.
+// stream gives one OCI archive of several layouts, without the blobs that a containerd
+// root already holds.
 func stream(layouts []string, root string) (*os.File, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
+	blobs := filepath.Join(root, "io.containerd.content.v1.content", "blobs", "sha256")
+	held := func(hex string) bool {
+		_, err := os.Stat(filepath.Join(blobs, hex))
+		return err == nil
+	}
 	go func() {
 		// The reader notices an archive that is cut short.
-		_ = errors.Join(writeArchive(w, layouts, filepath.Join(root, "io.containerd.content.v1.content", "blobs", "sha256")), w.Close())
+		_ = errors.Join(writeArchive(w, layouts, held), w.Close())
 	}()
 	return r, nil
 }
 
-func writeArchive(out io.Writer, layouts []string, held string) error {
+// WriteImages writes images of the stock as one OCI archive, without the blobs that its
+// reader holds: held is asked for their sha256 in hex.
+func (s Stock) WriteImages(w io.Writer, refs []string, held func(sha256 string) bool) error {
+	var layouts []string
+	for _, ref := range refs {
+		dir, there := s.Layouts[ref]
+		if !there {
+			return fmt.Errorf("the stock has no image %s", ref)
+		}
+		layouts = append(layouts, dir)
+	}
+	return writeArchive(w, layouts, held)
+}
+
+// writeArchive writes each blob of some layouts once, but for those that are held.
+func writeArchive(out io.Writer, layouts []string, held func(sha256 string) bool) error {
 	w := archive{Writer: tar.NewWriter(out)}
 	index := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}
 	written := map[string]bool{}
@@ -246,7 +266,7 @@ func writeArchive(out io.Writer, layouts []string, held string) error {
 				continue
 			}
 			written[b.Name()] = true
-			if _, err := os.Stat(filepath.Join(held, b.Name())); err == nil {
+			if held(b.Name()) {
 				continue
 			}
 			if err := w.copyFrom(blobs, b.Name(), "blobs/sha256/"+b.Name(), 0o644, 0); err != nil {

@@ -3,7 +3,12 @@ package providers
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -31,7 +36,7 @@ func LoadImage(ctx context.Context, running Running, archive string, step compon
 				return err
 			}
 			defer f.Close()
-			cmd := running.Machines[m.Name].Command(ctx, "ctr", "--namespace=k8s.io", "images", "import", "-")
+			cmd := importInto(ctx, running.Machines[m.Name])
 			cmd.Stdin = f
 			if _, err := command.Run(cmd); err != nil {
 				return fmt.Errorf("load %s into %s: %w", archive, m.Name, err)
@@ -40,4 +45,61 @@ func LoadImage(ctx context.Context, running Running, archive string, step compon
 		})
 	}
 	return nodes.Wait()
+}
+
+func importInto(ctx context.Context, m Machine) *exec.Cmd {
+	return m.Command(ctx, "ctr", "--namespace=k8s.io", "images", "import", "--local", "-")
+}
+
+// containerdLimit bounds the wait for the containerd of a Node that was just started.
+const containerdLimit = 30 * time.Second
+
+// loadMissing gives Nodes that were made of an earlier stock the images that they lack of
+// this one: a newer netlab brings its own agent, and at times newer components.
+func loadMissing(ctx context.Context, running Running, stock components.Stock, step components.Step) error {
+	nodes, ctx := errgroup.WithContext(ctx)
+	for _, m := range running.Plan.Nodes() {
+		nodes.Go(func() error { return loadMissingInto(ctx, m.Name, running.Machines[m.Name], stock, step) })
+	}
+	return nodes.Wait()
+}
+
+func loadMissingInto(ctx context.Context, name string, node Machine, stock components.Stock, step components.Step) (err error) {
+	images, err := listed(ctx, node, "images")
+	if err != nil {
+		return fmt.Errorf("list the images of Node %s: %w", name, err)
+	}
+	missing := slices.DeleteFunc(slices.Clone(stock.Images), func(ref string) bool { return slices.Contains(images, ref) })
+	if len(missing) == 0 {
+		return nil
+	}
+	done := step("load into " + name + ": " + strings.Join(missing, ", "))
+	defer func() { done(err) }()
+	blobs, err := listed(ctx, node, "content")
+	if err != nil {
+		return fmt.Errorf("list what the images of Node %s hold: %w", name, err)
+	}
+	r, w := io.Pipe()
+	defer r.Close() // ends the writer, should ctr end early
+	go func() {
+		w.CloseWithError(stock.WriteImages(w, missing, func(hex string) bool { return slices.Contains(blobs, "sha256:"+hex) }))
+	}()
+	cmd := importInto(ctx, node)
+	cmd.Stdin = r
+	if _, err := command.Run(cmd); err != nil {
+		return fmt.Errorf("load images into Node %s: %w", name, err)
+	}
+	return nil
+}
+
+// listed gives what a Node's containerd has of a kind, "images" or "content", once it answers.
+func listed(ctx context.Context, node Machine, kind string) ([]string, error) {
+	limited, cancel := context.WithTimeout(ctx, containerdLimit)
+	defer cancel()
+	for {
+		out, err := command.Run(node.Command(ctx, "ctr", "--namespace=k8s.io", kind, "ls", "--quiet"))
+		if err == nil || !sleep(limited, apiRetry) {
+			return strings.Fields(string(out)), err
+		}
+	}
 }

@@ -26,7 +26,8 @@ const (
 func Up(ctx context.Context, root Root, p Provider, req Request, parts []components.Rendered, file string,
 	atAPI func(context.Context, Running) error) (Running, error) {
 	state, err := root.Read(req.Plan.Lab)
-	if errors.Is(err, fs.ErrNotExist) {
+	isNew := errors.Is(err, fs.ErrNotExist)
+	if isNew {
 		state.Created, err = time.Now().UTC(), nil
 	}
 	if err != nil {
@@ -36,6 +37,11 @@ func Up(ctx context.Context, root Root, p Provider, req Request, parts []compone
 	running, err := machines(ctx, root, p, &state, req)
 	if err != nil {
 		return running, err
+	}
+	if !isNew {
+		if err := loadMissing(ctx, running, req.Stock, req.Step); err != nil {
+			return running, err
+		}
 	}
 	i, err := newInstaller(running)
 	if err != nil {

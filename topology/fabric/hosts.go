@@ -43,10 +43,9 @@ type Software struct {
 
 // StartHosts runs an agent in the namespace of every outside host of the plan, as a
 // process of its own session that outlives the caller: dir is the lab's state directory.
-// An agent that runs already is left alone, unless the names that it serves or the servers
-// that it balances have changed; agents of hosts that left the plan are ended. It
-// returns once all the agents answer on
-// dir/hosts/<host>/agent.sock.
+// An agent that runs already is left alone, unless it is another executable's, or the names
+// that it serves or the servers that it balances have changed; agents of hosts that left the
+// plan are ended. It returns once all the agents answer on dir/hosts/<host>/agent.sock.
 func StartHosts(ctx context.Context, plan topology.Plan, dir string, with Software) error {
 	hosts := plan.Hosts()
 	if err := stopOthers(ctx, plan); err != nil {
@@ -142,7 +141,7 @@ func startHost(ctx context.Context, plan topology.Plan, m topology.Machine, dir 
 	if err != nil {
 		return err
 	}
-	if HostRuns(plan.Lab, m.Name, dir) {
+	if HostRuns(plan.Lab, m.Name, dir) && executes(pidFile, with.Self) {
 		return nil
 	}
 	if err := StopHosts(ctx, plan.Lab, m.Name); err != nil {
@@ -198,6 +197,18 @@ func HostPID(host, dir string) (int, error) {
 		return 0, fmt.Errorf("find the agent of host %s: %w", host, err)
 	}
 	return p.pid, nil
+}
+
+// executes reports whether the process that a file names runs an executable, by whatever
+// path. Agents of unlike netlabs might not understand each other.
+func executes(pidFile, path string) bool {
+	p, err := readPid(pidFile)
+	if err != nil {
+		return false
+	}
+	runs, err1 := os.Stat(fmt.Sprintf("/proc/%d/exe", p.pid))
+	wanted, err2 := os.Stat(path)
+	return err1 == nil && err2 == nil && os.SameFile(runs, wanted)
 }
 
 func answers(socket string) bool {

@@ -82,9 +82,10 @@ func TestHosts(t *testing.T) {
 	state := t.TempDir()
 	p := quickstart("nlt-d-hosts")
 	create(t, p)
+	self := "/proc/self/exe"
 	start := func(p topology.Plan) map[string]string {
 		t.Helper()
-		must(t, StartHosts(t.Context(), p, state, Software{Self: "/proc/self/exe"}))
+		must(t, StartHosts(t.Context(), p, state, Software{Self: self}))
 		pids := map[string]string{}
 		for _, m := range p.Hosts() {
 			data, err := os.ReadFile(filepath.Join(state, "hosts", m.Name, "agent.pid"))
@@ -119,6 +120,21 @@ func TestHosts(t *testing.T) {
 		t.Errorf("started anew: %v, before %v", got, first)
 	}
 
+	data, err := os.ReadFile(self)
+	must(t, err)
+	self = filepath.Join(t.TempDir(), "newer")
+	must(t, os.WriteFile(self, data, 0o755))
+	newer := start(p)
+	for host := range first {
+		if newer[host] == first[host] {
+			t.Errorf("%s still runs the executable of before", host)
+		}
+	}
+	if got := start(p); fmt.Sprint(got) != fmt.Sprint(newer) {
+		t.Errorf("the newer agents are started anew: %v, before %v", got, newer)
+	}
+	first = newer
+
 	client, err := strconv.Atoi(first["client"])
 	must(t, err)
 	must(t, unix.Kill(client, unix.SIGKILL))
@@ -149,7 +165,7 @@ func TestHosts(t *testing.T) {
 
 	p.Machines[len(p.Machines)-1].Name = "broken"
 	must(t, Create(t.Context(), p))
-	err = StartHosts(t.Context(), p, state, Software{Self: "/proc/self/exe"})
+	err = StartHosts(t.Context(), p, state, Software{Self: self})
 	if err == nil || !strings.Contains(err.Error(), "start host broken") || !strings.Contains(err.Error(), "exit status 3") {
 		t.Errorf("an agent that cannot start: %v", err)
 	}

@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"fmt"
+
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/topology"
+)
+
+// ownAgents reports whether the agents of a lab are this netlab's: what they are asked and
+// what they answer belongs to one build.
+func (a *app) ownAgents(state providers.State) (bool, error) {
+	resolver, err := a.resolver()
+	if err != nil {
+		return false, err
+	}
+	agent, err := resolver.Agent()
+	return agent == state.Stock.Agent, err
+}
+
+// verifiable refuses to ask a lab that is not up, or whose agents are another netlab's.
+func (a *app) verifiable(state providers.State) error {
+	if state.Phase != providers.PhaseUp {
+		return state.NotUp()
+	}
+	own, err := a.ownAgents(state)
+	if err != nil || own {
+		return err
+	}
+	return providers.WithHint(fmt.Errorf("the agents of lab %s are another netlab's, and may not understand this one", state.Plan.Lab),
+		fmt.Sprintf("`netlab up %s` puts this one's in their place", state.File))
+}
+
+// changesTo is what `up` would change of a lab that is there.
+func (a *app) changesTo(state providers.State, plan topology.Plan) (topology.Changes, error) {
+	changes := topology.Compare(state.Plan, plan)
+	if len(changes.Remake) > 0 || state.Stock.Agent == "" {
+		return changes, nil
+	}
+	own, err := a.ownAgents(state)
+	if err == nil && !own {
+		changes.Apply = append(changes.Apply, "verification agents, which are another netlab's")
+	}
+	return changes, err
+}
