@@ -38,10 +38,13 @@ func TestLabs(t *testing.T) {
 	quick.remove(t)
 	t.Run("two labs", l.two)
 	t.Run("killed", l.killed)
+	t.Run("three control planes", l.highlyAvailable)
 }
 
 // names of all labs that the tests make.
-func names() []string { return []string{"nlt-quick", "nlt-one", "nlt-two", "nlt-kill", nameOfCNI} }
+func names() []string {
+	return []string{"nlt-quick", "nlt-one", "nlt-two", "nlt-kill", "nlt-ha", nameOfCNI}
+}
 
 // labs are those of one test run: one netlab, one state directory, the user's cache.
 type labs struct {
