@@ -57,7 +57,7 @@ func encodePublic(key crypto.PublicKey) ([]byte, error) {
 // arg is an argument of a component as kubeadm's configuration has it.
 type arg struct{ name, value string }
 
-// etcdConfig gives the etcd part of a ClusterConfiguration, "" where kubeadm's own will do.
+// etcdConfig gives the etcd part of a ClusterConfiguration.
 // All members of several are known beforehand and start at once, instead of being added one
 // after another.
 func etcdConfig(plan topology.Plan, envs string) string {
@@ -76,15 +76,15 @@ func etcdConfig(plan topology.Plan, envs string) string {
 			// of many Pods would be taken for the leader's end.
 			arg{"heartbeat-interval", "300"}, arg{"election-timeout", "3000"})
 	}
-	if len(args) == 0 {
-		return ""
-	}
 	var b strings.Builder
-	b.WriteString("\netcd:\n  local:\n    extraArgs:")
+	b.WriteString("\netcd:\n  local:" + strings.ReplaceAll(envs, "\n", "\n  "))
+	if len(args) > 0 {
+		b.WriteString("\n    extraArgs:")
+	}
 	for _, a := range args {
 		fmt.Fprintf(&b, "\n    - {name: %s, value: %q}", a.name, a.value)
 	}
-	return b.String() + strings.ReplaceAll(envs, "\n", "\n  ")
+	return b.String()
 }
 
 // apiNames are what the API servers' certificates are valid for. Of several each one's is

@@ -108,9 +108,18 @@ func TestOneConfig(t *testing.T) {
 	}
 	f := files(t, plan(t, true), "cp", ca, Limits{})
 	cluster := documents(t, f[Config].Data)["ClusterConfiguration"]
-	for _, key := range []string{"controlPlaneEndpoint", "etcd"} {
-		if _, has := cluster[key]; has {
-			t.Errorf("it has %s: %v", key, cluster[key])
+	if _, has := cluster["controlPlaneEndpoint"]; has {
+		t.Errorf("it has controlPlaneEndpoint: %v", cluster["controlPlaneEndpoint"])
+	}
+	etcd := at(t, at(t, cluster, "etcd"), "local")
+	if args := etcd.(map[string]any)["extraArgs"]; args != nil {
+		t.Errorf("etcd has arguments of its own: %v", args)
+	}
+	name, value, _ := strings.Cut(LessCollecting, "=")
+	for _, of := range []any{etcd, at(t, cluster, "apiServer"), at(t, cluster, "scheduler"), at(t, cluster, "controllerManager")} {
+		env := at(t, of, "extraEnvs").([]any)[0]
+		if at(t, env, "name") != name || at(t, env, "value") != value {
+			t.Errorf("its environment is %v, not %s", env, LessCollecting)
 		}
 	}
 	if got := args(t, at(t, cluster, "scheduler"))["leader-elect"]; got != "false" {

@@ -69,11 +69,11 @@ func nodeServices(m topology.Machine) []nodeinit.Service {
 			"--config=/var/lib/kubelet/config.yaml", "--kubeconfig=/etc/kubernetes/kubelet.conf",
 			"--hostname-override=" + m.Name, "--node-ip=" + m.Address().String()}},
 	}
+	for i := range services {
+		services[i].Env = []string{kubeadm.LessCollecting}
+	}
 	if m.Virtual {
 		services[1].Argv = append(services[1].Argv, "--housekeeping-interval=60s") // of cgroups' statistics
-		for i := range services {
-			services[i].Env = []string{kubeadm.LessCollecting}
-		}
 	}
 	return services
 }
