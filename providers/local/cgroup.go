@@ -24,7 +24,7 @@ func cgroup2Needs(dir string) []need {
 	handed := true
 	for _, c := range []string{"cpu", "memory", "pids"} {
 		list = append(list, need{slices.Contains(there, c), "cgroup v2 has no controller " + c + " here",
-			fmt.Sprintf("boot the kernel with cgroup_enable=%s, and without cgroup v1 of it; in a container, have %[1]s delegated to it", c)})
+			fmt.Sprintf("boot the kernel without cgroup_disable=%[1]s (a Raspberry Pi: with cgroup_enable=%[1]s) and without cgroup v1 of it; in a container, have %[1]s delegated to it", c)})
 		handed = handed && slices.Contains(down, c)
 	}
 	// A cgroup with processes hands nothing down, but for the kernel's own root, which has no type
