@@ -18,6 +18,7 @@ import (
 	speclabs "netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/providers/kind/dockertest"
+	"netlab.dev/netlab/providers/providertest"
 	"netlab.dev/netlab/topology"
 )
 
@@ -73,19 +74,8 @@ func newRace(b *testing.B) *race {
 	if _, err := command.Run(build); err != nil {
 		b.Fatal(err)
 	}
-	catalog, err := components.Load()
-	if err != nil {
-		b.Fatal(err)
-	}
-	cache := os.Getenv("NETLAB_CACHE_DIR")
-	if cache == "" {
-		home, err := os.UserCacheDir()
-		if err != nil {
-			b.Fatal(err)
-		}
-		cache = filepath.Join(home, "netlab")
-	}
-	resolver := components.Resolver{Catalog: catalog, Cache: cache, Self: r.program}
+	resolver := providertest.Resolver(b, r.program)
+	catalog := resolver.Catalog
 	for _, size := range []string{"bare", "whole"} {
 		for _, provider := range []string{"kind", "netns"} {
 			if err := os.WriteFile(r.labFile(size, provider), []byte(r.text(size, provider)), 0o644); err != nil {

@@ -75,6 +75,7 @@ func (b *lab) newer(t *testing.T) {
 			t.Errorf("plan says %q", out[max(0, len(out)-300):])
 		}
 		_, progress := b.output(t, 0, "up", b.file) // every path as expected
+		t.Logf("up by another netlab:\n%s", progress)
 		for _, node := range []string{"cp", "w1", "w2"} {
 			if loaded := strings.Contains(progress, "load into "+node+": netlab.dev/agent:"); loaded != (turn.of == &second) {
 				t.Errorf("the agent is loaded into %s: %t, in\n%s", node, loaded, progress)
