@@ -27,8 +27,10 @@ type Stopper interface {
 const (
 	// stopLimit bounds Stop: each Node ends within half of it, and all at once.
 	stopLimit = time.Minute
-	// settleLimit bounds the wait for a started lab's Pods, on a laptop under load.
-	settleLimit = 4 * time.Minute
+	// settleLimit bounds the wait for a started lab's Pods, on a laptop under load; that of
+	// virtual machines, which may be emulated, is longer.
+	settleLimit        = 4 * time.Minute
+	virtualSettleLimit = 20 * time.Minute
 )
 
 // Stop ends a lab that has been made and keeps it. The state says so before the first
@@ -99,7 +101,11 @@ func settle(ctx context.Context, running Running, since time.Time, step componen
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+	limit := settleLimit
+	if running.Plan.Virtual() {
+		limit = virtualSettleLimit
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
 		waits, err := unsettled(ctx, client, running, since)

@@ -47,6 +47,11 @@ func NodeFiles(plan topology.Plan, node topology.Machine, ca *Authority, limits 
 		}
 		files["/etc/kubernetes/pki/ca.key"] = File{ca.Key, 0o600}
 		files[Config] = File{[]byte(kubeadmConfig(plan, node)), 0o600}
+		if plan.Virtual() {
+			for _, name := range []string{"etcd", "kube-apiserver", "kube-scheduler"} {
+				files[patches+"/"+name+"+strategic.yaml"] = File{fmt.Appendf(nil, lessProbing, name), 0o644}
+			}
+		}
 	}
 	return files, nil
 }
@@ -132,6 +137,17 @@ protectKernelDefaults: false
 // Node and 200 MB a control plane they spend a tenth less of the machine's time.
 const LessCollecting = "GOGC=200"
 
+// patches is where kubeadm finds changes to the static Pods that it writes.
+const patches = "/etc/kubernetes/patches"
+
+// lessProbing is for a static Pod that upstream asks each second, over a new TLS connection,
+// whether it is ready. Nobody waits for the answer, and an emulated machine has better to do.
+const lessProbing = `spec:
+  containers:
+  - name: %s
+    readinessProbe: {periodSeconds: 10}
+`
+
 func kubeadmConfig(plan topology.Plan, node topology.Machine) string {
 	k := plan.Kubernetes
 	proxy := ""
@@ -146,7 +162,10 @@ func kubeadmConfig(plan topology.Plan, node topology.Machine) string {
 	}
 	name, value, _ := strings.Cut(LessCollecting, "=")
 	envs := fmt.Sprintf("\n  extraEnvs: [{name: %s, value: %q}]", name, value)
-	endpoint := ""
+	endpoint, patched := "", ""
+	if plan.Virtual() {
+		patched = "\npatches: {directory: " + patches + "}"
+	}
 	if plan.Balanced() {
 		endpoint = "\ncontrolPlaneEndpoint: " + k.API.String()
 	}
@@ -156,7 +175,7 @@ localAPIEndpoint: {advertiseAddress: %[1]s, bindPort: %[2]d}
 nodeRegistration:
   name: %[3]s
   criSocket: unix:///run/containerd/containerd.sock
-  taints: %[9]s
+  taints: %[9]s%[17]s
 ---
 apiVersion: kubeadm.k8s.io/v1beta4
 kind: ClusterConfiguration
@@ -191,5 +210,5 @@ conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeou
 oomScoreAdj: 0
 `, node.Address(), k.API.Port(), node.Name, plan.Lab, k.Version, k.PodCIDR, k.ServiceCIDR, k.Domain, taints,
 		strings.Join(apiNames(plan), ", "), strings.TrimSuffix(k.Proxy, "none"), proxy, envs, etcdConfig(plan, envs),
-		endpoint, plan.Balanced())
+		endpoint, plan.Balanced(), patched)
 }

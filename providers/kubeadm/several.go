@@ -63,8 +63,9 @@ type arg struct{ name, value string }
 func etcdConfig(plan topology.Plan, envs string) string {
 	var args []arg
 	if plan.Virtual() {
-		// The disk keeps nothing back from its host, and a lab does not outlive that.
-		args = append(args, arg{"unsafe-no-fsync", "true"})
+		// The disk keeps nothing back from its host, and a lab does not outlive that. An etcd
+		// that is slow tells of each request that it was slow, and gets slower by it.
+		args = append(args, arg{"unsafe-no-fsync", "true"}, arg{"log-level", "error"})
 	}
 	if plan.Balanced() {
 		var members []string

@@ -30,7 +30,7 @@ func Files(plan topology.Plan, m topology.Machine, ca *kubeadm.Authority) (map[s
 	if m.Nameserver.IsValid() {
 		resolv = "nameserver " + m.Nameserver.String() + "\n"
 	}
-	services, err := json.MarshalIndent(nodeServices(m), "", "  ")
+	services, err := json.MarshalIndent(nodeServices(plan, m), "", "  ")
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func WriteFiles(files map[string]kubeadm.File, place func(path string) string) e
 	return nil
 }
 
-func nodeServices(m topology.Machine) []nodeinit.Service {
+func nodeServices(plan topology.Plan, m topology.Machine) []nodeinit.Service {
 	const socket = "/run/containerd/containerd.sock"
 	services := []nodeinit.Service{
 		{Name: "containerd", Argv: []string{"/usr/local/bin/containerd"}, Log: "/var/log/containerd.log"},
@@ -74,6 +74,10 @@ func nodeServices(m topology.Machine) []nodeinit.Service {
 	}
 	if m.Virtual {
 		services[1].Argv = append(services[1].Argv, "--housekeeping-interval=60s") // of cgroups' statistics
+		if m.Role == topology.RoleWorker {
+			// An emulated API server that starts does not get far among kubelets that ask for it.
+			services[1].AfterURL, services[1].CA = "https://"+plan.Kubernetes.API.String()+"/readyz", "/etc/kubernetes/pki/ca.crt"
+		}
 	}
 	return services
 }

@@ -33,6 +33,10 @@ const (
 	SSH  = "ssh"
 )
 
+// Emulated is a word of the kernel's command line: the processor is slow, so services get
+// one each at most. Go programs on several wake each other more than they work.
+const Emulated = "netlab.emulated"
+
 // Ready is the line of the console that ends a boot.
 const Ready = "netlab: the machine is ready"
 
@@ -97,6 +101,15 @@ func boot(console io.Writer) error {
 	services, err := nodeinit.ReadServices()
 	if err != nil {
 		return err
+	}
+	words, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return err
+	}
+	if slices.Contains(strings.Fields(string(words)), Emulated) {
+		for i := range services {
+			services[i].Env = append(services[i].Env, "GOMAXPROCS=1")
+		}
 	}
 	services = append(services, nodeinit.Service{Name: "ssh", Argv: []string{self, Verb, SSH}, Log: "/var/log/ssh.log"})
 	fmt.Fprintln(console, Ready)

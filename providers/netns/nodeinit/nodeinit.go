@@ -6,11 +6,14 @@
 package nodeinit
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -30,6 +33,10 @@ type Service struct {
 	Env   []string `json:"env,omitempty"`
 	Log   string   `json:"log"`             // appended to
 	After string   `json:"after,omitempty"` // a unix socket that must accept connections first
+	// AfterURL is an https URL, of a server with a certificate of the CA in the file CA, that
+	// must answer 200 first.
+	AfterURL string `json:"afterURL,omitempty"`
+	CA       string `json:"ca,omitempty"`
 }
 
 // restartDelay keeps a service that dies at once from burning a core.
@@ -83,7 +90,7 @@ func Supervise(log io.Writer, services []Service) error {
 
 	start := make(chan Service, len(services))
 	for _, s := range services {
-		go func() { await(s.After); start <- s }()
+		go func() { await(s.After); awaitURL(s.AfterURL, s.CA); start <- s }()
 	}
 	running := map[int]Service{}
 	again := func(s Service) { time.AfterFunc(restartDelay, func() { start <- s }) }
@@ -158,6 +165,35 @@ func await(socket string) {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// urlPause is between two questions to a server that is not ready, which each question
+// costs time.
+const urlPause = time.Second
+
+// awaitURL returns once a server answers that it is ready. Without its CA it cannot be asked.
+func awaitURL(url, ca string) {
+	if url == "" {
+		return
+	}
+	pem, err := os.ReadFile(ca)
+	roots := x509.NewCertPool()
+	if err != nil || !roots.AppendCertsFromPEM(pem) {
+		return
+	}
+	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	defer client.CloseIdleConnections()
+	for ; ; time.Sleep(urlPause) {
+		answer, err := client.Get(url)
+		if err != nil {
+			continue
+		}
+		io.Copy(io.Discard, io.LimitReader(answer.Body, 1<<20)) // so that the connection serves again
+		answer.Body.Close()
+		if answer.StatusCode == http.StatusOK {
+			return
+		}
 	}
 }
 
