@@ -81,6 +81,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.logsCommand(),
 		a.stopCommand(),
 		a.startCommand(),
+		a.snapshotCommand(),
 		a.downCommand(),
 		a.doctorCommand(),
 		a.componentsCommand(),

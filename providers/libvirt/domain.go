@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers/libvirt/guest"
 	"netlab.dev/netlab/topology"
 )
 
@@ -22,6 +23,14 @@ func labOf(name string) (lab string, ours bool) {
 	rest, ours := strings.CutPrefix(name, prefix)
 	lab, _, _ = strings.Cut(rest, ".")
 	return lab, ours && lab != ""
+}
+
+// uuid gives a domain of a name the same UUID at each start (RFC 9562, version 8): saved
+// memory goes only into the domain that it is of.
+func uuid(name string) string {
+	b := sha256.Sum256([]byte(name))
+	b[6], b[8] = b[6]&0x0f|0x80, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:16])
 }
 
 // tap names the tap of a NIC while it is in the hypervisor's namespace, among those of
@@ -58,16 +67,32 @@ type disk struct {
 const kernelWords = "console=ttyS0 loglevel=4 panic=-1 mitigations=off init_on_alloc=0 audit=0 nowatchdog net.ifnames=0 " +
 	"random.trust_cpu=on cgroup_no_v1=all rcupdate.rcu_expedited=1"
 
-// emulatedWords come with them: the kernel does not trust an emulated TSC, and would read
-// the time from a device, which costs each reader a microsecond and more.
-const emulatedWords = " tsc=reliable"
+// emulatedWords come with them where the processor is emulated. The kernel does not trust an
+// emulated TSC, and would read the time from a device, which costs each reader a microsecond
+// and more. Without rep_good it clears and copies memory by plain loops: an emulator takes
+// repeated string instructions apart. Without high resolution a program that asks to sleep
+// for 20 µs, as each Go program's monitor does while anything of it runs, sleeps until the next
+// tick: the timer and the switches were seen to take more than the work. Large pages make the
+// emulator forget all it knows of an address space when one small page of it goes.
+const emulatedWords = " tsc=reliable clearcpuid=rep_good highres=off transparent_hugepage=never " + guest.Emulated
+
+// ownTime has an emulated machine's clock count its instructions, each for a nanosecond, while
+// it works, and stand at ours while it does nothing. What waits for a deadline, or asks
+// each second how things are, is then no worse off than on a processor that is fast: an API server
+// that takes 30 s for its first roles ends, and was seen to end for ever. libvirt has no
+// element for it (https://libvirt.org/drvqemu.html#pass-through-of-arbitrary-qemu-commands).
+func ownTime() []string { return []string{"-icount", "shift=0,sleep=on"} }
+
+const qemuXML = "http://libvirt.org/schemas/domain/qemu/1.0"
 
 // The parts of libvirt's domain XML that are used; https://libvirt.org/formatdomain.html.
 type (
 	domainXML struct {
 		XMLName  xml.Name    `xml:"domain"`
 		Type     string      `xml:"type,attr"`
+		QEMU     string      `xml:"xmlns:qemu,attr,omitempty"`
 		Name     string      `xml:"name"`
+		UUID     string      `xml:"uuid"`
 		Memory   inBytes     `xml:"memory"`
 		VCPU     int         `xml:"vcpu"`
 		OS       osXML       `xml:"os"`
@@ -78,6 +103,13 @@ type (
 		Reboot   string      `xml:"on_reboot"`
 		Crash    string      `xml:"on_crash"`
 		Devices  devicesXML  `xml:"devices"`
+		Args     *argsXML    `xml:"qemu:commandline"`
+	}
+	argsXML struct {
+		Args []argXML `xml:"qemu:arg"`
+	}
+	argXML struct {
+		Value string `xml:"value,attr"`
 	}
 	inBytes struct {
 		Unit  string `xml:"unit,attr"`
@@ -183,7 +215,7 @@ type (
 // wait for the platter: a lab does not outlive its host's crash, and etcd waits for each
 // of its writes.
 func (v virtual) xml() (string, error) {
-	d := domainXML{Type: v.kind, Name: v.name, Memory: inBytes{"bytes", int64(v.size.Memory)}, VCPU: v.size.CPUs,
+	d := domainXML{Type: v.kind, Name: v.name, UUID: uuid(v.name), Memory: inBytes{"bytes", int64(v.size.Memory)}, VCPU: v.size.CPUs,
 		PowerOff: "destroy", Reboot: "restart", Crash: "destroy"}
 	d.OS.Type.Arch, d.OS.Type.Machine, d.OS.Type.Value = "x86_64", "pc", "hvm"
 	d.OS.Kernel, d.OS.Initrd, d.OS.Cmdline = v.kernel, v.initrd, kernelWords
@@ -192,6 +224,10 @@ func (v virtual) xml() (string, error) {
 		// No AVX: its registers are slow to emulate, and programs take what they find.
 		d.CPU = cpuXML{Mode: "custom", Check: "none", Model: &modelXML{"allow", "Westmere"}}
 		d.OS.Cmdline += emulatedWords
+		d.QEMU, d.Args = qemuXML, &argsXML{}
+		for _, a := range ownTime() {
+			d.Args.Args = append(d.Args.Args, argXML{a})
+		}
 	}
 	if v.words != "" {
 		d.OS.Cmdline += " " + v.words

@@ -219,6 +219,23 @@ func running(h *hypervisor, name string) (bool, error) {
 	return err == nil && libvirt.DomainState(state) == libvirt.DomainRunning, err
 }
 
+// endLimit bounds a machine's ordered end.
+const endLimit = 30 * time.Second
+
+// end asks the Node's PID 1 to end what runs and to power off, and waits until it has.
+func (n node) end(ctx context.Context, h *hypervisor) {
+	ctx, cancel := context.WithTimeout(ctx, endLimit)
+	defer cancel()
+	// Its SSH server is the first thing that ends, and says nothing to this then.
+	n.session().run(ctx, "kill", "-TERM", "1")
+	for ctx.Err() == nil {
+		if on, err := running(h, n.domain()); err != nil || !on {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
 // destroy ends a domain as a power cut does; one that is not there is no error.
 func destroy(h *hypervisor, name string) error {
 	d, err := h.DomainLookupByName(name)

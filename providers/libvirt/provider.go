@@ -6,7 +6,7 @@
 // fabric. Where the hypervisor has no hardware virtualisation that works, machines are
 // emulated.
 //
-// Left out as yet: hypervisors on other machines, cloud images, snapshots.
+// Left out as yet: hypervisors on other machines, cloud images.
 package libvirt
 
 import (
@@ -255,6 +255,36 @@ func (p Provider) Attach(ctx context.Context, plan topology.Plan, dir string) (p
 // Inspect implements providers.Inspector.
 func (p Provider) Inspect(ctx context.Context, state providers.State, dir string) error {
 	return local.Inspect(ctx, state, dir)
+}
+
+// Stop implements providers.Stopper. Each Node is asked to end in order, all at once; one
+// that does not is ended.
+func (p Provider) Stop(ctx context.Context, lab, dir string) error {
+	uri, _ := recall(dir)
+	h, err := connect(ctx, uri)
+	if err != nil {
+		return err
+	}
+	defer h.close()
+	there, err := nodesOf(h, lab)
+	if err != nil {
+		return err
+	}
+	nodes, nodesCtx := errgroup.WithContext(ctx)
+	for name, d := range there {
+		n := nodeOf(lab, dir, topology.Machine{Name: name})
+		if was, whole := n.recall(); whole {
+			n.machine = was.Machine
+		}
+		nodes.Go(func() error {
+			n.end(nodesCtx, h)
+			return destroy(h, d.Name)
+		})
+	}
+	if err := nodes.Wait(); err != nil {
+		return fmt.Errorf("stop the Nodes: %w", err)
+	}
+	return local.Stop(ctx, lab)
 }
 
 // Delete implements providers.Provider.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -96,7 +98,8 @@ func (v vms) gone(t *testing.T) {
 
 // TestMachines: two machines boot at once, are what the plan says, reach each other and the
 // outside hosts; one that is killed is missed and comes back with its disk, while the other
-// goes on; deleted without their state they leave nothing.
+// goes on. They are saved, put back, stopped and started; deleted without their state they
+// leave nothing.
 func TestMachines(t *testing.T) {
 	v := newVMs(t, "nlt-vms")
 	ctx := t.Context()
@@ -151,10 +154,102 @@ func TestMachines(t *testing.T) {
 	if is := run(t, running.Machines["cp"], "cat", "/proc/sys/kernel/random/boot_id"); is != was {
 		t.Error("cp was started again, which had not died")
 	}
+	v.snapshot(t, running)
+	v.stopped(t)
 	if err := os.RemoveAll(v.req.Dir); err != nil {
 		t.Fatal(err)
 	}
 	v.gone(t)
+}
+
+// snapshot: memory and disks of both machines come back as they were, twice, while the
+// machines go on in between.
+func (v vms) snapshot(t *testing.T, running providers.Running) {
+	ctx, plan, dir := t.Context(), v.req.Plan, v.req.Dir
+	names := []string{"cp", "w"}
+	boots := map[string]string{}
+	for _, name := range names {
+		boots[name] = run(t, running.Machines[name], "cat", "/proc/sys/kernel/random/boot_id")
+	}
+	put := func(what string) {
+		for _, name := range names { // /run is memory
+			run(t, running.Machines[name], "sh", "-c", "echo "+what+" | tee /run/it /var/lib/it")
+		}
+	}
+	put("before")
+	if err := (Provider{}).Save(ctx, plan, dir, "one"); err != nil {
+		t.Fatal(err)
+	}
+	if err := (Provider{}).Save(ctx, plan, dir, "one"); err == nil || !strings.Contains(err.Error(), `a snapshot "one" already`) {
+		t.Errorf("a second of this name: %v", err)
+	}
+	all, err := Provider{}.Snapshots(dir)
+	if err != nil || len(all) != 1 || all[0].Name != "one" || all[0].Bytes < 100<<20 {
+		t.Errorf("snapshots: %+v (%v)", all, err)
+	}
+	if err := (Provider{}).Restore(ctx, plan, dir, "none"); err == nil || !strings.Contains(err.Error(), `has no snapshot "none"`) {
+		t.Errorf("one that is not there: %v", err)
+	}
+	for range 2 {
+		put("after")
+		began := time.Now()
+		if err := (Provider{}).Restore(ctx, plan, dir, "one"); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("restored after %s", time.Since(began).Round(time.Second))
+		if running, err = (Provider{}).Attach(ctx, plan, dir); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			m := running.Machines[name]
+			if text := run(t, m, "cat", "/run/it", "/var/lib/it"); text != "before\nbefore\n" {
+				t.Errorf("%s has %q", name, text)
+			}
+			if boot := run(t, m, "cat", "/proc/sys/kernel/random/boot_id"); boot != boots[name] {
+				t.Errorf("%s has booted anew", name)
+			}
+			if text := run(t, m, "date", "+%s"); !near(text, time.Now()) {
+				t.Errorf("the clock of %s says %s", name, text)
+			}
+		}
+	}
+	run(t, running.Machines["cp"], "ping", "-c1", "-W10", "172.30.0.11")
+	if missing, err := fabric.Diff(plan); err != nil || len(missing) > 0 {
+		t.Errorf("the networks are not as planned: %v (%v)", missing, err)
+	}
+}
+
+// near reads seconds since 1970.
+func near(text string, now time.Time) bool {
+	seconds, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+	return err == nil && now.Sub(time.Unix(seconds, 0)).Abs() < time.Minute
+}
+
+// stopped: Stop leaves nothing that runs, a machine that is started again has its disk.
+func (v vms) stopped(t *testing.T) {
+	for range 2 { // the second time there is nothing to do
+		if err := (Provider{}).Stop(t.Context(), v.req.Plan.Lab, v.req.Dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	providertest.NothingLeft(t, v.before, v.req.Plan.Lab)
+	for _, name := range []string{"cp", "w"} {
+		text, err := os.ReadFile(filepath.Join(v.req.Dir, "logs", name, "console.log"))
+		if err != nil || !strings.Contains(string(text), "Power down") {
+			t.Errorf("%s was not shut down in order (%v): it said last\n%s", name, err, tail(filepath.Join(v.req.Dir, "logs", name, "console.log"), 5))
+		}
+	}
+	running, again, err := Provider{}.machines(t.Context(), v.req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(again)
+	if fmt.Sprint(again) != "[cp w]" {
+		t.Errorf("started again: %v", again)
+	}
+	if text := run(t, running.Machines["w"], "cat", "/var/lib/kept", "/var/lib/it"); text != "kept\nbefore\n" {
+		t.Errorf("its disk has %q", text)
+	}
 }
 
 func run(t *testing.T, m providers.Machine, argv ...string) string {

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 
 	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/topology/fabric"
 )
 
@@ -140,6 +141,25 @@ func (s *session) open(ctx context.Context, broken *ssh.Client) (*ssh.Client, er
 		s.client = client
 	}
 	return client, err
+}
+
+// run runs a short program of a machine's; its error has what it said.
+func (s *session) run(ctx context.Context, argv ...string) error {
+	client, err := s.open(ctx, nil)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { client.Close() })
+	defer stop()
+	session, err := client.NewSession()
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	if out, err := session.CombinedOutput(command.Line(argv)); err != nil {
+		return fmt.Errorf("%s on %s: %w: %s", argv[0], s.address, err, out)
+	}
+	return nil
 }
 
 // unix connects to a unix socket of the machine.

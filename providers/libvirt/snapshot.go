@@ -1,0 +1,216 @@
+package libvirt
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/digitalocean/go-libvirt"
+	"golang.org/x/sync/errgroup"
+
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/topology"
+)
+
+// frozen is a snapshot as it is kept: what each machine was, and its disk, to which nothing
+// writes any more. Its memory is in the file <node>.ram beside it.
+type frozen struct {
+	Created time.Time       `json:"created"`
+	Nodes   map[string]made `json:"nodes"`
+}
+
+func snapshotDir(dir, name string) string { return filepath.Join(dir, "snapshots", name) }
+
+// Save implements providers.Snapshotter. All machines stop at the same moment; the memory
+// of each is written out, its disk is left as it is, and it goes on over a new overlay.
+func (p Provider) Save(ctx context.Context, plan topology.Plan, dir, name string) error {
+	if _, err := os.Stat(snapshotDir(dir, name)); err == nil {
+		return providers.WithHint(fmt.Errorf("lab %s has a snapshot %q already", plan.Lab, name), "give another name")
+	}
+	h, err := connect(ctx, plan.Libvirt.URI)
+	if err != nil {
+		return err
+	}
+	defer h.close()
+	there, err := nodesOf(h, plan.Lab)
+	if err != nil {
+		return err
+	}
+	partial := snapshotDir(dir, ".saving")
+	if err := errors.Join(os.RemoveAll(partial), os.MkdirAll(partial, 0o700)); err != nil {
+		return err
+	}
+	snapshot := frozen{Created: time.Now().UTC(), Nodes: map[string]made{}}
+	for _, m := range plan.Nodes() {
+		n := nodeOf(plan.Lab, dir, m)
+		was, whole := n.recall()
+		if on, err := running(h, n.domain()); err != nil || !on || !whole {
+			return providers.WithHint(errors.Join(fmt.Errorf("node %s does not run", m.Name), err), "start it with `netlab up`")
+		}
+		snapshot.Nodes[m.Name] = was
+	}
+	for _, m := range plan.Nodes() {
+		if err := h.DomainSuspend(there[m.Name]); err != nil {
+			return errors.Join(fmt.Errorf("stop Node %s: %w", m.Name, err), wake(h, there))
+		}
+	}
+	for _, m := range plan.Nodes() {
+		if err := h.DomainSave(there[m.Name], filepath.Join(partial, m.Name+".ram")); err != nil {
+			// Those that are written out already come back with `up`, by a boot.
+			return full(errors.Join(fmt.Errorf("save the memory of Node %s: %w", m.Name, err), wake(h, there)), partial)
+		}
+	}
+	data, err := json.Marshal(snapshot)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(os.WriteFile(filepath.Join(partial, "snapshot.json"), data, 0o644), os.Rename(partial, snapshotDir(dir, name)))
+	if err != nil {
+		return err
+	}
+	return p.thaw(ctx, h, plan, dir, name, snapshot)
+}
+
+// wake lets the domains go on that are only stopped.
+func wake(h *hypervisor, domains map[string]libvirt.Domain) (errs error) {
+	for _, d := range domains {
+		if err := h.DomainResume(d); err != nil && !notFound(err) {
+			errs = errors.Join(errs, err)
+		}
+	}
+	return errs
+}
+
+// Restore implements providers.Snapshotter.
+func (p Provider) Restore(ctx context.Context, plan topology.Plan, dir, name string) error {
+	snapshot, err := readSnapshot(dir, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return providers.WithHint(fmt.Errorf("lab %s has no snapshot %q", plan.Lab, name), "`netlab snapshot list "+plan.Lab+"` names them")
+	}
+	if err != nil {
+		return err
+	}
+	for _, m := range plan.Nodes() {
+		if was, there := snapshot.Nodes[m.Name]; !there || !reflect.DeepEqual(was.Machine, m) || len(snapshot.Nodes) != len(plan.Nodes()) {
+			return providers.WithHint(fmt.Errorf("lab %s had other machines than now when %q was saved", plan.Lab, name), "bring its file back to what it was, and `netlab up` it")
+		}
+	}
+	h, err := connect(ctx, plan.Libvirt.URI)
+	if err != nil {
+		return err
+	}
+	defer h.close()
+	return p.thaw(ctx, h, plan, dir, name, snapshot)
+}
+
+// thaw makes a lab's machines go on from a snapshot, all at the same moment, each over a
+// new overlay of the disk that the snapshot has.
+func (p Provider) thaw(ctx context.Context, h *hypervisor, plan topology.Plan, dir, name string, snapshot frozen) error {
+	kind, err := os.ReadFile(filepath.Join(dir, virtualisationFile))
+	if err != nil {
+		return err
+	}
+	store, err := openPool(h, plan.Lab, dir, *plan.Libvirt)
+	if err != nil {
+		return err
+	}
+	for _, m := range plan.Nodes() {
+		n, was := nodeOf(plan.Lab, dir, m), snapshot.Nodes[m.Name]
+		if err := destroy(h, n.domain()); err != nil {
+			return err
+		}
+		now, _ := n.recall()
+		was.Layers = max(was.Layers, now.Layers) + 1
+		if was.Overlay, err = store.overlay(overlayName(m.Name, was.Layers), backingXML{was.Overlay, formatXML{"qcow2"}}, plan.Libvirt.Disk); err != nil {
+			return err
+		}
+		if err := n.remember(was); err != nil {
+			return err
+		}
+		v, err := n.virtual(plan, string(kind))
+		if err != nil {
+			return err
+		}
+		text, err := v.xml()
+		if err != nil {
+			return err
+		}
+		memory := filepath.Join(snapshotDir(dir, name), m.Name+".ram")
+		if err := h.DomainRestoreFlags(memory, libvirt.OptString{text}, uint32(libvirt.DomainSavePaused)); err != nil {
+			return fmt.Errorf("restore the memory of Node %s: %w", m.Name, err)
+		}
+		if err := n.plug(ctx, h, plan, v); err != nil {
+			return err
+		}
+	}
+	there, err := nodesOf(h, plan.Lab)
+	if err != nil {
+		return err
+	}
+	if err := wake(h, there); err != nil {
+		return err
+	}
+	// Their clocks stood still.
+	clocks, ctx := errgroup.WithContext(ctx)
+	for _, m := range plan.Nodes() {
+		n := nodeOf(plan.Lab, dir, m)
+		clocks.Go(func() error {
+			s := n.session()
+			if err := n.await(ctx, h, s); err != nil {
+				return err
+			}
+			if err := s.run(ctx, "date", "--set=@"+strconv.FormatInt(time.Now().Unix(), 10)); err != nil {
+				return fmt.Errorf("set the clock of Node %s: %w", m.Name, err)
+			}
+			return nil
+		})
+	}
+	return clocks.Wait()
+}
+
+func readSnapshot(dir, name string) (s frozen, err error) {
+	data, err := os.ReadFile(filepath.Join(snapshotDir(dir, name), "snapshot.json"))
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal(data, &s)
+}
+
+// Snapshots implements providers.Snapshotter.
+func (p Provider) Snapshots(dir string) ([]providers.Snapshot, error) {
+	entries, err := os.ReadDir(filepath.Join(dir, "snapshots"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []providers.Snapshot
+	for _, e := range entries {
+		s, err := readSnapshot(dir, e.Name())
+		if err != nil {
+			continue // one that was not saved to its end
+		}
+		found := providers.Snapshot{Name: e.Name(), Created: s.Created}
+		files, err := os.ReadDir(snapshotDir(dir, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			if info, err := f.Info(); err == nil {
+				found.Bytes += info.Size()
+			}
+		}
+		all = append(all, found)
+	}
+	slices.SortFunc(all, func(a, b providers.Snapshot) int { return a.Created.Compare(b.Created) })
+	return all, nil
+}
