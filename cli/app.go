@@ -54,17 +54,10 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) (*app, error) {
 	}, nil
 }
 
-// experimental names an environment variable that offers what is unfinished: "libvirt", whose
-// machines run, while a whole cluster on emulated ones was not yet seen to come up.
-const experimental = "NETLAB_EXPERIMENTAL"
-
 // known is what a lab file may ask for.
 func (a *app) known() labs.Known {
 	known := a.catalog.Known()
-	known.Providers = []string{"netns", "kind"}
-	if os.Getenv(experimental) == "libvirt" {
-		known.Providers = append(known.Providers, "libvirt")
-	}
+	known.Providers = []string{"netns", "kind", "libvirt"}
 	return known
 }
 

@@ -85,7 +85,7 @@ func TestLoadRefuses(t *testing.T) {
 		"alias in itself":   {minimal + "networks: &n [*n]\n", "lab.yaml:5: networks[0]: no anchor for *n; anchor it with &n further up"},
 		"merge of a scalar": {minimal + "kubernetes: {<<: 5}\n", "lab.yaml:5: kubernetes: << wants a mapping, not the number 5"},
 		"key without name":  {minimal + "? *x\n: b\n", "lab.yaml:5: a key must be a plain word"},
-		"CRLF":              {strings.ReplaceAll(minimal+"provider: x\n", "\n", "\r\n"), `lab.yaml:5: provider: "x" is no provider; one of netns, kind`},
+		"CRLF":              {strings.ReplaceAll(minimal+"provider: x\n", "\n", "\r\n"), `lab.yaml:5: provider: "x" is no provider; one of netns, kind, libvirt`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := labs.Load("lab.yaml", []byte(c.file), labstest.Known())

@@ -8,7 +8,7 @@ import "netlab.dev/netlab/labs"
 // real ones would go stale.
 func Known() labs.Known {
 	return labs.Known{
-		Providers:  []string{"netns", "kind"},
+		Providers:  []string{"netns", "kind", "libvirt"},
 		Kubernetes: []string{"v1.37.2", "v1.36.3"},
 		ProxyModes: []string{"nftables", "iptables", "ipvs"},
 		CNIs: map[string]labs.Choice{
