@@ -95,7 +95,7 @@ func (a *app) labFiles(args []string) ([]string, error) {
 // resolver obtains software for this run.
 func (a *app) resolver() (components.Resolver, error) {
 	self, err := os.Executable()
-	return components.Resolver{Catalog: a.catalog, Cache: a.cache, Self: self, Offline: os.Getenv("NETLAB_OFFLINE") != ""}, err
+	return components.Resolver{Catalog: a.catalog, Cache: a.cache, Self: self, Offline: os.Getenv("NETLAB_OFFLINE") != "", NodeImage: os.Getenv("NETLAB_NODE_IMAGE")}, err
 }
 
 // resolverFor obtains software for Nodes of a provider's.

@@ -29,6 +29,7 @@ const (
 	inStores = "stores" // root/, a containerd root
 	inSelf   = "self"   // netlab
 	inDisks  = "disks"  // kernel, initrd, root.img
+	inPins   = "pins"   // the digest that a tag had: nothing but the record
 	inCaches = "caches" // <component>-<name>, filled by Nodes
 	inTmp    = "tmp"
 	inLocks  = "locks"

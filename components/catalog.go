@@ -82,6 +82,11 @@ func (c Catalog) check(k Component) (problems []error) {
 	}
 	optional := map[string]bool{"": true}
 	for _, i := range k.Images {
+		if i.Over != nil {
+			if err := c.checkUpstream(i); err != nil {
+				wrong("image %s: %w", i.Name, err)
+			}
+		}
 		if err := i.checkPull(); err != nil {
 			wrong("image %s: %w", i.Name, err)
 		}

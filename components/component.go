@@ -14,7 +14,8 @@ type Step func(name string) (done func(error))
 
 // Stock is a resolved set, present in the cache: what a provider makes machines of.
 type Stock struct {
-	// Rootfs is the node image unpacked: overlay lower directories, the topmost first.
+	// Rootfs is the node image unpacked: overlay lower directories, the topmost first. It is
+	// empty with an upstream's.
 	Rootfs []string `json:"rootfs"`
 	// Node is the same node image, packed.
 	Node NodeImage `json:"node"`
@@ -25,7 +26,8 @@ type Stock struct {
 	Images []string `json:"images"`
 	// Layouts are the OCI layout directories of Images, by reference.
 	Layouts map[string]string `json:"layouts,omitempty"`
-	// Programs are host-side executables by name: runc, containerd, ctr, kubectl, kubeadm.
+	// Programs are host-side executables by name: runc, containerd, ctr, kubectl, kubeadm. With
+	// an upstream's node image there are those that its Upstream names.
 	Programs map[string]string `json:"programs"`
 	// Caches are directories of the cache that Nodes write to, by their path in the Node.
 	Caches map[string]string `json:"caches,omitempty"`
@@ -34,6 +36,8 @@ type Stock struct {
 	// HAProxy is the root of a file system with haproxy, but for what Debian has; where the
 	// plan has a load balancer.
 	HAProxy string `json:"haproxy,omitempty"`
+	// DebianBase is the Debian base unpacked, where Rootfs is not there to hold it.
+	DebianBase string `json:"debianBase,omitempty"`
 	// Self is the netlab executable, at a path that stays when the user replaces theirs.
 	Self string `json:"self"`
 	// Agent is the reference of the verification agent's image.
@@ -42,11 +46,11 @@ type Stock struct {
 	Lacking map[string]string `json:"lacking,omitempty"`
 }
 
-// Debian is the root of a whole Debian file system, that of the Debian base: the lowest
-// layer of the node image. It is "" where nothing is unpacked.
+// Debian is the root of a whole Debian file system, that of the Debian base, which is the
+// lowest layer of the node image. It is "" where nothing is unpacked.
 func (s Stock) Debian() string {
 	if len(s.Rootfs) == 0 {
-		return ""
+		return s.DebianBase
 	}
 	return s.Rootfs[len(s.Rootfs)-1]
 }
@@ -57,6 +61,9 @@ type Resolver struct {
 	Cache   string
 	Self    string
 	Offline bool // no registry is asked
+	// NodeImage is the repository that an Upstream is pulled from in place of its own, such
+	// as a mirror's; "" for none.
+	NodeImage string
 	// Before is the Stock of a lab whose Nodes run, the zero value for a lab to be made:
 	// their images are the ones they were made with, so that optional ones are had again or
 	// not at all.
@@ -228,6 +235,9 @@ type Image struct {
 	Env        []string `json:"env"`
 	User       string   `json:"user"`
 	WorkingDir string   `json:"workingDir"`
+
+	// Over is what a node image is laid over.
+	Over *Upstream `json:"over,omitempty"`
 
 	// Pull is the digest of an image that cannot be built here and is had from the registry
 	// of its name, or not at all. Such an image is Optional: by that name templates and

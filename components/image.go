@@ -21,14 +21,15 @@ import (
 type picture struct {
 	of Component
 	Image
-	ref string
+	ref  string
+	from string // repository that it is pulled from in place of Name
 }
 
 func (o obtaining) picture(k Component, i Image) picture {
 	if i.Tag == selfVersion {
-		return picture{k, i, i.Name + ":" + o.selfHash[:12]}
+		return picture{of: k, Image: i, ref: i.Name + ":" + o.selfHash[:12]}
 	}
-	return picture{k, i, k.ref(i)}
+	return picture{of: k, Image: i, ref: k.ref(i)}
 }
 
 // ref is the reference of an image whose tag is written down.
@@ -130,6 +131,15 @@ func (b builder) fetch(ctx context.Context, p picture, dir string) error {
 		}
 		return err
 	}
+	if p.Over != nil {
+		under, err := b.image(ctx, b.upstream(p.of, *p.Over))
+		if err != nil {
+			return err
+		}
+		if layers, err = layersOf(under, dir); err != nil {
+			return err
+		}
+	}
 	for _, ref := range p.From {
 		from, err := b.layer(ctx, ref)
 		if err != nil {
@@ -157,6 +167,33 @@ func (b builder) fetch(ctx context.Context, p picture, dir string) error {
 		return err
 	}
 	return l.AppendImage(img, layout.WithAnnotations(map[string]string{imageNameAnnotation: p.ref}))
+}
+
+// layersOf gives the layers of the one image of an OCI layout, which the layout dir shares.
+func layersOf(from, dir string) ([]v1.Layer, error) {
+	img, _, err := onlyImage(from)
+	if err != nil {
+		return nil, err
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		return nil, err
+	}
+	blobs := filepath.Join("blobs", "sha256")
+	if err := os.MkdirAll(filepath.Join(dir, blobs), 0o755); err != nil {
+		return nil, err
+	}
+	for _, l := range layers {
+		digest, err := l.Digest()
+		if err != nil {
+			return nil, err
+		}
+		err = linkOrCopy(filepath.Join(from, blobs, digest.Hex), filepath.Join(dir, blobs, digest.Hex))
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+	}
+	return layers, nil
 }
 
 // imageNameAnnotation is where containerd's import finds an image's full reference.

@@ -16,6 +16,8 @@ type NodeImage struct {
 	// this name has this image.
 	Ref    string `json:"ref"`
 	Layout string `json:"layout"` // OCI layout directory
+	// Over is the upstream's image that it is laid over, as name:tag@digest; "" for none.
+	Over string `json:"over,omitempty"`
 }
 
 func nodeImage(repository, dir string) (NodeImage, error) {

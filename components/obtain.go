@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -60,6 +61,10 @@ func (r Resolver) ObtainAll(ctx context.Context, plans []topology.Plan, step Ste
 	if err != nil {
 		return nil, err
 	}
+	refused, err := o.settle(ctx, plans, sets)
+	if err != nil {
+		return nil, err
+	}
 	lacking, err := o.fill(ctx, union(sets))
 	if err != nil {
 		return nil, err
@@ -69,6 +74,7 @@ func (r Resolver) ObtainAll(ctx context.Context, plans []topology.Plan, step Ste
 		if stocks[i], err = o.stock(ctx, set, lacking); err != nil {
 			return nil, err
 		}
+		maps.Copy(stocks[i].Lacking, refused[i])
 	}
 	return stocks, r.prune()
 }
@@ -191,6 +197,8 @@ func (o obtaining) stock(ctx context.Context, set []Component, lacking map[strin
 	// Each tier of the store is a clone of the one before with images added: labs share
 	// what every lab has, and a new netlab executable costs a second.
 	var common, selected, own []picture
+	var with importer
+	store := ""
 	for _, k := range set {
 		for _, i := range k.Images {
 			p := o.picture(k, i)
@@ -203,6 +211,11 @@ func (o obtaining) stock(ctx context.Context, set []Component, lacking map[strin
 				return Stock{}, err
 			}
 			switch {
+			case p.Over != nil:
+				if with, store, err = o.overUpstream(ctx, p, dir, &stock); err != nil {
+					return Stock{}, err
+				}
+				continue
 			case p.Node:
 				if stock.Rootfs, err = o.lowers(ctx, dir); err != nil {
 					return Stock{}, err
@@ -240,13 +253,12 @@ func (o obtaining) stock(ctx context.Context, set []Component, lacking map[strin
 			stock.Programs[name] = filepath.Join(dir, "bin", name)
 		}
 	}
-	store := ""
 	for _, tier := range [][]picture{common, selected, own} {
 		if len(tier) == 0 {
 			continue
 		}
 		var err error
-		if store, err = o.store(ctx, tier, store); err != nil {
+		if store, err = o.store(ctx, with, tier, store); err != nil {
 			return Stock{}, err
 		}
 	}

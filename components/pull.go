@@ -56,7 +56,7 @@ func (p puller) fetch(ctx context.Context, image picture, dir string) (err error
 	if image.Pull == "" {
 		return errNotHere
 	}
-	ref, err := name.NewDigest(image.Name + "@" + image.Pull)
+	ref, err := name.NewDigest(image.repository() + "@" + image.Pull)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (p puller) fetch(ctx context.Context, image picture, dir string) (err error
 	if p.Offline {
 		return refused(errOffline)
 	}
-	if err := ask(ctx, ref, askLimit); err != nil {
+	if _, err := ask(ctx, ref, askLimit); err != nil {
 		return refused(err)
 	}
 	done := p.step("pull " + image.ref)
@@ -90,12 +90,15 @@ func (p puller) fetch(ctx context.Context, image picture, dir string) (err error
 	return nil
 }
 
-// ask finds out, once and within a limit, whether a registry has an image.
-func ask(ctx context.Context, ref name.Digest, limit time.Duration) error {
+// ask finds out, once and within a limit, what a registry has under a reference.
+func ask(ctx context.Context, ref name.Reference, limit time.Duration) (v1.Descriptor, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it did not answer within %s", limit))
 	defer cancel()
-	_, err := remote.Head(ref, pulling(ctx)...)
-	return caused(ctx, err)
+	is, err := remote.Head(ref, pulling(ctx)...)
+	if err != nil {
+		return v1.Descriptor{}, caused(ctx, err)
+	}
+	return *is, nil
 }
 
 // caused puts the reason why ctx ended in the place of an error that came of it.

@@ -238,7 +238,7 @@ func TestPullSilence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := ask(t.Context(), ref, 20*time.Millisecond); err == nil || err.Error() != "it did not answer within 20ms" {
+	if _, err := ask(t.Context(), ref, 20*time.Millisecond); err == nil || err.Error() != "it did not answer within 20ms" {
 		t.Errorf("silence is told as %v", err)
 	}
 	stopped := errors.New("stopped")

@@ -60,7 +60,11 @@ func (r Resolver) Status() ([]Status, error) {
 			return nil, err
 		}
 		for _, i := range k.Images {
-			s.Images = append(s.Images, o.picture(k, i).ref)
+			ref := o.picture(k, i).ref
+			if i.Over != nil {
+				ref = o.upstream(k, *i.Over).ref
+			}
+			s.Images = append(s.Images, ref)
 		}
 		if s.Version == selfVersion {
 			s.Version = o.selfHash[:12]
@@ -74,6 +78,9 @@ func (r Resolver) Status() ([]Status, error) {
 func (o obtaining) optional(k Component, s *Status) error {
 	s.Lacks = slices.Clone(s.Lacks)
 	for _, image := range k.Images {
+		if image.Over != nil {
+			s.From = append(s.From, o.pulled(k, *image.Over)...)
+		}
 		if image.Optional == "" {
 			continue
 		}
@@ -112,7 +119,7 @@ func (o obtaining) items(k Component) ([]item, error) {
 		all = append(all, i)
 	}
 	for _, image := range k.Images {
-		if image.Optional != "" {
+		if image.Optional != "" || image.Over != nil {
 			continue
 		}
 		i, err := o.imageItem(o.picture(k, image))

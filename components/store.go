@@ -24,7 +24,9 @@ import (
 // importImages runs containerd ($1 containerd, $2 ctr, $3 its root) just long enough
 // to import the archive on standard input. /run is its own, so that it meets no
 // other containerd.
-const importImages = `set -e
+const importImages = startContainerd + importStdin + endContainerd
+
+const startContainerd = `set -e
 containerd=$1 ctr=$2 root=$3
 mount -t tmpfs tmpfs /run
 mkdir /run/containerd
@@ -44,24 +46,31 @@ until "$ctr" version >/dev/null 2>&1; do
   kill -0 $pid || { echo "containerd ended"; exit 1; }
   sleep 0.1
 done
-"$ctr" -n k8s.io images import --local --snapshotter overlayfs - <&3
-kill $pid
+`
+
+const importStdin = `"$ctr" -n k8s.io images import --local --snapshotter overlayfs - <&3
+`
+
+const endContainerd = `kill $pid
 wait $pid || true
 rm -rf "$root"/*.lock "$root/tmpmounts" "$root/io.containerd.runtime.v2.task" "$root/io.containerd.grpc.v1.introspection"
 `
 
 // store gives a containerd root that holds images. Where under is given the store is
 // a clone of that one with the images added.
-func (o obtaining) store(ctx context.Context, pictures []picture, under string) (string, error) {
+func (o obtaining) store(ctx context.Context, with importer, pictures []picture, under string) (string, error) {
 	containerd, err := o.Catalog.output("containerd/containerd")
 	if err != nil {
 		return "", err
 	}
-	built, err := containerd.item()
+	importing, err := containerd.item()
 	if err != nil {
 		return "", err
 	}
-	parts := []any{built.key, filepath.Base(under), importImages}
+	if with.over != "" {
+		importing.key = with.over
+	}
+	parts := []any{importing.key, filepath.Base(under), importImages}
 	for _, p := range pictures {
 		i, err := o.imageItem(p)
 		if err != nil {
@@ -100,13 +109,16 @@ func (o obtaining) store(ctx context.Context, pictures []picture, under string) 
 			}
 			layouts = append(layouts, l)
 		}
+		t := tool{stdin: func() (*os.File, error) { return stream(layouts, root) }, log: o.log(i)}
+		if with.over != "" {
+			t.argv = with.inside(root, importImages, "import")
+			return t.run(ctx)
+		}
 		bin, err := o.build(ctx, containerd)
 		if err != nil {
 			return err
 		}
-		archive := func() (*os.File, error) { return stream(layouts, root) }
-		t := tool{argv: apart("sh", "-c", importImages, "sh", filepath.Join(bin, "bin", "containerd"), filepath.Join(bin, "bin", "ctr"), root),
-			stdin: archive, log: o.log(i)}
+		t.argv = apart("sh", "-c", importImages, "sh", filepath.Join(bin, "bin", "containerd"), filepath.Join(bin, "bin", "ctr"), root)
 		return t.run(ctx)
 	})
 }

@@ -22,6 +22,7 @@ import (
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/providers/kind/dockertest"
+	"netlab.dev/netlab/providers/kind/kindesttest"
 	"netlab.dev/netlab/providers/providertest"
 	"netlab.dev/netlab/topology/fabric/residue"
 	"netlab.dev/netlab/verify"
@@ -252,13 +253,45 @@ func archive(t *testing.T, ref string) string {
 	return path
 }
 
-// TestCNIs: the ready labs of the other CNIs pass every path on kind too.
+// TestCNIs: the ready labs of the other CNIs pass every path on kind too; one of them on
+// kindest/node, from a registry.
 func TestCNIs(t *testing.T) {
 	providertest.NeedLabs(t)
 	dockertest.Start(t)
 	self := providertest.Netlab(t)
-	for _, name := range []string{"calico-vxlan", "cilium-vxlan"} {
-		t.Run(name, func(t *testing.T) { scenario(t, self, name, "nlt-"+name, 70)() })
+	t.Run("calico-vxlan", func(t *testing.T) { kindest(t, self, "calico-vxlan") })
+	t.Run("cilium-vxlan", func(t *testing.T) { scenario(t, self, "cilium-vxlan", "nlt-cilium-vxlan", 70)() })
+}
+
+// kindest: with Nodes of upstream's node image a ready lab passes every path, also after
+// Docker started a Node again; and it stays with that image when the registry is gone.
+func kindest(t *testing.T, self, from string) {
+	digest, leave := kindesttest.Serve(t, providertest.Resolver(t, self))
+	name := "nlt-" + from
+	passes := scenario(t, self, from, name, 70)
+	passes()
+	leave()
+	if _, err := command.Run(exec.Command("docker", "restart", "--time=1", name+"-worker")); err != nil {
+		t.Fatal(err)
+	}
+	passes()
+	state, err := providers.DefaultRoot().Read(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if is := state.Stock.Node.Over; !strings.HasPrefix(is, "docker.io/kindest/node:v") || !strings.HasSuffix(is, "@"+digest) {
+		t.Errorf("the Nodes are of %q, not of %s", is, digest)
+	}
+	out, err := command.Run(exec.Command(self, "exec", name, "w1", "--", "cat", "/etc/os-release", "/etc/crictl.yaml", "/proc/1/cmdline"))
+	for _, want := range []string{"trixie", "runtime-endpoint", "/usr/local/bin/netlab\x00init"} {
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("the Node says nothing of %q: %s (%v)", want, out, err)
+		}
+	}
+	for _, built := range []string{"containerd", "kubeadm", "runc"} {
+		if path := state.Stock.Programs[built]; path != "" {
+			t.Errorf("%s was built: %s", built, path)
+		}
 	}
 }
 

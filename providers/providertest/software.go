@@ -37,5 +37,5 @@ func Resolver(t testing.TB, self string) components.Resolver {
 		}
 		cache = filepath.Join(dir, "netlab")
 	}
-	return components.Resolver{Catalog: catalog, Cache: cache, Self: self}
+	return components.Resolver{Catalog: catalog, Cache: cache, Self: self, Offline: os.Getenv("NETLAB_OFFLINE") != ""}
 }

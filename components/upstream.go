@@ -1,0 +1,303 @@
+package components
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"netlab.dev/netlab/topology"
+)
+
+// Upstream is an image of a registry that a node image is laid over. Where it is to be had,
+// that node image takes the place of the one that is built, for Nodes of one provider, and
+// what it holds is not built.
+type Upstream struct {
+	Name     string `json:"name"`     // repository; the tag is the component's version
+	Provider string `json:"provider"` // the only one whose Nodes it makes
+	// Pull is its digest. Without one it is the digest that the tag has when it is first
+	// asked for: that is kept, and so are the digests that labs were made with.
+	Pull  string   `json:"pull,omitempty"`
+	Holds []string `json:"holds"` // components that come with it
+	Store string   `json:"store"` // the containerd root in it
+	// Programs are executables of it that netlab itself runs, by name; they need no library.
+	Programs map[string]string `json:"programs"`
+	Debian   string            `json:"debian"` // layer that is a whole Debian, for the outside hosts
+}
+
+// check reports what of an upstream's image cannot be.
+func (c Catalog) checkUpstream(i Image) error {
+	u := i.Over
+	for _, name := range u.Holds {
+		if _, there := c[name]; !there {
+			return fmt.Errorf("over: holds %s, which is no component", name)
+		}
+	}
+	if _, _, err := c.layer(u.Debian); err != nil {
+		return fmt.Errorf("over: debian: %w", err)
+	}
+	if u.Pull != "" {
+		if _, err := v1.NewHash(u.Pull); err != nil {
+			return fmt.Errorf("over: pull: %w", err)
+		}
+	}
+	switch {
+	case !i.Node || len(i.From) > 0 || i.Optional != "":
+		return errors.New("over: only a node image is laid over another one, and over nothing else")
+	case u.Name == "" || u.Provider == "" || u.Store == "":
+		return errors.New("over: needs name, provider and store")
+	}
+	return nil
+}
+
+// upstream is the image that one is laid over, of the digest that was settled on.
+func (o obtaining) upstream(k Component, u Upstream) picture {
+	p := o.picture(k, Image{Name: u.Name, Pull: u.Pull})
+	p.from = o.NodeImage
+	return p
+}
+
+// repository is where a picture is pulled from.
+func (p picture) repository() string {
+	if p.from != "" {
+		return p.from
+	}
+	return p.Name
+}
+
+// settle decides for each plan which node image its Nodes are of. It gives the set of
+// components without those that come with upstream's, and, by reference, why upstream's is
+// not to be had. Nodes that run stay with what they were made of.
+func (o obtaining) settle(ctx context.Context, plans []topology.Plan, sets [][]Component) (refused []map[string]string, err error) {
+	type answer struct{ digest, why string }
+	asked := map[string]answer{}
+	refused = make([]map[string]string, len(plans))
+	for n, plan := range plans {
+		refused[n] = map[string]string{}
+		var held []string
+		set := slices.Clone(sets[n])
+		for j, k := range set {
+			at := slices.IndexFunc(k.Images, func(i Image) bool { return i.Over != nil })
+			if at < 0 {
+				continue
+			}
+			upstream := *k.Images[at].Over
+			others := slices.Delete(slices.Clone(k.Images), at, at+1)
+			set[j].Images = others
+			if upstream.Provider != plan.Provider {
+				continue
+			}
+			ref := o.upstream(k, upstream).ref
+			if _, known := asked[ref]; !known {
+				var a answer
+				if a.digest, a.why, err = o.digestOf(ctx, k, upstream); err != nil {
+					return nil, err
+				}
+				asked[ref] = a
+			}
+			if why := asked[ref].why; why != "" {
+				refused[n][ref] = why
+				continue
+			}
+			upstream.Pull = asked[ref].digest
+			over := k.Images[at]
+			over.Over = &upstream
+			set[j].Images = append(slices.DeleteFunc(others, func(i Image) bool { return i.Node }), over)
+			held = append(held, upstream.Holds...)
+		}
+		sets[n] = slices.DeleteFunc(set, func(k Component) bool { return slices.Contains(held, k.Name) })
+	}
+	return refused, nil
+}
+
+// digestOf pulls an upstream's image unless the cache has it, and gives its digest, or why
+// it is not to be had.
+func (o obtaining) digestOf(ctx context.Context, k Component, u Upstream) (digest, why string, err error) {
+	ref := o.upstream(k, u).ref
+	made := len(o.Before.Images) > 0
+	if made {
+		_, u.Pull, _ = strings.Cut(o.Before.Node.Over, "@")
+		if u.Pull == "" {
+			return "", o.Before.lacks(ref), nil
+		}
+	}
+	if u.Pull != "" {
+		_, err = o.image(ctx, o.upstream(k, u))
+	} else {
+		u.Pull, err = o.pinned(ctx, k, u)
+	}
+	var refusal notHad
+	switch {
+	case err == nil:
+		return u.Pull, "", nil
+	case !errors.As(err, &refusal):
+		return "", "", err
+	case made:
+		return "", "", fmt.Errorf("the lab's Nodes are of it, and those to come need it: %w", refusal)
+	}
+	return "", refusal.Error(), nil
+}
+
+// pulled gives where an upstream's image in the cache came from, if it is there.
+func (o obtaining) pulled(k Component, u Upstream) []string {
+	if u.Pull == "" {
+		rec, _ := o.have(o.pin(k, u))
+		u.Pull = rec.Digest
+	}
+	i, err := o.imageItem(o.upstream(k, u))
+	if rec, there := o.have(i); err == nil && there && u.Pull != "" {
+		return []string{rec.From}
+	}
+	return nil
+}
+
+// pin is the place in the cache of the digest that a tag had.
+func (o obtaining) pin(k Component, u Upstream) item {
+	p := o.upstream(k, u)
+	return item{inPins, p.slug(), keyOf(p.repository())}
+}
+
+// pinned gives the digest that a tag had when the registry was first asked for it, and the
+// image was pulled.
+func (o obtaining) pinned(ctx context.Context, k Component, u Upstream) (string, error) {
+	p := o.upstream(k, u)
+	ref, err := name.NewTag(p.repository() + ":" + k.Version)
+	if err != nil {
+		return "", err
+	}
+	dir, err := o.keep(ctx, o.pin(k, u), func(_ string, rec *record) error {
+		refused := func(err error) error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return notHad{p.ref, ref.RegistryStr(), err}
+		}
+		if o.Offline {
+			return refused(errOffline)
+		}
+		is, err := ask(ctx, ref, askLimit)
+		if err != nil {
+			return refused(err)
+		}
+		u.Pull = is.Digest.String()
+		if _, err := o.image(ctx, o.upstream(k, u)); err != nil {
+			return err
+		}
+		rec.From, rec.Digest = fromRegistry, u.Pull
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	rec, err := readRecord(dir)
+	return rec.Digest, err
+}
+
+// unpackHeld is done beside a containerd over a root that an upstream's image held: what it
+// has for kubeadm is unpacked once, and not in every Node.
+const unpackHeld = `for digest in $("$ctr" -n k8s.io images ls | awk '/^registry.k8s.io\//{print $3}' | sort -u); do
+  "$ctr" -n k8s.io snapshots --snapshotter overlayfs unpack "$digest" || echo "a Node unpacks $digest"
+done
+`
+
+// insideImage runs a script ($3) in the file system of an image ($1 its layers, the topmost
+// first), with a directory of this machine ($2) as its containerd root ($4). Where $5 is
+// copy, that directory first gets what the image has there.
+const insideImage = `set -e
+lower=$1 root=$2 script=$3 place=$4
+mount -t tmpfs tmpfs /run
+mkdir /run/upper /run/work /run/image
+mount -t overlay -o "lowerdir=$lower,upperdir=/run/upper,workdir=/run/work" overlay /run/image
+cd /run/image
+mount -t proc proc proc
+mount --rbind /dev dev
+mount --rbind /sys sys
+mount -t tmpfs tmpfs tmp
+mkdir -p ".$place"
+[ "$5" != copy ] || cp -a ".$place/." "$root/"
+mount --bind "$root" ".$place"
+exec chroot . sh -c "$script" sh containerd ctr "$place"
+`
+
+// importer puts images into a containerd root: with the containerd that is built here, or
+// with that of the image that the Nodes are of.
+type importer struct {
+	over   string   // key of the upstream's image; "": the containerd that is built
+	lowers []string // of the upstream's image, the topmost first
+	place  string   // of the containerd root in it
+}
+
+// inside is the command that imports what it reads. How: import, or copy for the root that
+// the image itself holds.
+func (i importer) inside(root string, script string, how string) []string {
+	// The newest configuration that every containerd since 2.0 reads.
+	script = strings.Replace(script, "version = 4", "version = 3", 1)
+	return apart("sh", "-c", insideImage, "sh", strings.Join(i.lowers, ":"), root, script, i.place, how)
+}
+
+// heldStore gives a containerd root with what an upstream's image holds, unpacked.
+func (o obtaining) heldStore(ctx context.Context, of importer, p picture) (string, error) {
+	script := startContainerd + unpackHeld + endContainerd
+	i := item{inStores, "held", keyOf(of.over, of.place, script, insideImage)}
+	return o.keep(ctx, i, func(dir string, rec *record) (err error) {
+		done := o.step("unpack what " + p.ref + " holds")
+		defer func() { done(err) }()
+		if err := refuseOverlay(dir); err != nil {
+			return err
+		}
+		root := filepath.Join(dir, "root")
+		rec.From = fromRegistry
+		t := tool{argv: append([]string{"sh", "-ec", `mkdir -m 711 "$1"; shift; exec "$@" </dev/null`, "sh", root}, of.inside(root, script, "copy")...), log: o.log(i)}
+		return t.run(ctx)
+	})
+}
+
+// overUpstream completes a stock whose Nodes are of an upstream's image, with a layer of
+// ours over it; dir is the layout of both. It gives what imports images for such Nodes, and
+// the store with those that the image holds.
+func (o obtaining) overUpstream(ctx context.Context, p picture, dir string, stock *Stock) (importer, string, error) {
+	under := o.upstream(p.of, *p.Over)
+	layout, err := o.image(ctx, under)
+	if err != nil {
+		return importer{}, "", err
+	}
+	i, err := o.imageItem(under)
+	if err != nil {
+		return importer{}, "", err
+	}
+	with := importer{over: i.key, place: p.Over.Store}
+	if with.lowers, err = o.lowers(ctx, layout); err != nil {
+		return importer{}, "", err
+	}
+	if stock.Node, err = nodeImage(p.Name, dir); err != nil {
+		return importer{}, "", err
+	}
+	if stock.DebianBase, err = o.unpacked(ctx, p.Over.Debian); err != nil {
+		return importer{}, "", err
+	}
+	stock.Node.Over = under.ref + "@" + under.Pull
+	for name, path := range p.Over.Programs {
+		if stock.Programs[name], err = within(with.lowers, path); err != nil {
+			return importer{}, "", fmt.Errorf("%s: %w", under.ref, err)
+		}
+	}
+	store, err := o.heldStore(ctx, with, under)
+	return with, store, err
+}
+
+// within finds a file in overlay lower directories, the topmost first.
+func within(lowers []string, path string) (string, error) {
+	for _, lower := range lowers {
+		place := filepath.Join(lower, path)
+		if info, err := os.Lstat(place); err == nil && info.Mode().IsRegular() {
+			return place, nil
+		}
+	}
+	return "", fmt.Errorf("it has no file %s", path)
+}

@@ -1,0 +1,241 @@
+package components
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"netlab.dev/netlab/topology"
+)
+
+// withUpstream is a catalog with a node image that is built and one over the registry's.
+func (p pullable) withUpstream(t *testing.T) Catalog {
+	t.Helper()
+	repository, _, _ := strings.Cut(p.ref, ":v1")
+	c, err := read(fstest.MapFS{
+		"engine/component.yaml": {Data: []byte("kind: base\nversion: v1\nabout: a\nsource: b\n")},
+		"others/component.yaml": {Data: []byte("kind: base\nversion: v1\nabout: a\nsource: b\nlayers: [{name: base}]\n")},
+		"node/component.yaml": {Data: []byte("kind: base\nversion: v1\nabout: a\nsource: b\nimages:\n  - {name: built, node: true}\n  - {name: laid, node: true, over: {name: '" +
+			repository + "', provider: kind, holds: [engine], store: /var/lib/store, debian: others/base}}\n")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// settles gives the set of one plan, the image that its Nodes are of, and why it is not upstream's.
+func (o obtaining) settles(t *testing.T, provider string) (set []Component, node Image, why string) {
+	t.Helper()
+	for _, name := range o.Catalog.names() {
+		set = append(set, o.Catalog[name])
+	}
+	sets := [][]Component{set}
+	refused, err := o.settle(t.Context(), []topology.Plan{{Provider: provider}}, sets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range sets[0] {
+		if k.Name != "node" {
+			continue
+		}
+		if len(k.Images) != 1 {
+			t.Fatalf("%d node images", len(k.Images))
+		}
+		node = k.Images[0]
+	}
+	return sets[0], node, strings.Join(slices.Collect(maps.Values(refused[0])), " ")
+}
+
+func names(set []Component) (names []string) {
+	for _, k := range set {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+// push gives the registry's tag another image.
+func (p pullable) push(t *testing.T) v1.Hash {
+	t.Helper()
+	img, err := random.Image(512, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag, err := name.NewTag(p.ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(tag, img); err != nil {
+		t.Fatal(err)
+	}
+	digest, err := img.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return digest
+}
+
+// Where upstream's node image is to be had it takes the place of ours, what it holds is not
+// made, and the digest of its tag is kept when the tag moves.
+func TestUpstream(t *testing.T) {
+	p := newPullable(t)
+	p.catalog = p.withUpstream(t)
+	first := p.push(t)
+	o := p.obtaining(t, t.TempDir())
+	if set, node, why := o.settles(t, "netns"); node.Name != "built" || len(set) != 3 || why != "" {
+		t.Errorf("another provider's Nodes are of %s, without %v, since %q", node.Name, names(set), why)
+	}
+	p.asked.Store(0)
+	set, node, why := o.settles(t, "kind")
+	if node.Name != "laid" || why != "" || node.Over.Pull != first.String() {
+		t.Fatalf("Nodes are of %+v, since %q", node, why)
+	}
+	if want := []string{"node", "others"}; !slices.Equal(names(set), want) {
+		t.Errorf("made are %v, want %v", names(set), want)
+	}
+	if pulled := o.Catalog["node"].Images[1].Over.Pull; pulled != "" {
+		t.Errorf("the catalog has changed: %s", pulled)
+	}
+	dir, err := o.image(t.Context(), o.picture(set[0], node))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if img, _, err := onlyImage(dir); err != nil {
+		t.Error(err)
+	} else if layers, err := img.Layers(); err != nil || len(layers) != 1 {
+		t.Errorf("it has %d layers, %v", len(layers), err)
+	}
+	status, err := o.Status()
+	if err != nil || !slices.Contains(status[1].From, fromRegistry) || !slices.Contains(status[1].Images, p.ref) {
+		t.Errorf("it is told as %+v, %v", status[1], err)
+	}
+
+	p.push(t)
+	asked := p.asked.Load()
+	if _, node, _ := o.settles(t, "kind"); node.Over.Pull != first.String() || p.asked.Load() != asked {
+		t.Errorf("the tag moved, and it is of %s after %d questions", node.Over.Pull, p.asked.Load()-asked)
+	}
+	later := p.obtaining(t, t.TempDir())
+	later.Before = Stock{Images: []string{"others"}, Node: NodeImage{Over: p.ref + "@" + first.String()}}
+	if _, node, why := later.settles(t, "kind"); node.Name != "laid" || node.Over.Pull != first.String() {
+		t.Errorf("Nodes to come are of %+v, since %q; those that run of %s", node, why, first)
+	}
+	mirrored := p.obtaining(t, t.TempDir())
+	mirrored.NodeImage = strings.TrimSuffix(p.ref, "/proxies/envoy:v1") + "/mirror/of"
+	if _, _, why := mirrored.settles(t, "kind"); !strings.Contains(why, "404") {
+		t.Errorf("a mirror that lacks it is told as %q", why)
+	}
+	p.close()
+	gone := p.obtaining(t, t.TempDir())
+	gone.Before = later.Before
+	sets := [][]Component{{gone.Catalog["node"]}}
+	if _, err := gone.settle(t.Context(), []topology.Plan{{Provider: "kind"}}, sets); err == nil || !strings.Contains(err.Error(), "the lab's Nodes are of it") {
+		t.Errorf("Nodes that run are of what is gone: %v", err)
+	}
+}
+
+// Where it is not to be had Nodes are of ours, with one line of why, and nothing is left; and
+// Nodes that run stay with ours, and nobody is asked.
+func TestUpstreamRefused(t *testing.T) {
+	p := newPullable(t)
+	p.catalog = p.withUpstream(t)
+	tests := map[string]struct {
+		answer http.HandlerFunc
+		want   string
+		atMost int32
+		before Stock
+	}{
+		"no such image":   {http.NotFound, "404", 3, Stock{}},
+		"offline":         {nil, "NETLAB_OFFLINE", 0, Stock{}},
+		"made of ours":    {nil, "not then", 0, Stock{Images: []string{"others"}, Lacking: map[string]string{p.ref: "not then"}}},
+		"made by another": {nil, "nobody has asked", 0, Stock{Images: []string{"others"}}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			p.turn(test.answer)
+			p.asked.Store(0)
+			o := p.obtaining(t, t.TempDir())
+			o.Offline, o.Before = name == "offline", test.before
+			set, node, why := o.settles(t, "kind")
+			if node.Name != "built" || len(set) != 3 || !strings.Contains(why, test.want) || strings.Contains(why, "\n") {
+				t.Errorf("Nodes are of %s, made are %v, since %q", node.Name, names(set), why)
+			}
+			if n := p.asked.Load(); n > test.atMost {
+				t.Errorf("%d questions, at most %d wanted", n, test.atMost)
+			}
+			if status, err := o.Status(); err != nil || slices.Contains(status[1].From, fromRegistry) {
+				t.Errorf("it is told as %+v, %v", status[1], err)
+			}
+		})
+	}
+}
+
+// With upstream's node image nothing is built of what it holds, for any CNI, load balancer or
+// ingress.
+func TestUpstreamSavesBuilds(t *testing.T) {
+	p := newPullable(t)
+	c := load(t)
+	mirror := strings.TrimSuffix(p.ref, ":v1")
+	p.ref = mirror + ":" + c["node"].Version
+	p.push(t)
+	p.catalog = c
+	o := p.obtaining(t, t.TempDir())
+	o.NodeImage = mirror
+	for _, cni := range c.ofKind(KindCNI) {
+		plan := quickstart(c)
+		plan.Provider = "kind"
+		plan.CNI.Name, plan.CNI.Options = cni, nil
+		set, err := c.Resolve(plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sets := [][]Component{set}
+		if refused, err := o.settle(t.Context(), []topology.Plan{plan}, sets); err != nil || len(refused[0]) > 0 {
+			t.Fatalf("%v, %v", refused, err)
+		}
+		built := map[string]bool{}
+		add := func(contents Contents) {
+			for _, f := range contents.Files {
+				if m, err := o.madeBy(f); err == nil {
+					built[m.Name] = true
+				}
+			}
+		}
+		for _, k := range sets[0] {
+			for _, b := range k.Builds {
+				built[b.Name] = true
+			}
+			for _, l := range k.Layers {
+				add(l.Contents)
+			}
+			for _, i := range k.Images {
+				add(i.Contents)
+				for _, ref := range i.From {
+					_, l, err := c.layer(ref)
+					if err != nil {
+						t.Fatal(err)
+					}
+					add(l.Contents)
+				}
+			}
+		}
+		for _, held := range c["node"].Images[1].Over.Holds {
+			for _, b := range c[held].Builds {
+				if built[b.Name] {
+					t.Errorf("with %s, %s is built", cni, b.Name)
+				}
+			}
+		}
+		if !built["cni-plugins"] {
+			t.Errorf("with %s, what kindest/node lacks is not built: %v", cni, built)
+		}
+	}
+}
