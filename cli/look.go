@@ -19,7 +19,9 @@ type labStatus struct {
 	Created  time.Time       `json:"created"`
 	File     string          `json:"file"`
 	Machines []machineStatus `json:"machines"`
-	Problems []string        `json:"problems,omitempty"`
+	// NodeImage is what the Nodes are of, where they are of kindest/node: name:tag@digest.
+	NodeImage string   `json:"nodeImage,omitempty"`
+	Problems  []string `json:"problems,omitempty"`
 }
 
 type machineStatus struct {
@@ -79,6 +81,7 @@ func (a *app) statusCommand() *cobra.Command {
 			return err
 		}
 		s := labStatus{Lab: state.Plan.Lab, Provider: state.Plan.Provider, Phase: state.Phase, Created: state.Created, File: state.File}
+		s.NodeImage = state.Stock.Node.Over
 		for _, m := range state.Plan.Machines {
 			_, runs := running.Machines[m.Name] // none of a lab that is stopped
 			s.Machines = append(s.Machines, machineStatus{m.Name, m.Role, m.Address().String(), runs, a.memory(state.Plan, m)})
@@ -127,6 +130,9 @@ func (a *app) statusText(s labStatus) error {
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	if s.NodeImage != "" {
+		fmt.Fprintf(a.stdout, "\nNodes are of %s\n", s.NodeImage)
 	}
 	for i, p := range s.Problems {
 		if i == 0 {

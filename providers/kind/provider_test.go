@@ -288,6 +288,9 @@ func kindest(t *testing.T, self, from string) {
 			t.Errorf("the Node says nothing of %q: %s (%v)", want, out, err)
 		}
 	}
+	if out, err := command.Run(exec.Command(self, "status", name)); err != nil || !strings.Contains(string(out), "Nodes are of docker.io/kindest/node:") {
+		t.Errorf("status says %s (%v)", out, err)
+	}
 	for _, built := range []string{"containerd", "kubeadm", "runc"} {
 		if path := state.Stock.Programs[built]; path != "" {
 			t.Errorf("%s was built: %s", built, path)

@@ -106,12 +106,18 @@ func made(t testing.TB, r components.Resolver) string {
 		t.Fatal(err)
 	}
 	_, tag, _ := strings.Cut(stock.Node.Ref, ":")
-	dir := filepath.Join(r.Cache, "tests", "kindest-"+tag)
+	dir := filepath.Join(r.Cache, "tests", "kindest", tag)
 	if _, err := os.Stat(dir); err == nil {
 		return dir
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatal(err)
+	}
+	earlier, _ := filepath.Glob(filepath.Join(filepath.Dir(dir), "*"))
+	for _, d := range earlier { // labs of tests run one at a time
+		if err := os.RemoveAll(d); err != nil {
+			t.Fatal(err)
+		}
 	}
 	tmp, err := os.MkdirTemp(filepath.Dir(dir), "making-") // beside it: containerd's root is no overlay
 	if err != nil {
