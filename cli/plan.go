@@ -99,6 +99,9 @@ func printPlan(w io.Writer, p topology.Plan) error {
 		if n.Uplink != "" {
 			bridge += " + " + n.Uplink
 		}
+		if n.VLAN != 0 {
+			bridge += fmt.Sprintf(", VLAN %d", n.VLAN)
+		}
 		networks = append(networks, []string{n.Name, n.CIDR.String(), fmt.Sprint(n.MTU), gateway, bridge})
 	}
 	t.rows(networks...)

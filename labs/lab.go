@@ -80,6 +80,7 @@ type Network struct {
 	// Bridge is one of the machine's own that the network is joined with, as for a real LAN;
 	// "" for a network that is the lab's alone.
 	Bridge string `json:"bridge,omitempty"`
+	VLAN   int    `json:"vlan,omitempty"` // of Bridge, whose 802.1Q tag the network's frames have there; none: they have no tag
 }
 
 // NodeGroup is one Node, or Count alike ones named Name1, Name2, …

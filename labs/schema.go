@@ -68,6 +68,7 @@ func Schema(known Known) ([]byte, error) {
 		name.Pattern = dnsLabel.String()
 	}
 	bound(in("Network", "mtu"), minMTU, maxMTU)
+	bound(in("Network", "vlan"), 1, maxVLAN)
 	bound(in("NodeGroup", "count"), 1, maxCount)
 	bound(in("Throughput", "repeats"), 1, maxRepeats)
 	bound(in("Libvirt", "cpus"), 1, maxCPUs)

@@ -118,6 +118,9 @@ func (v *validator) cluster() {
 // below what hosts must take; the most is the usual jumbo frame.
 const minMTU, maxMTU = 1280, 9000
 
+// maxVLAN is the last one that IEEE 802.1Q leaves to its users.
+const maxVLAN = 4094
+
 // linkName is what Linux takes for a link's name, less what a shell would mind (IFNAMSIZ is 16).
 var linkName = regexp.MustCompile(`^[a-zA-Z0-9][-_.@a-zA-Z0-9]{0,14}$`)
 
@@ -142,15 +145,24 @@ func (v *validator) networks() {
 		if n.MTU < minMTU || n.MTU > maxMTU {
 			v.add(at+".mtu", fmt.Sprintf("from %d to %d", minMTU, maxMTU), "%d is out of range", n.MTU)
 		}
+		if v.has(at+".vlan") && n.VLAN < 1 || n.VLAN > maxVLAN {
+			v.add(at+".vlan", fmt.Sprintf("from 1 to %d", maxVLAN), "%d is out of range", n.VLAN)
+		} else if n.VLAN != 0 && n.Bridge == "" {
+			v.add(at+".vlan", "name the bridge that carries it, such as bridge: br0", "%d is a VLAN of no bridge", n.VLAN)
+		}
 		if n.Bridge == "" {
 			continue
 		}
+		way := n.Bridge
+		if n.VLAN != 0 {
+			way += fmt.Sprintf(", VLAN %d,", n.VLAN)
+		}
 		if !linkName.MatchString(n.Bridge) {
 			v.add(at+".bridge", "such as br0; `ip link show type bridge` lists this machine's", "%q is no name of a link", n.Bridge)
-		} else if first, again := joined[n.Bridge]; again {
-			v.add(at+".bridge", "a bridge for each", "%s is joined with networks[%d] already, and both would be one", n.Bridge, first)
+		} else if first, again := joined[way]; again {
+			v.add(at+".bridge", "a bridge for each, or a vlan", "%s is joined with networks[%d] already, and both would be one", way, first)
 		} else {
-			joined[n.Bridge] = i
+			joined[way] = i
 		}
 	}
 }

@@ -73,7 +73,7 @@ type builder struct {
 
 func (b *builder) networks(members []labs.Member) {
 	for _, n := range b.lab.Networks {
-		out := Network{Name: n.Name, CIDR: n.CIDR, MTU: n.MTU, Bridge: b.ifname("br-"+n.Name, ""), Uplink: n.Bridge}
+		out := Network{Name: n.Name, CIDR: n.CIDR, MTU: n.MTU, Bridge: b.ifname("br-"+n.Name, ""), Uplink: n.Bridge, VLAN: n.VLAN}
 		for _, m := range members {
 			if i := slices.Index(m.Networks, n.Name); i >= 0 && m.Role == RoleRouter && !out.Gateway.IsValid() {
 				out.Gateway = m.Addresses[i]

@@ -47,6 +47,7 @@ type Network struct {
 	Bridge  string       `json:"bridge"`           // in the fabric namespace, 15 characters at most
 	Gateway netip.Addr   `json:"gateway"`          // the first router's address; the zero Addr where no router is
 	Uplink  string       `json:"uplink,omitempty"` // a bridge of the machine's own that it is joined with; "" for none
+	VLAN    int          `json:"vlan,omitempty"`   // whose tag its frames have on Uplink; 0 for none
 }
 
 // The kinds and roles of a Machine.

@@ -76,7 +76,7 @@ func (w *work) fabric(s *space) {
 	wanted := map[string]bool{hostPort: true}
 	for _, n := range w.plan.Networks {
 		wanted[n.Bridge] = true
-		wanted[uplink(n.Name)] = n.Uplink != ""
+		wanted[uplink(n)] = n.Uplink != ""
 	}
 	for _, m := range w.plan.Machines {
 		for _, nic := range m.NICs {

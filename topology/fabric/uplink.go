@@ -3,11 +3,13 @@ package fabric
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"netlab.dev/netlab/topology"
 )
@@ -19,12 +21,24 @@ func joint(lab, network string) string {
 	return fmt.Sprintf("nl-%x", sha256.Sum256([]byte(lab+"/"+network)))[:15]
 }
 
-func uplink(network string) string {
-	return fmt.Sprintf("up-%x", sha256.Sum256([]byte(network)))[:15]
+func uplink(n topology.Network) string { return portName("up", n) }
+
+// tagged names the port in the fabric of a network that is a VLAN of the bridge: it puts the
+// tag on what leaves by the uplink, and takes it off.
+func tagged(n topology.Network) string { return portName("tag", n) }
+
+// portName changes with the VLAN: what has another is another port.
+func portName(what string, n topology.Network) string {
+	name := n.Name
+	if n.VLAN != 0 {
+		name += fmt.Sprintf("/%d", n.VLAN)
+	}
+	return fmt.Sprintf("%s-%x", what, sha256.Sum256([]byte(name)))[:15]
 }
 
 // CheckUplinks reports bridges of this machine that networks of the plan are to be joined
-// with, and that are not there, are no bridges, or take packets of another size.
+// with, and that are not there, are no bridges, or take packets of another size; and VLANs
+// where the kernel has none.
 func CheckUplinks(plan topology.Plan) error {
 	w := &work{plan: plan, dry: true}
 	err := withSpace(func(own *space) error {
@@ -38,7 +52,44 @@ func CheckUplinks(plan topology.Plan) error {
 	if w.check("list this machine's links", err); len(w.errs) > 0 {
 		return w.errs[0]
 	}
+	for _, n := range plan.Networks {
+		if n.VLAN != 0 {
+			return noVLAN(n, tryVLAN())
+		}
+	}
 	return nil
+}
+
+// tryVLAN makes an 802.1Q link in a namespace that goes with its thread: so the kernel loads
+// what it has, and tells what it lacks.
+func tryVLAN() error {
+	return onThread(func() error { return unix.Unshare(unix.CLONE_NEWNET) }, func() error {
+		return withSpace(func(s *space) error {
+			attrs := netlink.NewLinkAttrs()
+			attrs.Name = "below" // of lo the kernel makes none
+			if err := s.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil {
+				return err
+			}
+			if err := s.refresh("below"); err != nil {
+				return err
+			}
+			attrs.Name, attrs.ParentIndex = "above", s.links["below"].Attrs().Index
+			return s.LinkAdd(&netlink.Vlan{LinkAttrs: attrs, VlanId: 1, VlanProtocol: netlink.VLAN_PROTOCOL_8021Q})
+		})
+	})
+}
+
+// noVLAN tells why a network cannot be a VLAN.
+func noVLAN(n topology.Network, err error) error {
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("join network %s with bridge %s, VLAN %d: %w", n.Name, n.Uplink, n.VLAN, err)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return hint{fmt.Errorf("%w: the kernel has no CONFIG_VLAN_8021Q", err),
+			"modprobe 8021q, or run a kernel with it; or take `vlan` out of the lab file and name a bridge whose port is in the VLAN already"}
+	}
+	return err
 }
 
 // theirs finds the bridge that a network is to be joined with.
@@ -83,14 +134,22 @@ func (w *work) uplinks(ctx context.Context) error {
 
 func (w *work) join(ctx context.Context, own *space, ownFd int, bridge netlink.Link, n topology.Network) {
 	name, doing := joint(w.plan.Lab, n.Name), "join network "+n.Name+" with bridge "+n.Uplink
+	if n.VLAN != 0 {
+		doing += fmt.Sprintf(", VLAN %d", n.VLAN)
+	}
 	l, there := own.links[name]
-	if there && l.Attrs().MasterIndex == bridge.Attrs().Index && l.Attrs().OperState == netlink.OperUp {
+	if there && l.Attrs().MasterIndex == bridge.Attrs().Index && l.Attrs().OperState == netlink.OperUp && w.tags(n) {
 		return
 	}
 	w.do(doing, func() error {
-		if !there {
+		if !there || !w.tags(n) {
 			err := Enter(w.plan.Lab, "", func() error {
-				return withSpace(func(fabric *space) error { return plugMachine(fabric, n, uplink(n.Name), name, ownFd) })
+				return withSpace(func(fabric *space) error {
+					if n.VLAN != 0 {
+						return plugTagged(fabric, n, name, ownFd)
+					}
+					return plugMachine(fabric, n, uplink(n), name, ownFd)
+				})
 			})
 			if err != nil {
 				return err
@@ -113,9 +172,64 @@ func (w *work) join(ctx context.Context, own *space, ownFd int, bridge netlink.L
 		if err := own.LinkSetMaster(l, bridge); err != nil {
 			return err
 		}
+		if b, ok := bridge.(*netlink.Bridge); ok && n.VLAN != 0 && b.VlanFiltering != nil && *b.VlanFiltering {
+			// Other bridges pass every tag on; this one those that its ports are members of.
+			if err := own.BridgeVlanAdd(l, uint16(n.VLAN), false, false, false, true); err != nil {
+				return fmt.Errorf("make %s a member of VLAN %d: %w", name, n.VLAN, err)
+			}
+		}
 		if err := own.LinkSetUp(l); err != nil {
 			return err
 		}
 		return own.inService(ctx, []string{name})
 	})
+}
+
+// tags reports whether the port is there that tags a network's frames, where they have a tag.
+func (w *work) tags(n topology.Network) bool {
+	if n.VLAN == 0 {
+		return true
+	}
+	err := Enter(w.plan.Lab, "", func() error {
+		return withSpace(func(fabric *space) error {
+			bridge, port := fabric.links[n.Bridge], fabric.links[tagged(n)]
+			if bridge == nil || port == nil || port.Attrs().MasterIndex != bridge.Attrs().Index {
+				return errors.New("not plugged")
+			}
+			return nil
+		})
+	})
+	return err == nil
+}
+
+// plugTagged is plugMachine for a network that is a VLAN of the machine's bridge. The tags
+// are put on in the fabric: the machine gets one link, as without, and its bridge is not
+// touched.
+func plugTagged(fabric *space, n topology.Network, name string, own int) error {
+	bridge, there := fabric.links[n.Bridge]
+	if !there {
+		return fmt.Errorf("bridge %s is missing", n.Bridge)
+	}
+	if stale, there := fabric.links[uplink(n)]; there { // and with it the port that tags
+		if err := gone(fabric.LinkDel(stale)); err != nil {
+			return err
+		}
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Group, attrs.Name, attrs.MTU = linkGroup, uplink(n), n.MTU
+	pair := netlink.NewVeth(attrs)
+	pair.PeerName, pair.PeerMTU, pair.PeerNamespace = name, uint32(n.MTU), netlink.NsFd(own)
+	if err := fabric.LinkAdd(pair); err != nil {
+		return err
+	}
+	if err := fabric.refresh(uplink(n)); err != nil {
+		return err
+	}
+	below := fabric.links[uplink(n)]
+	attrs.Name, attrs.ParentIndex, attrs.MasterIndex = tagged(n), below.Attrs().Index, bridge.Attrs().Index
+	port := &netlink.Vlan{LinkAttrs: attrs, VlanId: n.VLAN, VlanProtocol: netlink.VLAN_PROTOCOL_8021Q}
+	if err := fabric.LinkAdd(port); err != nil {
+		return errors.Join(noVLAN(n, err), gone(fabric.LinkDel(below)))
+	}
+	return errors.Join(fabric.LinkSetUp(below), fabric.LinkSetUp(port))
 }

@@ -1,10 +1,13 @@
 package fabric
 
 import (
+	"errors"
 	"net"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A network is joined with a bridge of the machine's own, which goes on as it was when the
@@ -78,4 +81,89 @@ func TestUplink(t *testing.T) {
 		must(t, Delete(t.Context(), q.Lab))
 	}
 	must(t, CheckUplinks(p))
+}
+
+// A network is VLAN 100 of a bridge: its frames have the tag there, those of the network
+// beside it have none, and both go when they are to. A kernel without VLANs is told of
+// before anything is made.
+func TestUplinkVLAN(t *testing.T) {
+	needRoot(t)
+	run(t, "ip", "link", "add", "br0", "type", "bridge")
+	run(t, "ip", "link", "add", "office", "type", "veth", "peer", "name", "office-port")
+	t.Cleanup(func() { run(t, "ip", "link", "del", "br0"); run(t, "ip", "link", "del", "office") })
+	run(t, "ip", "link", "set", "office-port", "up", "master", "br0")
+	run(t, "ip", "link", "set", "office", "up")
+	run(t, "ip", "link", "set", "br0", "up")
+	p := quickstart("nlt-u-vlan")
+	p.Networks[0].Uplink, p.Networks[0].VLAN = "br0", 100
+	p.Networks[1].Uplink = "br0"
+	if err := tryVLAN(); errors.Is(err, unix.EOPNOTSUPP) {
+		snapshot(t)
+		err := CheckUplinks(p)
+		if err == nil || err.Error() != "join network lan with bridge br0, VLAN 100: operation not supported: the kernel has no CONFIG_VLAN_8021Q" {
+			t.Errorf("check: %v", err)
+		}
+		if h, ok := err.(interface{ Hint() string }); !ok || !strings.HasPrefix(h.Hint(), "modprobe 8021q, or ") {
+			t.Errorf("the hint of %v", err)
+		}
+		if err := Create(t.Context(), p); err == nil || !strings.Contains(err.Error(), "the kernel has no CONFIG_VLAN_8021Q") {
+			t.Errorf("create: %v", err)
+		}
+		must(t, Delete(t.Context(), p.Lab)) // and snapshot finds nothing
+		t.Log("the kernel has none")        // a virtual machine of providers/libvirt's tests has
+		return
+	}
+
+	run(t, "ip", "link", "add", "link", "office", "name", "office.100", "type", "vlan", "id", "100")
+	run(t, "ip", "addr", "add", "172.30.0.250/24", "dev", "office.100")
+	run(t, "ip", "link", "set", "office.100", "up")
+	run(t, "ip", "addr", "add", "172.31.0.250/24", "dev", "office")
+	snapshot(t)
+	must(t, CheckUplinks(p))
+	create(t, p)
+	noDiff(t, p)
+	must(t, Create(t.Context(), p))
+	echo(t, p.Lab, "w1")
+	sees := func(address, want string) {
+		t.Helper()
+		conn, err := net.DialTimeout("tcp4", address+":7", 5*time.Second)
+		must(t, err)
+		saw := make([]byte, 20)
+		n, _ := conn.Read(saw)
+		conn.Close()
+		if got := string(saw[:n]); got != want {
+			t.Errorf("w1 saw %q at %s, want %s", got, address, want)
+		}
+	}
+	sees("172.30.0.12", "172.30.0.250")
+	sees("172.31.0.12", "172.31.0.250")
+	if shown := run(t, "ip", "-o", "-d", "link", "show", "type", "vlan"); strings.Contains(shown, "tag-") {
+		t.Errorf("the machine itself has a link that tags: %s", shown)
+	}
+
+	// In another VLAN nobody hears the office; back in the first they do.
+	p.Networks[0].VLAN = 101
+	must(t, Create(t.Context(), p))
+	noDiff(t, p)
+	if conn, err := net.DialTimeout("tcp4", "172.30.0.12:7", 2*time.Second); err == nil {
+		conn.Close()
+		t.Error("VLAN 101 reaches VLAN 100")
+	}
+	p.Networks[0].VLAN = 100
+	must(t, Create(t.Context(), p))
+	sees("172.30.0.12", "172.30.0.250")
+
+	// A bridge that filters VLANs is told that the lab's port is a member.
+	run(t, "ip", "link", "set", "br0", "type", "bridge", "vlan_filtering", "1")
+	run(t, "bridge", "vlan", "add", "vid", "100", "dev", "office-port")
+	p.Networks[0].Uplink = ""
+	must(t, Create(t.Context(), p))
+	p.Networks[0].Uplink = "br0"
+	must(t, Create(t.Context(), p))
+	noDiff(t, p)
+	sees("172.30.0.12", "172.30.0.250")
+	p.Networks[0].Uplink, p.Networks[0].VLAN, p.Networks[1].Uplink = "", 0, ""
+	must(t, Create(t.Context(), p))
+	noDiff(t, p)
+	run(t, "ip", "link", "set", "br0", "type", "bridge", "vlan_filtering", "0")
 }
