@@ -1,0 +1,250 @@
+package fabric
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/topology"
+)
+
+// End is another machine that a network reaches to.
+type End struct {
+	Address netip.Addr `json:"address"` // IPv4, as this machine reaches it
+	Name    string     `json:"name"`    // told by Ends, when all else of the lab is lost
+}
+
+// Ends gives the machines at the other end of a network's tunnel, by the network's name.
+type Ends map[string][]End
+
+// Overhead is what VXLAN over IPv4 adds to an IP packet of a network: the Ethernet header of
+// the frame, VXLAN's, UDP's and IP's (RFC 7348, section 5).
+const Overhead = 14 + 8 + 8 + 20
+
+// vxlanPort is IANA's. Flannel and Cilium use another.
+const vxlanPort = 4789
+
+// tunnel names the port of a network that is its VXLAN.
+func tunnel(network string) string {
+	return fmt.Sprintf("vx-%x", sha256.Sum256([]byte(network)))[:15]
+}
+
+// Stretch joins networks with those of the same VNI on other machines: each gets a port that
+// sends what it would flood to every end, and learns which MAC is behind which (head-end
+// replication; a bridge hands nothing back to the port it came from, so that a full mesh has
+// no loops). Its UDP socket is in the calling thread's namespace, the machine's own; the
+// link itself never is. Networks without ends lose theirs. The lab exists: Create comes first.
+func Stretch(ctx context.Context, plan topology.Plan, ends Ends) error {
+	unlock, err := lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	w := &work{plan: plan}
+	w.check("open the networks", w.tunnels(ends))
+	return errors.Join(w.errs...)
+}
+
+// Stretched lists what Stretch would do, and changes nothing.
+func Stretched(plan topology.Plan, ends Ends) ([]string, error) {
+	w := &work{plan: plan, dry: true}
+	w.check("open the networks", w.tunnels(ends))
+	return w.changes, errors.Join(w.errs...)
+}
+
+// CheckUnderlay reports ends that are this machine's own, or that cannot be sent the largest
+// packets of the networks that reach there.
+func CheckUnderlay(plan topology.Plan, ends Ends) error {
+	w := &work{plan: plan, dry: true}
+	w.check("find the way to other machines", withSpace(func(own *space) error {
+		for _, n := range plan.Networks {
+			w.underlay(own, n, ends[n.Name])
+		}
+		return nil
+	}))
+	return errors.Join(w.errs...)
+}
+
+// KnownEnds gives the names of the ends that a lab's networks have now, from its links
+// alone; none where there is no such lab.
+func KnownEnds(lab string) (names []string, err error) {
+	if !pinned(Name(lab, "")) {
+		return nil, nil
+	}
+	err = Enter(lab, "", func() error {
+		return withSpace(func(fabric *space) error {
+			for _, l := range fabric.links {
+				if l.Type() == "vxlan" {
+					names = append(names, strings.Fields(l.Attrs().Alias)...)
+				}
+			}
+			return nil
+		})
+	})
+	slices.Sort(names)
+	return slices.Compact(names), err
+}
+
+func (w *work) tunnels(ends Ends) error {
+	fabricNS, err := netns.GetFromName(Name(w.plan.Lab, ""))
+	if err != nil {
+		return fmt.Errorf("enter namespace %s: %w", Name(w.plan.Lab, ""), err)
+	}
+	defer fabricNS.Close()
+	return withSpace(func(own *space) error {
+		return inside(fabricNS, func() error {
+			return withSpace(func(fabric *space) error {
+				wanted := map[string]bool{}
+				for _, n := range w.plan.Networks {
+					if len(ends[n.Name]) > 0 {
+						wanted[tunnel(n.Name)] = true
+						w.tunnel(own, fabric, int(fabricNS), n, ends[n.Name])
+					}
+				}
+				for _, name := range slices.Sorted(maps.Keys(fabric.links)) {
+					if l := fabric.links[name]; l.Type() == "vxlan" && !wanted[name] {
+						w.do("remove vxlan "+name+" from the fabric", func() error { return gone(fabric.LinkDel(l)) })
+					}
+				}
+				return nil
+			})
+		})
+	})
+}
+
+// tunnel gives a network its port to other machines.
+func (w *work) tunnel(own, fabric *space, fabricFd int, n topology.Network, ends []End) {
+	if !w.underlay(own, n, ends) {
+		return
+	}
+	bridge := fabric.links[n.Bridge]
+	if bridge == nil {
+		if !w.dry { // else told of the bridge
+			w.check("stretch network "+n.Name, fmt.Errorf("there is no bridge %s", n.Bridge))
+		}
+		return
+	}
+	name, doing := tunnel(n.Name), fmt.Sprintf("stretch network %s by VXLAN %d", n.Name, n.VNI)
+	if l, ours := fabric.links[name].(*netlink.Vxlan); !ours || l.VxlanId != n.VNI || l.Port != vxlanPort {
+		made := w.do(doing, func() error {
+			if stale := fabric.links[name]; stale != nil {
+				if err := gone(fabric.LinkDel(stale)); err != nil {
+					return err
+				}
+			}
+			attrs := netlink.NewLinkAttrs()
+			attrs.Name, attrs.MTU, attrs.Group, attrs.Namespace = name, n.MTU, linkGroup, netlink.NsFd(fabricFd)
+			err := own.LinkAdd(&netlink.Vxlan{LinkAttrs: attrs, VxlanId: n.VNI, Port: vxlanPort, Learning: true})
+			if errors.Is(err, unix.EEXIST) {
+				return hint{fmt.Errorf("this machine has a VXLAN %d already", n.VNI), "give the lab another name: its VNIs follow from that"}
+			}
+			if errors.Is(err, unix.EOPNOTSUPP) {
+				return hint{fmt.Errorf("the kernel has no VXLAN: %w", err), "modprobe vxlan, or a kernel with CONFIG_VXLAN"}
+			}
+			if err != nil {
+				return err
+			}
+			return fabric.refresh(name)
+		})
+		if !made {
+			return
+		}
+	}
+	l := fabric.links[name]
+	if l.Attrs().MasterIndex != bridge.Attrs().Index {
+		w.do("plug "+name+" into network "+n.Name, func() error { return fabric.LinkSetMaster(l, bridge) })
+	}
+	if alias := aliasOf(ends); l.Attrs().Alias != alias {
+		w.do("note the ends of network "+n.Name, func() error { return fabric.LinkSetAlias(l, alias) })
+	}
+	w.mtu("fabric", fabric, name, n.MTU)
+	w.check("list the ends of network "+n.Name, w.replicate(fabric, l, n, ends))
+	w.up("fabric", fabric, name)
+}
+
+// replicate has what is flooded sent to every end, by entries of the forwarding database
+// for the MAC of zeros (bridge(8)).
+func (w *work) replicate(fabric *space, l netlink.Link, n topology.Network, ends []End) error {
+	index := l.Attrs().Index
+	all, err := retryDump(func() ([]netlink.Neigh, error) { return fabric.NeighList(index, unix.AF_BRIDGE) })
+	if err != nil {
+		return err
+	}
+	flood := make(net.HardwareAddr, 6)
+	entry := func(to netip.Addr) *netlink.Neigh {
+		return &netlink.Neigh{LinkIndex: index, Family: unix.AF_BRIDGE, State: netlink.NUD_PERMANENT, Flags: netlink.NTF_SELF,
+			IP: to.AsSlice(), HardwareAddr: flood}
+	}
+	var there []netip.Addr
+	for _, e := range all {
+		to, ok := netip.AddrFromSlice(e.IP)
+		if to = to.Unmap(); !ok || e.HardwareAddr.String() != flood.String() {
+			continue
+		}
+		there = append(there, to)
+		if !slices.ContainsFunc(ends, func(e End) bool { return e.Address == to }) {
+			w.do(fmt.Sprintf("stretch network %s no more to %s", n.Name, to), func() error { return fabric.NeighDel(entry(to)) })
+		}
+	}
+	for _, e := range ends {
+		if !slices.Contains(there, e.Address) {
+			w.do(fmt.Sprintf("stretch network %s to %s", n.Name, e.Address), func() error { return fabric.NeighAppend(entry(e.Address)) })
+		}
+	}
+	return nil
+}
+
+// underlay reports whether the machine can send a network's largest packets to all ends.
+func (w *work) underlay(own *space, n topology.Network, ends []End) bool {
+	before := len(w.errs)
+	for _, e := range ends {
+		doing := fmt.Sprintf("stretch network %s to %s", n.Name, e.Address)
+		routes, err := own.RouteGet(e.Address.AsSlice())
+		if !w.check(doing, err) || len(routes) == 0 {
+			continue
+		}
+		r := routes[0]
+		if r.Type == unix.RTN_LOCAL {
+			w.check(doing, hint{errors.New("that is this machine itself"), "leave `host` out for Nodes that run here"})
+			continue
+		}
+		for _, l := range own.links {
+			if l.Attrs().Index != r.LinkIndex {
+				continue
+			}
+			mtu := l.Attrs().MTU
+			if r.MTU > 0 {
+				mtu = min(mtu, r.MTU)
+			}
+			if mtu < n.MTU+Overhead {
+				w.check(doing, hint{fmt.Errorf("its packets of %d bytes take %d with VXLAN, and %s on the way takes %d", n.MTU, n.MTU+Overhead, l.Attrs().Name, mtu),
+					fmt.Sprintf("give the network mtu: %d, or the machines' own links %d", mtu-Overhead, n.MTU+Overhead)})
+			}
+		}
+	}
+	return len(w.errs) == before
+}
+
+// maxAlias is the longest text that a link takes (IFALIASZ of linux/if.h, less its end).
+const maxAlias = 255
+
+// aliasOf writes the names of ends, as many as there is room for.
+func aliasOf(ends []End) string {
+	var text string
+	for _, e := range ends {
+		if next := strings.TrimSpace(text + " " + e.Name); len(next) <= maxAlias {
+			text = next
+		}
+	}
+	return text
+}
