@@ -91,6 +91,9 @@ func TestUplinkVLAN(t *testing.T) {
 	run(t, "ip", "link", "add", "br0", "type", "bridge")
 	run(t, "ip", "link", "add", "office", "type", "veth", "peer", "name", "office-port")
 	t.Cleanup(func() { run(t, "ip", "link", "del", "br0"); run(t, "ip", "link", "del", "office") })
+	for _, name := range []string{"br0", "office", "office-port"} { // no address comes later by itself
+		run(t, "ip", "link", "set", name, "addrgenmode", "none")
+	}
 	run(t, "ip", "link", "set", "office-port", "up", "master", "br0")
 	run(t, "ip", "link", "set", "office", "up")
 	run(t, "ip", "link", "set", "br0", "up")
@@ -115,6 +118,7 @@ func TestUplinkVLAN(t *testing.T) {
 	}
 
 	run(t, "ip", "link", "add", "link", "office", "name", "office.100", "type", "vlan", "id", "100")
+	run(t, "ip", "link", "set", "office.100", "addrgenmode", "none")
 	run(t, "ip", "addr", "add", "172.30.0.250/24", "dev", "office.100")
 	run(t, "ip", "link", "set", "office.100", "up")
 	run(t, "ip", "addr", "add", "172.31.0.250/24", "dev", "office")
