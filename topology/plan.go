@@ -48,6 +48,7 @@ type Network struct {
 	Gateway netip.Addr   `json:"gateway"`          // the first router's address; the zero Addr where no router is
 	Uplink  string       `json:"uplink,omitempty"` // a bridge of the machine's own that it is joined with; "" for none
 	VLAN    int          `json:"vlan,omitempty"`   // whose tag its frames have on Uplink; 0 for none
+	VNI     int          `json:"vni,omitempty"`    // of the VXLAN by which it reaches other hypervisors; 0 where it need not
 }
 
 // The kinds and roles of a Machine.
