@@ -132,11 +132,14 @@ func (l *lab) healthy(t *testing.T) {
 }
 
 // killed: a Node that died is missed by Attach, which names it, and started again by
-// Create, while the others go on.
+// Create with the disk that it had, while the others go on.
 func (l *lab) killed(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	was := l.boots(t)
+	if _, err := command.Run(l.running.Machines["a"].Command(ctx, "sh", "-c", "echo kept >/var/lib/kept; sync /var/lib/kept")); err != nil {
+		t.Fatal(err)
+	}
 	if err := l.Kill(ctx, l.plan.Lab, l.dir, "a"); err != nil {
 		t.Fatal(err)
 	}
@@ -153,6 +156,9 @@ func (l *lab) killed(t *testing.T) {
 	}
 	if is["cp"] != was["cp"] {
 		t.Error("Node cp was started again, which had not died")
+	}
+	if text, err := command.Run(l.running.Machines["a"].Command(ctx, "cat", "/var/lib/kept")); err != nil || string(text) != "kept\n" {
+		t.Errorf("its disk has %q (%v)", text, err)
 	}
 	l.heard(ctx, t, "a", died)
 	l.ready(ctx, t)
