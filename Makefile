@@ -28,7 +28,7 @@ setup:
 
 # What the tests run besides, as command:package; whoever packaged the one that is there,
 # it will do. Debian's would start as services: policy-rc.d forbids that meanwhile.
-test-tools := dockerd:docker.io podman:podman chromium:chromium tshark:tshark iperf3:iperf3 libvirtd:libvirt-daemon qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils
+test-tools := dockerd:docker.io podman:podman chromium:chromium tshark:tshark iperf3:iperf3 libvirtd:libvirt-daemon qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils sshd:openssh-server
 
 test-setup: setup
 	@missing=; for t in $(test-tools); do command -v $${t%%:*} >/dev/null || missing="$$missing $${t##*:}"; done; \

@@ -128,6 +128,12 @@ func (a *app) logsCommand() *cobra.Command {
 			if len(args) > 1 {
 				pattern = args[1]
 			}
+			if state, err := a.root.Read(name); err == nil && len(state.Plan.Elsewhere()) > 0 {
+				// Attaching brings the consoles of Nodes on other machines.
+				if _, _, err := a.running(cmd.Context(), []string{name}); err != nil {
+					fmt.Fprintln(a.stderr, "note: consoles of Nodes on other machines may be out of date:", err)
+				}
+			}
 			logs := filepath.Join(a.root.Dir(name), "logs")
 			files, _ := filepath.Glob(filepath.Join(logs, pattern, "*.log"))
 			flat, _ := filepath.Glob(filepath.Join(logs, pattern+".log"))

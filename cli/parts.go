@@ -15,7 +15,7 @@ import (
 )
 
 // play runs the parts of a lab that netlab itself plays: PID 1 of a Node, the agent of
-// a Pod or outside host, the way to the API server, who has kind make containers. They come before all verbs: they
+// a Pod or outside host, the way to the API server, who has kind make containers, who makes networks on another machine. They come before all verbs: they
 // run where there is no home, no cache and no user, and should start at once.
 func play(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int, played bool) {
 	if len(args) == 0 {
@@ -32,6 +32,8 @@ func play(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int, p
 		return guest.Main(args[1:], stderr), true
 	case libvirt.Verb:
 		return libvirt.CommandMain(args[1:], os.Stdin, stdout, stderr), true
+	case libvirt.FarVerb:
+		return libvirt.FarMain(stdin, stdout, stderr), true
 	case "forward":
 		if len(args) != 4 {
 			return 0, false

@@ -102,6 +102,9 @@ func printPlan(w io.Writer, p topology.Plan) error {
 		if n.VLAN != 0 {
 			bridge += fmt.Sprintf(", VLAN %d", n.VLAN)
 		}
+		if n.VNI != 0 {
+			bridge += fmt.Sprintf(" + VXLAN %d", n.VNI)
+		}
 		networks = append(networks, []string{n.Name, n.CIDR.String(), fmt.Sprint(n.MTU), gateway, bridge})
 	}
 	t.rows(networks...)
@@ -115,6 +118,14 @@ func printPlan(w io.Writer, p topology.Plan) error {
 		}
 	}
 	t.rows(machines...)
+
+	elsewhere := [][]string{{"NODE ELSEWHERE", "HYPERVISOR"}}
+	for _, m := range p.Machines {
+		if m.Hypervisor != "" {
+			elsewhere = append(elsewhere, []string{m.Name, m.Hypervisor})
+		}
+	}
+	t.table(elsewhere)
 
 	routes := [][]string{{"ROUTE OF", "TO", "VIA"}}
 	for _, m := range p.Machines {

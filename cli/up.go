@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -203,7 +202,9 @@ func (a *app) down(ctx context.Context, lab string) error {
 	}
 	defer release()
 	// Without its state nobody knows who made the lab: each looks for what it may have made.
-	makers := slices.Collect(maps.Values(a.providers))
+	// What a lab's links say of other machines only libvirt reads, so it comes before those that
+	// remove them, and they wait until it has done its part.
+	makers := []providers.Provider{a.providers["libvirt"], a.providers["kind"], a.providers["netns"]}
 	there := true
 	if state, err := a.root.Read(lab); err == nil {
 		makers = []providers.Provider{a.providers[state.Plan.Provider]}
@@ -213,7 +214,9 @@ func (a *app) down(ctx context.Context, lab string) error {
 	}
 	err = a.unmerge(lab)
 	for _, p := range makers {
-		err = errors.Join(err, providers.Down(ctx, a.root, p, lab))
+		if left := providers.Down(ctx, a.root, p, lab); left != nil {
+			return errors.Join(err, left)
+		}
 	}
 	if err != nil {
 		return err

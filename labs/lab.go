@@ -28,6 +28,9 @@ const (
 	RoleLoadBalancer = "loadbalancer" // in front of several control planes
 )
 
+// ProviderLibvirt is the provider whose Nodes are virtual machines.
+const ProviderLibvirt = "libvirt"
+
 // None as the name of a load balancer or an Ingress controller switches it off.
 const None = "none"
 
@@ -57,7 +60,7 @@ type Metadata struct {
 
 // Libvirt is where virtual machines run, and what each Node's has.
 type Libvirt struct {
-	URI    string `json:"uri,omitempty"`    // of the hypervisor on this machine; "": $LIBVIRT_DEFAULT_URI, or qemu:///system
+	URI    string `json:"uri,omitempty"`    // of the hypervisor, on this machine or another; "": $LIBVIRT_DEFAULT_URI, or qemu:///system
 	Images string `json:"images,omitempty"` // directory of the hypervisor below which a lab has its storage pool
 	CPUs   int    `json:"cpus,omitempty"`
 	Memory Size   `json:"memory,omitempty"`
@@ -89,6 +92,9 @@ type NodeGroup struct {
 	Role     string   `json:"role"`               // control-plane or worker
 	Count    int      `json:"count,omitempty"`    // 0: one Node, named Name itself
 	Networks []string `json:"networks,omitempty"` // eth0, eth1, …; all Nodes share the first
+	// Host places virtual machines on another machine's hypervisor: its name, or libvirt's
+	// URI qemu+ssh://[user@]host[:port]/system; "" for libvirt.uri's. See Hypervisor.
+	Host string `json:"host,omitempty"` // name or qemu+ssh URI of another machine's hypervisor (provider libvirt)
 }
 
 // Host is a machine outside the cluster.

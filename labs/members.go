@@ -17,6 +17,7 @@ type Member struct {
 	Field     string
 	Networks  []string
 	Addresses []netip.Addr // one for each of Networks
+	Host      string       // of a Node: its NodeGroup's
 }
 
 // Members expands the Node groups and gives every machine its addresses: Nodes
@@ -84,7 +85,7 @@ func (l Lab) Members() ([]Member, Problems) {
 func (l Lab) expand() []Member {
 	var members []Member
 	for i, g := range l.Nodes {
-		m := Member{Name: g.Name, Role: g.Role, Node: true, Field: fmt.Sprintf("nodes[%d]", i), Networks: g.Networks}
+		m := Member{Name: g.Name, Role: g.Role, Node: true, Field: fmt.Sprintf("nodes[%d]", i), Networks: g.Networks, Host: g.Host}
 		if g.Count == 0 {
 			members = append(members, m)
 		}

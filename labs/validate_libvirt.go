@@ -1,6 +1,8 @@
 package labs
 
 import (
+	"errors"
+	"fmt"
 	"net/url"
 	"path"
 )
@@ -13,8 +15,11 @@ const minMemory, minDisk = gib, 4 * gib
 
 func (v *validator) libvirt() {
 	l := v.lab.Libvirt
-	if u, err := url.Parse(l.URI); err != nil || l.URI != "" && (u.Scheme != "qemu" || u.Host != "" || u.Path != "/system") {
-		v.add("libvirt.uri", "write qemu:///system, or qemu:///system?socket=PATH", "%q is no hypervisor on this machine", l.URI)
+	if Elsewhere(l.URI) {
+		_, err := ParseHypervisor(l.URI)
+		v.refused("libvirt.uri", err)
+	} else if u, err := url.Parse(l.URI); err != nil || l.URI != "" && (u.Scheme != "qemu" || u.Host != "" || u.Path != "/system") {
+		v.add("libvirt.uri", "write qemu:///system, or qemu:///system?socket=PATH; qemu+ssh://host/system for another machine's", "%q is no hypervisor on this machine", l.URI)
 	}
 	if !path.IsAbs(l.Images) {
 		v.add("libvirt.images", "such as /var/lib/libvirt/images", "%q is no absolute path", l.Images)
@@ -27,5 +32,34 @@ func (v *validator) libvirt() {
 	}
 	if l.Disk < minDisk && !v.told("libvirt.disk") {
 		v.add("libvirt.disk", "give it "+minDisk.String()+" at least", "%s is too little for a Node and its images", l.Disk)
+	}
+}
+
+// placed checks where a group's virtual machines are to run.
+func (v *validator) placed(at string, g NodeGroup) {
+	if g.Host == "" {
+		return
+	}
+	h, err := ParseHypervisor(g.Host)
+	v.refused(at+".host", err)
+	for i, other := range v.lab.Nodes {
+		if at == fmt.Sprintf("nodes[%d]", i) {
+			break
+		}
+		if o, err := ParseHypervisor(other.Host); err == nil && o.Host == h.Host && o != h {
+			v.add(at+".host", "write both the same", "nodes[%d] reaches %s as %s", i, o.Host, o)
+			break
+		}
+	}
+	if p := v.lab.Provider; p != ProviderLibvirt && !v.told("provider") {
+		v.add(at+".host", "set provider: "+ProviderLibvirt+", or leave host out", "Nodes of provider %s run on this machine alone", p)
+	}
+}
+
+// refused tells of an error of ParseHypervisor.
+func (v *validator) refused(field string, err error) {
+	var why misplaced
+	if errors.As(err, &why) {
+		v.add(field, why.hint, "%s", why.Error())
 	}
 }

@@ -14,6 +14,7 @@ func (v *validator) nodes() {
 			v.add(at+".count", fmt.Sprintf("from 1 to %d", maxCount), "%d is out of range", g.Count)
 		}
 		v.attached(at, "Node", g.Networks)
+		v.placed(at, g)
 		first := v.lab.Nodes[0].Networks
 		if len(first) > 0 && len(g.Networks) > 0 && g.Networks[0] != first[0] && v.isNetwork(g.Networks[0]) {
 			v.add(at+".networks", "Node addresses are on the first network and must reach each other",

@@ -9,9 +9,6 @@ import (
 	"netlab.dev/netlab/labs"
 )
 
-// providerLibvirt is the provider whose Nodes are virtual machines.
-const providerLibvirt = "libvirt"
-
 // maxIfname is the longest interface name Linux takes (IFNAMSIZ less its final zero).
 const maxIfname = 15
 
@@ -31,6 +28,7 @@ func Build(lab labs.Lab) (Plan, error) {
 	if err := b.machines(members); err != nil {
 		return Plan{}, err
 	}
+	b.stretch()
 	p := b.plan
 	if n := len(p.WithRole(RoleControlPlane)); n == 0 {
 		return Plan{}, fmt.Errorf("lab %s has no control plane", lab.Metadata.Name)
@@ -40,7 +38,7 @@ func Build(lab labs.Lab) (Plan, error) {
 	p.Lab = lab.Metadata.Name
 	p.Provider = lab.Provider
 	p.HostAccess = lab.HostAccess
-	if lab.Provider == providerLibvirt {
+	if lab.Provider == labs.ProviderLibvirt {
 		p.Libvirt = &lab.Libvirt
 	}
 	p.Kubernetes = Kubernetes{
@@ -94,12 +92,17 @@ func (b *builder) machines(members []labs.Member) error {
 		}
 	}
 	for _, m := range members {
+		hypervisor, err := b.hypervisor(m)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.Name, err)
+		}
 		out := Machine{
 			Name: m.Name, Kind: KindHost, Role: m.Role,
 			Routes:     []Route{},
 			Nameserver: nameserver,
 			Forward:    m.Node || m.Role == RoleRouter,
-			Virtual:    m.Node && b.lab.Provider == providerLibvirt,
+			Virtual:    m.Node && b.lab.Provider == labs.ProviderLibvirt,
+			Hypervisor: hypervisor,
 		}
 		if m.Node {
 			out.Kind = KindNode

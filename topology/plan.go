@@ -76,6 +76,8 @@ type Machine struct {
 	// Virtual tells a virtual machine: it has a kernel of its own and no namespace, and the
 	// other ends of its NICs are taps of its hypervisor.
 	Virtual bool `json:"virtual,omitempty"`
+	// Hypervisor is the URI of another machine's libvirt that runs it, "" for this machine's.
+	Hypervisor string `json:"hypervisor,omitempty"`
 }
 
 // NIC is one end of a veth pair in a machine; the other end is a port of the

@@ -36,13 +36,19 @@ func (p Provider) Check(ctx context.Context, plan topology.Plan) error {
 		errs = errors.Join(errs, err)
 	}
 	errs = errors.Join(errs, fabric.CheckUplinks(plan))
-	h, err := connect(ctx, plan.Libvirt.URI)
-	if err != nil {
-		return errors.Join(errs, err)
+	hs, missed := placeOf(plan).reach(ctx)
+	defer hs.close()
+	for _, uri := range sorted(hs) {
+		_, err := kinds(hs[uri])
+		errs = errors.Join(errs, err)
+		if uri != "" {
+			errs = errors.Join(errs, hs[uri].checkFar(ctx))
+		}
 	}
-	defer h.close()
-	_, err = kinds(h)
-	return errors.Join(errs, err)
+	if len(missed) > 0 {
+		return errors.Join(errs, joined(missed))
+	}
+	return errors.Join(errs, fabric.CheckUnderlay(plan, hs.ends(plan, "")))
 }
 
 // kinds gives the ways in which a hypervisor says that it runs x86-64 machines.
@@ -103,7 +109,7 @@ const (
 // virtualisation tells how the lab's machines are run. That /dev/kvm is there says little
 // (it may be for other guests), so a machine is started with it; the answer is kept.
 func virtualisation(ctx context.Context, req providers.Request, h *hypervisor) (string, error) {
-	file := filepath.Join(req.Dir, virtualisationFile)
+	file := filepath.Join(req.Dir, virtualisationFile+h.suffix())
 	if was, err := os.ReadFile(file); err == nil {
 		return string(was), nil
 	}
@@ -121,7 +127,7 @@ func virtualisation(ctx context.Context, req providers.Request, h *hypervisor) (
 		if err != nil {
 			return "", err
 		}
-		done := req.Step("probe for hardware virtualisation")
+		done := req.Step("probe for hardware virtualisation" + h.on())
 		if probe(ctx, h, req, b) {
 			kind = hardware
 		}
@@ -133,25 +139,27 @@ func virtualisation(ctx context.Context, req providers.Request, h *hypervisor) (
 // probe starts a machine without disks and NICs and waits for what it says.
 func probe(ctx context.Context, h *hypervisor, req providers.Request, b base) bool {
 	// No Node has a name with a dot.
-	name, console := domainName(req.Plan.Lab, "probe.kvm"), filepath.Join(req.Dir, "logs", "probe.log")
+	name, console := domainName(req.Plan.Lab, "probe.kvm"), filepath.Join(h.dir(req.Plan.Lab, req.Dir), "logs", "probe.log")
 	v := virtual{name: name, kind: hardware, size: labs.Libvirt{CPUs: 1, Memory: 256 << 20}, kernel: b.kernel, initrd: b.initrd,
 		words: probeWord, console: console}
 	text, err := v.xml()
 	if err != nil {
 		return false
 	}
-	os.Remove(console)
+	if errors.Join(h.mkdir(ctx, filepath.Dir(console)), h.clear(ctx, console)) != nil {
+		return false
+	}
 	if _, err := h.DomainCreateXML(text, 0); err != nil {
 		return false
 	}
 	defer destroy(h, name)
 	for deadline := time.Now().Add(probeLimit); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
-		said, _ := os.ReadFile(console)
+		said, _ := h.read(ctx, console)
 		if strings.Contains(string(said), probeAnswer) {
 			return true
 		}
 		if on, err := running(h, name); err == nil && !on {
-			said, _ := os.ReadFile(console)
+			said, _ := h.read(ctx, console)
 			return strings.Contains(string(said), probeAnswer)
 		}
 	}

@@ -15,7 +15,9 @@ import (
 	"github.com/digitalocean/go-libvirt/socket/dialers"
 	"golang.org/x/sys/unix"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/providers/libvirt/far"
 )
 
 // uriVariable names the hypervisor where a lab does not, as for virsh.
@@ -24,11 +26,13 @@ const uriVariable = "LIBVIRT_DEFAULT_URI"
 // sockets are where the daemons of a system listen: libvirtd, and those that replace it.
 var sockets = []string{"/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock"}
 
-// hypervisor is a connection to libvirt on this machine.
+// hypervisor is a connection to libvirt, on this machine or another.
 type hypervisor struct {
 	*libvirt.Libvirt
-	uri   string
-	space string // the network namespace in which it makes taps
+	uri     string
+	socket  string       // of libvirt, on its machine
+	far     *far.Machine // the other machine; nil for this one
+	program string       // netlab's path there, once it is there
 }
 
 // resolve gives the URI that is meant.
@@ -41,44 +45,75 @@ func resolve(uri string) string {
 	return "qemu:///system"
 }
 
-// connect speaks libvirt's RPC protocol with the daemon of a URI.
+// connect speaks libvirt's RPC protocol with the daemon of a URI on this machine.
 func connect(ctx context.Context, uri string) (*hypervisor, error) {
 	uri = resolve(uri)
 	u, err := url.Parse(uri)
 	if err != nil || u.Scheme != "qemu" || u.Host != "" || u.Path != "/system" {
-		return nil, providers.WithHint(fmt.Errorf("libvirt: %q is no hypervisor on this machine", uri), "write qemu:///system, or qemu:///system?socket=PATH")
+		return nil, providers.WithHint(fmt.Errorf("libvirt: %q is no hypervisor on this machine", uri),
+			"write qemu:///system, or qemu:///system?socket=PATH; another machine's is named in the lab file (libvirt.uri, or a Node's host)")
 	}
+	h := &hypervisor{uri: uri}
+	return h, h.open(u.Query().Get("socket"), func(path string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	})
+}
+
+// connectFar does the same on another machine, over SSH.
+func connectFar(ctx context.Context, uri string) (*hypervisor, error) {
+	at, err := labs.ParseHypervisor(uri)
+	if err != nil {
+		return nil, err
+	}
+	h := &hypervisor{uri: at.String()}
+	if h.far, err = far.Dial(ctx, at); err != nil {
+		return nil, err
+	}
+	err = h.open(at.Socket, func(path string) (net.Conn, error) { return h.far.Unix(ctx, path) })
+	if err != nil {
+		h.far.Close()
+	}
+	return h, err
+}
+
+// open connects to a socket, or to the first that answers of those there may be.
+func (h *hypervisor) open(socket string, dial func(path string) (net.Conn, error)) error {
 	paths := sockets
-	if s := u.Query().Get("socket"); s != "" {
-		paths = []string{s}
+	if socket != "" {
+		paths = []string{socket}
 	}
 	var conn net.Conn
+	var err error
 	for _, path := range paths {
-		var d net.Dialer
-		if conn, err = d.DialContext(ctx, "unix", path); !errors.Is(err, fs.ErrNotExist) {
+		var next error
+		h.socket = path
+		if conn, next = dial(path); next == nil {
+			err = nil
 			break
+		}
+		// What is there and does not answer tells more than what is not there.
+		if err == nil || errors.Is(err, fs.ErrNotExist) && !errors.Is(next, fs.ErrNotExist) {
+			err = next
 		}
 	}
 	if err != nil {
-		return nil, unreachable(uri, err)
+		return h.unreachable(err)
 	}
-	space, err := spaceOf(conn.(*net.UnixConn))
-	if err != nil {
+	h.Libvirt = libvirt.NewWithDialer(dialers.NewAlreadyConnected(conn))
+	if err := h.ConnectToURI(libvirt.QEMUSystem); err != nil {
 		conn.Close()
-		return nil, err
+		return fmt.Errorf("libvirt at %s: %w", h.uri, err)
 	}
-	h := &hypervisor{libvirt.NewWithDialer(dialers.NewAlreadyConnected(conn)), uri, space}
-	if err := h.ConnectToURI(libvirt.RemoteURI(u)); err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("libvirt at %s: %w", uri, err)
-	}
-	return h, nil
+	return nil
 }
 
 // unreachable tells why nobody answers.
-func unreachable(uri string, err error) error {
-	told := fmt.Errorf("libvirt at %s: %w", uri, err)
+func (h *hypervisor) unreachable(err error) error {
+	told := fmt.Errorf("libvirt at %s: %w", h.uri, err)
 	switch {
+	case h.far != nil: // SSH does not say why
+		return providers.WithHint(told, "on "+h.far.At.Host+": apt-get install libvirt-daemon-system qemu-system-x86 qemu-utils, `systemctl start libvirtd`, and let its sshd forward (AllowStreamLocalForwarding yes)")
 	case errors.Is(err, fs.ErrNotExist):
 		return providers.WithHint(told, "apt-get install libvirt-daemon-system qemu-system-x86 qemu-utils, or set provider: netns, which needs none")
 	case errors.Is(err, fs.ErrPermission):
@@ -89,10 +124,17 @@ func unreachable(uri string, err error) error {
 	return told
 }
 
-// spaceOf gives the network namespace of the process behind a socket. Where systemd
-// listens for the daemon that is systemd, and its namespace the machine's.
-func spaceOf(conn *net.UnixConn) (string, error) {
-	raw, err := conn.SyscallConn()
+// spaceOf gives the network namespace of the process behind a socket of this machine, in
+// which it makes taps. Where systemd listens for the daemon that is systemd, and its
+// namespace the machine's.
+func spaceOf(ctx context.Context, socket string) (string, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", socket)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	raw, err := conn.(*net.UnixConn).SyscallConn()
 	if err != nil {
 		return "", err
 	}
@@ -108,7 +150,12 @@ func spaceOf(conn *net.UnixConn) (string, error) {
 }
 
 // close ends the connection.
-func (h *hypervisor) close() { h.Disconnect() }
+func (h *hypervisor) close() {
+	h.Disconnect()
+	if h.far != nil {
+		h.far.Close()
+	}
+}
 
 // notFound reports that libvirt has nothing of a name. The numbers are VIR_ERR_NO_DOMAIN,
 // VIR_ERR_NO_STORAGE_POOL and VIR_ERR_NO_STORAGE_VOL of libvirt/virterror.h.

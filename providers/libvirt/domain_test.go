@@ -124,7 +124,7 @@ func TestUnreachable(t *testing.T) {
 		"": syscall.EPIPE,
 	} {
 		var hinted interface{ Hint() string }
-		err := unreachable("qemu:///system", cause)
+		err := (&hypervisor{uri: "qemu:///system"}).unreachable(cause)
 		if errors.As(err, &hinted) != (hint != "") || hint != "" && hinted.Hint() != hint || !strings.Contains(err.Error(), "qemu:///system") {
 			t.Errorf("%v: %v", cause, err)
 		}

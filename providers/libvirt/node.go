@@ -18,7 +18,6 @@ import (
 	"netlab.dev/netlab/providers/libvirt/seed"
 	"netlab.dev/netlab/providers/local"
 	"netlab.dev/netlab/topology"
-	"netlab.dev/netlab/topology/fabric"
 )
 
 // node is one Node's place: its files on this machine. Its disks are in the lab's pool.
@@ -36,7 +35,25 @@ func nodeOf(lab, dir string, m topology.Machine) node {
 
 func (n node) path(elem ...string) string { return filepath.Join(append([]string{n.dir}, elem...)...) }
 func (n node) console() string            { return filepath.Join(n.logs, "console.log") }
-func (n node) domain() string             { return domainName(n.lab, n.machine.Name) }
+
+// consoleOn is where the hypervisor writes the console, on its machine.
+func (n node) consoleOn(h *hypervisor) string {
+	return filepath.Join(h.dir(n.lab, n.state), "logs", n.machine.Name, "console.log")
+}
+
+// fetchConsole copies the console of a Node elsewhere to this machine, where it can.
+func (n node) fetchConsole(ctx context.Context, h *hypervisor) {
+	if h.far == nil {
+		return
+	}
+	if text, err := h.read(ctx, n.consoleOn(h)); err == nil {
+		if os.MkdirAll(n.logs, 0o755) == nil {
+			os.WriteFile(n.console(), text, 0o644)
+		}
+	}
+}
+
+func (n node) domain() string { return domainName(n.lab, n.machine.Name) }
 
 // made is what a machine's domain is written from, kept from its first start.
 type made struct {
@@ -98,13 +115,13 @@ func (n node) prepare(req providers.Request, p *pool, b base, ca *kubeadm.Author
 }
 
 // virtual writes the Node down as a domain over its present disks.
-func (n node) virtual(plan topology.Plan, kind string) (virtual, error) {
+func (n node) virtual(h *hypervisor, plan topology.Plan, kind string) (virtual, error) {
 	m, whole := n.recall()
 	if !whole {
 		return virtual{}, fmt.Errorf("node %s has no disks", n.machine.Name)
 	}
 	v := virtual{name: n.domain(), kind: kind, size: *plan.Libvirt, kernel: m.Kernel, initrd: m.Initrd,
-		disks: []disk{{m.Overlay, "qcow2", false}, {m.Seed, "raw", true}}, nics: n.machine.NICs, console: n.console()}
+		disks: []disk{{m.Overlay, "qcow2", false}, {m.Seed, "raw", true}}, nics: n.machine.NICs, console: n.consoleOn(h)}
 	for _, nic := range n.machine.NICs {
 		v.taps = append(v.taps, tap(n.lab, n.machine.Name, nic.Name))
 	}
@@ -114,8 +131,11 @@ func (n node) virtual(plan topology.Plan, kind string) (virtual, error) {
 // start runs the Node's domain. It is transient: nothing of it stays when it ends. It
 // runs its first instruction when its NICs are plugged.
 func (n node) start(ctx context.Context, h *hypervisor, plan topology.Plan, kind string) error {
-	v, err := n.virtual(plan, kind)
+	v, err := n.virtual(h, plan, kind)
 	if err != nil {
+		return err
+	}
+	if err := h.mkdir(ctx, filepath.Dir(v.console)); err != nil {
 		return err
 	}
 	text, err := v.xml()
@@ -138,7 +158,7 @@ func (n node) start(ctx context.Context, h *hypervisor, plan topology.Plan, kind
 // plug takes the taps of a domain that is paused into the fabric.
 func (n node) plug(ctx context.Context, h *hypervisor, plan topology.Plan, v virtual) error {
 	for i, nic := range n.machine.NICs {
-		if err := fabric.Plug(ctx, plan, nic, h.space, v.taps[i]); err != nil {
+		if err := h.plug(ctx, plan, nic, v.taps[i]); err != nil {
 			return err
 		}
 	}
@@ -176,12 +196,12 @@ func (n node) await(ctx context.Context, h *hypervisor, s *session) error {
 				break
 			}
 			if running, stateErr := running(h, n.domain()); stateErr == nil && !running {
-				return n.silent(fmt.Errorf("node %s ended before %s: %w", n.machine.Name, c.name, err))
+				return n.silent(ctx, h, fmt.Errorf("node %s ended before %s: %w", n.machine.Name, c.name, err))
 			}
 			select {
 			case <-time.After(200 * time.Millisecond):
 			case <-ctx.Done():
-				return n.silent(fmt.Errorf("node %s waits until %s: %w: %w", n.machine.Name, c.name, ctx.Err(), err))
+				return n.silent(ctx, h, fmt.Errorf("node %s waits until %s: %w: %w", n.machine.Name, c.name, ctx.Err(), err))
 			}
 		}
 	}
@@ -189,8 +209,19 @@ func (n node) await(ctx context.Context, h *hypervisor, s *session) error {
 }
 
 // silent adds the end of the console to an error.
-func (n node) silent(err error) error {
-	return providers.WithHint(fmt.Errorf("%w; its console said last:\n%s", err, tail(n.console(), 12)), "the whole console is in "+n.console())
+func (n node) silent(ctx context.Context, h *hypervisor, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchLimit)
+	defer cancel()
+	n.fetchConsole(ctx, h)
+	return providers.WithHint(fmt.Errorf("%w; its console said last:\n%s", err, tail(n.console(), 12)), "the whole console is in "+n.console()+n.underlayHint())
+}
+
+// underlayHint tells what else may be between us and a Node elsewhere.
+func (n node) underlayHint() string {
+	if n.machine.Hypervisor == "" {
+		return ""
+	}
+	return "; where the machine is ready, see that firewalls let UDP port 4789 pass between the hypervisors"
 }
 
 // tail gives the last lines of a console.

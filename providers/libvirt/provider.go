@@ -4,14 +4,14 @@
 // image of the lab; it is told what it is by a NoCloud seed. Its taps become ports of the
 // lab's bridges, beside the outside hosts, and netlab reaches it by SSH through the lab's
 // fabric. Where the hypervisor has no hardware virtualisation that works, machines are
-// emulated.
+// emulated. Nodes may be on hypervisors of other machines, reached by SSH: the lab's networks
+// are made there too and joined by VXLAN, so that everything else is as if they were here.
 //
-// Left out as yet: hypervisors on other machines, cloud images.
+// Left out as yet: cloud images.
 package libvirt
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,7 +26,6 @@ import (
 	"netlab.dev/netlab/providers/kubeadm"
 	"netlab.dev/netlab/providers/local"
 	"netlab.dev/netlab/topology"
-	"netlab.dev/netlab/topology/fabric"
 )
 
 // Provider makes Nodes of virtual machines. The zero value works.
@@ -60,19 +59,23 @@ func (p Provider) machines(ctx context.Context, req providers.Request) (running 
 			return running, nil, err
 		}
 	}
-	h, err := connect(ctx, req.Plan.Libvirt.URI)
+	at := placeOf(req.Plan)
+	was, _ := recall(req.Dir)
+	hs, err := at.with(was).connect(ctx) // those too that have to be left
 	if err != nil {
 		return running, nil, err
 	}
-	defer h.close()
-	if err := remember(req.Dir, h.uri); err != nil {
+	defer hs.close()
+	if err := remember(req.Dir, at.with(was)); err != nil {
 		return running, nil, err
 	}
-	store, err := openPool(h, req.Plan.Lab, req.Dir, *req.Plan.Libvirt)
-	if err != nil {
-		return running, nil, err
+	stores := map[*hypervisor]*pool{}
+	for _, h := range hs {
+		if stores[h], err = openPool(h, req.Plan.Lab, req.Dir, *req.Plan.Libvirt); err != nil {
+			return running, nil, err
+		}
 	}
-	if err := p.removeExtra(h, req, store); err != nil {
+	if err := p.removeExtra(hs, req, stores); err != nil {
 		return running, nil, err
 	}
 	ca, err := local.Authority(req)
@@ -83,24 +86,44 @@ func (p Provider) machines(ctx context.Context, req providers.Request) (running 
 	if err := local.Segments(ctx, req); err != nil {
 		return running, nil, err
 	}
-	stopped, again, err := p.prepare(ctx, req, h, store, ca)
+	if err := hs.segments(ctx, req); err != nil {
+		return running, nil, err
+	}
+	stopped, again, err := p.prepare(ctx, req, hs, stores, ca)
 	if err != nil {
 		return running, nil, err
 	}
-	running, err = p.boot(ctx, req, h, ca, stopped)
+	if err := p.leave(ctx, req, hs, at); err != nil {
+		return running, nil, err
+	}
+	running, err = p.boot(ctx, req, hs, ca, stopped)
 	return running, again, err
+}
+
+// leave removes the lab from hypervisors that run nothing of it any more.
+func (p Provider) leave(ctx context.Context, req providers.Request, hs hypervisors, at place) error {
+	for uri, h := range hs {
+		if uri == "" && at.URI != "" || slices.Contains(at.Elsewhere, uri) {
+			continue
+		}
+		if err := errors.Join(h.unlink(ctx, req.Plan.Lab), deletePool(h, req.Plan.Lab), h.forget(ctx, req.Plan.Lab)); err != nil {
+			return err
+		}
+	}
+	return remember(req.Dir, at)
 }
 
 // prepare makes disks for the Nodes that have none, and tells which do not run; again are
 // the names of those that did before.
-func (p Provider) prepare(ctx context.Context, req providers.Request, h *hypervisor, store *pool, ca *kubeadm.Authority) (stopped []node, again []string, err error) {
-	var fresh, all []node
+func (p Provider) prepare(ctx context.Context, req providers.Request, hs hypervisors, stores map[*hypervisor]*pool, ca *kubeadm.Authority) (stopped []node, again []string, err error) {
+	var all []node
+	fresh := map[string][]node{} // by hypervisor
 	for _, m := range req.Plan.Nodes() {
-		n := nodeOf(req.Plan.Lab, req.Dir, m)
+		n, h := nodeOf(req.Plan.Lab, req.Dir, m), hs.of(m)
 		all = append(all, n)
 		_, made := n.recall()
 		if !made {
-			fresh = append(fresh, n)
+			fresh[m.Hypervisor] = append(fresh[m.Hypervisor], n)
 			stopped = append(stopped, n)
 			continue
 		}
@@ -108,8 +131,12 @@ func (p Provider) prepare(ctx context.Context, req providers.Request, h *hypervi
 		if err != nil {
 			return nil, nil, err
 		}
-		if runs && fabric.Plugged(req.Plan.Lab, m) {
-			continue
+		if runs {
+			if plugged, err := h.plugged(ctx, req.Plan, m); err != nil {
+				return nil, nil, err
+			} else if plugged {
+				continue
+			}
 		}
 		if err := destroy(h, n.domain()); err != nil {
 			return nil, nil, err
@@ -119,47 +146,67 @@ func (p Provider) prepare(ctx context.Context, req providers.Request, h *hypervi
 	if err := writeKnownHosts(req.Dir, all); err != nil {
 		return nil, nil, err
 	}
-	if len(fresh) == 0 {
-		return stopped, again, nil
-	}
-	done := req.Step("disks of virtual machines")
-	defer func() { done(err) }()
-	b, err := store.base(req.Stock.Disk)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, n := range fresh {
-		if err := ctx.Err(); err != nil {
+	for _, uri := range sorted(fresh) {
+		if err := p.disks(ctx, req, hs[uri], stores[hs[uri]], fresh[uri], ca); err != nil {
 			return nil, nil, err
-		}
-		if err := destroy(h, n.domain()); err != nil {
-			return nil, nil, err
-		}
-		if err := n.prepare(req, store, b, ca); err != nil {
-			return nil, nil, fmt.Errorf("prepare Node %s: %w", n.machine.Name, err)
 		}
 	}
 	return stopped, again, nil
 }
 
+// disks makes those of the Nodes of one hypervisor.
+func (p Provider) disks(ctx context.Context, req providers.Request, h *hypervisor, store *pool, nodes []node, ca *kubeadm.Authority) (err error) {
+	name := "disks of virtual machines"
+	if h.far != nil {
+		name += h.on()
+		if info, err := os.Stat(req.Stock.Disk.Root); err == nil {
+			name += fmt.Sprintf(", %.1f GB at most", float64(info.Size())/1e9)
+		}
+	}
+	done := req.Step(name)
+	defer func() { done(err) }()
+	b, err := store.base(req.Stock.Disk)
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := destroy(h, n.domain()); err != nil {
+			return err
+		}
+		if err := n.prepare(req, store, b, ca); err != nil {
+			return fmt.Errorf("prepare Node %s: %w", n.machine.Name, err)
+		}
+	}
+	return nil
+}
+
 // boot starts the stopped Nodes and waits until they have booted.
-func (p Provider) boot(ctx context.Context, req providers.Request, h *hypervisor, ca *kubeadm.Authority, stopped []node) (running providers.Running, err error) {
+func (p Provider) boot(ctx context.Context, req providers.Request, hs hypervisors, ca *kubeadm.Authority, stopped []node) (running providers.Running, err error) {
 	plan := req.Plan
 	if len(stopped) > 0 {
-		kind, err := virtualisation(ctx, req, h)
-		if err != nil {
-			return running, err
-		}
-		name := fmt.Sprintf("nodes: %d to start", len(stopped))
-		if kind == emulated {
-			name += ", emulated"
+		kinds, name := map[string]string{}, fmt.Sprintf("nodes: %d to start", len(stopped))
+		for _, n := range stopped {
+			uri := n.machine.Hypervisor
+			if kinds[uri] != "" {
+				continue
+			}
+			if kinds[uri], err = virtualisation(ctx, req, hs[uri]); err != nil {
+				return running, err
+			}
+			if kinds[uri] == emulated {
+				name += ", emulated" + hs[uri].on()
+			}
 		}
 		done := req.Step(name)
 		started, startCtx := errgroup.WithContext(ctx)
 		started.SetLimit(atOnce)
 		for _, n := range stopped {
 			started.Go(func() error {
-				if err := n.start(startCtx, h, plan, kind); err != nil {
+				h := hs.of(n.machine)
+				if err := n.start(startCtx, h, plan, kinds[n.machine.Hypervisor]); err != nil {
 					return fmt.Errorf("start Node %s: %w", n.machine.Name, err)
 				}
 				return n.await(startCtx, h, n.session())
@@ -175,7 +222,7 @@ func (p Provider) boot(ctx context.Context, req providers.Request, h *hypervisor
 	if err != nil {
 		return running, err
 	}
-	if running, err = p.Attach(ctx, plan, req.Dir); err != nil {
+	if running, err = p.attach(ctx, hs, plan, req.Dir); err != nil {
 		return running, err
 	}
 	running.APIPort = port
@@ -187,9 +234,9 @@ func (n node) session() *session {
 	return &session{lab: n.lab, dir: n.state, address: n.machine.Address()}
 }
 
-// removeExtra ends Nodes that the plan no longer has, or has otherwise, and what is left
-// of Nodes that were not made whole.
-func (p Provider) removeExtra(h *hypervisor, req providers.Request, store *pool) error {
+// removeExtra ends Nodes that the plan no longer has, or has otherwise or elsewhere, and
+// what is left of Nodes that were not made whole.
+func (p Provider) removeExtra(hs hypervisors, req providers.Request, stores map[*hypervisor]*pool) error {
 	names := map[string]bool{}
 	entries, err := os.ReadDir(filepath.Join(req.Dir, "nodes"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -198,12 +245,19 @@ func (p Provider) removeExtra(h *hypervisor, req providers.Request, store *pool)
 	for _, e := range entries {
 		names[e.Name()] = true
 	}
-	there, err := nodesOf(h, req.Plan.Lab)
-	if err != nil {
-		return err
-	}
-	for name := range there {
-		names[name] = true
+	for uri, h := range hs {
+		there, err := nodesOf(h, req.Plan.Lab)
+		if err != nil {
+			return err
+		}
+		for name := range there {
+			if m, planned := req.Plan.Machine(name); planned && m.Hypervisor != uri {
+				if err := destroy(h, domainName(req.Plan.Lab, name)); err != nil {
+					return fmt.Errorf("end Node %s%s: %w", name, h.on(), err)
+				}
+			}
+			names[name] = true
+		}
 	}
 	for name := range names {
 		m, planned := req.Plan.Machine(name)
@@ -211,8 +265,10 @@ func (p Provider) removeExtra(h *hypervisor, req providers.Request, store *pool)
 		if was, whole := n.recall(); planned && whole && reflect.DeepEqual(was.Machine, m) {
 			continue
 		}
-		if err := n.remove(h, store); err != nil {
-			return fmt.Errorf("remove Node %s: %w", name, err)
+		for _, h := range hs {
+			if err := n.remove(h, stores[h]); err != nil {
+				return fmt.Errorf("remove Node %s: %w", name, err)
+			}
 		}
 	}
 	return nil
@@ -220,26 +276,32 @@ func (p Provider) removeExtra(h *hypervisor, req providers.Request, store *pool)
 
 // Attach implements providers.Provider.
 func (p Provider) Attach(ctx context.Context, plan topology.Plan, dir string) (providers.Running, error) {
+	hs, err := placeOf(plan).connect(ctx)
+	if err != nil {
+		return providers.Running{Plan: plan, Kubeconfig: filepath.Join(dir, "kubeconfig"), Machines: map[string]providers.Machine{}}, err
+	}
+	defer hs.close()
+	return p.attach(ctx, hs, plan, dir)
+}
+
+func (p Provider) attach(ctx context.Context, hs hypervisors, plan topology.Plan, dir string) (providers.Running, error) {
 	found := providers.Running{Plan: plan, Kubeconfig: filepath.Join(dir, "kubeconfig"), Machines: map[string]providers.Machine{}}
 	self, err := os.Executable()
 	if err != nil {
 		return found, err
 	}
-	h, err := connect(ctx, plan.Libvirt.URI)
-	if err != nil {
-		return found, err
-	}
-	defer h.close()
 	for _, m := range plan.Machines {
 		n := nodeOf(plan.Lab, dir, m)
 		if m.Kind != topology.KindNode {
 			found.Machines[m.Name] = local.Machine{Lab: plan.Lab, Name: m.Name, LogDir: n.logs, Self: self}
 			continue
 		}
+		h := hs.of(m)
 		runs, stateErr := running(h, n.domain())
 		if stateErr == nil && !runs {
 			stateErr = fmt.Errorf("node %s does not run", m.Name)
 		}
+		n.fetchConsole(ctx, h)
 		if stateErr != nil {
 			err = errors.Join(err, stateErr)
 			continue
@@ -254,87 +316,18 @@ func (p Provider) Attach(ctx context.Context, plan topology.Plan, dir string) (p
 
 // Inspect implements providers.Inspector.
 func (p Provider) Inspect(ctx context.Context, state providers.State, dir string) error {
-	return local.Inspect(ctx, state, dir)
-}
-
-// Stop implements providers.Stopper. Each Node is asked to end in order, all at once; one
-// that does not is ended.
-func (p Provider) Stop(ctx context.Context, lab, dir string) error {
-	uri, _ := recall(dir)
-	h, err := connect(ctx, uri)
+	errs := local.Inspect(ctx, state, dir)
+	if len(state.Plan.Elsewhere()) == 0 {
+		return errs
+	}
+	hs, err := place{Elsewhere: state.Plan.Elsewhere()}.connect(ctx)
 	if err != nil {
-		return err
+		return errors.Join(errs, err)
 	}
-	defer h.close()
-	there, err := nodesOf(h, lab)
-	if err != nil {
-		return err
+	defer hs.close()
+	lines, err := hs.differs(ctx, state.Plan)
+	for _, line := range lines {
+		err = errors.Join(err, fmt.Errorf("the networks are not as planned: %s", line))
 	}
-	nodes, nodesCtx := errgroup.WithContext(ctx)
-	for name, d := range there {
-		n := nodeOf(lab, dir, topology.Machine{Name: name})
-		if was, whole := n.recall(); whole {
-			n.machine = was.Machine
-		}
-		nodes.Go(func() error {
-			n.end(nodesCtx, h)
-			return destroy(h, d.Name)
-		})
-	}
-	if err := nodes.Wait(); err != nil {
-		return fmt.Errorf("stop the Nodes: %w", err)
-	}
-	return local.Stop(ctx, lab)
-}
-
-// Delete implements providers.Provider.
-func (p Provider) Delete(ctx context.Context, lab, dir string) error {
-	uri, known := recall(dir)
-	h, errs := connect(ctx, uri)
-	if errs != nil && !known {
-		errs = nil // nothing says that the lab was ever libvirt's
-	} else if errs == nil {
-		defer h.close()
-		there, err := nodesOf(h, lab)
-		errs = errors.Join(errs, err)
-		for _, d := range there {
-			errs = errors.Join(errs, destroy(h, d.Name))
-		}
-		errs = errors.Join(errs, deletePool(h, lab))
-	}
-	return errors.Join(errs, local.Delete(ctx, lab, dir))
-}
-
-// Find implements providers.Finder. Where no libvirt answers there are no labs of it.
-func (p Provider) Find() ([]string, error) {
-	h, err := connect(context.Background(), "")
-	if err != nil {
-		return nil, nil
-	}
-	defer h.close()
-	labs, err := labsWith(h)
-	slices.Sort(labs)
-	return slices.Compact(labs), err
-}
-
-// hypervisorFile keeps where a lab's machines run, for a Delete that has no plan.
-const hypervisorFile = "hypervisor.json"
-
-type place struct {
-	URI string `json:"uri"`
-}
-
-func remember(dir, uri string) error {
-	data, err := json.Marshal(place{uri})
-	if err != nil {
-		return err
-	}
-	return providers.WriteFile(filepath.Join(dir, hypervisorFile), data, 0o644)
-}
-
-func recall(dir string) (uri string, known bool) {
-	var p place
-	data, err := os.ReadFile(filepath.Join(dir, hypervisorFile))
-	known = err == nil && json.Unmarshal(data, &p) == nil
-	return p.URI, known
+	return errors.Join(errs, err)
 }

@@ -31,6 +31,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == Verb {
 		os.Exit(CommandMain(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
 	}
+	if len(os.Args) > 1 && os.Args[1] == FarVerb {
+		os.Exit(FarMain(os.Stdin, os.Stdout, os.Stderr))
+	}
 	os.Exit(m.Run())
 }
 
@@ -41,7 +44,7 @@ type vms struct {
 	before residue.Snapshot
 }
 
-func newVMs(t *testing.T, name string) vms {
+func newVMs(t *testing.T, name string, change ...func(*labs.Lab)) vms {
 	t.Helper()
 	providertest.NeedLabs(t)
 	d := libvirttest.Start(t)
@@ -55,6 +58,9 @@ func newVMs(t *testing.T, name string) vms {
 	lab.Networks[1].MTU = 1400
 	lab.Nodes[1].Count, lab.Nodes[1].Networks = 0, []string{"lan", "wan"}
 	lab.Libvirt.Images, lab.Libvirt.CPUs, lab.Libvirt.Memory = d.Images, 1, 1<<30
+	for _, c := range change {
+		c(&lab)
+	}
 	plan, err := topology.Build(lab)
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/digitalocean/go-libvirt"
@@ -25,6 +26,8 @@ import (
 type frozen struct {
 	Created time.Time       `json:"created"`
 	Nodes   map[string]made `json:"nodes"`
+	// Elsewhere are the bytes of memory that are on other machines.
+	Elsewhere int64 `json:"elsewhere,omitempty"`
 }
 
 func snapshotDir(dir, name string) string { return filepath.Join(dir, "snapshots", name) }
@@ -35,12 +38,12 @@ func (p Provider) Save(ctx context.Context, plan topology.Plan, dir, name string
 	if _, err := os.Stat(snapshotDir(dir, name)); err == nil {
 		return providers.WithHint(fmt.Errorf("lab %s has a snapshot %q already", plan.Lab, name), "give another name")
 	}
-	h, err := connect(ctx, plan.Libvirt.URI)
+	hs, err := placeOf(plan).connect(ctx)
 	if err != nil {
 		return err
 	}
-	defer h.close()
-	there, err := nodesOf(h, plan.Lab)
+	defer hs.close()
+	there, err := hs.nodesOf(plan.Lab)
 	if err != nil {
 		return err
 	}
@@ -48,41 +51,99 @@ func (p Provider) Save(ctx context.Context, plan topology.Plan, dir, name string
 	if err := errors.Join(os.RemoveAll(partial), os.MkdirAll(partial, 0o700)); err != nil {
 		return err
 	}
+	for _, h := range hs {
+		if p := snapshotDir(h.dir(plan.Lab, dir), ".saving"); h.far != nil {
+			if err := errors.Join(h.clear(ctx, p), h.mkdir(ctx, p)); err != nil {
+				return err
+			}
+		}
+	}
 	snapshot := frozen{Created: time.Now().UTC(), Nodes: map[string]made{}}
 	for _, m := range plan.Nodes() {
 		n := nodeOf(plan.Lab, dir, m)
 		was, whole := n.recall()
-		if on, err := running(h, n.domain()); err != nil || !on || !whole {
+		if on, err := running(hs.of(m), n.domain()); err != nil || !on || !whole {
 			return providers.WithHint(errors.Join(fmt.Errorf("node %s does not run", m.Name), err), "start it with `netlab up`")
 		}
 		snapshot.Nodes[m.Name] = was
 	}
 	for _, m := range plan.Nodes() {
-		if err := h.DomainSuspend(there[m.Name]); err != nil {
-			return errors.Join(fmt.Errorf("stop Node %s: %w", m.Name, err), wake(h, there))
+		if err := hs.of(m).DomainSuspend(there[m.Name].Domain); err != nil {
+			return errors.Join(fmt.Errorf("stop Node %s: %w", m.Name, err), wake(there))
 		}
 	}
 	for _, m := range plan.Nodes() {
-		if err := h.DomainSave(there[m.Name], filepath.Join(partial, m.Name+".ram")); err != nil {
+		h := hs.of(m)
+		memory := filepath.Join(snapshotDir(h.dir(plan.Lab, dir), ".saving"), m.Name+".ram")
+		if err := h.DomainSave(there[m.Name].Domain, memory); err != nil {
 			// Those that are written out already come back with `up`, by a boot.
-			return full(errors.Join(fmt.Errorf("save the memory of Node %s: %w", m.Name, err), wake(h, there)), partial)
+			return full(errors.Join(fmt.Errorf("save the memory of Node %s: %w", m.Name, err), wake(there)), partial)
+		}
+		if size, err := h.size(ctx, memory); err != nil {
+			return err
+		} else if h.far != nil {
+			snapshot.Elsewhere += size
 		}
 	}
 	data, err := json.Marshal(snapshot)
 	if err != nil {
 		return err
 	}
+	for _, h := range hs {
+		if there := h.dir(plan.Lab, dir); h.far != nil {
+			if err := h.rename(ctx, snapshotDir(there, ".saving"), snapshotDir(there, name)); err != nil {
+				return err
+			}
+		}
+	}
 	err = errors.Join(os.WriteFile(filepath.Join(partial, "snapshot.json"), data, 0o644), os.Rename(partial, snapshotDir(dir, name)))
 	if err != nil {
 		return err
 	}
-	return p.thaw(ctx, h, plan, dir, name, snapshot)
+	return p.thaw(ctx, hs, plan, dir, name, snapshot)
+}
+
+// domain is a Node's, with the hypervisor that runs it.
+type domain struct {
+	libvirt.Domain
+	of *hypervisor
+}
+
+// nodesOf gives the domains of a lab on all of its hypervisors, by Node.
+func (hs hypervisors) nodesOf(lab string) (map[string]domain, error) {
+	all := map[string]domain{}
+	for _, h := range hs {
+		there, err := nodesOf(h, lab)
+		if err != nil {
+			return nil, err
+		}
+		for name, d := range there {
+			all[name] = domain{d, h}
+		}
+	}
+	return all, nil
+}
+
+// size gives the bytes of a file on the hypervisor's machine.
+func (h *hypervisor) size(ctx context.Context, path string) (int64, error) {
+	if h.far == nil {
+		info, err := os.Stat(path)
+		if err != nil {
+			return 0, err
+		}
+		return info.Size(), nil
+	}
+	out, err := h.far.Run(ctx, nil, "stat", "-c", "%s", path)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
 }
 
 // wake lets the domains go on that are only stopped.
-func wake(h *hypervisor, domains map[string]libvirt.Domain) (errs error) {
+func wake(domains map[string]domain) (errs error) {
 	for _, d := range domains {
-		if err := h.DomainResume(d); err != nil && !notFound(err) {
+		if err := d.of.DomainResume(d.Domain); err != nil && !notFound(err) {
 			errs = errors.Join(errs, err)
 		}
 	}
@@ -103,27 +164,27 @@ func (p Provider) Restore(ctx context.Context, plan topology.Plan, dir, name str
 			return providers.WithHint(fmt.Errorf("lab %s had other machines than now when %q was saved", plan.Lab, name), "bring its file back to what it was, and `netlab up` it")
 		}
 	}
-	h, err := connect(ctx, plan.Libvirt.URI)
+	hs, err := placeOf(plan).connect(ctx)
 	if err != nil {
 		return err
 	}
-	defer h.close()
-	return p.thaw(ctx, h, plan, dir, name, snapshot)
+	defer hs.close()
+	return p.thaw(ctx, hs, plan, dir, name, snapshot)
 }
 
 // thaw makes a lab's machines go on from a snapshot, all at the same moment, each over a
 // new overlay of the disk that the snapshot has.
-func (p Provider) thaw(ctx context.Context, h *hypervisor, plan topology.Plan, dir, name string, snapshot frozen) error {
-	kind, err := os.ReadFile(filepath.Join(dir, virtualisationFile))
-	if err != nil {
-		return err
-	}
-	store, err := openPool(h, plan.Lab, dir, *plan.Libvirt)
-	if err != nil {
-		return err
-	}
+func (p Provider) thaw(ctx context.Context, hs hypervisors, plan topology.Plan, dir, name string, snapshot frozen) error {
 	for _, m := range plan.Nodes() {
-		n, was := nodeOf(plan.Lab, dir, m), snapshot.Nodes[m.Name]
+		n, was, h := nodeOf(plan.Lab, dir, m), snapshot.Nodes[m.Name], hs.of(m)
+		kind, err := os.ReadFile(filepath.Join(dir, virtualisationFile+h.suffix()))
+		if err != nil {
+			return err
+		}
+		store, err := openPool(h, plan.Lab, dir, *plan.Libvirt)
+		if err != nil {
+			return err
+		}
 		if err := destroy(h, n.domain()); err != nil {
 			return err
 		}
@@ -135,7 +196,7 @@ func (p Provider) thaw(ctx context.Context, h *hypervisor, plan topology.Plan, d
 		if err := n.remember(was); err != nil {
 			return err
 		}
-		v, err := n.virtual(plan, string(kind))
+		v, err := n.virtual(h, plan, string(kind))
 		if err != nil {
 			return err
 		}
@@ -143,7 +204,7 @@ func (p Provider) thaw(ctx context.Context, h *hypervisor, plan topology.Plan, d
 		if err != nil {
 			return err
 		}
-		memory := filepath.Join(snapshotDir(dir, name), m.Name+".ram")
+		memory := filepath.Join(snapshotDir(h.dir(plan.Lab, dir), name), m.Name+".ram")
 		if err := h.DomainRestoreFlags(memory, libvirt.OptString{text}, uint32(libvirt.DomainSavePaused)); err != nil {
 			return fmt.Errorf("restore the memory of Node %s: %w", m.Name, err)
 		}
@@ -151,11 +212,11 @@ func (p Provider) thaw(ctx context.Context, h *hypervisor, plan topology.Plan, d
 			return err
 		}
 	}
-	there, err := nodesOf(h, plan.Lab)
+	there, err := hs.nodesOf(plan.Lab)
 	if err != nil {
 		return err
 	}
-	if err := wake(h, there); err != nil {
+	if err := wake(there); err != nil {
 		return err
 	}
 	// Their clocks stood still.
@@ -164,7 +225,7 @@ func (p Provider) thaw(ctx context.Context, h *hypervisor, plan topology.Plan, d
 		n := nodeOf(plan.Lab, dir, m)
 		clocks.Go(func() error {
 			s := n.session()
-			if err := n.await(ctx, h, s); err != nil {
+			if err := n.await(ctx, hs.of(m), s); err != nil {
 				return err
 			}
 			if err := s.run(ctx, "date", "--set=@"+strconv.FormatInt(time.Now().Unix(), 10)); err != nil {
@@ -199,7 +260,7 @@ func (p Provider) Snapshots(dir string) ([]providers.Snapshot, error) {
 		if err != nil {
 			continue // one that was not saved to its end
 		}
-		found := providers.Snapshot{Name: e.Name(), Created: s.Created}
+		found := providers.Snapshot{Name: e.Name(), Created: s.Created, Bytes: s.Elsewhere}
 		files, err := os.ReadDir(snapshotDir(dir, e.Name()))
 		if err != nil {
 			return nil, err

@@ -25,7 +25,7 @@ type pool struct {
 
 // openPool finds the lab's pool, or makes it.
 func openPool(h *hypervisor, lab, dir string, settings labs.Libvirt) (*pool, error) {
-	p := &pool{h: h, images: settings.Images, done: filepath.Join(dir, "volumes")}
+	p := &pool{h: h, images: settings.Images, done: filepath.Join(dir, "volumes"+h.suffix())}
 	if err := os.MkdirAll(p.done, 0o755); err != nil {
 		return nil, err
 	}

@@ -117,6 +117,9 @@ func (w *work) walk(ctx context.Context) {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
+				if m.Hypervisor != "" {
+					continue // another machine's fabric has its ports
+				}
 				if m.Virtual {
 					w.ports(fabric, m)
 					continue

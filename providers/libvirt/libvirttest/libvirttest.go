@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/providers/providertest"
 )
 
@@ -58,6 +59,15 @@ exec nice -n 5 "$@"
 // is not installed the test is skipped, or fails where labs are required.
 func Start(t testing.TB) Directory {
 	t.Helper()
+	d, _ := start(t, "")
+	t.Setenv("LIBVIRT_DEFAULT_URI", d.URI)
+	return d
+}
+
+// start runs libvirtd until the test ends, where its directory of images is seen at another
+// path too, if one is given. It gives the process in its namespaces.
+func start(t testing.TB, images string) (Directory, int) {
+	t.Helper()
 	for program, pkg := range map[string]string{"libvirtd": "libvirt-daemon", "qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils"} {
 		if _, err := exec.LookPath(program); err != nil {
 			refuse := t.Skipf
@@ -85,7 +95,11 @@ func Start(t testing.TB) Directory {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command("sh", "-c", daemon, "sh", filepath.Join(dir, "own"), "libvirtd", "--config", config, "--pid-file", filepath.Join(dir, "pid"))
+	script := daemon
+	if images != "" {
+		script = "mount --bind " + command.Line([]string{d.Images, images}) + " || exit\n" + daemon
+	}
+	cmd := exec.Command("sh", "-c", script, "sh", filepath.Join(dir, "own"), "libvirtd", "--config", config, "--pid-file", filepath.Join(dir, "pid"))
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
 	if err := cmd.Start(); err != nil {
@@ -109,12 +123,11 @@ func Start(t testing.TB) Directory {
 			t.Logf("libvirtd said:\n%s", said())
 		}
 	})
-	t.Setenv("LIBVIRT_DEFAULT_URI", d.URI)
 	for deadline := time.Now().Add(startLimit); ; time.Sleep(50 * time.Millisecond) {
 		conn, err := net.Dial("unix", socket)
 		if err == nil {
 			conn.Close()
-			return d
+			return d, cmd.Process.Pid
 		}
 		select {
 		case err := <-ended:

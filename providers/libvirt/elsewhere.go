@@ -1,0 +1,231 @@
+package libvirt
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/topology/fabric"
+)
+
+// The networks of a lab on another hypervisor's machine are made by the code that makes
+// them here: netlab is brought there, one file below farRoot, and does one order at a time.
+
+// FarVerb is netlab's hidden argument for an order from another machine.
+const FarVerb = "elsewhere"
+
+// order is what netlab is asked to do on another machine.
+type order struct {
+	Do     string        `json:"do"`   // create, plugged, plug, diff or delete
+	Lab    string        `json:"lab"`  // of delete and plugged
+	Plan   topology.Plan `json:"plan"` // its part there (topology.Plan.At)
+	Ends   fabric.Ends   `json:"ends,omitempty"`
+	Node   string        `json:"node,omitempty"`   // of plugged
+	NIC    topology.NIC  `json:"nic"`              // of plug: of a virtual machine,
+	Tap    string        `json:"tap,omitempty"`    // what the hypervisor calls its tap,
+	Socket string        `json:"socket,omitempty"` // and the hypervisor's socket
+}
+
+// answer is what came of an order.
+type answer struct {
+	Lines   []string `json:"lines,omitempty"` // of diff
+	Plugged bool     `json:"plugged,omitempty"`
+	Error   string   `json:"error,omitempty"`
+	Hint    string   `json:"hint,omitempty"`
+}
+
+// FarMain does one order, which it reads as JSON from stdin; the answer goes to stdout.
+func FarMain(stdin io.Reader, stdout, stderr io.Writer) int {
+	var o order
+	err := json.NewDecoder(stdin).Decode(&o)
+	var a answer
+	if err == nil {
+		a, err = o.obey(context.Background())
+	}
+	if err != nil {
+		a.Error = err.Error()
+		var hinted interface{ Hint() string }
+		if errors.As(err, &hinted) {
+			a.Hint = hinted.Hint()
+		}
+	}
+	if err := json.NewEncoder(stdout).Encode(a); err != nil {
+		fmt.Fprintln(stderr, "error:", err)
+		return 1
+	}
+	return 0
+}
+
+func (o order) obey(ctx context.Context) (a answer, err error) {
+	switch o.Do {
+	case "create":
+		if err := fabric.Create(ctx, o.Plan); err != nil {
+			return a, err
+		}
+		return a, fabric.Stretch(ctx, o.Plan, o.Ends)
+	case "diff":
+		if a.Lines, err = fabric.Diff(o.Plan); err != nil {
+			return a, err
+		}
+		if len(a.Lines) > 0 { // there may be nothing to stretch
+			return a, nil
+		}
+		a.Lines, err = fabric.Stretched(o.Plan, o.Ends)
+		return a, err
+	case "plugged":
+		m, _ := o.Plan.Machine(o.Node)
+		a.Plugged = fabric.Plugged(o.Lab, m)
+		return a, nil
+	case "plug":
+		space, err := spaceOf(ctx, o.Socket)
+		if err != nil {
+			return a, err
+		}
+		return a, fabric.Plug(ctx, o.Plan, o.NIC, space, o.Tap)
+	case "delete":
+		return a, fabric.Delete(ctx, o.Lab)
+	}
+	return a, fmt.Errorf("there is no order %q", o.Do)
+}
+
+// order has netlab do something on the hypervisor's machine.
+func (h *hypervisor) order(ctx context.Context, lab string, o order) (a answer, err error) {
+	if err := h.bring(ctx, lab); err != nil {
+		return a, err
+	}
+	o.Lab = lab
+	text, err := json.Marshal(o)
+	if err != nil {
+		return a, err
+	}
+	out, err := h.far.Run(ctx, bytes.NewReader(text), h.program, FarVerb)
+	if err != nil {
+		return a, err
+	}
+	if err := json.Unmarshal(out, &a); err != nil {
+		return a, fmt.Errorf("netlab on %s says %q: %w", h.far.At.Host, out, err)
+	}
+	if a.Error == "" {
+		return a, nil
+	}
+	err = fmt.Errorf("on %s: %s", h.far.At.Host, a.Error)
+	if a.Hint != "" {
+		err = providers.WithHint(err, a.Hint)
+	}
+	return a, err
+}
+
+// bring copies netlab to the other machine, unless the same is there.
+func (h *hypervisor) bring(ctx context.Context, lab string) error {
+	if h.program != "" {
+		return nil
+	}
+	self, err := os.Open("/proc/self/exe") // what runs, whatever lies at its path now
+	if err != nil {
+		return err
+	}
+	defer self.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, self); err != nil {
+		return err
+	}
+	if _, err := self.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	program := filepath.Join(farRoot, lab, fmt.Sprintf("netlab-%x", sum.Sum(nil)[:8]))
+	if _, err := h.far.Run(ctx, nil, "test", "-x", program); err == nil {
+		h.program = program
+		return nil
+	}
+	const script = `set -e; mkdir -p "${1%/*}"; rm -f "${1%/*}"/netlab-*; cat >"$1.part"; chmod 755 "$1.part"; mv "$1.part" "$1"`
+	if _, err := h.far.Run(ctx, self, "sh", "-c", script, "sh", program); err != nil {
+		return fmt.Errorf("bring netlab to %s: %w", h.far.At.Host, err)
+	}
+	h.program = program
+	return nil
+}
+
+// segments makes a lab's networks on every hypervisor's machine, and joins them.
+func (hs hypervisors) segments(ctx context.Context, req providers.Request) (err error) {
+	plan := req.Plan
+	if len(plan.Elsewhere()) == 0 {
+		return fabric.Stretch(ctx, plan, nil) // what was elsewhere before is not any more
+	}
+	done := req.Step("networks on other machines")
+	defer func() { done(err) }()
+	for _, uri := range plan.Elsewhere() {
+		if _, err := hs[uri].order(ctx, plan.Lab, order{Do: "create", Plan: plan.At(uri), Ends: hs.ends(plan, uri)}); err != nil {
+			return err
+		}
+	}
+	return fabric.Stretch(ctx, plan, hs.ends(plan, ""))
+}
+
+// differs lists what segments would do.
+func (hs hypervisors) differs(ctx context.Context, plan topology.Plan) (lines []string, err error) {
+	if lines, err = fabric.Stretched(plan, hs.ends(plan, "")); err != nil {
+		return nil, err
+	}
+	for _, uri := range plan.Elsewhere() {
+		a, err := hs[uri].order(ctx, plan.Lab, order{Do: "diff", Plan: plan.At(uri), Ends: hs.ends(plan, uri)})
+		if err != nil {
+			return nil, err
+		}
+		for _, line := range a.Lines {
+			lines = append(lines, line+hs[uri].on())
+		}
+	}
+	return lines, nil
+}
+
+// plugged reports whether a machine's NICs are all ports of the lab's networks.
+func (h *hypervisor) plugged(ctx context.Context, plan topology.Plan, m topology.Machine) (bool, error) {
+	if h.far == nil {
+		return fabric.Plugged(plan.Lab, m), nil
+	}
+	a, err := h.order(ctx, plan.Lab, order{Do: "plugged", Plan: plan.At(h.uri), Node: m.Name})
+	return a.Plugged, err
+}
+
+// plug makes a tap of the hypervisor's the port of a NIC.
+func (h *hypervisor) plug(ctx context.Context, plan topology.Plan, nic topology.NIC, tap string) error {
+	if h.far == nil {
+		space, err := spaceOf(ctx, h.socket)
+		if err != nil {
+			return err
+		}
+		return fabric.Plug(ctx, plan, nic, space, tap)
+	}
+	_, err := h.order(ctx, plan.Lab, order{Do: "plug", Plan: plan.At(h.uri), NIC: nic, Tap: tap, Socket: h.socket})
+	return err
+}
+
+// unlink removes a lab's networks on another machine.
+func (h *hypervisor) unlink(ctx context.Context, lab string) error {
+	if h.far == nil {
+		return nil // local.Stop does it
+	}
+	out, err := h.far.Run(ctx, nil, "sh", "-c", `ls -d "$@" 2>/dev/null; true`, "sh", fabric.Path(lab, ""), filepath.Join(farRoot, lab))
+	if err != nil || len(out) == 0 {
+		return err
+	}
+	_, err = h.order(ctx, lab, order{Do: "delete"})
+	return err
+}
+
+// forget removes a lab's files on another machine.
+func (h *hypervisor) forget(ctx context.Context, lab string) error {
+	if h.far == nil {
+		return nil // local.Delete does it
+	}
+	_, err := h.far.Run(ctx, nil, "sh", "-c", `rm -rf "$1" && { rmdir "${1%/*}" 2>/dev/null || true; }`, "sh", filepath.Join(farRoot, lab))
+	return err
+}

@@ -1,0 +1,262 @@
+package libvirt
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh/knownhosts"
+
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/labs/labstest"
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/providers/libvirt/libvirttest"
+	"netlab.dev/netlab/providers/providertest"
+	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/topology/fabric"
+)
+
+// A real sshd and libvirtd, no machine: who is let in, what is refused, and the lab's
+// networks there, made and removed.
+func TestReachElsewhere(t *testing.T) {
+	providertest.NeedLabs(t)
+	images := t.TempDir()
+	f := libvirttest.Elsewhere(t, images)
+	ctx := t.Context()
+	refused := func(uri, want, hint string) {
+		t.Helper()
+		_, err := connectFar(ctx, uri)
+		var hinted interface{ Hint() string }
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want %s", uri, err, want)
+		} else if !errors.As(err, &hinted) || !strings.Contains(hinted.Hint(), hint) {
+			t.Errorf("%s: %v without the hint %s", uri, err, hint)
+		}
+	}
+	stranger, other := f.NewKey("stranger")
+	refused(f.URI("", f.Write("nobody", "")), "its host key ssh-ed25519 SHA256:", "ssh-keyscan 198.18.77.2 >>")
+	refused(f.URI("", f.Write("changed", knownhosts.Line([]string{f.Address()}, other)+"\n")), "is another than that of ", "ssh-keygen -R '198.18.77.2'")
+	refused(f.URI("", f.Write("revoked", "@revoked * "+strings.TrimPrefix(knownhosts.Line([]string{"x"}, f.HostKey), "x "))), "is marked as revoked", "do not connect")
+	refused(f.URI(stranger, ""), "it does not let root in with 1 of our keys", "authorized_keys")
+	refused(f.URI("/nowhere/key", ""), "no such file or directory", "name a private key")
+	refused(f.URI("", "/nowhere/known"), "no such file or directory", "name a file that is there")
+	refused(strings.Replace(f.URI("", ""), "/system?socket=", "/system?socket=/nowhere", 1), "libvirt at qemu+ssh://198.18.77.2/system", "systemctl start libvirtd")
+	refused(strings.Replace(f.URI("", ""), "198.18.77.2", "198.18.77.2:2222", 1), "connection refused", "start its sshd")
+
+	// The networks alone: they take no machine.
+	known := labstest.Known()
+	known.Providers = []string{"libvirt"}
+	lab := labs.Default("nlt-reach", known)
+	lab.Nodes[1].Count, lab.Nodes[1].Host, lab.Libvirt.Images = 0, f.URI("", ""), images
+	plan, err := topology.Build(lab)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uri := plan.Elsewhere()[0]
+	remove := func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		if err := fabric.Delete(ctx, plan.Lab); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(remove)
+	hs, err := place{Elsewhere: plan.Elsewhere()}.connect(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hs.close()
+	if err := errors.Join(hs[uri].checkFar(ctx), fabric.CheckUnderlay(plan, hs.ends(plan, ""))); err != nil {
+		t.Error(err)
+	}
+	if err := fabric.Create(ctx, plan); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := hs.segments(ctx, providers.Request{Plan: plan, Step: noStep}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// What lacks is the machine's port.
+	if lines, err := hs.differs(ctx, plan); err != nil || fmt.Sprint(lines) != "[plug eth0 of w into network lan on 198.18.77.2]" {
+		t.Errorf("networks differ: %q (%v)", lines, err)
+	}
+	if left := f.Left(); !slices.Contains(left, "/run/netns/netlab.nlt-reach") || len(left) < 4 {
+		t.Errorf("there is %q", left)
+	}
+	large := plan
+	large.Networks = slices.Clone(plan.Networks)
+	large.Networks[0].MTU = 9000
+	if err := fabric.CheckUnderlay(large, hs.ends(plan, "")); err == nil || !strings.Contains(err.Error(), "take 9050 with VXLAN, and nlt-wire on the way takes 1550") {
+		t.Errorf("with large packets: %v", err)
+	}
+	if _, err := hs[uri].order(ctx, plan.Lab, order{Do: "create", Plan: large.At(uri), Ends: hs.ends(plan, uri)}); err == nil ||
+		!strings.Contains(err.Error(), "on 198.18.77.2: stretch network lan to 198.18.77.1: its packets of 9000 bytes") {
+		t.Errorf("with large packets, there: %v", err)
+	}
+	store, err := openPool(hs[uri], plan.Lab, t.TempDir(), *plan.Libvirt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<18)
+	path, err := store.upload("k.root", int64(len(content)), bytes.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if there, err := hs[uri].read(ctx, path); err != nil || !bytes.Equal(there, content) {
+		t.Errorf("of %d bytes %d are in %s (%v)", len(content), len(there), path, err)
+	}
+	if err := deletePool(hs[uri], plan.Lab); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(hs[uri].unlink(ctx, plan.Lab), hs[uri].forget(ctx, plan.Lab), hs[uri].unlink(ctx, plan.Lab)); err != nil {
+		t.Error(err)
+	}
+	if left := f.Left(); len(left) > 0 {
+		t.Errorf("left there: %q", left)
+	}
+}
+
+func noStep(string) func(error) { return func(error) {} }
+
+// TestElsewhere: a machine here and one on another hypervisor reach each other, and the
+// outside hosts both, with packets of full size. They are saved and put back, stopped and
+// started. While the other machine does not answer, `down` says so and removes the rest; then,
+// and without state, it leaves nothing on either.
+func TestElsewhere(t *testing.T) {
+	var f *libvirttest.Far
+	v := newVMs(t, "nlt-elsewhere", func(lab *labs.Lab) {
+		f = libvirttest.Elsewhere(t, lab.Libvirt.Images)
+		lab.Nodes[1].Host = f.URI("", "")
+	})
+	ctx, plan, dir := t.Context(), v.req.Plan, v.req.Dir
+	if err := (Provider{}).Check(ctx, plan); err != nil {
+		t.Fatal(err)
+	}
+	last := time.Now()
+	took := func(what string) {
+		t.Logf("%s after %s", what, time.Since(last).Round(time.Second))
+		last = time.Now()
+	}
+	v.req.Step = func(name string) func(error) { return func(error) { took(name) } }
+	running, _, err := Provider{}.machines(ctx, v.req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uri := plan.Elsewhere()[0]
+	hs, err := placeOf(plan).connect(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hs.close()
+	for at, want := range map[string]string{"": "cp", uri: "w"} {
+		if there, err := nodesOf(hs[at], plan.Lab); err != nil || len(there) != 1 || there[want].Name == "" {
+			t.Errorf("at %q there are %v (%v)", at, there, err)
+		}
+	}
+	reach := func() {
+		t.Helper()
+		run(t, running.Machines["cp"], "ping", "-c1", "-W10", "-Mdo", "-s1472", "172.30.0.11")
+		run(t, running.Machines["w"], "ping", "-c1", "-W10", "-Mdo", "-s1472", "172.30.0.100")
+		for _, from := range []string{"client", "internet"} { // the latter through the router, or by its own network
+			if text := run(t, running.Machines[from], "bash", "-c", "exec 3<>/dev/tcp/172.30.0.11/22; head -c4 <&3"); text != "SSH-" {
+				t.Errorf("from %s w's SSH server says %q", from, text)
+			}
+		}
+	}
+	reach()
+	inspect := func() error { return (Provider{}).Inspect(ctx, providers.State{Plan: plan}, dir) }
+	if err := inspect(); err != nil && strings.Contains(err.Error(), "networks") {
+		t.Errorf("the networks are not as planned: %v", err)
+	}
+	if text, err := os.ReadFile(nodeOf(plan.Lab, dir, mustMachine(t, plan, "w")).console()); err != nil || !strings.Contains(string(text), "netlab: the machine is ready") {
+		t.Errorf("w's console says %q (%v)", text, err)
+	}
+	took("networks and console seen")
+
+	for name := range map[string]bool{"cp": true, "w": true} {
+		run(t, running.Machines[name], "sh", "-c", "echo before >/run/it; echo kept >/var/lib/kept; sync")
+	}
+	if err := (Provider{}).Save(ctx, plan, dir, "one"); err != nil {
+		t.Fatal(err)
+	}
+	took("saved")
+	if all, err := (Provider{}).Snapshots(dir); err != nil || len(all) != 1 || all[0].Bytes < 200<<20 {
+		t.Errorf("snapshots: %+v (%v)", all, err)
+	}
+	if err := destroy(hs[uri], domainName(plan.Lab, "w")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (Provider{}).Attach(ctx, plan, dir); err == nil || !strings.Contains(err.Error(), "node w does not run") {
+		t.Errorf("attach to a lab without w: %v", err)
+	}
+	if err := (Provider{}).Restore(ctx, plan, dir, "one"); err != nil {
+		t.Fatal(err)
+	}
+	took("restored")
+	if running, err = (Provider{}).Attach(ctx, plan, dir); err != nil {
+		t.Fatal(err)
+	}
+	if text := run(t, running.Machines["w"], "cat", "/run/it"); text != "before\n" {
+		t.Errorf("w has %q", text)
+	}
+	reach()
+
+	if err := (Provider{}).Stop(ctx, plan.Lab, dir); err != nil {
+		t.Fatal(err)
+	}
+	took("stopped")
+	for _, thing := range f.Left() {
+		if strings.HasPrefix(thing, "link ") || strings.HasPrefix(thing, "/run/netns") {
+			t.Errorf("stop left %s", thing)
+		}
+	}
+	v.req.APIPort = running.APIPort
+	running, again, err := Provider{}.machines(ctx, v.req)
+	if slices.Sort(again); err != nil || fmt.Sprint(again) != "[cp w]" {
+		t.Fatalf("started again: %v (%v)", again, err)
+	}
+	if text := run(t, running.Machines["w"], "cat", "/var/lib/kept"); text != "kept\n" {
+		t.Errorf("its disk has %q", text)
+	}
+	reach()
+
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	f.StopSSH()
+	_, err = Provider{}.Attach(ctx, plan, dir)
+	if err == nil || !strings.Contains(err.Error(), "reach 198.18.77.2:22 by SSH: dial tcp4 198.18.77.2:22: connect: connection refused") {
+		t.Errorf("attach without an sshd: %v", err)
+	}
+	var hinted interface{ Hint() string }
+	err = Provider{}.Delete(ctx, plan.Lab, dir)
+	if err == nil || !strings.Contains(err.Error(), "machines of lab nlt-elsewhere are left at qemu+ssh://198.18.77.2/system") ||
+		!errors.As(err, &hinted) || !strings.Contains(hinted.Hint(), "repeat `netlab down nlt-elsewhere` when it answers") {
+		t.Errorf("down without an sshd: %v", err)
+	}
+	if labs, err := (Provider{}).Find(); err != nil || len(labs) > 0 {
+		t.Errorf("left here: domains or pools of %v (%v)", labs, err)
+	}
+	providertest.NothingLeft(t, v.before, plan.Lab)
+	f.StartSSH()
+	v.gone(t)
+	if left := f.Left(); len(left) > 0 {
+		t.Errorf("left there: %q", left)
+	}
+	took("gone")
+}
+
+func mustMachine(t *testing.T, plan topology.Plan, name string) topology.Machine {
+	m, ok := plan.Machine(name)
+	if !ok {
+		t.Fatalf("no machine %s", name)
+	}
+	return m
+}

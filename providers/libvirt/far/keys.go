@@ -1,0 +1,100 @@
+package far
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers"
+)
+
+// knownFiles gives the known_hosts files that there are.
+func knownFiles(at labs.Hypervisor) ([]string, error) {
+	if at.KnownHosts != "" {
+		if _, err := os.Stat(at.KnownHosts); err != nil {
+			return nil, providers.WithHint(fmt.Errorf("known_hosts: %w", err), "name a file that is there, or leave known_hosts out")
+		}
+		return []string{at.KnownHosts}, nil
+	}
+	files := []string{"/etc/ssh/ssh_known_hosts"}
+	if home, err := os.UserHomeDir(); err == nil {
+		files = append(files, filepath.Join(home, ".ssh", "known_hosts"))
+	}
+	var there []string
+	for _, f := range files {
+		if _, err := os.Stat(f); err == nil {
+			there = append(there, f)
+		}
+	}
+	return there, nil
+}
+
+// ownKeys are the private keys in ~/.ssh that ssh tries by itself, less the kinds that need
+// a token.
+var ownKeys = []string{"id_ed25519", "id_ecdsa", "id_rsa"}
+
+// keysFor gives the keys to log in with: the one that is named, or the agent's and those in
+// ~/.ssh. They are good until release, which lets the agent go.
+func keysFor(ctx context.Context, at labs.Hypervisor) (keys []ssh.Signer, release func(), err error) {
+	if at.KeyFile != "" {
+		key, err := readKey(at.KeyFile)
+		var locked *ssh.PassphraseMissingError
+		switch {
+		case errors.As(err, &locked):
+			err = providers.WithHint(fmt.Errorf("%s has a passphrase", at.KeyFile), "`ssh-add "+at.KeyFile+"`, and leave keyfile out")
+		case err != nil:
+			err = providers.WithHint(fmt.Errorf("keyfile: %w", err), "name a private key of OpenSSH's")
+		}
+		return []ssh.Signer{key}, func() {}, err
+	}
+	release = func() {}
+	if socket := os.Getenv("SSH_AUTH_SOCK"); socket != "" {
+		var d net.Dialer
+		if conn, err := d.DialContext(ctx, "unix", socket); err == nil {
+			release = func() { conn.Close() }
+			if held, err := agent.NewClient(conn).Signers(); err == nil {
+				keys = held
+			}
+		}
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return keys, release, nil
+	}
+	for _, name := range ownKeys {
+		key, err := readKey(filepath.Join(home, ".ssh", name))
+		var locked *ssh.PassphraseMissingError
+		if err == nil {
+			keys = append(keys, key)
+		} else if !errors.Is(err, fs.ErrNotExist) && !errors.As(err, &locked) { // a locked one is the agent's to unlock
+			release()
+			return nil, nil, err
+		}
+	}
+	if len(keys) == 0 {
+		release()
+		return nil, nil, providers.WithHint(errors.New("no agent holds a key for it, and ~/.ssh has none without a passphrase"),
+			"make one with `ssh-keygen -t ed25519`, or name one: ?keyfile=PATH")
+	}
+	return keys, release, nil
+}
+
+func readKey(path string) (ssh.Signer, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	key, err := ssh.ParsePrivateKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return key, nil
+}

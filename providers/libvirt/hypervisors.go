@@ -1,0 +1,227 @@
+package libvirt
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/topology/fabric"
+)
+
+// hypervisors are those of a lab, by the Hypervisor of the machines that they run.
+type hypervisors map[string]*hypervisor
+
+// of gives the one that runs a machine.
+func (hs hypervisors) of(m topology.Machine) *hypervisor { return hs[m.Hypervisor] }
+
+func (hs hypervisors) close() {
+	for _, h := range hs {
+		h.close()
+	}
+}
+
+// place is where a lab's machines run.
+type place struct {
+	URI       string   `json:"uri,omitempty"`       // of this machine's hypervisor; "" for none
+	Elsewhere []string `json:"elsewhere,omitempty"` // URIs of others'
+}
+
+// placeOf tells where a plan's machines are to run.
+func placeOf(plan topology.Plan) (p place) {
+	if plan.Here() {
+		p.URI = resolve(plan.Libvirt.URI)
+	}
+	p.Elsewhere = plan.Elsewhere()
+	return p
+}
+
+// with gives all of two places.
+func (p place) with(q place) place {
+	if p.URI == "" {
+		p.URI = q.URI
+	}
+	all := slices.Sorted(slices.Values(append(slices.Clone(p.Elsewhere), q.Elsewhere...)))
+	p.Elsewhere = slices.Compact(all)
+	return p
+}
+
+// reach connects to every hypervisor of a place; of those that are not reached, missed has
+// the error by URI, "" for this machine's.
+func (p place) reach(ctx context.Context) (hs hypervisors, missed map[string]error) {
+	hs, missed = hypervisors{}, map[string]error{}
+	if p.URI != "" {
+		if h, err := connect(ctx, p.URI); err == nil {
+			hs[""] = h
+		} else {
+			missed[""] = err
+		}
+	}
+	for _, uri := range p.Elsewhere {
+		if h, err := connectFar(ctx, uri); err == nil {
+			hs[uri] = h
+		} else {
+			missed[uri] = err
+		}
+	}
+	return hs, missed
+}
+
+// connect is reach for who needs all of them.
+func (p place) connect(ctx context.Context) (hypervisors, error) {
+	hs, missed := p.reach(ctx)
+	if len(missed) > 0 {
+		hs.close()
+		return nil, joined(missed)
+	}
+	return hs, nil
+}
+
+func joined(missed map[string]error) (errs error) {
+	for _, uri := range sorted(missed) {
+		errs = errors.Join(errs, missed[uri])
+	}
+	return errs
+}
+
+func sorted[V any](m map[string]V) []string {
+	var keys []string
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// placeFile keeps where a lab's machines run, for a Delete that has no plan.
+const placeFile = "hypervisor.json"
+
+func remember(dir string, p place) error {
+	data, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return providers.WriteFile(filepath.Join(dir, placeFile), data, 0o644)
+}
+
+func recall(dir string) (p place, known bool) {
+	data, err := os.ReadFile(filepath.Join(dir, placeFile))
+	known = err == nil && json.Unmarshal(data, &p) == nil
+	return p, known
+}
+
+// farRoot is below what netlab keeps on another machine: for each lab itself, as the program
+// that makes the lab's networks there, consoles and saved memory. /run may forbid programs.
+const farRoot = "/var/lib/netlab-elsewhere"
+
+// dir gives the directory of a lab on the hypervisor's machine; here is this machine's.
+func (h *hypervisor) dir(lab, here string) string {
+	if h.far == nil {
+		return here
+	}
+	return filepath.Join(farRoot, lab)
+}
+
+// suffix tells apart what a lab's directory on this machine has of each hypervisor.
+func (h *hypervisor) suffix() string {
+	if h.far == nil {
+		return ""
+	}
+	s := "@" + h.far.At.Host
+	if h.far.At.Port != 0 {
+		s += "-" + strconv.Itoa(h.far.At.Port)
+	}
+	return s
+}
+
+// on tells where a hypervisor is, after a word for what is there.
+func (h *hypervisor) on() string {
+	if h.far == nil {
+		return ""
+	}
+	return " on " + h.far.At.Host
+}
+
+// mkdir makes a directory on the hypervisor's machine, and those above it.
+func (h *hypervisor) mkdir(ctx context.Context, path string) error {
+	if h.far == nil {
+		return os.MkdirAll(path, 0o755)
+	}
+	_, err := h.far.Run(ctx, nil, "mkdir", "-p", path)
+	return err
+}
+
+// clear removes a file or directory there.
+func (h *hypervisor) clear(ctx context.Context, path string) error {
+	if h.far == nil {
+		return os.RemoveAll(path)
+	}
+	_, err := h.far.Run(ctx, nil, "rm", "-rf", path)
+	return err
+}
+
+// rename gives a file or directory there its name.
+func (h *hypervisor) rename(ctx context.Context, from, to string) error {
+	if h.far == nil {
+		return os.Rename(from, to)
+	}
+	_, err := h.far.Run(ctx, nil, "mv", "-T", from, to)
+	return err
+}
+
+// read gives a file there.
+func (h *hypervisor) read(ctx context.Context, path string) ([]byte, error) {
+	if h.far == nil {
+		return os.ReadFile(path)
+	}
+	return h.far.Run(ctx, nil, "cat", path)
+}
+
+// checkFar reports what another machine lacks.
+func (h *hypervisor) checkFar(ctx context.Context) error {
+	out, err := h.far.Run(ctx, nil, "sh", "-c", "id -u; uname -m; uname -s")
+	if err != nil {
+		return err
+	}
+	var errs error
+	switch said := strings.Fields(string(out)); {
+	case len(said) != 3:
+		errs = fmt.Errorf("%s says %q to id and uname", h.far.At.Host, out)
+	case said[0] != "0":
+		errs = providers.WithHint(fmt.Errorf("the lab's networks on %s take root, and %s is not", h.far.At.Host, h.far.At.User), "write qemu+ssh://root@"+h.far.At.Host+"/system")
+	case said[1] != "x86_64" || said[2] != "Linux":
+		errs = fmt.Errorf("virtual machines are made for amd64 on Linux, and %s is %s on %s", h.far.At.Host, said[1], said[2])
+	}
+	return errs
+}
+
+// ends gives the other machines of each network, as the machine of one hypervisor sees them.
+func (hs hypervisors) ends(plan topology.Plan, at string) fabric.Ends {
+	ends := fabric.Ends{}
+	for _, n := range plan.Networks {
+		if n.VNI == 0 {
+			continue
+		}
+		if at != "" {
+			ends[n.Name] = []fabric.End{{Address: hs[at].far.Own}}
+		}
+		for _, uri := range plan.Elsewhere() {
+			if uri == at || !plan.On(n.Name, uri) {
+				continue
+			}
+			end := fabric.End{Address: hs[uri].far.Its}
+			if at == "" {
+				end.Name = uri
+			}
+			ends[n.Name] = append(ends[n.Name], end)
+		}
+	}
+	return ends
+}

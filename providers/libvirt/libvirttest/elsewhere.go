@@ -1,0 +1,220 @@
+package libvirttest
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
+	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/providers/command"
+	"netlab.dev/netlab/providers/providertest"
+)
+
+// The wire between this machine and the other one, which has no other way out. Its addresses
+// are for tests of networks (RFC 2544); it takes a network of 1500 bytes and VXLAN.
+const (
+	wire     = "nlt-wire"
+	wireMTU  = "1550"
+	ownEnd   = "198.18.77.1/30"
+	itsEnd   = "198.18.77.2/30"
+	itself   = "198.18.77.2"
+	farState = "/var/lib/netlab-elsewhere"
+)
+
+// Far is another machine with a hypervisor: a libvirtd and an sshd in network and mount
+// namespaces of their own, at the end of a wire.
+type Far struct {
+	Images     string // where its storage pools really are
+	KnownHosts string // a known_hosts file that has its key
+	HostKey    ssh.PublicKey
+	Key        string // a private key with which root is let in
+
+	t      testing.TB
+	pid    int // a process in its namespaces
+	socket string
+	dir    string
+	sshd   *exec.Cmd
+}
+
+// Elsewhere makes such a machine until the test ends. images is where its pools are to be
+// by the lab's word.
+func Elsewhere(t testing.TB, images string) *Far {
+	t.Helper()
+	if _, err := exec.LookPath("sshd"); err != nil {
+		refuse := t.Skipf
+		if providertest.Alone() {
+			refuse = t.Fatalf
+		}
+		refuse("%v: needs Debian's openssh-server", err)
+	}
+	exec.Command("ip", "link", "del", wire).Run() // of a test that was killed
+	d, pid := start(t, images)
+	dir := t.TempDir()
+	f := &Far{Images: d.Images, t: t, pid: pid, dir: dir, socket: strings.TrimPrefix(d.URI, "qemu:///system?socket="),
+		KnownHosts: filepath.Join(dir, "known_hosts"), Key: filepath.Join(dir, "client")}
+	f.must(exec.Command("ip", "link", "add", wire, "mtu", wireMTU, "type", "veth", "peer", "name", "wire", "mtu", wireMTU, "netns", strconv.Itoa(pid)))
+	t.Cleanup(func() { exec.Command("ip", "link", "del", wire).Run() })
+	f.must(exec.Command("ip", "addr", "add", ownEnd, "dev", wire))
+	f.must(exec.Command("ip", "link", "set", wire, "up"))
+	f.In("ip", "addr", "add", itsEnd, "dev", "wire")
+	f.In("ip", "link", "set", "wire", "up")
+
+	f.HostKey = f.newKey("host")
+	client := f.newKey("client")
+	f.Write("authorized_keys", string(ssh.MarshalAuthorizedKey(client)))
+	f.Write("known_hosts", knownhosts.Line([]string{itself}, f.HostKey)+"\n")
+	f.Write("sshd_config", "ListenAddress "+itself+":22\nHostKey "+filepath.Join(dir, "host")+"\nAuthorizedKeysFile "+filepath.Join(dir, "authorized_keys")+
+		"\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nPidFile none\nPrintMotd no\n")
+	f.In("mkdir", "-p", "/run/sshd")
+	f.StartSSH()
+	t.Cleanup(f.StopSSH)
+	return f
+}
+
+// URI is the hypervisor's, with another key or known_hosts file than its own where one is given.
+func (f *Far) URI(key, known string) string {
+	if key == "" {
+		key = f.Key
+	}
+	if known == "" {
+		known = f.KnownHosts
+	}
+	return fmt.Sprintf("qemu+ssh://%s/system?socket=%s&keyfile=%s&known_hosts=%s", itself, f.socket, key, known)
+}
+
+// Address is the machine's.
+func (f *Far) Address() string { return itself }
+
+// newKey makes a pair, and gives the public one.
+func (f *Far) newKey(name string) ssh.PublicKey {
+	f.t.Helper()
+	public, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(key, name)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.Write(name, string(pem.EncodeToMemory(block)))
+	shown, err := ssh.NewPublicKey(public)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return shown
+}
+
+// NewKey makes a private key that nobody knows, and gives its path.
+func (f *Far) NewKey(name string) (string, ssh.PublicKey) {
+	f.t.Helper()
+	public := f.newKey(name)
+	return filepath.Join(f.dir, name), public
+}
+
+// Write makes a file, and gives its path.
+func (f *Far) Write(name, text string) string {
+	f.t.Helper()
+	path := filepath.Join(f.dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		f.t.Fatal(err)
+	}
+	return path
+}
+
+func (f *Far) must(cmd *exec.Cmd) string {
+	f.t.Helper()
+	out, err := command.Run(cmd)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return string(out)
+}
+
+func (f *Far) command(argv ...string) *exec.Cmd {
+	return exec.Command("nsenter", append([]string{"--target=" + strconv.Itoa(f.pid), "--net", "--mount", "--"}, argv...)...)
+}
+
+// In runs a program on the machine.
+func (f *Far) In(argv ...string) string {
+	f.t.Helper()
+	return f.must(f.command(argv...))
+}
+
+// StartSSH has the machine answer SSH.
+func (f *Far) StartSSH() {
+	f.t.Helper()
+	sshd, err := exec.LookPath("sshd")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	log, err := os.OpenFile(filepath.Join(f.dir, "sshd.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer log.Close()
+	f.sshd = f.command(sshd, "-D", "-e", "-f", filepath.Join(f.dir, "sshd_config"))
+	f.sshd.Stdout, f.sshd.Stderr = log, log
+	f.sshd.Env = []string{"PATH=" + os.Getenv("PATH")} // it is no lab's process
+	f.sshd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := f.sshd.Start(); err != nil {
+		f.t.Fatal(err)
+	}
+	for deadline := time.Now().Add(startLimit); ; time.Sleep(20 * time.Millisecond) {
+		conn, err := net.DialTimeout("tcp", itself+":22", time.Second)
+		if err == nil {
+			conn.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			text, _ := os.ReadFile(log.Name())
+			f.t.Fatalf("sshd does not answer: %v\n%s", err, text)
+		}
+	}
+}
+
+// StopSSH ends it, with its connections.
+func (f *Far) StopSSH() {
+	if f.sshd == nil {
+		return
+	}
+	f.sshd.Process.Signal(unix.SIGTERM)
+	f.sshd.Wait()
+	f.sshd = nil
+}
+
+// Left tells what of labs the machine has: links, namespaces, files, volumes.
+func (f *Far) Left() (left []string) {
+	f.t.Helper()
+	for line := range strings.Lines(f.In("ip", "-o", "link")) {
+		if name := strings.Fields(line)[1]; !strings.HasPrefix(name, "lo:") && !strings.HasPrefix(name, "wire@") {
+			left = append(left, "link "+name)
+		}
+	}
+	for _, path := range []string{"/run/netns", farState} {
+		if out, err := f.command("find", path).Output(); err == nil {
+			left = append(left, strings.Fields(string(out))...)
+		}
+	}
+	entries, err := os.ReadDir(f.Images)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		f.t.Error(err)
+	}
+	for _, e := range entries {
+		left = append(left, "volumes "+e.Name())
+	}
+	return left
+}

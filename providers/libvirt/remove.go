@@ -1,0 +1,103 @@
+package libvirt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/providers/local"
+	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/topology/fabric"
+)
+
+// Stop implements providers.Stopper. Each Node is asked to end in order, all at once; one
+// that does not is ended.
+func (p Provider) Stop(ctx context.Context, lab, dir string) error {
+	at, known := recall(dir)
+	if !known {
+		at.URI = resolve("")
+	}
+	hs, err := at.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer hs.close()
+	nodes, nodesCtx := errgroup.WithContext(ctx)
+	for _, h := range hs {
+		there, err := nodesOf(h, lab)
+		if err != nil {
+			return err
+		}
+		for name, d := range there {
+			n := nodeOf(lab, dir, topology.Machine{Name: name})
+			if was, whole := n.recall(); whole {
+				n.machine = was.Machine
+			}
+			nodes.Go(func() error {
+				n.end(nodesCtx, h)
+				n.fetchConsole(nodesCtx, h)
+				return destroy(h, d.Name)
+			})
+		}
+	}
+	if err := nodes.Wait(); err != nil {
+		return fmt.Errorf("stop the Nodes: %w", err)
+	}
+	var errs error
+	for _, h := range hs {
+		errs = errors.Join(errs, h.unlink(ctx, lab))
+	}
+	return errors.Join(errs, local.Stop(ctx, lab))
+}
+
+// Delete implements providers.Provider. While a machine elsewhere is not reached, the state
+// says where it is, and all else is gone.
+func (p Provider) Delete(ctx context.Context, lab, dir string) error {
+	at, known := recall(dir)
+	var errs error
+	if !known {
+		at.URI = resolve("")
+		at.Elsewhere, errs = fabric.KnownEnds(lab)
+	}
+	hs, missed := at.reach(ctx)
+	defer hs.close()
+	if !known {
+		delete(missed, "") // nothing says that the lab was ever libvirt's
+	}
+	for _, h := range hs {
+		there, err := nodesOf(h, lab)
+		errs = errors.Join(errs, err)
+		for _, d := range there {
+			errs = errors.Join(errs, destroy(h, d.Name))
+		}
+		errs = errors.Join(errs, deletePool(h, lab), h.unlink(ctx, lab), h.forget(ctx, lab))
+	}
+	far := sorted(missed)
+	far = slices.DeleteFunc(far, func(uri string) bool { return uri == "" })
+	errs = errors.Join(errs, missed[""])
+	if len(far) == 0 {
+		return errors.Join(errs, local.Delete(ctx, lab, dir))
+	}
+	for _, uri := range far {
+		errs = errors.Join(errs, providers.WithHint(fmt.Errorf("machines of lab %s are left at %s: %w", lab, uri, missed[uri]),
+			fmt.Sprintf("repeat `netlab down %s` when it answers; if it never will, remove %s", lab, dir)))
+	}
+	return errors.Join(errs, local.Stop(ctx, lab), os.MkdirAll(dir, 0o755), remember(dir, place{Elsewhere: far}))
+}
+
+// Find implements providers.Finder. Where no libvirt answers there are no labs of it.
+func (p Provider) Find() ([]string, error) {
+	h, err := connect(context.Background(), "")
+	if err != nil {
+		return nil, nil
+	}
+	defer h.close()
+	labs, err := labsWith(h)
+	slices.Sort(labs)
+	return slices.Compact(labs), err
+}

@@ -1,0 +1,87 @@
+package topology
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"netlab.dev/netlab/labs"
+)
+
+// Elsewhere gives the URIs of the hypervisors on other machines that run Nodes, in order.
+func (p Plan) Elsewhere() []string {
+	var all []string
+	for _, m := range p.Machines {
+		if m.Hypervisor != "" && !slices.Contains(all, m.Hypervisor) {
+			all = append(all, m.Hypervisor)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Here reports whether a hypervisor of this machine runs Nodes.
+func (p Plan) Here() bool {
+	return slices.ContainsFunc(p.Machines, func(m Machine) bool { return m.Virtual && m.Hypervisor == "" })
+}
+
+// On reports whether a network has Nodes on a hypervisor elsewhere.
+func (p Plan) On(network, hypervisor string) bool {
+	return slices.ContainsFunc(p.Machines, func(m Machine) bool {
+		return m.Hypervisor == hypervisor && slices.ContainsFunc(m.NICs, func(n NIC) bool { return n.Network == network })
+	})
+}
+
+// At gives the part of a plan that is made on another hypervisor's machine, as that
+// machine's own: the Nodes there, as virtual machines of its hypervisor, and the networks
+// they are on.
+func (p Plan) At(hypervisor string) Plan {
+	part := Plan{Lab: p.Lab, Provider: p.Provider}
+	for _, n := range p.Networks {
+		if p.On(n.Name, hypervisor) {
+			n.Uplink, n.VLAN = "", 0
+			part.Networks = append(part.Networks, n)
+		}
+	}
+	for _, m := range p.Machines {
+		if m.Hypervisor == hypervisor {
+			m.Hypervisor = ""
+			part.Machines = append(part.Machines, m)
+		}
+	}
+	return part
+}
+
+// hypervisor gives where a Node runs that does not run on this machine.
+func (b *builder) hypervisor(m labs.Member) (string, error) {
+	if !m.Node || b.lab.Provider != labs.ProviderLibvirt {
+		return "", nil
+	}
+	at := m.Host
+	if at == "" && labs.Elsewhere(b.lab.Libvirt.URI) {
+		at = b.lab.Libvirt.URI
+	}
+	if at == "" {
+		return "", nil
+	}
+	h, err := labs.ParseHypervisor(at)
+	return h.String(), err
+}
+
+// stretch gives a VNI to each network with Nodes elsewhere: of the 24 bits that there are
+// (RFC 7348, section 5), the same in every run.
+func (b *builder) stretch() {
+	used := map[int]bool{0: true}
+	for i, n := range b.plan.Networks {
+		if !slices.ContainsFunc(b.plan.Elsewhere(), func(h string) bool { return b.plan.On(n.Name, h) }) {
+			continue
+		}
+		for salt := 0; used[n.VNI]; salt++ {
+			sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%d", b.lab.Metadata.Name, n.Name, salt))
+			n.VNI = int(binary.BigEndian.Uint32(sum[:]) >> 8)
+		}
+		used[n.VNI] = true
+		b.plan.Networks[i] = n
+	}
+}

@@ -1,0 +1,42 @@
+package topology
+
+import (
+	"slices"
+	"testing"
+
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/labs/labstest"
+)
+
+// The part of a plan that is another machine's has its Nodes as its own, and nothing else.
+func TestAt(t *testing.T) {
+	known := labstest.Known()
+	known.Providers = []string{labs.ProviderLibvirt}
+	lab := labs.Default("x", known)
+	lab.Networks[0].Bridge = "br0"
+	lab.Nodes[1].Count, lab.Nodes[1].Host = 0, "kvm2"
+	p, err := Build(lab)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const uri = "qemu+ssh://kvm2/system"
+	if !p.Here() || !slices.Equal(p.Elsewhere(), []string{uri}) || !p.On("lan", uri) || p.On("wan", uri) {
+		t.Errorf("here: %v, elsewhere: %v", p.Here(), p.Elsewhere())
+	}
+	if lan, wan := p.Networks[0], p.Networks[1]; lan.VNI <= 0 || lan.VNI >= 1<<24 || wan.VNI != 0 {
+		t.Errorf("VNIs are %d and %d", lan.VNI, wan.VNI)
+	}
+	part := p.At(uri)
+	if len(part.Networks) != 1 || part.Networks[0].Uplink != "" || part.Networks[0].VNI != p.Networks[0].VNI ||
+		len(part.Machines) != 1 || part.Machines[0].Name != "w" || !part.Machines[0].Virtual || part.Machines[0].Hypervisor != "" {
+		t.Errorf("there: %+v", part)
+	}
+	lab.Nodes[1].Host, lab.Libvirt.URI = "", uri
+	if p, err = Build(lab); err != nil || p.Here() || len(p.At(uri).Machines) != 2 {
+		t.Errorf("all elsewhere: here %v, there %d (%v)", p.Here(), len(p.At(uri).Machines), err)
+	}
+	lab.Libvirt.URI, lab.Provider = "", "netns"
+	if p, err = Build(lab); err != nil || len(p.Elsewhere()) > 0 || p.Networks[0].VNI != 0 {
+		t.Errorf("of another provider: %v (%v)", p.Elsewhere(), err)
+	}
+}
