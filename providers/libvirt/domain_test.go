@@ -4,12 +4,16 @@ import (
 	"errors"
 	"flag"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/labs/labstest"
@@ -141,6 +145,36 @@ func TestUnreachable(t *testing.T) {
 	}
 	if _, err := connect(t.Context(), "xen:///system"); err == nil {
 		t.Error("xen is taken for qemu")
+	}
+}
+
+// A socket that is root's, seen by somebody else.
+func TestNoPermission(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: becomes somebody else")
+	}
+	// What the kernel asks when a file is opened is a thread's.
+	socket := filepath.Join(t.TempDir(), "libvirt-sock")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := os.Chmod(socket, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if _, err := unix.SetfsuidRetUid(65534); err != nil {
+		t.Fatal(err)
+	}
+	_, err = connect(t.Context(), "qemu:///system?socket="+socket)
+	if _, err := unix.SetfsuidRetUid(0); err != nil {
+		t.Fatal(err)
+	}
+	var hinted interface{ Hint() string }
+	if !errors.Is(err, fs.ErrPermission) || !errors.As(err, &hinted) || hinted.Hint() != "run netlab with sudo, or as root" {
+		t.Errorf("%v", err)
 	}
 }
 
