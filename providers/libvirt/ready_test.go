@@ -16,8 +16,9 @@ import (
 	"netlab.dev/netlab/topology/fabric/residue"
 )
 
-// TestVirtualMachines: the ready lab passes every path on virtual machines, is saved, and
-// passes them again when it is put back, without what was changed meanwhile.
+// TestVirtualMachines: the ready lab, MetalLB and ingress included, passes every path on virtual
+// machines, is saved, and passes them again when it is put back, without what was changed
+// meanwhile.
 func TestVirtualMachines(t *testing.T) {
 	providertest.NeedLabs(t)
 	d := libvirttest.Start(t)
@@ -88,7 +89,7 @@ func allPass(t *testing.T, out []byte) {
 	if err := json.Unmarshal(out, &report); err != nil {
 		t.Fatalf("%v in %s", err, out)
 	}
-	if s := report.Summary; report.Provider != "libvirt" || s.Pass < 39 || s.Fail+s.Broken > 0 {
+	if s := report.Summary; report.Provider != "libvirt" || s.Pass < 50 || s.Fail+s.Broken > 0 {
 		t.Errorf("provider %s, paths: %+v", report.Provider, s)
 	}
 	for _, p := range report.Paths {
