@@ -12,7 +12,7 @@ import (
 // seen is a packet as one hop of a leg.
 type seen struct {
 	*packet
-	at int64 // nanos by the clock of the place that asked
+	at int64 // nanos by the clock of the place that asked, as far as it can be told
 }
 
 // leg is a flow in order: every interface and direction once.
@@ -24,11 +24,7 @@ type leg struct {
 // assemble puts the flows of a probe in order and tells what can be told of them.
 func (c *Captures) assemble(p Probe, flows []flow) Evidence {
 	e := Evidence{Hops: []Hop{}}
-	clocks := c.clocks(p.Place, flows)
-	var legs []leg
-	for _, f := range flows {
-		legs = append(legs, c.ordered(f, clocks))
-	}
+	legs := c.ordered(flows, c.clocks(p.Place, flows))
 	var start int64
 	for _, l := range legs {
 		for _, s := range l.hops {
@@ -68,25 +64,24 @@ func (c *Captures) assemble(p Probe, flows []flow) Evidence {
 	return e
 }
 
-// ordered sorts a flow by time. Of equal times the order of one place's ring decides.
-func (c *Captures) ordered(f flow, clocks map[string]int64) leg {
+// once leaves of a flow each interface and direction once, with times by one clock.
+func (c *Captures) once(f flow, clocks map[string]int64) leg {
 	l := leg{flow: f}
-	type once struct {
+	type place struct {
 		place, link  int
 		out, wrapped bool
 		src, dst     netip.AddrPort
 		icmp         bool
 	}
-	known := map[once]bool{}
+	known := map[place]bool{}
 	for _, p := range f.packets {
-		key := once{p.place, p.link.Index, p.out, p.outer != nil, p.src, p.dst, p.icmp != nil}
+		key := place{p.place, p.link.Index, p.out, p.outer != nil, p.src, p.dst, p.icmp != nil}
 		if known[key] {
 			continue
 		}
 		known[key] = true
 		l.hops = append(l.hops, seen{p, p.nanos - clocks[c.Places[p.place].Ready.Boot]})
 	}
-	slices.SortStableFunc(l.hops, func(a, b seen) int { return cmp.Compare(a.at, b.at) })
 	return l
 }
 
@@ -231,53 +226,4 @@ func (c *Captures) nodeEnd(pod Place, link agent.Link) (place int, _ agent.Link,
 		}
 	}
 	return 0, agent.Link{}, false
-}
-
-// clocks gives for each kernel how far its clock is ahead of that of a place, in ns, as
-// far as the packets that crossed between the two can tell: half of what two directions
-// differ by, as NTP has it, or all that one direction takes. Places of one kernel share
-// its clock, and then there is nothing to tell.
-func (c *Captures) clocks(home int, flows []flow) map[string]int64 {
-	boot := func(place int) string { return c.Places[place].Ready.Boot }
-	ahead := map[string]int64{boot(home): 0}
-	type way struct{ from, to string }
-	least := map[way]int64{} // shortest time from one kernel to another, by their own clocks
-	for _, f := range flows {
-		for _, left := range f.packets {
-			if !left.out || left.macDst == nil {
-				continue
-			}
-			for _, came := range f.packets {
-				if came.out || boot(came.place) == boot(left.place) || came.src != left.src || came.dst != left.dst ||
-					came.macDst.String() != left.macDst.String() {
-					continue
-				}
-				w, took := way{boot(left.place), boot(came.place)}, came.nanos-left.nanos
-				if known, ok := least[w]; !ok || took < known {
-					least[w] = took
-				}
-			}
-		}
-	}
-	for range least { // each round reaches kernels one crossing further away
-		for w, there := range least {
-			from, known := ahead[w.from]
-			if _, done := ahead[w.to]; !known || done {
-				continue
-			}
-			ahead[w.to] = from + there
-			if back, both := least[way{w.to, w.from}]; both {
-				ahead[w.to] = from + (there-back)/2
-			}
-		}
-		for w, there := range least { // only the way back was seen
-			to, known := ahead[w.to]
-			if _, done := ahead[w.from]; known && !done {
-				if _, both := least[way{w.to, w.from}]; !both {
-					ahead[w.from] = to - there
-				}
-			}
-		}
-	}
-	return ahead
 }

@@ -2,6 +2,7 @@ package trace
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/netip"
 	"slices"
@@ -164,8 +165,8 @@ func TestServesPods(t *testing.T) {
 		l.goes(pkt{src: c.src, dst: "10.96.1.1:80", seq: 100}, "w1 eth0 in")
 		l.goes(pkt{src: c.src, dst: "10.244.2.6:8080", seq: 100, ttl: 63}, "w1 flannel.1 out")
 		captures := Index(l.facts, l.places)
-		legs := captures.ordered(flow{leg: Request, packets: captures.packets}, map[string]int64{})
-		got := captures.changes(&legs.hops[0], &legs.hops[1], Request, translations{})
+		hops := captures.ordered([]flow{{leg: Request, packets: captures.packets}}, map[string]int64{})[0].hops
+		got := captures.changes(&hops[0], &hops[1], Request, translations{})
 		if len(got) == 0 || got[0].By != c.want {
 			t.Errorf("%s → Service: %+v, want by %s", c.src, got, c.want)
 		}
@@ -341,6 +342,42 @@ func TestClocks(t *testing.T) {
 	a, b := plain.tcp("echo-w1", "10.244.2.6:8080", true), skewed.tcp("echo-w1", "10.244.2.6:8080", true)
 	if !slices.Equal(a.Lines(100), b.Lines(100)) {
 		t.Errorf("a clock 5 s late makes it\n%s", strings.Join(b.Lines(100), "\n"))
+	}
+}
+
+// TestUnevenClocks: an emulated machine's clock may run slower or faster than the others', and
+// still no packet comes before it left.
+func TestUnevenClocks(t *testing.T) {
+	way := func(e Evidence) (out []string) {
+		for i, h := range e.Hops {
+			out = append(out, strings.Join([]string{h.Leg, h.Machine, h.Pod, h.Interface, h.Direction, h.Packet, fmt.Sprint(h.Outer != nil, h.Changes)}, " "))
+			if i > 0 && h.Micros < e.Hops[i-1].Micros {
+				t.Errorf("time goes back at %+v", h)
+			}
+		}
+		return out
+	}
+	plain := newLab(t)
+	plain.crossNode(99)
+	want := way(plain.tcp("echo-w1", "10.244.2.6:8080", true))
+	for _, rate := range []float64{0.02, 0.5, 3, 40} {
+		for _, machine := range []string{"w1", "w2"} {
+			uneven := newLab(t)
+			uneven.crossNode(99)
+			for i := range uneven.places {
+				p := &uneven.places[i]
+				if p.Machine != machine {
+					continue
+				}
+				p.Ready.Boot = "two"
+				for j := range p.Frames {
+					p.Frames[j].Nanos = 7e9 + int64(float64(p.Frames[j].Nanos-1e18)*rate)
+				}
+			}
+			if got := way(uneven.tcp("echo-w1", "10.244.2.6:8080", true)); !slices.Equal(got, want) {
+				t.Errorf("a clock of %s that runs %g times as fast makes it\n%s\nand not\n%s", machine, rate, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		}
 	}
 }
 
