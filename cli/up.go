@@ -14,6 +14,7 @@ import (
 
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/providers/local"
 	"netlab.dev/netlab/verify"
 )
 
@@ -209,6 +210,9 @@ func (a *app) down(ctx context.Context, lab string) error {
 	if state, err := a.root.Read(lab); err == nil {
 		makers = []providers.Provider{a.providers[state.Plan.Provider]}
 	} else if _, err := os.Stat(a.root.Dir(lab)); err != nil {
+		if local.Guest(local.GuestsDir, lab) {
+			return refuseGuest(lab)
+		}
 		left, err := a.allLabs()
 		there = err == nil && slices.Contains(left, lab)
 	}
@@ -233,19 +237,31 @@ func (a *app) down(ctx context.Context, lab string) error {
 // directory knows nothing of: another state directory's lab, or one whose state was lost.
 func (a *app) refuseStranger(lab string) error {
 	names, err := a.allLabs()
-	if err != nil || !slices.Contains(names, lab) {
+	switch {
+	case local.Guest(local.GuestsDir, lab):
+		return refuseGuest(lab)
+	case err != nil || !slices.Contains(names, lab):
 		return err
 	}
 	return providers.WithHint(fmt.Errorf("parts of a lab %s run on this machine, and %s holds no state of it", lab, a.root),
 		fmt.Sprintf("`netlab down %s` removes them; or give the lab another name, or NETLAB_STATE_DIR its own directory", lab))
 }
 
-// allLabs names every lab of this machine, by state and by label.
+// refuseGuest tells that a lab is another machine's, which has Nodes here.
+func refuseGuest(lab string) error {
+	return providers.WithHint(fmt.Errorf("lab %s is another machine's, and has Nodes on this one's hypervisor", lab),
+		fmt.Sprintf("`netlab down %s` on that machine removes it; if that machine is no more, remove %s first; a lab of your own takes another name",
+			lab, filepath.Join(local.GuestsDir, lab)))
+}
+
+// allLabs names every lab of this machine, by state and by label. Those of other machines
+// that have Nodes here are not among them.
 func (a *app) allLabs() ([]string, error) {
 	names, err := a.root.Labs()
 	for _, p := range a.providers {
 		if finder, ok := p.(providers.Finder); ok {
 			found, ferr := finder.Find()
+			found = slices.DeleteFunc(found, func(lab string) bool { return local.Guest(local.GuestsDir, lab) })
 			names, err = append(names, found...), errors.Join(err, ferr)
 		}
 	}

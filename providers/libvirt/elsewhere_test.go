@@ -100,10 +100,37 @@ func TestReachElsewhere(t *testing.T) {
 		!strings.Contains(err.Error(), "on 198.18.77.2: stretch network lan to 198.18.77.1: its packets of 9000 bytes") {
 		t.Errorf("with large packets, there: %v", err)
 	}
+	// A name there is of whoever was first.
+	ours, others := t.TempDir(), t.TempDir()
+	claimed := func(lab, dir, want string) {
+		t.Helper()
+		err := hs[uri].claim(ctx, lab, dir)
+		if got := fmt.Sprint(err); got != want {
+			t.Errorf("claim %s: %s; want %s", lab, got, want)
+		}
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	claimed(plan.Lab, ours, "198.18.77.2 has a lab nlt-reach of its own") // by its namespaces
+	for range 2 {
+		claimed("nlt-claim", ours, "<nil>")
+		claimed("nlt-claim", others, "198.18.77.2 has Nodes of a lab nlt-claim already, which "+host+" made")
+	}
+	if err := hs[uri].forget(ctx, "nlt-claim"); err != nil {
+		t.Error(err)
+	}
+	claimed("nlt-claim", others, "<nil>")
+	if err := hs[uri].forget(ctx, "nlt-claim"); err != nil {
+		t.Error(err)
+	}
+
 	store, err := openPool(hs[uri], plan.Lab, t.TempDir(), *plan.Libvirt)
 	if err != nil {
 		t.Fatal(err)
 	}
+	claimed(plan.Lab, ours, "198.18.77.2 has a lab nlt-reach of its own") // by its pool
 	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<18)
 	path, err := store.upload("k.root", int64(len(content)), bytes.NewReader(content))
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/providers/local"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/topology/fabric"
 )
@@ -117,9 +118,10 @@ func recall(dir string) (p place, known bool) {
 	return p, known
 }
 
-// farRoot is below what netlab keeps on another machine: for each lab itself, as the program
-// that makes the lab's networks there, consoles and saved memory. /run may forbid programs.
-const farRoot = "/var/lib/netlab-elsewhere"
+// farRoot is below what netlab keeps on another machine: for each lab whose it is, netlab
+// itself, as the program that makes the lab's networks there, consoles and saved memory. /run
+// may forbid programs.
+const farRoot = local.GuestsDir
 
 // dir gives the directory of a lab on the hypervisor's machine; here is this machine's.
 func (h *hypervisor) dir(lab, here string) string {

@@ -1,0 +1,63 @@
+package libvirt
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/topology/fabric"
+)
+
+// claimFile holds, in a lab's directory on another machine, whose lab it is: a word that the
+// lab's own state has too, and the name of its machine.
+const claimFile = "owner"
+
+// claim makes a lab's name on another machine ours. Domains, pools and namespaces go by the
+// lab's name: that of a lab which the machine has itself, or a third one has there, is refused.
+func (h *hypervisor) claim(ctx context.Context, lab, dir string) error {
+	if h.far == nil {
+		return nil
+	}
+	word, err := os.ReadFile(filepath.Join(dir, claimFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		word = []byte(rand.Text())
+		err = providers.WriteFile(filepath.Join(dir, claimFile), word, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	there, err := labsWith(h)
+	if err != nil {
+		return err
+	}
+	runs := ""
+	if slices.Contains(there, lab) {
+		runs = "yes"
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	// Of two at once one writes the file.
+	const script = `[ -e "$1/$2" ] || { [ -z "$4" ] && [ ! -e "$5" ] || exit 0; mkdir -p "$1"; (set -C; echo "$3" >"$1/$2") 2>/dev/null || true; }; cat "$1/$2"`
+	out, err := h.far.Run(ctx, nil, "sh", "-c", script, "sh", filepath.Join(farRoot, lab), claimFile, string(word)+" "+host, runs, fabric.Path(lab, ""))
+	if err != nil {
+		return fmt.Errorf("tell whose lab %s on %s is: %w", lab, h.far.At.Host, err)
+	}
+	is, owner, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
+	switch is {
+	case string(word):
+		return nil
+	case "":
+		return providers.WithHint(fmt.Errorf("%s has a lab %s of its own", h.far.At.Host, lab), "give this lab another name")
+	}
+	return providers.WithHint(fmt.Errorf("%s has Nodes of a lab %s already, which %s made", h.far.At.Host, lab, owner),
+		fmt.Sprintf("give this lab another name; or where its state was lost remove it first, with `netlab down %s` on %s", lab, owner))
+}
