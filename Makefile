@@ -38,7 +38,8 @@ test-setup: setup
 
 # The builds take longest and start first; the unit tests run beside them. Then the
 # labs, one package after another: they have the machine for themselves. Nothing that
-# needs root, a tool or a lab may skip there, and no registry is asked.
+# needs root, a tool or a lab may skip there, and no registry is asked but Debian's, once: for
+# the cloud image of a test (libvirttest.NewImage).
 test: test-setup build
 	@mkdir -p bin; bin/netlab build scenarios/*.yaml >bin/build.log 2>&1 & builds=$$!; \
 	go vet ./... && go test -vet=off -short ./... ; unit=$$?; \

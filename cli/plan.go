@@ -73,6 +73,9 @@ func printPlan(w io.Writer, p topology.Plan) error {
 	provider := p.Provider
 	if vm := p.Libvirt; vm != nil {
 		provider += fmt.Sprintf(", machines of %d CPUs, %s of memory, %s of disk", vm.CPUs, vm.Memory, vm.Disk)
+		if vm.Image.URL != "" {
+			provider += ", booting " + vm.Image.URL
+		}
 	}
 	api := p.Kubernetes.API.String()
 	if p.Balanced() {

@@ -30,6 +30,7 @@ const (
 	inSelf   = "self"   // netlab
 	inDisks  = "disks"  // kernel, initrd, root.img
 	inPins   = "pins"   // the digest that a tag had: nothing but the record
+	inClouds = "clouds" // image.qcow2
 	inCaches = "caches" // <component>-<name>, filled by Nodes
 	inTmp    = "tmp"
 	inLocks  = "locks"

@@ -17,6 +17,9 @@ type Disk struct {
 	// Root is an ext4 file system without partitions: the node image, the kernel's modules,
 	// a containerd root with the store's images, netlab itself. It has no room to spare.
 	Root string `json:"root"`
+	// Image is the cloud image that machines boot instead of Kernel, Initrd and Root; Root is
+	// then a disk beside it. "" for none.
+	Image string `json:"image,omitempty"`
 }
 
 // rootModules lead to the root disk, and to entropy and the network.

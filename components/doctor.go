@@ -37,6 +37,9 @@ func (r Resolver) Missing(p topology.Plan) []error {
 	if p.Virtual() {
 		program("mke2fs", "e2fsprogs", "makes the disk of virtual machines")
 	}
+	if err := r.lacksImage(p); err != nil {
+		lacks = append(lacks, err)
+	}
 	o := obtaining{Resolver: r}
 	for _, k := range set {
 		for _, b := range k.Builds {

@@ -31,6 +31,8 @@ type obtaining struct {
 	sources  []source
 	selfHash string
 	selfPath string
+	// downloads is how files are had from URLs.
+	downloads download
 }
 
 // Obtain makes what a plan needs present in the cache and gives it. It makes only
@@ -65,7 +67,7 @@ func (r Resolver) ObtainAll(ctx context.Context, plans []topology.Plan, step Ste
 	if err != nil {
 		return nil, err
 	}
-	lacking, err := o.fill(ctx, union(sets))
+	lacking, err := o.fill(ctx, union(sets), plans)
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +77,9 @@ func (r Resolver) ObtainAll(ctx context.Context, plans []topology.Plan, step Ste
 			return nil, err
 		}
 		maps.Copy(stocks[i].Lacking, refused[i])
+		if stocks[i].Disk.Image, err = o.cloudImage(ctx, plans[i]); err != nil {
+			return nil, err
+		}
 	}
 	return stocks, r.prune()
 }
@@ -108,7 +113,7 @@ func (r Resolver) Agent() (string, error) {
 }
 
 func (r Resolver) obtaining(ctx context.Context, step Step) (obtaining, error) {
-	o := obtaining{Resolver: r, step: step}
+	o := obtaining{Resolver: r, step: step, downloads: downloads()}
 	var err error
 	if o.selfHash, _, err = hashFile(r.Self); err != nil {
 		return obtaining{}, err
@@ -129,10 +134,18 @@ func (r Resolver) obtaining(ctx context.Context, step Step) (obtaining, error) {
 	return o, nil
 }
 
-// fill makes and pulls what the images of a set are made of, and tells by reference why
-// an optional one is not to be had.
-func (o obtaining) fill(ctx context.Context, set []Component) (lacking map[string]string, err error) {
+// fill makes, pulls and downloads what the images of a set are made of and what the
+// machines of its plans boot, and tells by reference why an optional one is not to be had.
+func (o obtaining) fill(ctx context.Context, set []Component, plans []topology.Plan) (lacking map[string]string, err error) {
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		for _, p := range plans { // one after another: they share the way here
+			if _, err := o.cloudImage(ctx, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	group.Go(func() error { return o.makeLongest(ctx, set) })
 	group.Go(func() (err error) {
 		lacking, err = o.pull(ctx, set)

@@ -65,6 +65,14 @@ type Libvirt struct {
 	CPUs   int    `json:"cpus,omitempty"`
 	Memory Size   `json:"memory,omitempty"`
 	Disk   Size   `json:"disk,omitempty"` // at most; it takes what the Node has written
+	Image  Image  `json:"image,omitzero"` // what machines boot; none: the disk that netlab makes of Debian
+}
+
+// Image is a cloud image, with the checksum that its publisher lists beside it: exactly one.
+type Image struct {
+	URL    string `json:"url"`              // https, http or file; a disk in format qcow2
+	SHA256 string `json:"sha256,omitempty"` // in hexadecimal
+	SHA512 string `json:"sha512,omitempty"` // in hexadecimal
 }
 
 // Kubernetes is the cluster as such.

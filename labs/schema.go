@@ -72,6 +72,7 @@ func Schema(known Known) ([]byte, error) {
 	bound(in("NodeGroup", "count"), 1, maxCount)
 	bound(in("Throughput", "repeats"), 1, maxRepeats)
 	bound(in("Libvirt", "cpus"), 1, maxCPUs)
+	in("Image", "sha256").Pattern, in("Image", "sha512").Pattern = "^[0-9a-fA-F]{64}$", "^[0-9a-fA-F]{128}$"
 	return json.MarshalIndent(s, "", "  ")
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"regexp"
 )
 
 const maxCPUs = 64
@@ -32,6 +33,44 @@ func (v *validator) libvirt() {
 	}
 	if l.Disk < minDisk && !v.told("libvirt.disk") {
 		v.add("libvirt.disk", "give it "+minDisk.String()+" at least", "%s is too little for a Node and its images", l.Disk)
+	}
+	v.image()
+}
+
+// exampleImage is where Debian publishes one.
+const exampleImage = "https://cloud.debian.org/images/cloud/bookworm/latest/debian-12-genericcloud-amd64.qcow2"
+
+var hexadecimal = regexp.MustCompile(`^[0-9a-fA-F]*$`)
+
+func (v *validator) image() {
+	image := v.lab.Libvirt.Image
+	if image == (Image{}) {
+		return
+	}
+	const at = "libvirt.image"
+	u, err := url.Parse(image.URL)
+	switch {
+	case v.told(at + ".url"):
+	case image.URL == "":
+		v.add(at+".url", "such as "+exampleImage, "is missing")
+	case err != nil || u.Path == "" || u.Opaque != "" || u.Scheme == "file" && u.Host != "",
+		u.Scheme != "file" && (u.Host == "" || u.Scheme != "https" && u.Scheme != "http"):
+		v.add(at+".url", "such as "+exampleImage+", or file:///images/debian.qcow2", "%q is no URL of a file", image.URL)
+	}
+	switch {
+	case v.told(at+".sha256") || v.told(at+".sha512"):
+	case image.SHA256 == "" && image.SHA512 == "":
+		v.add(at, "add the sha256 or sha512 that its publisher lists, as in a file SHA512SUMS beside it", "there is no checksum of the image")
+	case image.SHA256 != "" && image.SHA512 != "":
+		v.add(at, "keep one of sha256 and sha512", "there are two checksums of the image")
+	}
+	for _, sum := range []struct {
+		name, text string
+		digits     int
+	}{{"sha256", image.SHA256, 64}, {"sha512", image.SHA512, 128}} {
+		if sum.text != "" && (len(sum.text) != sum.digits || !hexadecimal.MatchString(sum.text)) {
+			v.add(at+"."+sum.name, fmt.Sprintf("%d hexadecimal digits", sum.digits), "%q is no checksum of this kind", sum.text)
+		}
 	}
 }
 

@@ -96,5 +96,9 @@ func written(l *labs.Libvirt) string {
 	if l == nil {
 		return "none"
 	}
-	return fmt.Sprintf("%s %s, %d CPUs, %s of memory, %s of disk", l.URI, l.Images, l.CPUs, l.Memory, l.Disk)
+	text := fmt.Sprintf("%s %s, %d CPUs, %s of memory, %s of disk", l.URI, l.Images, l.CPUs, l.Memory, l.Disk)
+	if l.Image.URL != "" {
+		text += fmt.Sprintf(", image %s (%s)", l.Image.URL, l.Image.SHA256+l.Image.SHA512)
+	}
+	return text
 }

@@ -50,7 +50,7 @@ type virtual struct {
 	name                  string
 	kind                  string // hardware or emulated
 	size                  labs.Libvirt
-	kernel, initrd, words string // words are added to the kernel's command line
+	kernel, initrd, words string // words are added to the kernel's command line; no kernel: the first disk's boot loader starts
 	disks                 []disk
 	taps                  []string // one for each of nics
 	nics                  []topology.NIC
@@ -121,9 +121,13 @@ type (
 			Machine string `xml:"machine,attr"`
 			Value   string `xml:",chardata"`
 		} `xml:"type"`
-		Kernel  string `xml:"kernel"`
-		Initrd  string `xml:"initrd"`
-		Cmdline string `xml:"cmdline"`
+		Kernel  string   `xml:"kernel,omitempty"`
+		Initrd  string   `xml:"initrd,omitempty"`
+		Cmdline string   `xml:"cmdline,omitempty"`
+		Boot    *bootXML `xml:"boot"`
+	}
+	bootXML struct {
+		Device string `xml:"dev,attr"`
 	}
 	featuresXML struct {
 		ACPI struct{} `xml:"acpi"`
@@ -231,6 +235,9 @@ func (v virtual) xml() (string, error) {
 	}
 	if v.words != "" {
 		d.OS.Cmdline += " " + v.words
+	}
+	if v.kernel == "" {
+		d.OS.Cmdline, d.OS.Boot = "", &bootXML{"hd"} // its own command line is the image's business
 	}
 	d.Clock = clockXML{"utc", []timerXML{{"hpet", "no"}}}
 	for i, k := range v.disks {

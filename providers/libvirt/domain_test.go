@@ -64,6 +64,13 @@ func TestDomainXML(t *testing.T) {
 		}
 		golden(t, "domain-"+kind+".xml", text)
 	}
+	v := virtual{name: domainName("x", "w1"), kind: emulated, size: *p.Libvirt, disks: []disk{{"/pool/w1.0.qcow2", "qcow2", false},
+		{"/pool/w1.0.beside.qcow2", "qcow2", false}, {"/pool/w1.seed.iso", "raw", true}}, console: "/state/console.log"}
+	text, err := v.xml()
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "domain-image.xml", text)
 }
 
 func TestStorageXML(t *testing.T) {

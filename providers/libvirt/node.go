@@ -12,9 +12,11 @@ import (
 	"time"
 
 	"github.com/digitalocean/go-libvirt"
+	"golang.org/x/crypto/ssh"
 
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/kubeadm"
+	"netlab.dev/netlab/providers/libvirt/guest"
 	"netlab.dev/netlab/providers/libvirt/seed"
 	"netlab.dev/netlab/providers/local"
 	"netlab.dev/netlab/topology"
@@ -58,10 +60,11 @@ func (n node) domain() string { return domainName(n.lab, n.machine.Name) }
 // made is what a machine's domain is written from, kept from its first start.
 type made struct {
 	Machine topology.Machine `json:"machine"`
-	Kernel  string           `json:"kernel"`
-	Initrd  string           `json:"initrd"`
-	Overlay string           `json:"overlay"` // the disk that is written to
-	Layers  int              `json:"layers"`  // how many overlays there were before it
+	Kernel  string           `json:"kernel,omitempty"` // "" where a cloud image's own starts
+	Initrd  string           `json:"initrd,omitempty"`
+	Overlay string           `json:"overlay"`          // the disk that is written to
+	Beside  string           `json:"beside,omitempty"` // netlab's own disk, where Overlay is a cloud image's; written to as well
+	Layers  int              `json:"layers"`           // how many overlays there were before them
 	Seed    string           `json:"seed"`
 }
 
@@ -97,10 +100,14 @@ func (n node) prepare(req providers.Request, p *pool, b base, ca *kubeadm.Author
 	}
 	var image bytes.Buffer
 	s := seed.New(n.lab, n.machine, seed.Keys{Authorized: authorized, HostPrivate: private, HostPublic: public}, files)
+	m, over := made{Machine: n.machine, Kernel: b.kernel, Initrd: b.initrd}, backingXML{b.root, formatXML{"raw"}}
+	if b.image != "" {
+		s = s.OnImage(guest.Verb, guest.Install)
+		m.Kernel, m.Initrd, over = "", "", backingXML{b.image, formatXML{"qcow2"}}
+	}
 	if err := s.Write(&image); err != nil {
 		return err
 	}
-	m := made{Machine: n.machine, Kernel: b.kernel, Initrd: b.initrd}
 	// What a killed `up` left of a Node that never ran is of no use.
 	if err := p.removeOf(n.machine.Name); err != nil {
 		return err
@@ -108,8 +115,13 @@ func (n node) prepare(req providers.Request, p *pool, b base, ca *kubeadm.Author
 	if m.Seed, err = p.upload(seedName(n.machine.Name), int64(image.Len()), &image); err != nil {
 		return err
 	}
-	if m.Overlay, err = p.overlay(overlayName(n.machine.Name, 0), backingXML{b.root, formatXML{"raw"}}, req.Plan.Libvirt.Disk); err != nil {
+	if m.Overlay, err = p.overlay(overlayName(n.machine.Name, 0), over, req.Plan.Libvirt.Disk); err != nil {
 		return err
+	}
+	if b.image != "" {
+		if m.Beside, err = p.overlay(besideName(n.machine.Name, 0), backingXML{b.root, formatXML{"raw"}}, req.Plan.Libvirt.Disk); err != nil {
+			return err
+		}
 	}
 	return n.remember(m)
 }
@@ -121,7 +133,11 @@ func (n node) virtual(h *hypervisor, plan topology.Plan, kind string) (virtual, 
 		return virtual{}, fmt.Errorf("node %s has no disks", n.machine.Name)
 	}
 	v := virtual{name: n.domain(), kind: kind, size: *plan.Libvirt, kernel: m.Kernel, initrd: m.Initrd,
-		disks: []disk{{m.Overlay, "qcow2", false}, {m.Seed, "raw", true}}, nics: n.machine.NICs, console: n.consoleOn(h)}
+		disks: []disk{{m.Overlay, "qcow2", false}}, nics: n.machine.NICs, console: n.consoleOn(h)}
+	if m.Beside != "" {
+		v.disks = append(v.disks, disk{m.Beside, "qcow2", false})
+	}
+	v.disks = append(v.disks, disk{m.Seed, "raw", true})
 	for _, nic := range n.machine.NICs {
 		v.taps = append(v.taps, tap(n.lab, n.machine.Name, nic.Name))
 	}
@@ -147,12 +163,20 @@ func (n node) start(ctx context.Context, h *hypervisor, plan topology.Plan, kind
 	}
 	d, err := h.DomainCreateXML(text, libvirt.DomainStartPaused)
 	if err != nil {
-		return fmt.Errorf("make domain %s: %w", n.domain(), err)
+		return taken(fmt.Errorf("make domain %s: %w", n.domain(), err), h)
 	}
 	if err := n.plug(ctx, h, plan, v); err != nil {
 		return err
 	}
 	return h.DomainResume(d)
+}
+
+// taken adds to an error that a tap's name is another link's how to find whose.
+func taken(err error, h *hypervisor) error {
+	if strings.Contains(err.Error(), "interface already exists") {
+		return providers.WithHint(err, "a link of this name is there already"+h.on()+", in libvirt's network namespace: look at `ip -details link` there, and delete it if nobody needs it")
+	}
+	return err
 }
 
 // plug takes the taps of a domain that is paused into the fabric.
@@ -165,47 +189,71 @@ func (n node) plug(ctx context.Context, h *hypervisor, plan topology.Plan, v vir
 	return nil
 }
 
-// bootLimit bounds a machine's boot. An emulated one took 10 s alone and a minute beside
-// others.
-const bootLimit = 5 * time.Minute
-
 // condition is one step of a machine's boot.
 type condition struct {
-	name string
-	met  func(context.Context) error
+	name  string
+	pause time.Duration // between two looks, each of which costs an emulated machine time
+	met   func(context.Context) error
 }
 
-// await waits until the Node has booted: it answers SSH, and its containerd answers. The
-// error tells what it waits for, why, and what the console last said.
-func (n node) await(ctx context.Context, h *hypervisor, s *session) error {
-	ctx, cancel := context.WithTimeout(ctx, bootLimit)
+// hopeless is an error that no wait mends.
+type hopeless struct{ error }
+
+func (h hopeless) Unwrap() error { return h.error }
+
+// await waits until the Node has booted: it answers SSH, a cloud image's cloud-init has done
+// its part, and containerd answers. The error tells what it waits for, why, and what the
+// console last said.
+func (n node) await(ctx context.Context, h *hypervisor, s *session, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	for _, c := range []condition{
-		{"it answers SSH", func(ctx context.Context) error { _, err := s.open(ctx, nil); return err }},
-		{"containerd answers", func(ctx context.Context) error {
-			conn, err := s.unix(ctx, "/run/containerd/containerd.sock")
-			if err == nil {
-				conn.Close()
-			}
-			return err
-		}},
-	} {
+	const pause = 200 * time.Millisecond
+	conditions := []condition{{"it answers SSH", pause, func(ctx context.Context) error { _, err := s.open(ctx, nil); return err }}}
+	if made, _ := n.recall(); made.Beside != "" {
+		conditions = append(conditions, condition{"cloud-init has made it a Node", 2 * time.Second, s.installed})
+	}
+	conditions = append(conditions, condition{"containerd answers", pause, func(ctx context.Context) error {
+		conn, err := s.unix(ctx, "/run/containerd/containerd.sock")
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	}})
+	for _, c := range conditions {
 		for {
 			err := c.met(ctx)
 			if err == nil {
 				break
 			}
+			if errors.As(err, new(hopeless)) {
+				return n.silent(ctx, h, fmt.Errorf("node %s cannot go on until %s: %w", n.machine.Name, c.name, err))
+			}
 			if running, stateErr := running(h, n.domain()); stateErr == nil && !running {
 				return n.silent(ctx, h, fmt.Errorf("node %s ended before %s: %w", n.machine.Name, c.name, err))
 			}
 			select {
-			case <-time.After(200 * time.Millisecond):
+			case <-time.After(c.pause):
 			case <-ctx.Done():
 				return n.silent(ctx, h, fmt.Errorf("node %s waits until %s: %w: %w", n.machine.Name, c.name, ctx.Err(), err))
 			}
 		}
 	}
 	return nil
+}
+
+// outcome tells how far cloud-init is: 0 when the machine is a Node, 9 when it will never be,
+// with the reason.
+const outcome = "if [ -e " + guest.ReadyFile + " ]; then exit 0; fi; if [ -s " + guest.FailedFile + " ]; then cat " + guest.FailedFile + "; exit 9; fi; " +
+	"if [ -e /run/cloud-init/result.json ]; then echo cloud-init ended without it:; cat /run/cloud-init/result.json; exit 9; fi; echo it goes on; exit 8"
+
+// installed asks a machine that boots a cloud image whether it is a Node.
+func (s *session) installed(ctx context.Context) error {
+	err := s.run(ctx, "sh", "-c", outcome)
+	var exit *ssh.ExitError
+	if errors.As(err, &exit) && exit.ExitStatus() == 9 {
+		return hopeless{err}
+	}
+	return err
 }
 
 // silent adds the end of the console to an error.
@@ -231,6 +279,9 @@ func tail(path string, lines int) string {
 		return err.Error()
 	}
 	all := strings.Split(strings.TrimSpace(strings.ReplaceAll(string(data), "\r", "")), "\n")
+	if len(all) == 1 && all[0] == "" {
+		return "  (nothing)"
+	}
 	return "  " + strings.Join(all[max(0, len(all)-lines):], "\n  ")
 }
 
@@ -258,7 +309,7 @@ func (n node) end(ctx context.Context, h *hypervisor) {
 	ctx, cancel := context.WithTimeout(ctx, endLimit)
 	defer cancel()
 	// Its SSH server is the first thing that ends, and says nothing to this then.
-	n.session().run(ctx, "kill", "-TERM", "1")
+	n.session().run(ctx, "sh", "-c", "if [ -d /run/systemd/system ]; then systemctl --no-block poweroff; else kill -TERM 1; fi")
 	for ctx.Err() == nil {
 		if on, err := running(h, n.domain()); err != nil || !on {
 			return

@@ -1,13 +1,12 @@
 // Package libvirt is the provider whose Nodes are virtual machines: domains of libvirt,
 // over its RPC protocol, each with a kernel of its own. A machine boots the kernel
 // directly; its disk is an overlay of one that holds the node image and every container
-// image of the lab; it is told what it is by a NoCloud seed. Its taps become ports of the
+// image of the lab; it is told what it is by a NoCloud seed. Or it boots a cloud image, whose
+// own kernel, systemd, cloud-init and sshd it then has, with that disk beside it. Its taps become ports of the
 // lab's bridges, beside the outside hosts, and netlab reaches it by SSH through the lab's
 // fabric. Where the hypervisor has no hardware virtualisation that works, machines are
 // emulated. Nodes may be on hypervisors of other machines, reached by SSH: the lab's networks
 // are made there too and joined by VXLAN, so that everything else is as if they were here.
-//
-// Left out as yet: cloud images.
 package libvirt
 
 import (
@@ -19,6 +18,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -30,6 +30,15 @@ import (
 
 // Provider makes Nodes of virtual machines. The zero value works.
 type Provider struct{}
+
+// bootLimit bounds a machine's boot. An emulated one took 10 s alone and a minute beside
+// others; one that boots a cloud image, a minute and a half alone.
+func bootLimit(plan topology.Plan) time.Duration {
+	if plan.Libvirt.Image.URL != "" {
+		return 10 * time.Minute
+	}
+	return 5 * time.Minute
+}
 
 // atOnce is how many machines start at the same time: more would only wait for each other.
 const atOnce = 4
@@ -214,7 +223,7 @@ func (p Provider) boot(ctx context.Context, req providers.Request, hs hypervisor
 				if err := n.start(startCtx, h, plan, kinds[n.machine.Hypervisor]); err != nil {
 					return fmt.Errorf("start Node %s: %w", n.machine.Name, err)
 				}
-				return n.await(startCtx, h, n.session())
+				return n.await(startCtx, h, n.session(), bootLimit(plan))
 			})
 		}
 		err = started.Wait()

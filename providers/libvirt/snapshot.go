@@ -193,6 +193,11 @@ func (p Provider) thaw(ctx context.Context, hs hypervisors, plan topology.Plan, 
 		if was.Overlay, err = store.overlay(overlayName(m.Name, was.Layers), backingXML{was.Overlay, formatXML{"qcow2"}}, plan.Libvirt.Disk); err != nil {
 			return err
 		}
+		if was.Beside != "" {
+			if was.Beside, err = store.overlay(besideName(m.Name, was.Layers), backingXML{was.Beside, formatXML{"qcow2"}}, plan.Libvirt.Disk); err != nil {
+				return err
+			}
+		}
 		if err := n.remember(was); err != nil {
 			return err
 		}
@@ -225,7 +230,7 @@ func (p Provider) thaw(ctx context.Context, hs hypervisors, plan topology.Plan, 
 		n := nodeOf(plan.Lab, dir, m)
 		clocks.Go(func() error {
 			s := n.session()
-			if err := n.await(ctx, hs.of(m), s); err != nil {
+			if err := n.await(ctx, hs.of(m), s, bootLimit(plan)); err != nil {
 				return err
 			}
 			if err := s.run(ctx, "date", "--set=@"+strconv.FormatInt(time.Now().Unix(), 10)); err != nil {

@@ -152,7 +152,10 @@ func (p *pool) uploadFile(name, path string) (string, error) {
 }
 
 // base is what every machine of a lab starts from, on the hypervisor.
-type base struct{ kernel, initrd, root string }
+type base struct {
+	kernel, initrd, root string
+	image                string // a cloud image, which is started instead; "" for none
+}
 
 // base uploads what machines start from. Its names follow from its content: machines made
 // of an earlier one keep theirs.
@@ -164,12 +167,16 @@ func (p *pool) base(d components.Disk) (b base, err error) {
 	if b.initrd, err = p.uploadFile(key+".initrd", d.Initrd); err != nil {
 		return b, err
 	}
-	b.root, err = p.uploadFile(key+".root", d.Root)
+	if b.root, err = p.uploadFile(key+".root", d.Root); err != nil || d.Image == "" {
+		return b, err
+	}
+	b.image, err = p.uploadFile(filepath.Base(filepath.Dir(d.Image))+".qcow2", d.Image)
 	return b, err
 }
 
 // The volumes of a machine are named after it, and a point.
 func overlayName(node string, layer int) string { return fmt.Sprintf("%s.%d.qcow2", node, layer) }
+func besideName(node string, layer int) string  { return fmt.Sprintf("%s.%d.beside.qcow2", node, layer) }
 func seedName(node string) string               { return node + ".seed.iso" }
 
 // overlay makes a machine's disk: what it writes, over what does not change any more.

@@ -55,6 +55,16 @@ func machineSysctls(m topology.Machine) []sysctl {
 	}
 }
 
+// SysctlConf is machineSysctls as sysctl.d(5) has them, for a virtual machine whose own
+// systemd sets them: on links that are there already too.
+func SysctlConf(m topology.Machine) string {
+	var b strings.Builder
+	for _, s := range append(machineSysctls(m), sysctl{"ipv4/conf/*/rp_filter", "0"}) {
+		fmt.Fprintf(&b, "net/%s = %s\n", s.name, s.value)
+	}
+	return b.String()
+}
+
 func (w *work) sysctls(machine string, want []sysctl) {
 	for _, s := range want {
 		path := filepath.Join("/proc/sys/net", s.name)

@@ -1,7 +1,8 @@
 // Package guest is what netlab is inside a virtual machine of provider libvirt: its PID 1,
 // which takes the NoCloud seed that cloud-init would take, and the SSH server by which the
 // provider reaches it. Python and sshd, started anew for each command, would cost an
-// emulated machine most of its time.
+// emulated machine most of its time. In a machine that boots a cloud image it is what that
+// image's cloud-init runs (Install): PID 1, SSH and the network are the image's own there.
 package guest
 
 import (
@@ -51,6 +52,10 @@ func Main(args []string, stderr io.Writer) int {
 	switch {
 	case slices.Equal(args, []string{SSH}):
 		err = serve(stderr)
+	case slices.Equal(args, []string{Install}):
+		err = install(stderr)
+	case len(args) == 2 && args[0] == asService:
+		err = service(args[1])
 	case len(args) > 0:
 		err = fmt.Errorf("unknown part %q", args)
 	case os.Getpid() != 1:
@@ -75,7 +80,7 @@ func boot(console io.Writer) error {
 	if err := mounts(); err != nil {
 		return err
 	}
-	if err := grow("/dev/vda"); err != nil {
+	if err := grow("/dev/vda", "/"); err != nil {
 		say(err.Error()) // full sooner, and no reason to stay down
 	}
 	s, err := findSeed()
@@ -150,8 +155,8 @@ func mounts() error {
 // resizeFS is EXT4_IOC_RESIZE_FS of linux/ext4.h: _IOW('f', 16, __u64), a number of blocks.
 const resizeFS = 0x40086610
 
-// grow gives the root file system the whole of its disk.
-func grow(disk string) error {
+// grow gives the file system that is mounted at a place the whole of its disk.
+func grow(disk, at string) error {
 	text, err := os.ReadFile(filepath.Join("/sys/block", filepath.Base(disk), "size"))
 	if err != nil {
 		return err
@@ -161,18 +166,18 @@ func grow(disk string) error {
 		return err
 	}
 	var st unix.Statfs_t
-	if err := unix.Statfs("/", &st); err != nil {
+	if err := unix.Statfs(at, &st); err != nil {
 		return err
 	}
 	blocks := make([]byte, 8)
 	binary.NativeEndian.PutUint64(blocks, sectors*512/uint64(st.Bsize))
-	root, err := os.Open("/")
+	root, err := os.Open(at)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
 	if err := ioctl(int(root.Fd()), resizeFS, blocks); err != nil {
-		return fmt.Errorf("grow the root file system: %w", err)
+		return fmt.Errorf("grow the file system at %s: %w", at, err)
 	}
 	return nil
 }

@@ -44,6 +44,8 @@ type User struct {
 	DisableRoot bool              `json:"disable_root"`
 	SSHKeys     map[string]string `json:"ssh_keys"` // ed25519_private and ed25519_public: the host's
 	WriteFiles  []File            `json:"write_files"`
+	ManageHosts bool              `json:"manage_etc_hosts"` // else /etc/hosts is one of the files
+	RunCmd      [][]string        `json:"runcmd,omitempty"` // at the end of the first boot
 }
 
 // Account is one user.
@@ -129,6 +131,29 @@ func New(lab string, m topology.Machine, keys Keys, files map[string]kubeadm.Fil
 		}
 		s.Network.Ethernets[nic.Name] = e
 	}
+	return s
+}
+
+// Where a machine that boots a cloud image has the second disk, netlab's own, by its label;
+// and where it finds what /etc/resolv.conf is to have, which may be a link there.
+const (
+	Beside      = "/opt/netlab"
+	BesideLabel = "netlab"
+	ResolvConf  = "/etc/netlab/resolv.conf"
+)
+
+// OnImage is the seed for a machine that boots a cloud image: cloud-init's own modules do what
+// is theirs, and netlab's program on the second disk the rest.
+func (s Seed) OnImage(install ...string) Seed {
+	s.User.WriteFiles = slices.Clone(s.User.WriteFiles)
+	s.User.WriteFiles = slices.DeleteFunc(s.User.WriteFiles, func(f File) bool { return f.Path == "/etc/hostname" })
+	for i, f := range s.User.WriteFiles {
+		if f.Path == "/etc/resolv.conf" {
+			s.User.WriteFiles[i].Path = ResolvConf
+		}
+	}
+	script := fmt.Sprintf("mkdir -p %[1]s && mount LABEL=%[2]s %[1]s && exec %[1]s/usr/local/bin/netlab \"$@\"", Beside, BesideLabel)
+	s.User.RunCmd = [][]string{append([]string{"sh", "-c", script, "sh"}, install...)}
 	return s
 }
 

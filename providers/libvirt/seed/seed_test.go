@@ -49,6 +49,38 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// On a cloud image cloud-init names the machine, leaves the hosts to the files, and starts
+// netlab's part.
+func TestOnImage(t *testing.T) {
+	plan, err := topology.Build(labs.Default("x", labstest.Known()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := New("x", plan.Nodes()[0], Keys{}, map[string]kubeadm.File{"/etc/hostname": {}, "/etc/hosts": {}, "/etc/resolv.conf": {Data: []byte("n")}})
+	var disk bytes.Buffer
+	if err := plain.OnImage("guest", "install").Write(&disk); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Read(bytes.NewReader(disk.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, f := range got.User.WriteFiles {
+		paths = append(paths, f.Path)
+	}
+	if want := []string{"/etc/hosts", ResolvConf}; !reflect.DeepEqual(paths, want) {
+		t.Errorf("files are %v", paths)
+	}
+	script := "mkdir -p /opt/netlab && mount LABEL=netlab /opt/netlab && exec /opt/netlab/usr/local/bin/netlab \"$@\""
+	if want := [][]string{{"sh", "-c", script, "sh", "guest", "install"}}; !reflect.DeepEqual(got.User.RunCmd, want) {
+		t.Errorf("it runs %q", got.User.RunCmd)
+	}
+	if !bytes.Contains(disk.Bytes(), []byte("manage_etc_hosts: false")) || len(plain.User.WriteFiles) != 3 || plain.User.RunCmd != nil {
+		t.Errorf("%s; the seed that it was made of: %+v", disk.Bytes(), plain.User)
+	}
+}
+
 func TestReadRefuses(t *testing.T) {
 	if _, err := Read(bytes.NewReader(make([]byte, 1<<20))); err == nil {
 		t.Error("an empty disk is read as a seed")

@@ -121,6 +121,15 @@ func Supervise(log io.Writer, services []Service) error {
 	}
 }
 
+// Become waits for what the service waits for and becomes it, where another PID 1 keeps it
+// running and its log. It returns only with an error.
+func (s Service) Become() error {
+	await(s.After)
+	awaitURL(s.AfterURL, s.CA)
+	err := unix.Exec(s.Argv[0], s.Argv, append(os.Environ(), s.Env...))
+	return fmt.Errorf("%s: %w", s.Argv[0], err)
+}
+
 func launch(s Service) (int, error) {
 	if err := os.MkdirAll(filepath.Dir(s.Log), 0o755); err != nil {
 		return 0, err

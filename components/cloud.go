@@ -1,0 +1,201 @@
+package components
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/topology"
+)
+
+// fromURL is the origin of what was downloaded.
+const fromURL = "download"
+
+// download is how files are had from a URL: with the proxies of the environment, redirects
+// followed.
+type download struct {
+	stall   time.Duration // without a byte
+	largest int64         // bytes
+}
+
+// The largest image that any distribution publishes is a few GiB.
+func downloads() download { return download{stall: time.Minute, largest: 32 << 30} }
+
+// cloudImage gives the cloud image that a plan's machines boot, downloading it once; "" where
+// they boot none. What is kept had the checksum that the lab file tells.
+func (o obtaining) cloudImage(ctx context.Context, p topology.Plan) (string, error) {
+	if !p.Virtual() || p.Libvirt.Image == (labs.Image{}) {
+		return "", nil
+	}
+	image := p.Libvirt.Image
+	dir, err := o.keep(ctx, cloudItem(image), func(dir string, rec *record) error {
+		if err := o.lacksImage(p); err != nil {
+			return err
+		}
+		rec.From = fromURL
+		file := filepath.Join(dir, "image.qcow2")
+		if err := o.downloads.fetch(ctx, o, image, file); err != nil {
+			return err
+		}
+		_, err := checkQCOW2(image.URL, file)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "image.qcow2")
+	size, err := checkQCOW2(image.URL, file)
+	if disk := p.Libvirt.Disk; err == nil && size > disk {
+		const gib = 1 << 30
+		err = hinted{fmt.Errorf("cloud image %s is a disk of %s, and libvirt.disk is %s", image.URL, size, disk),
+			fmt.Sprintf("write libvirt: {disk: %s} or more", (size+gib-1)/gib*gib)}
+	}
+	return file, err
+}
+
+// cloudItem is keyed by the checksum alone: the same image from elsewhere is the same.
+func cloudItem(image labs.Image) item {
+	return item{inClouds, "image", keyOf(strings.ToLower(image.SHA256), strings.ToLower(image.SHA512))}
+}
+
+// checksum gives the hash that an image is held against, its name, and what it has to be.
+func checksum(image labs.Image) (h hash.Hash, name, want string) {
+	if image.SHA512 != "" {
+		return sha512.New(), "sha512", strings.ToLower(image.SHA512)
+	}
+	return sha256.New(), "sha256", strings.ToLower(image.SHA256)
+}
+
+// fetch downloads an image into a file, and refuses one with another checksum.
+func (d download) fetch(ctx context.Context, o obtaining, image labs.Image, to string) (err error) {
+	u, err := url.Parse(image.URL)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stalled := time.AfterFunc(d.stall, func() { cancel(fmt.Errorf("nothing came for %s", d.stall)) })
+	defer stalled.Stop()
+	refused := func(err error) error {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return hinted{fmt.Errorf("download %s: %w", image.URL, err), "look at libvirt.image.url; proxies are those of the environment"}
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, image.URL, nil)
+	if err != nil {
+		return refused(err)
+	}
+	request.Header.Set("User-Agent", "netlab ("+runtime.Version()+")")
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.RegisterProtocol("file", http.NewFileTransport(http.Dir("/")))
+	defer transport.CloseIdleConnections()
+	answer, err := (&http.Client{Transport: transport}).Do(request)
+	if err != nil {
+		var told *url.Error
+		if errors.As(err, &told) {
+			err = told.Err // which does not name the URL again
+		}
+		return refused(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return refused(fmt.Errorf("the server answers %s", answer.Status))
+	}
+	if answer.ContentLength > d.largest {
+		return refused(fmt.Errorf("it has %d bytes, and %d are the most", answer.ContentLength, d.largest))
+	}
+	what := "download " + path.Base(u.Path)
+	if answer.ContentLength > 0 {
+		what += fmt.Sprintf(" (%d MiB)", (answer.ContentLength+1<<20-1)>>20)
+	}
+	done := o.step(what)
+	defer func() { done(err) }()
+	out, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	h, name, want := checksum(image)
+	n, err := io.Copy(io.MultiWriter(out, h), io.LimitReader(restarting{answer.Body, stalled, d.stall}, d.largest+1))
+	err = errors.Join(err, out.Close())
+	switch {
+	case errors.Is(err, unix.ENOSPC):
+		return hinted{fmt.Errorf("download %s: %w", image.URL, err), "make room in " + o.Cache + ", or set NETLAB_CACHE_DIR"}
+	case err != nil:
+		return refused(err)
+	case n > d.largest:
+		return refused(fmt.Errorf("it has more than %d bytes, which are the most", d.largest))
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); got != want {
+		return hinted{fmt.Errorf("cloud image %s has another checksum: its %s is\n  %s, and the lab file says\n  %s", image.URL, name, got, want),
+			"take URL and " + name + " from the same list of its publisher; an address with `latest` in it changes its file"}
+	}
+	return nil
+}
+
+// restarting is a reader that puts off a timer whenever something comes.
+type restarting struct {
+	io.Reader
+	timer *time.Timer
+	limit time.Duration
+}
+
+func (r restarting) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if n > 0 {
+		r.timer.Reset(r.limit)
+	}
+	return n, err
+}
+
+// checkQCOW2 gives the size of a disk in format qcow2. It refuses what is none, or has
+// parts in other files, which it would read from the hypervisor
+// (https://www.qemu.org/docs/master/interop/qcow2.html).
+func checkQCOW2(url, file string) (labs.Size, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	head := make([]byte, 80)
+	if n, err := io.ReadFull(f, head); err != nil || !bytes.HasPrefix(head, []byte("QFI\xfb")) {
+		return 0, hinted{fmt.Errorf("cloud image %s is no disk in format qcow2: it begins with %q", url, head[:min(n, 8)]),
+			"take the publisher's qcow2, or convert it: qemu-img convert -O qcow2"}
+	}
+	version, backing, size := binary.BigEndian.Uint32(head[4:]), binary.BigEndian.Uint64(head[8:]), binary.BigEndian.Uint64(head[24:])
+	const externalData = 1 << 2
+	if backing != 0 || version >= 3 && binary.BigEndian.Uint64(head[72:])&externalData != 0 {
+		return 0, hinted{fmt.Errorf("cloud image %s has a part of its disk in another file", url), "make it one file: qemu-img convert -O qcow2"}
+	}
+	return labs.Size(size), nil
+}
+
+// lacksImage tells that a plan's cloud image is not here and will not be downloaded.
+func (r Resolver) lacksImage(p topology.Plan) error {
+	if !p.Virtual() || p.Libvirt.Image == (labs.Image{}) || !r.Offline || strings.HasPrefix(p.Libvirt.Image.URL, "file:") {
+		return nil
+	}
+	if _, here := r.have(cloudItem(p.Libvirt.Image)); here {
+		return nil
+	}
+	return hinted{fmt.Errorf("cloud image %s is not in the cache, and NETLAB_OFFLINE is set: nothing is downloaded", p.Libvirt.Image.URL),
+		"unset NETLAB_OFFLINE, or name a file: url: file:///PATH"}
+}
