@@ -76,7 +76,7 @@ func traceable(p agent.Probe) bool {
 }
 
 // attach adds evidence to rows: to all, or to those that failed. It costs no more than
-// the slowest of them. Policies are left out: under capture theirs would not be in force.
+// the slowest of them, and once more that of those that ran out of time. Policies are left out: under capture theirs would not be in force.
 func (t tracer) attach(ctx context.Context, rows []*row, all bool) error {
 	var of []*row
 	var probes []*probing
@@ -107,6 +107,19 @@ func (t tracer) attach(ctx context.Context, rows []*row, all bool) error {
 	}
 	if err := t.run(ctx, probes); err != nil {
 		return err
+	}
+	// With everything asked at once a path that passes may run out of time: it is asked again,
+	// with less beside it.
+	var late []*probing
+	for i, x := range of {
+		if x.finding.Outcome == Pass && x.path.Expected == Reachable && !allReplied(probes[i].result) {
+			late = append(late, probes[i])
+		}
+	}
+	if len(late) > 0 {
+		if err := t.run(ctx, late); err != nil {
+			return err
+		}
 	}
 	for i, x := range of {
 		x.evidence = probes[i].evidence

@@ -203,18 +203,18 @@ func (c *Captures) conversation(first *packet, data bool) []flow {
 	}
 	sent.leg, got.leg = Request, Reply
 	sent.packets = c.same[c.decoder.identity(sent.packets[0])]
-	got.packets = c.same[c.responseTo(sent.packets[0])]
+	got.packets = c.responseTo(sent.packets[0])
 	return append(out, sent, got)
 }
 
-// responseTo identifies the first data that a TCP peer sent after some data.
-func (c *Captures) responseTo(sent *packet) identity {
+// responseTo finds the first data that a TCP peer sent after some data.
+func (c *Captures) responseTo(sent *packet) []*packet {
 	for _, p := range c.packets {
 		if p.protocol == layers.IPProtocolTCP && p.ack == sent.seq+uint32(len(sent.payload)) && p.seq == sent.ack && len(p.payload) > 0 {
-			return c.decoder.identity(p)
+			return c.same[c.decoder.identity(p)]
 		}
 	}
-	return identity{}
+	return nil
 }
 
 // answers finds what came back to a datagram: what goes the opposite way between the same
@@ -257,7 +257,7 @@ func (c *Captures) forwarded(request *packet, answered bool) []flow {
 	return []flow{
 		{leg: Request, packets: c.same[c.decoder.identity(request)],
 			note: Change{What: "a connection that " + c.owner(request.src.Addr()) + " kept open", By: "ingress"}},
-		{leg: Reply, packets: c.same[c.responseTo(request)]},
+		{leg: Reply, packets: c.responseTo(request)},
 	}
 }
 

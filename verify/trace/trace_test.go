@@ -130,8 +130,15 @@ func TestDataLost(t *testing.T) {
 	l := newLab(t)
 	l.crossNode(99)
 	l.goes(pkt{src: "10.244.1.5:40000", dst: "10.244.2.6:8080", flags: "A", seq: 101, ack: 501, payload: "GET / HTTP/1.1\r\n"}, "echo-w1 eth0 out", "w1 vethecho in")
-	if got, want := l.tcp("echo-w1", "10.244.2.6:8080", false).Lost, "its data reached w1 vethecho, never left w1 flannel.1"; got != want {
-		t.Errorf("%q, want %q", got, want)
+	l.arp("client", "172.30.0.200", "", "client eth0 out", "w1 eth0 in")
+	e := l.tcp("echo-w1", "10.244.2.6:8080", false)
+	if want := "its data reached w1 vethecho, never left w1 flannel.1"; e.Lost != want {
+		t.Errorf("%q, want %q", e.Lost, want)
+	}
+	for _, h := range e.Hops {
+		if !strings.HasPrefix(h.Packet, "TCP") {
+			t.Errorf("of another's: %+v", h)
+		}
 	}
 }
 
