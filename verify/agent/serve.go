@@ -248,9 +248,37 @@ func (s Server) serveControl(l net.Listener) func(context.Context) error {
 	var measuring servants
 	s.control(mux, &measuring)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	return func(context.Context) error {
+	return func(ctx context.Context) error {
 		defer measuring.stop()
+		go holdControl(ctx, s.Socket, server)
 		return server.Serve(l)
+	}
+}
+
+// holdControl puts the control socket back where nobody listens at its path any more: a
+// predecessor that a kubelet started once more, after a reboot, may have taken the path and
+// ended. One that still runs keeps it until then.
+func holdControl(ctx context.Context, path string, server *http.Server) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		c, err := net.Dial("unix", path)
+		if err == nil {
+			c.Close()
+			continue
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if l, err := listenControl(path); err == nil {
+			context.AfterFunc(ctx, func() { l.Close() })
+			go server.Serve(l)
+		}
 	}
 }
 
