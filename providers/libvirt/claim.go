@@ -19,6 +19,25 @@ import (
 // lab's own state has too, and the name of its machine.
 const claimFile = "owner"
 
+// claim makes a lab's name ours on every machine, or on none that is not in was already: what
+// is refused leaves nothing that nobody remembers.
+func (hs hypervisors) claim(ctx context.Context, lab, dir string, was place) error {
+	var fresh []*hypervisor
+	for _, uri := range sorted(hs) {
+		err := hs[uri].claim(ctx, lab, dir)
+		if err != nil {
+			for _, h := range fresh {
+				err = errors.Join(err, h.forget(ctx, lab))
+			}
+			return err
+		}
+		if !slices.Contains(was.Elsewhere, uri) {
+			fresh = append(fresh, hs[uri])
+		}
+	}
+	return nil
+}
+
 // claim makes a lab's name on another machine ours. Domains, pools and namespaces go by the
 // lab's name: that of a lab which the machine has itself, or a third one has there, is refused.
 func (h *hypervisor) claim(ctx context.Context, lab, dir string) error {

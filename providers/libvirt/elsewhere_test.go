@@ -100,6 +100,17 @@ func TestReachElsewhere(t *testing.T) {
 		!strings.Contains(err.Error(), "on 198.18.77.2: stretch network lan to 198.18.77.1: its packets of 9000 bytes") {
 		t.Errorf("with large packets, there: %v", err)
 	}
+	// The netlab of that machine leaves it alone.
+	before := f.Left()
+	self := "NETLAB_STATE_DIR=" + t.TempDir() + " " + providertest.Netlab(t)
+	said := f.In("sh", "-c", self+" down nlt-reach 2>&1; "+self+" list")
+	if !strings.Contains(said, "error: lab nlt-reach is another machine's") || strings.Count(said, "nlt-reach") != 3 {
+		t.Errorf("down and list there say\n%s", said)
+	}
+	if left := f.Left(); !slices.Equal(left, before) {
+		t.Errorf("there were %q, and are %q", before, left)
+	}
+
 	// A name there is of whoever was first.
 	ours, others := t.TempDir(), t.TempDir()
 	claimed := func(lab, dir, want string) {
@@ -120,6 +131,16 @@ func TestReachElsewhere(t *testing.T) {
 	}
 	if err := hs[uri].forget(ctx, "nlt-claim"); err != nil {
 		t.Error(err)
+	}
+	// Where a second hypervisor refuses the first is given back.
+	gone, err := connectFar(ctx, uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.close()
+	two := hypervisors{uri: hs[uri], uri + "~": gone}
+	if err := two.claim(ctx, "nlt-claim", ours, place{}); err == nil {
+		t.Error("a hypervisor that is not reached was claimed")
 	}
 	claimed("nlt-claim", others, "<nil>")
 	if err := hs[uri].forget(ctx, "nlt-claim"); err != nil {

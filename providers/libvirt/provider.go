@@ -75,10 +75,8 @@ func (p Provider) machines(ctx context.Context, req providers.Request) (running 
 		return running, nil, err
 	}
 	defer hs.close()
-	for _, h := range hs {
-		if err := h.claim(ctx, req.Plan.Lab, req.Dir); err != nil {
-			return running, nil, err
-		}
+	if err := hs.claim(ctx, req.Plan.Lab, req.Dir, was); err != nil {
+		return running, nil, err
 	}
 	if err := remember(req.Dir, at.with(was)); err != nil {
 		return running, nil, err
