@@ -15,8 +15,9 @@ import (
 )
 
 // play runs the parts of a lab that netlab itself plays: PID 1 of a Node, the agent of
-// a Pod or outside host, the way to the API server, who has kind make containers, who makes networks on another machine. They come before all verbs: they
-// run where there is no home, no cache and no user, and should start at once.
+// a Pod or outside host, the way to the API server, who has kind make containers, who makes
+// networks on another machine. They come before all verbs: they run where there is no home,
+// no cache and no user, and should start at once.
 func play(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int, played bool) {
 	if len(args) == 0 {
 		return 0, false

@@ -65,6 +65,7 @@ type probing struct {
 	before []ask // asked first: who has the VIP
 	title  string
 	pods   []string // whose interfaces the packets may cross
+	passes bool     // it is a path that is reached
 
 	result   agent.Result
 	evidence *Evidence
@@ -89,7 +90,7 @@ func (t tracer) attach(ctx context.Context, rows []*row, all bool) error {
 		if err != nil || !traceable(asks[0].Probe) {
 			continue
 		}
-		p := &probing{main: asks[0], pods: t.podsOf(x.path), title: fmt.Sprintf("%02d-%s-%s-to-%s", i+1, x.path.ID, x.path.From.Name, x.path.To.Name)}
+		p := &probing{main: asks[0], passes: x.path.Expected == Reachable && x.finding.Outcome == Pass, pods: t.podsOf(x.path), title: fmt.Sprintf("%02d-%s-%s-to-%s", i+1, x.path.ID, x.path.From.Name, x.path.To.Name)}
 		for _, a := range asks[1:] {
 			if a.Part == partARP {
 				p.before = append(p.before, a)
@@ -105,21 +106,8 @@ func (t tracer) attach(ctx context.Context, rows []*row, all bool) error {
 	if len(probes) == 0 {
 		return nil
 	}
-	if err := t.run(ctx, probes); err != nil {
+	if err := t.runAll(ctx, probes); err != nil {
 		return err
-	}
-	// With everything asked at once a path that passes may run out of time: it is asked again,
-	// with less beside it.
-	var late []*probing
-	for i, x := range of {
-		if x.finding.Outcome == Pass && x.path.Expected == Reachable && !allReplied(probes[i].result) {
-			late = append(late, probes[i])
-		}
-	}
-	if len(late) > 0 {
-		if err := t.run(ctx, late); err != nil {
-			return err
-		}
 	}
 	for i, x := range of {
 		x.evidence = probes[i].evidence
@@ -148,6 +136,19 @@ func (t tracer) podsOf(p Path) []string {
 		}
 	}
 	return pods
+}
+
+// runAll runs probes, and once more those of paths that pass and got no answer: with everything
+// asked at once they may have run out of time.
+func (t tracer) runAll(ctx context.Context, probes []*probing) error {
+	if err := t.run(ctx, probes); err != nil {
+		return err
+	}
+	late := slices.DeleteFunc(slices.Clone(probes), func(p *probing) bool { return !p.passes || allReplied(p.result) })
+	if len(late) == 0 {
+		return nil
+	}
+	return t.run(ctx, late)
 }
 
 // run makes all the probes under one capture, and gives each its evidence.

@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -78,5 +81,29 @@ func TestTracer(t *testing.T) {
 	}
 	if lost := refused.evidence.Lost; !strings.Contains(lost, "refused the connection") {
 		t.Errorf("a closed port: lost %q", lost)
+	}
+
+	// Of a path that passes, the evidence is of a probe that passed.
+	var silent atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if silent.Load() {
+			<-r.Context().Done()
+		}
+	}))
+	t.Cleanup(server.Close)
+	late, failed := probeOf(0), probeOf(0)
+	for _, p := range []*probing{late, failed} {
+		p.main.Probe.Target, p.main.Probe.TimeoutMillis = server.URL+"/", 300
+	}
+	late.passes = true
+	for _, p := range []*probing{failed, late} {
+		silent.Store(true)
+		time.AfterFunc(200*time.Millisecond, func() { silent.Store(false) })
+		if err := tr.runAll(context.Background(), []*probing{p}); err != nil {
+			t.Fatal(err)
+		}
+		if replied := allReplied(p.result); replied != p.passes || replied != (p.evidence.Lost == "") {
+			t.Errorf("a path that passes: %t; its last probe was answered: %t; lost %q", p.passes, replied, p.evidence.Lost)
+		}
 	}
 }
