@@ -36,7 +36,7 @@ type browser struct {
 }
 
 // open writes a page to a file and opens it in a window of some width. Chromium is
-// Debian's, which `make test-setup` installs. Where nothing may be absent (see
+// Debian's, which `make test` installs. Where nothing may be absent (see
 // providertest.Alone) its absence is a failure.
 func open(t *testing.T, s Subject, width int64) *browser {
 	t.Helper()
@@ -49,7 +49,7 @@ func open(t *testing.T, s Subject, width int64) *browser {
 	}
 	program, err := exec.LookPath("chromium")
 	if err != nil {
-		refuse("there is no chromium; `make test-setup` installs it")
+		refuse("there is no chromium; `make test` installs it")
 	}
 	b := &browser{t: t, file: filepath.Join(t.TempDir(), "report.html")}
 	if err := os.WriteFile(b.file, []byte(written(t, s)), 0o644); err != nil {
