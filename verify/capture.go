@@ -15,8 +15,8 @@ import (
 	"netlab.dev/netlab/verify/trace"
 )
 
-// captureSeconds bounds a capture whose caller forgets to end it.
-const captureSeconds = 30
+// captureSlack is how long after its caller's own limit a capture ends that nobody ended.
+const captureSlack = 10 * time.Second
 
 // capturing is a capture on its way. Its place is to be read when it is done.
 type capturing struct {
@@ -27,7 +27,7 @@ type capturing struct {
 }
 
 // capture starts to catch all that crosses the interfaces around an agent.
-func (a *asker) capture(ctx context.Context, s station, without []uint16) *capturing {
+func (a *asker) capture(ctx context.Context, s station, limit time.Duration, without []uint16) *capturing {
 	reader, writer := io.Pipe()
 	c := &capturing{place: trace.Place{Machine: s.Machine}, ready: make(chan struct{}), done: make(chan struct{}), body: writer}
 	go func() {
@@ -42,7 +42,7 @@ func (a *asker) capture(ctx context.Context, s station, without []uint16) *captu
 		}
 		reader.Close()
 	}()
-	go json.NewEncoder(writer).Encode(agent.Capture{Seconds: captureSeconds, Without: without})
+	go json.NewEncoder(writer).Encode(agent.Capture{Seconds: int((limit + captureSlack).Seconds()), Without: without})
 	return c
 }
 
@@ -97,7 +97,7 @@ func (w world) capture(ctx context.Context, a *asker, pods map[string]bool) capt
 		if err != nil {
 			s = station{Machine: or(r.Node, r.Name)} // no agent of this name runs: the place tells
 		}
-		c := a.capture(ctx, s, controlPorts(w.plan))
+		c := a.capture(ctx, s, tracing(w.plan), controlPorts(w.plan))
 		c.place.Pod = pod
 		out = append(out, c)
 	}

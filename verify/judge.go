@@ -21,6 +21,8 @@ type finding struct {
 	nodes      []string // Nodes that packets of the path did or should have touched
 }
 
+func (f finding) failed() bool { return f.Outcome == Fail || f.Outcome == Broken }
+
 func (f *finding) property(name, expected, observed string, ok bool) {
 	f.Properties = append(f.Properties, Property{Name: name, Expected: expected, Observed: observed, OK: ok})
 	if !ok && f.Outcome == Pass {

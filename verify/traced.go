@@ -14,16 +14,21 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/trace"
 )
 
 // Bounds of what evidence may cost.
 const (
-	tracing     = 20 * time.Second // for one set of probes under capture
-	maxFailed   = 40               // failed paths that are asked again, if no evidence was asked for
-	repetitions = 8                // of a probe that failed only now and then
+	maxFailed   = 40 // failed paths that are asked again, if no evidence was asked for
+	repetitions = 8  // of a probe that failed only now and then
 )
+
+// tracing bounds one set of probes under capture.
+func tracing(plan topology.Plan) time.Duration {
+	return 20 * time.Second * min(patience(plan), 2)
+}
 
 // tracer asks paths again while every interface that they can cross is captured.
 type tracer struct {
@@ -82,24 +87,12 @@ func (t tracer) attach(ctx context.Context, rows []*row, all bool) error {
 	var of []*row
 	var probes []*probing
 	for i, x := range rows {
-		failed := x.finding.Outcome == Fail || x.finding.Outcome == Broken
-		if x.finding.Outcome == Skip || x.path.Expected == Enforced || x.path.Expected == NotEnforced || !all && (!failed || len(of) == maxFailed) {
+		if x.finding.Outcome == Skip || x.path.Expected == Enforced || x.path.Expected == NotEnforced || !all && (!x.finding.failed() || len(of) == maxFailed) {
 			continue
 		}
-		asks, err := t.world.asks(x.path)
-		if err != nil || !traceable(asks[0].Probe) {
+		p := t.probing(fmt.Sprintf("%02d", i+1), x)
+		if p == nil {
 			continue
-		}
-		p := &probing{main: asks[0], passes: x.path.Expected == Reachable && x.finding.Outcome == Pass, pods: t.podsOf(x.path), title: fmt.Sprintf("%02d-%s-%s-to-%s", i+1, x.path.ID, x.path.From.Name, x.path.To.Name)}
-		for _, a := range asks[1:] {
-			if a.Part == partARP {
-				p.before = append(p.before, a)
-			}
-		}
-		count := p.main.Probe.Count
-		p.main.Probe.Count, p.main.Probe.Parallel = 1, true
-		if failed {
-			p.main.Probe.Count = min(max(count, 1), repetitions)
 		}
 		of, probes = append(of, x), append(probes, p)
 	}
@@ -111,7 +104,7 @@ func (t tracer) attach(ctx context.Context, rows []*row, all bool) error {
 	}
 	for i, x := range of {
 		x.evidence = probes[i].evidence
-		if x.finding.Outcome != Fail && x.finding.Outcome != Broken || x.evidence == nil {
+		if !x.finding.failed() || x.evidence == nil {
 			continue
 		}
 		x.finding.Reason = join(x.finding.Reason, x.evidence.Lost)
@@ -120,6 +113,30 @@ func (t tracer) attach(ctx context.Context, rows []*row, all bool) error {
 		}
 	}
 	return nil
+}
+
+// probing is what is asked of a path under capture; nil where packets could not be told apart.
+// Everything is asked at once then, and an emulated machine needs its time.
+func (t tracer) probing(number string, x *row) *probing {
+	asks, err := t.world.asks(x.path)
+	if err != nil || !traceable(asks[0].Probe) {
+		return nil
+	}
+	p := &probing{main: asks[0], passes: x.path.Expected == Reachable && x.finding.Outcome == Pass, pods: t.podsOf(x.path),
+		title: fmt.Sprintf("%s-%s-%s-to-%s", number, x.path.ID, x.path.From.Name, x.path.To.Name)}
+	for _, a := range asks[1:] {
+		if a.Part == partARP {
+			p.before = append(p.before, a)
+		}
+	}
+	main := &p.main.Probe
+	count := main.Count
+	main.Count, main.Parallel = 1, true
+	if x.finding.failed() {
+		main.Count = min(max(count, 1), repetitions)
+	}
+	main.TimeoutMillis = int((main.Timeout() * patience(t.world.plan)).Milliseconds())
+	return p
 }
 
 func allReplied(r agent.Result) bool {
@@ -153,7 +170,7 @@ func (t tracer) runAll(ctx context.Context, probes []*probing) error {
 
 // run makes all the probes under one capture, and gives each its evidence.
 func (t tracer) run(ctx context.Context, probes []*probing) error {
-	ctx, cancel := context.WithTimeout(ctx, tracing)
+	ctx, cancel := context.WithTimeout(ctx, tracing(t.world.plan))
 	defer cancel()
 	pods := map[string]bool{}
 	for _, p := range probes {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/verify/agent"
 )
@@ -104,6 +105,27 @@ func TestTracer(t *testing.T) {
 		}
 		if replied := allReplied(p.result); replied != p.passes || replied != (p.evidence.Lost == "") {
 			t.Errorf("a path that passes: %t; its last probe was answered: %t; lost %q", p.passes, replied, p.evidence.Lost)
+		}
+	}
+}
+
+// TestTracerWaits: where everything is asked at once, emulated machines get longer to answer.
+func TestTracerWaits(t *testing.T) {
+	plan := planOf(t, "quickstart")
+	for want, machines := range map[time.Duration]*labs.Libvirt{time.Second: nil, 10 * time.Second: {}} {
+		plan.Libvirt = machines
+		tr, asked := tracer{world: worldOf(plan, flannel(), healthy(plan))}, 0
+		for _, p := range Paths(plan, flannel()) {
+			if p.ID != OutsideToIngressHTTP {
+				continue
+			}
+			asked++
+			if got := tr.probing("01", &row{path: p}); got == nil || got.main.Probe.Timeout() != want {
+				t.Errorf("%s is asked as %+v, want a timeout of %s", p.To.Name, got, want)
+			}
+		}
+		if asked == 0 {
+			t.Error("no path through the ingress")
 		}
 	}
 }

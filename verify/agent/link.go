@@ -39,7 +39,7 @@ func (p Probe) mtu(ctx context.Context) (Answer, error) {
 		return Answer{}, addressError(err)
 	}
 	defer conn.Close()
-	s := sizer{ctx: ctx, conn: conn, patience: p.timeout() / 6}
+	s := sizer{ctx: ctx, conn: conn, patience: p.Timeout() / 6}
 	if err := s.arrives(minPayload); err != nil {
 		return Answer{RTTMicros: s.rtt}, err
 	}
@@ -142,7 +142,7 @@ func (p Probe) arp(ctx context.Context) (Answer, error) {
 	everybody.Halen = 6
 	copy(everybody.Addr[:], bytes.Repeat([]byte{0xff}, 6))
 	start := time.Now()
-	deadline := start.Add(p.timeout())
+	deadline := start.Add(p.Timeout())
 	var a Answer
 	for try := 0; len(a.MACs) == 0 && time.Now().Before(deadline) && ctx.Err() == nil; try++ {
 		if err := syscall.Sendto(fd, whoHas(link.HardwareAddr, source, target), 0, &everybody); err != nil {

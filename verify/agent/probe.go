@@ -120,7 +120,7 @@ func (p Probe) Args() []string {
 		args = append(args, "--parallel")
 	}
 	if p.TimeoutMillis != 0 && p.TimeoutMillis != 1000 {
-		add("--timeout", p.timeout().String())
+		add("--timeout", p.Timeout().String())
 	}
 	return args
 }
@@ -131,7 +131,7 @@ func (p Probe) Do(ctx context.Context) Result {
 	count := min(max(p.Count, 1), maxCount)
 	answers := make([]Answer, count)
 	once := func(i int) {
-		ctx, cancel := context.WithTimeout(ctx, p.timeout())
+		ctx, cancel := context.WithTimeout(ctx, p.Timeout())
 		defer cancel()
 		p := p
 		if p.Trace != "" {
@@ -184,7 +184,8 @@ func (p Probe) Do(ctx context.Context) Result {
 	return r
 }
 
-func (p Probe) timeout() time.Duration {
+// Timeout is how long each repetition may take.
+func (p Probe) Timeout() time.Duration {
 	if p.TimeoutMillis <= 0 {
 		return time.Second
 	}
