@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"netlab.dev/netlab/providers"
 )
@@ -128,10 +130,9 @@ func (a *app) logsCommand() *cobra.Command {
 			if len(args) > 1 {
 				pattern = args[1]
 			}
-			if state, err := a.root.Read(name); err == nil && len(state.Plan.Elsewhere()) > 0 {
-				// Attaching brings the consoles of Nodes on other machines.
-				if _, _, err := a.running(cmd.Context(), []string{name}); err != nil {
-					fmt.Fprintln(a.stderr, "note: consoles of Nodes on other machines may be out of date:", err)
+			if state, err := a.root.Read(name); err == nil && state.Plan.Virtual() {
+				if err := a.fetchLogs(cmd.Context(), name, pattern); err != nil {
+					fmt.Fprintln(a.stderr, "note: logs of Nodes may be out of date:", err)
 				}
 			}
 			logs := filepath.Join(a.root.Dir(name), "logs")
@@ -157,4 +158,20 @@ func (a *app) logsCommand() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// fetchLogs brings what virtual machines keep themselves; attaching brings the consoles of
+// those on other machines.
+func (a *app) fetchLogs(ctx context.Context, lab, pattern string) error {
+	running, _, err := a.running(ctx, []string{lab})
+	var all errgroup.Group
+	for name, m := range running.Machines {
+		if wanted, _ := filepath.Match(pattern, name); !wanted {
+			continue
+		}
+		if f, ok := m.(providers.LogFetcher); ok {
+			all.Go(func() error { return f.FetchLogs(ctx) })
+		}
+	}
+	return errors.Join(err, all.Wait())
 }

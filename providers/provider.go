@@ -97,3 +97,9 @@ type Machine interface {
 	// Logs is the directory of the machine's logs on this machine.
 	Logs() string
 }
+
+// LogFetcher is a Machine some of whose logs lie where this machine does not see them.
+type LogFetcher interface {
+	// FetchLogs copies them into Machine.Logs, in the place of earlier copies.
+	FetchLogs(ctx context.Context) error
+}

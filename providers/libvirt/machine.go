@@ -127,15 +127,17 @@ func onTerminal(s *ssh.Session, in, out *os.File) (restore func(), err error) {
 // fetchLimit bounds the copying of a machine's logs.
 const fetchLimit = 20 * time.Second
 
-// fetch copies the logs that a machine keeps to this machine, beside its console's.
-func (m Machine) fetch(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchLimit)
+// FetchLogs implements providers.LogFetcher; the console's log is here all the time.
+func (m Machine) FetchLogs(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
 	defer cancel()
+	var errs []error
 	for _, name := range []string{"containerd.log", "kubelet.log"} {
 		text, err := command.Run(m.Command(ctx, "cat", "/var/log/"+name))
-		if err != nil {
-			continue // what failed is told already
+		if err == nil {
+			err = os.WriteFile(filepath.Join(m.logs, name), text, 0o644)
 		}
-		os.WriteFile(filepath.Join(m.logs, name), text, 0o644)
+		errs = append(errs, err)
 	}
+	return errors.Join(errs...)
 }
