@@ -8,16 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/random"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/command"
@@ -127,7 +121,7 @@ func TestQuickstart(t *testing.T) {
 	if got, want := ask("get", "nodes", "--name", name), []string{name + "-control-plane", name + "-worker", name + "-worker2"}; !slices.Equal(got, want) {
 		t.Errorf("kind get nodes: %v, want %v", got, want)
 	}
-	ask("load", "image-archive", archive(t, "nlt.test/loaded:1"), "--name", name)
+	ask("load", "image-archive", providertest.Archive(t, "nlt.test/loaded:1"), "--name", name)
 	for _, node := range []string{"cp", "w1", "w2"} {
 		out, err := command.Run(exec.Command(self, "exec", name, node, "--", "ctr", "--namespace=k8s.io", "images", "list", "--quiet"))
 		if err != nil || !strings.Contains(string(out), "nlt.test/loaded:1\n") {
@@ -224,33 +218,6 @@ func processes(args ...string) (pids []string) {
 		}
 	}
 	return pids
-}
-
-// archive writes an image of a few bytes as `docker save` does.
-func archive(t *testing.T, ref string) string {
-	t.Helper()
-	image, err := random.Image(64, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, err := image.ConfigFile()
-	if err != nil {
-		t.Fatal(err)
-	}
-	config = config.DeepCopy()
-	config.OS, config.Architecture = "linux", runtime.GOARCH
-	if image, err = mutate.ConfigFile(image, config); err != nil {
-		t.Fatal(err)
-	}
-	tag, err := name.NewTag(ref)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "image.tar")
-	if err := tarball.WriteToFile(path, tag, image); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // TestCNIs: the ready labs of the other CNIs pass every path on kind too; one of them on

@@ -32,7 +32,7 @@ func (l *lab) check(t *testing.T) {
 
 // create: the machines run, and the Nodes get Ready once there is a CNI.
 func (l *lab) create(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), l.limit())
 	defer cancel()
 	if err := l.up(ctx, t); err != nil {
 		t.Fatal(err)
@@ -134,7 +134,7 @@ func (l *lab) healthy(t *testing.T) {
 // killed: a Node that died is missed by Attach, which names it, and started again by
 // Create with the disk that it had, while the others go on.
 func (l *lab) killed(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), l.limit())
 	defer cancel()
 	was := l.boots(t)
 	if _, err := command.Run(l.running.Machines["a"].Command(ctx, "sh", "-c", "echo kept >/var/lib/kept; sync /var/lib/kept")); err != nil {
@@ -196,7 +196,7 @@ func hint(err error) string {
 
 // grow: a new machine joins those that run.
 func (l *lab) grow(t *testing.T, plan topology.Plan) {
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), l.limit())
 	defer cancel()
 	was := l.boots(t)
 	l.plan = plan
@@ -216,7 +216,7 @@ func (l *lab) grow(t *testing.T, plan topology.Plan) {
 
 // shrink: a machine that the plan no longer has is gone, and its Node with it.
 func (l *lab) shrink(t *testing.T, plan topology.Plan) {
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), l.limit())
 	defer cancel()
 	was, extra := l.boots(t), l.running.Machines["b"]
 	delete(was, "b")
@@ -236,7 +236,7 @@ func (l *lab) shrink(t *testing.T, plan topology.Plan) {
 // gone deletes the lab, twice, and looks for anything that it left.
 func (l *lab) gone(t *testing.T, before residue.Snapshot) {
 	for _, when := range []string{"first", "second"} {
-		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		ctx, cancel := context.WithTimeout(t.Context(), l.limit())
 		defer cancel()
 		if err := l.New().Delete(ctx, l.plan.Lab, l.dir); err != nil {
 			t.Fatalf("%s delete: %v", when, err)

@@ -1,6 +1,7 @@
 package providertest
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,7 +39,7 @@ func (l *lab) machine(t *testing.T, m topology.Machine) {
 	if m.Kind == topology.KindHost {
 		socket = filepath.Join(l.dir, "hosts", m.Name, "agent.sock")
 	}
-	dial(t, machine, socket)
+	l.dial(t, machine, socket)
 	if logs, err := filepath.Glob(machine.Logs() + "*"); err != nil || len(logs) == 0 {
 		t.Errorf("nothing at its logs' place %s (%v)", machine.Logs(), err)
 	}
@@ -125,10 +126,22 @@ func streams(t *testing.T, machine providers.Machine) {
 
 // ends: a command whose context ends is gone from the machine too.
 func ends(t *testing.T, machine providers.Machine) {
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	const long = "86399.5"
-	if err := machine.Command(ctx, "sleep", long).Run(); err == nil {
+	cmd := machine.Command(ctx, "sh", "-c", "echo begun; exec sleep "+long)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := bufio.NewReader(stdout).ReadString('\n'); said != "begun\n" {
+		t.Errorf("a command said %q (%v)", said, err)
+	}
+	cancel()
+	if err := cmd.Wait(); err == nil {
 		t.Error("a command outlives its context")
 	}
 	deadline := time.Now().Add(5 * time.Second)
@@ -147,8 +160,8 @@ func ends(t *testing.T, machine providers.Machine) {
 	}
 }
 
-func dial(t *testing.T, machine providers.Machine, socket string) {
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+func (l *lab) dial(t *testing.T, machine providers.Machine, socket string) {
+	ctx, cancel := context.WithTimeout(t.Context(), l.limit())
 	defer cancel()
 	conn, err := machine.Dial(ctx, socket)
 	if err != nil {

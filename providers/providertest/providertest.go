@@ -7,6 +7,7 @@
 package providertest
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -27,13 +28,30 @@ type Suite struct {
 	Resolver components.Resolver       // its Self is a netlab executable, not the test's own
 	// Kill ends a Node as a power cut does.
 	Kill func(ctx context.Context, lab, dir, node string) error
+
+	Lab  string // further lines of its labs' files; with none they have neither load balancer nor ingress
+	Slow bool   // its Nodes may be emulated
+	// Inside looks, while all is well, at what only this provider has or only it has to show.
+	Inside func(t *testing.T, in Lab)
+}
+
+// Lab is a lab that runs.
+type Lab struct {
+	State   string // the directory of netlab's state
+	Plan    topology.Plan
+	Running providers.Running
 }
 
 // envCNI has the suite run with another CNI than Flannel, as a lab file's cni: spells it.
 const envCNI = "NETLAB_TEST_CNI"
 
 // limit bounds one step of the suite.
-const limit = 3 * time.Minute
+func (s Suite) limit() time.Duration {
+	if s.Slow {
+		return 15 * time.Minute
+	}
+	return 3 * time.Minute
+}
 
 // Run runs the suite: a lab of two Nodes that is looked at, broken, stopped, grown and removed
 // without its state, then one of a single Node that is removed by its state.
@@ -59,6 +77,9 @@ func Run(t *testing.T, s Suite) {
 	t.Run("kubeconfig", l.kubeconfig)
 	t.Run("create again", l.again)
 	t.Run("attach", l.attach)
+	if s.Inside != nil {
+		t.Run("inside", func(t *testing.T) { s.Inside(t, Lab{string(root), l.plan, l.running}) })
+	}
 	t.Run("killed node", l.killed)
 	if _, able := s.New().(providers.Stopper); able {
 		t.Run("stop and start", func(t *testing.T) { l.stopped(t, before) })
@@ -82,14 +103,17 @@ func Run(t *testing.T, s Suite) {
 const (
 	header = `apiVersion: netlab/v1alpha1
 kind: Lab
-loadBalancer: {name: none}
-ingress: {name: none}
 networks:
   - {name: lan, cidr: 172.30.0.0/24, mtu: 1500}
   - {name: storage, cidr: 172.31.0.0/24, mtu: 1400}
+  - {name: wan, cidr: 203.0.113.0/24}
 hosts:
-  - {name: router, role: router, networks: [lan, storage]}
+  - {name: router, role: router, networks: [lan, wan]}
   - {name: client, role: client, networks: [lan]}
+  - {name: internet, role: internet, networks: [wan]}
+`
+	bare = `loadBalancer: {name: none}
+ingress: {name: none}
 `
 	two = header + `nodes:
   - {name: cp, role: control-plane, networks: [lan]}
@@ -106,7 +130,7 @@ func (s Suite) plan(t *testing.T, text, name string) topology.Plan {
 	t.Helper()
 	known := s.Resolver.Catalog.Known()
 	known.Providers, known.ProxyModes = []string{s.Provider}, []string{"nftables", "iptables"}
-	text += "provider: " + s.Provider + "\nmetadata: {name: " + name + "}\n"
+	text += "provider: " + s.Provider + "\nmetadata: {name: " + name + "}\n" + cmp.Or(s.Lab, bare)
 	if cni := os.Getenv(envCNI); cni != "" {
 		text += "cni: " + cni + "\n"
 	}
@@ -128,7 +152,7 @@ type lab struct {
 	dir     string
 	plan    topology.Plan
 	stock   components.Stock
-	cni     []components.Rendered
+	parts   []components.Rendered
 	running providers.Running
 }
 
@@ -146,17 +170,14 @@ func (s Suite) open(t *testing.T, root providers.Root, text, name string) *lab {
 		t.Fatal(err)
 	}
 	for _, part := range parts {
-		if part.Name != l.plan.CNI.Name {
+		if part.Install == nil {
 			continue
 		}
 		r, err := s.Resolver.Objects(t.Context(), part, l.plan, l.stock)
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.cni = append(l.cni, r)
-	}
-	if len(l.cni) != 1 {
-		t.Fatalf("the catalog has no CNI %q", l.plan.CNI.Name)
+		l.parts = append(l.parts, r)
 	}
 	return l
 }
@@ -173,9 +194,9 @@ func (l *lab) request(t *testing.T) providers.Request {
 		}}
 }
 
-// up is the whole of providers.Up with the CNI as the only component.
+// up is the whole of providers.Up.
 func (l *lab) up(ctx context.Context, t *testing.T) error {
-	running, err := providers.Up(ctx, l.root, l.New(), l.request(t), l.cni, filepath.Join(l.dir, "lab.yaml"),
+	running, err := providers.Up(ctx, l.root, l.New(), l.request(t), l.parts, filepath.Join(l.dir, "lab.yaml"),
 		func(context.Context, providers.Running) error { return nil })
 	l.running = running
 	return err
@@ -183,7 +204,7 @@ func (l *lab) up(ctx context.Context, t *testing.T) error {
 
 func (l *lab) remove(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), limit)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), l.limit())
 	defer cancel()
 	if err := l.New().Delete(ctx, l.plan.Lab, l.dir); err != nil {
 		t.Errorf("delete: %v", err)

@@ -4,7 +4,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/providers/command"
@@ -38,4 +44,31 @@ func Resolver(t testing.TB, self string) components.Resolver {
 		cache = filepath.Join(dir, "netlab")
 	}
 	return components.Resolver{Catalog: catalog, Cache: cache, Self: self, Offline: os.Getenv("NETLAB_OFFLINE") != ""}
+}
+
+// Archive writes an image of a few bytes as `docker save` does.
+func Archive(t testing.TB, ref string) string {
+	t.Helper()
+	image, err := random.Image(64, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config = config.DeepCopy()
+	config.OS, config.Architecture = "linux", runtime.GOARCH
+	if image, err = mutate.ConfigFile(image, config); err != nil {
+		t.Fatal(err)
+	}
+	tag, err := name.NewTag(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "image.tar")
+	if err := tarball.WriteToFile(path, tag, image); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

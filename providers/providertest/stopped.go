@@ -21,7 +21,7 @@ import (
 // stopped: a lab that is stopped leaves nothing on the machine but its files, and comes back
 // with its addresses, its MACs, its Pods and its kubeconfig.
 func (l *lab) stopped(t *testing.T, before residue.Snapshot) {
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), l.limit())
 	defer cancel()
 	kubeconfig, err := os.ReadFile(l.running.Kubeconfig)
 	if err != nil {
