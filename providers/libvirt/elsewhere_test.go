@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +22,7 @@ import (
 	"netlab.dev/netlab/providers/providertest"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/topology/fabric"
+	"netlab.dev/netlab/topology/fabric/residue"
 )
 
 // A real sshd and libvirtd, no machine: who is let in, what is refused, and the lab's
@@ -173,27 +176,55 @@ func TestReachElsewhere(t *testing.T) {
 
 func noStep(string) func(error) { return func(error) {} }
 
-// TestElsewhere: a machine here and one on another hypervisor reach each other, and the
-// outside hosts both, with packets of full size. They are saved and put back, stopped and
-// started. While the other machine does not answer, `down` says so and removes the rest; then,
-// and without state, it leaves nothing on either.
+// apart is a lab of one Node here and one on another hypervisor.
+const apart = `apiVersion: netlab/v1alpha1
+kind: Lab
+metadata: {name: nlt-elsewhere}
+provider: libvirt
+libvirt: {cpus: 1, memory: 2GiB, images: %q}
+nodes:
+  - {name: cp, role: control-plane}
+  - {name: w, role: worker, host: %q}
+loadBalancer: {name: none}
+ingress: {name: none}
+`
+
+// TestElsewhere: a cluster of a Node here and one on another hypervisor passes every path, with
+// packets of full size between them and the outside hosts. It is saved and put back, stopped
+// and started. While the other machine does not answer, `down` says so and removes the rest;
+// then, and without state, it leaves nothing on either.
 func TestElsewhere(t *testing.T) {
-	var f *libvirttest.Far
-	v := newVMs(t, "nlt-elsewhere", func(lab *labs.Lab) {
-		f = libvirttest.Elsewhere(t, lab.Libvirt.Images)
-		lab.Nodes[1].Host = f.URI("", "")
-	})
-	ctx, plan, dir := t.Context(), v.req.Plan, v.req.Dir
-	if err := (Provider{}).Check(ctx, plan); err != nil {
+	providertest.NeedLabs(t)
+	d := libvirttest.Start(t)
+	f := libvirttest.Elsewhere(t, d.Images)
+	state := t.TempDir()
+	t.Setenv("NETLAB_STATE_DIR", state)
+	w := whole{self: providertest.Netlab(t)}
+	w.netlab(t, "down", "nlt-elsewhere") // what a killed test left
+	before, err := residue.Take()
+	if err != nil {
 		t.Fatal(err)
 	}
-	last := time.Now()
-	took := func(what string) {
-		t.Logf("%s after %s", what, time.Since(last).Round(time.Second))
-		last = time.Now()
+	v := vms{images: d.Images, before: before}
+	v.req.Dir, v.req.Plan.Lab = filepath.Join(state, "nlt-elsewhere"), "nlt-elsewhere"
+	t.Cleanup(func() {
+		if t.Failed() {
+			keepLogs(t, filepath.Join(v.req.Dir, "logs"))
+		}
+		v.delete(t)
+	})
+	file := filepath.Join(t.TempDir(), "lab.yaml")
+	if err := os.WriteFile(file, fmt.Appendf(nil, apart, d.Images, f.URI("", "")), 0o644); err != nil {
+		t.Fatal(err)
 	}
-	v.req.Step = func(name string) func(error) { return func(error) { took(name) } }
-	running, _, err := Provider{}.machines(ctx, v.req)
+	allPass(t, w.netlab(t, "up", "-o", "json", file))
+	read, err := providers.Root(state).Read("nlt-elsewhere")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.req.Plan = read.Plan
+	ctx, plan, dir := t.Context(), v.req.Plan, v.req.Dir
+	running, err := Provider{}.Attach(ctx, plan, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,29 +243,22 @@ func TestElsewhere(t *testing.T) {
 		t.Helper()
 		run(t, running.Machines["cp"], "ping", "-c1", "-W10", "-Mdo", "-s1472", "172.30.0.11")
 		run(t, running.Machines["w"], "ping", "-c1", "-W10", "-Mdo", "-s1472", "172.30.0.100")
-		for _, from := range []string{"client", "internet"} { // the latter through the router, or by its own network
+		for _, from := range []string{"client", "internet"} { // the latter through the router
 			if text := run(t, running.Machines[from], "bash", "-c", "exec 3<>/dev/tcp/172.30.0.11/22; head -c4 <&3"); text != "SSH-" {
 				t.Errorf("from %s w's SSH server says %q", from, text)
 			}
 		}
 	}
 	reach()
-	inspect := func() error { return (Provider{}).Inspect(ctx, providers.State{Plan: plan}, dir) }
-	if err := inspect(); err != nil && strings.Contains(err.Error(), "networks") {
-		t.Errorf("the networks are not as planned: %v", err)
-	}
+	w.netlab(t, "status", plan.Lab)
 	if text, err := os.ReadFile(nodeOf(plan.Lab, dir, mustMachine(t, plan, "w")).console()); err != nil || !strings.Contains(string(text), "netlab: the machine is ready") {
 		t.Errorf("w's console says %q (%v)", text, err)
 	}
-	took("networks and console seen")
 
 	for name := range map[string]bool{"cp": true, "w": true} {
 		run(t, running.Machines[name], "sh", "-c", "echo before >/run/it; echo kept >/var/lib/kept; sync")
 	}
-	if err := (Provider{}).Save(ctx, plan, dir, "one"); err != nil {
-		t.Fatal(err)
-	}
-	took("saved")
+	w.netlab(t, "snapshot", "save", plan.Lab, "one")
 	if all, err := (Provider{}).Snapshots(dir); err != nil || len(all) != 1 || all[0].Bytes < 200<<20 {
 		t.Errorf("snapshots: %+v (%v)", all, err)
 	}
@@ -244,10 +268,10 @@ func TestElsewhere(t *testing.T) {
 	if _, err := (Provider{}).Attach(ctx, plan, dir); err == nil || !strings.Contains(err.Error(), "node w does not run") {
 		t.Errorf("attach to a lab without w: %v", err)
 	}
-	if err := (Provider{}).Restore(ctx, plan, dir, "one"); err != nil {
-		t.Fatal(err)
+	if out, err := exec.Command(w.self, "status", plan.Lab).Output(); err == nil || !strings.Contains(string(out), "node w does not run") {
+		t.Errorf("status without w: %s (%v)", out, err)
 	}
-	took("restored")
+	w.netlab(t, "snapshot", "restore", plan.Lab, "one")
 	if running, err = (Provider{}).Attach(ctx, plan, dir); err != nil {
 		t.Fatal(err)
 	}
@@ -255,20 +279,17 @@ func TestElsewhere(t *testing.T) {
 		t.Errorf("w has %q", text)
 	}
 	reach()
+	allPass(t, w.netlab(t, "verify", "-o", "json", plan.Lab))
 
-	if err := (Provider{}).Stop(ctx, plan.Lab, dir); err != nil {
-		t.Fatal(err)
-	}
-	took("stopped")
+	w.netlab(t, "stop", plan.Lab)
 	for _, thing := range f.Left() {
 		if strings.HasPrefix(thing, "link ") || strings.HasPrefix(thing, "/run/netns") {
 			t.Errorf("stop left %s", thing)
 		}
 	}
-	v.req.APIPort = running.APIPort
-	running, again, err := Provider{}.machines(ctx, v.req)
-	if slices.Sort(again); err != nil || fmt.Sprint(again) != "[cp w]" {
-		t.Fatalf("started again: %v (%v)", again, err)
+	w.netlab(t, "start", plan.Lab)
+	if running, err = (Provider{}).Attach(ctx, plan, dir); err != nil {
+		t.Fatal(err)
 	}
 	if text := run(t, running.Machines["w"], "cat", "/var/lib/kept"); text != "kept\n" {
 		t.Errorf("its disk has %q", text)
@@ -298,7 +319,6 @@ func TestElsewhere(t *testing.T) {
 	if left := f.Left(); len(left) > 0 {
 		t.Errorf("left there: %q", left)
 	}
-	took("gone")
 }
 
 func mustMachine(t *testing.T, plan topology.Plan, name string) topology.Machine {

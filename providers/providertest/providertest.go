@@ -30,7 +30,7 @@ type Suite struct {
 	Kill func(ctx context.Context, lab, dir, node string) error
 
 	Lab  string // further lines of its labs' files; with none they have neither load balancer nor ingress
-	Slow bool   // its Nodes may be emulated
+	Slow bool   // its Nodes may be emulated: steps get longer, and there is no lab of a single Node
 	// Inside looks, while all is well, at what only this provider has or only it has to show.
 	Inside func(t *testing.T, in Lab)
 }
@@ -54,7 +54,8 @@ func (s Suite) limit() time.Duration {
 }
 
 // Run runs the suite: a lab of two Nodes that is looked at, broken, stopped, grown and removed
-// without its state, then one of a single Node that is removed by its state.
+// without its state, then one of a single Node that is removed by its state. (Emulated, that
+// one passes too, and takes three minutes to show what two Nodes have shown.)
 func Run(t *testing.T, s Suite) {
 	root := providers.Root(t.TempDir())
 	l, single := s.open(t, root, two, "nlt-conform"), s.open(t, root, one, "nlt-conform-one")
@@ -93,6 +94,9 @@ func Run(t *testing.T, s Suite) {
 		l.gone(t, before)
 	})
 
+	if s.Slow {
+		return
+	}
 	if t.Run("single node", single.create) {
 		t.Run("delete", func(t *testing.T) { single.gone(t, before) })
 	}
