@@ -279,7 +279,6 @@ func TestElsewhere(t *testing.T) {
 		t.Errorf("w has %q", text)
 	}
 	reach()
-	allPass(t, w.netlab(t, "verify", "-o", "json", plan.Lab))
 
 	w.netlab(t, "stop", plan.Lab)
 	for _, thing := range f.Left() {
