@@ -58,10 +58,10 @@ func BenchmarkAgainstKind(b *testing.B) {
 // race is what the ways have in common.
 type race struct {
 	*benchLab
-	dir   string
-	kinds string // the kind command
-	stock components.Stock
-	parts map[string][]components.Rendered // by size
+	dir       string
+	kinds     string // the kind command
+	artifacts components.Artifacts
+	parts     map[string][]components.Rendered // by size
 }
 
 const raceName = "nlt-race"
@@ -92,7 +92,7 @@ func newRace(b *testing.B) *race {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if r.stock, err = resolver.Obtain(b.Context(), plan, func(string) func(error) { return func(error) {} }); err != nil {
+		if r.artifacts, err = resolver.Obtain(b.Context(), plan, func(string) func(error) { return func(error) {} }); err != nil {
 			b.Fatal(err)
 		}
 		parts, err := catalog.Resolve(plan)
@@ -100,7 +100,7 @@ func newRace(b *testing.B) *race {
 			b.Fatal(err)
 		}
 		for _, part := range parts {
-			rendered, err := resolver.Objects(b.Context(), part, plan, r.stock)
+			rendered, err := resolver.Objects(b.Context(), part, plan, r.artifacts)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -112,7 +112,7 @@ func newRace(b *testing.B) *race {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := r.stock.Node.WriteArchive(f); err != nil {
+	if err := r.artifacts.Node.WriteArchive(f); err != nil {
 		b.Fatal(err)
 	}
 	f.Close()
@@ -157,11 +157,11 @@ func (r *race) kind(b *testing.B, size string) {
 	var nodes []string
 	for i, role := range []string{"control-plane", "worker", "worker"} {
 		store := filepath.Join(dir, fmt.Sprint(i))
-		if err := components.Clone(b.Context(), r.stock.Store, store); err != nil {
+		if err := components.Clone(b.Context(), r.artifacts.Store, store); err != nil {
 			b.Fatal(err)
 		}
 		nodes = append(nodes, fmt.Sprintf("{role: %s, image: %q, extraMounts: [{hostPath: %s, containerPath: /var/lib/containerd}, {hostPath: %s, containerPath: /etc/containerd/conf.d}, {hostPath: %s, containerPath: /etc/nodes-resolv.conf}]}",
-			role, r.stock.Node.Ref, store, filepath.Join(dir, "conf.d"), filepath.Join(dir, "resolv.conf")))
+			role, r.artifacts.Node.Ref, store, filepath.Join(dir, "conf.d"), filepath.Join(dir, "resolv.conf")))
 	}
 	config := filepath.Join(dir, "kind.yaml")
 	text := "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnetworking: {disableDefaultCNI: true, kubeProxyMode: nftables}\nnodes: [" + strings.Join(nodes, ", ") + "]\n" +

@@ -15,7 +15,7 @@ func (a *app) ownAgents(state providers.State) (bool, error) {
 		return false, err
 	}
 	agent, err := resolver.Agent()
-	return agent == state.Stock.Agent, err
+	return agent == state.Artifacts.Agent, err
 }
 
 // verifiable refuses to ask a lab that is not up, or whose agents are another netlab's.
@@ -34,7 +34,7 @@ func (a *app) verifiable(state providers.State) error {
 // changesTo is what `up` would change of a lab that is there.
 func (a *app) changesTo(state providers.State, plan topology.Plan) (topology.Changes, error) {
 	changes := topology.Compare(state.Plan, plan)
-	if len(changes.Remake) > 0 || state.Stock.Agent == "" {
+	if len(changes.Remake) > 0 || state.Artifacts.Agent == "" {
 		return changes, nil
 	}
 	own, err := a.ownAgents(state)

@@ -160,7 +160,7 @@ func (a *app) compareOne(ctx context.Context, file string, plan topology.Plan, o
 	if err != nil {
 		return err
 	}
-	check, err := a.check(plan, state.Stock)
+	check, err := a.check(plan, state.Artifacts)
 	if err != nil {
 		return err
 	}

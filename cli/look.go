@@ -81,7 +81,7 @@ func (a *app) statusCommand() *cobra.Command {
 			return err
 		}
 		s := labStatus{Lab: state.Plan.Lab, Provider: state.Plan.Provider, Phase: state.Phase, Created: state.Created, File: state.File}
-		s.NodeImage = state.Stock.Node.Over
+		s.NodeImage = state.Artifacts.Node.Over
 		for _, m := range state.Plan.Machines {
 			_, runs := running.Machines[m.Name] // none of a lab that is stopped
 			s.Machines = append(s.Machines, machineStatus{m.Name, m.Role, m.Address().String(), runs, a.memory(state.Plan, m)})

@@ -202,14 +202,14 @@ func (a *app) buildCommand() *cobra.Command {
 				plans = append(plans, plan)
 			}
 			shown := a.progress()
-			stocks, err := resolver.ObtainAll(cmd.Context(), plans, shown.Step)
+			all, err := resolver.ObtainAll(cmd.Context(), plans, shown.Step)
 			if err != nil {
 				shown.Close()
 				return err
 			}
 			lacking := map[string]string{}
-			for _, stock := range stocks {
-				maps.Copy(lacking, stock.Lacking)
+			for _, artifacts := range all {
+				maps.Copy(lacking, artifacts.Lacking)
 			}
 			for _, ref := range slices.Sorted(maps.Keys(lacking)) {
 				shown.Note(painterFor(a.stderr).warn("note: ") + "labs do without what is optional: " + lacking[ref])

@@ -88,7 +88,7 @@ func (a *app) kubectlCommand() *cobra.Command {
 			if state.Plan.Lab == "" || state.Phase == providers.PhaseStopped {
 				return err
 			}
-			program := state.Stock.Programs["kubectl"]
+			program := state.Artifacts.Programs["kubectl"]
 			if program == "" {
 				return providers.WithHint(fmt.Errorf("lab %s is not made yet", state.Plan.Lab), "go on with `netlab up "+state.File+"`")
 			}

@@ -98,7 +98,7 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 			shown.Note(line)
 		}
 		if len(changes.Remake) == 0 && state.Phase != providers.PhaseDeleting {
-			resolver.Before = state.Stock
+			resolver.Before = state.Artifacts
 		} else {
 			done := shown.Step("remove the old cluster")
 			err := providers.Down(ctx, a.root, a.providers[state.Plan.Provider], plan.Lab)
@@ -108,7 +108,7 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 			}
 		}
 	}
-	stock, err := resolver.Obtain(ctx, plan, shown.Step)
+	artifacts, err := resolver.Obtain(ctx, plan, shown.Step)
 	if err != nil {
 		return stopped(err)
 	}
@@ -117,7 +117,7 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 		if part.Install == nil {
 			continue
 		}
-		r, err := resolver.Objects(ctx, part, plan, stock)
+		r, err := resolver.Objects(ctx, part, plan, artifacts)
 		if err != nil {
 			return stopped(err)
 		}
@@ -127,11 +127,11 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 	if err != nil {
 		return stopped(err)
 	}
-	check, err := a.check(plan, stock)
+	check, err := a.check(plan, artifacts)
 	if err != nil {
 		return stopped(err)
 	}
-	running, err := providers.Up(ctx, a.root, provider, providers.Request{Plan: plan, Stock: stock, Step: shown.Step}, rendered, absolute,
+	running, err := providers.Up(ctx, a.root, provider, providers.Request{Plan: plan, Artifacts: artifacts, Step: shown.Step}, rendered, absolute,
 		func(ctx context.Context, running providers.Running) error {
 			if *flags.noVerify {
 				return nil

@@ -43,7 +43,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		if err := a.verifiable(state); err != nil {
 			return err
 		}
-		check, err := a.check(running.Plan, state.Stock)
+		check, err := a.check(running.Plan, state.Artifacts)
 		if err != nil {
 			return err
 		}
@@ -96,12 +96,12 @@ func routes(cmd *cobra.Command, names []string) ([]string, error) {
 }
 
 // check is what the verification has to know of the lab's components.
-func (a *app) check(plan topology.Plan, stock components.Stock) (verify.Options, error) {
+func (a *app) check(plan topology.Plan, artifacts components.Artifacts) (verify.Options, error) {
 	parts, err := a.catalog.Resolve(plan)
 	if err != nil {
 		return verify.Options{}, err
 	}
-	options := verify.Options{Support: a.catalog.Supports(plan, stock), Agent: stock.Agent}
+	options := verify.Options{Support: a.catalog.Supports(plan, artifacts), Agent: artifacts.Agent}
 	if options.Support.L7Policy {
 		if options.L7Policy, err = a.catalog.L7Policy(plan, verify.L7Rule(plan)); err != nil {
 			return verify.Options{}, err

@@ -310,7 +310,7 @@ func (c Catalog) Resolve(p topology.Plan) ([]Component, error) {
 		if err := k.worksWith(p.Kubernetes.Version); err != nil {
 			return nil, err
 		}
-		s, err := k.supports(p, Stock{})
+		s, err := k.supports(p, Artifacts{})
 		if err != nil {
 			return nil, err
 		}

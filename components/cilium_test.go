@@ -19,8 +19,8 @@ func TestCiliumWithAndWithoutEnvoy(t *testing.T) {
 	k := load(t)["cilium"]
 	envoy := k.Images[slices.IndexFunc(k.Images, func(i Image) bool { return i.Optional == "envoy" })]
 	cilium := func(p *topology.Plan) { cni(p, "cilium", "routing", "tunnel") }
-	with := renderWith(t, Stock{Images: []string{k.ref(envoy)}}, cilium)["cilium"]
-	without := renderWith(t, Stock{Lacking: map[string]string{k.ref(envoy): "nobody is there"}}, cilium)["cilium"]
+	with := renderWith(t, Artifacts{Images: []string{k.ref(envoy)}}, cilium)["cilium"]
+	without := renderWith(t, Artifacts{Lacking: map[string]string{k.ref(envoy): "nobody is there"}}, cilium)["cilium"]
 
 	config := func(r Rendered, key string) string {
 		t.Helper()

@@ -12,8 +12,8 @@ import "io/fs"
 // Steps may overlap; it is called from several goroutines.
 type Step func(name string) (done func(error))
 
-// Stock is a resolved set, present in the cache: what a provider makes machines of.
-type Stock struct {
+// Artifacts are a resolved set, present in the cache: what a provider makes machines of.
+type Artifacts struct {
 	// Rootfs is the node image unpacked: overlay lower directories, the topmost first. It is
 	// empty with an upstream's.
 	Rootfs []string `json:"rootfs"`
@@ -48,7 +48,7 @@ type Stock struct {
 
 // Debian is the root of a whole Debian file system, that of the Debian base, which is the
 // lowest layer of the node image. It is "" where nothing is unpacked.
-func (s Stock) Debian() string {
+func (s Artifacts) Debian() string {
 	if len(s.Rootfs) == 0 {
 		return s.DebianBase
 	}
@@ -64,10 +64,10 @@ type Resolver struct {
 	// NodeImage is the repository that an Upstream is pulled from in place of its own, such
 	// as a mirror's; "" for none.
 	NodeImage string
-	// Before is the Stock of a lab whose Nodes run, the zero value for a lab to be made:
+	// Before are the Artifacts of a lab whose Nodes run, the zero value for a lab to be made:
 	// their images are the ones they were made with, so that optional ones are had again or
 	// not at all.
-	Before Stock
+	Before Artifacts
 	// KernelHas reports whether the kernel under the Nodes offers a feature, by its option
 	// and its module; nil: it has all.
 	KernelHas func(option, module string) bool

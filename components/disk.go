@@ -60,7 +60,7 @@ mke2fs -q -F -t ext4 -b 4096 -i 16384 -m 0 -L netlab -E lazy_itable_init=0,lazy_
 
 // disk gives what virtual machines start from. The component has the kernel in a layer
 // "kernel" and the initramfs's first program in a build "stage1".
-func (o obtaining) disk(ctx context.Context, k Component, stock Stock) (Disk, error) {
+func (o obtaining) disk(ctx context.Context, k Component, artifacts Artifacts) (Disk, error) {
 	kernel, err := o.unpacked(ctx, k.Name+"/kernel")
 	if err != nil {
 		return Disk{}, err
@@ -74,8 +74,8 @@ func (o obtaining) disk(ctx context.Context, k Component, stock Stock) (Disk, er
 		return Disk{}, err
 	}
 	// The kernel lies over the Debian base that both share.
-	lower := slices.Insert(slices.Clone(stock.Rootfs), len(stock.Rootfs)-1, kernel)
-	i := item{inDisks, "guest", keyOf(lower, stock.Store, o.selfHash, filepath.Base(built), makeRoot, rootModules)}
+	lower := slices.Insert(slices.Clone(artifacts.Rootfs), len(artifacts.Rootfs)-1, kernel)
+	i := item{inDisks, "guest", keyOf(lower, artifacts.Store, o.selfHash, filepath.Base(built), makeRoot, rootModules)}
 	dir, err := o.keep(ctx, i, func(dir string, rec *record) (err error) {
 		done := o.step("make the disk of virtual machines")
 		defer func() { done(err) }()
@@ -95,7 +95,7 @@ func (o obtaining) disk(ctx context.Context, k Component, stock Stock) (Disk, er
 		if err := os.Mkdir(scratch, 0o755); err != nil {
 			return err
 		}
-		t := tool{argv: apart("sh", "-c", makeRoot, "sh", filepath.Join(dir, "root.img"), strings.Join(lower, ":"), stock.Store, o.selfPath, scratch), log: o.log(i)}
+		t := tool{argv: apart("sh", "-c", makeRoot, "sh", filepath.Join(dir, "root.img"), strings.Join(lower, ":"), artifacts.Store, o.selfPath, scratch), log: o.log(i)}
 		if err := t.run(ctx); err != nil {
 			return err
 		}

@@ -150,20 +150,20 @@ func TestImagesAreReproducible(t *testing.T) {
 
 func TestArchiveHoldsASharedLayerOnce(t *testing.T) {
 	o, pictures := twoOf(t)
-	stock := Stock{Layouts: map[string]string{}}
+	artifacts := Artifacts{Layouts: map[string]string{}}
 	var refs []string
 	for _, p := range pictures {
 		dir, err := o.image(t.Context(), p)
 		if err != nil {
 			t.Fatal(err)
 		}
-		refs, stock.Layouts[p.ref] = append(refs, p.ref), dir
+		refs, artifacts.Layouts[p.ref] = append(refs, p.ref), dir
 	}
 	count := func(held string) int {
 		t.Helper()
 		r, w := io.Pipe()
 		go func() {
-			w.CloseWithError(stock.WriteImages(w, refs, func(hex string) bool {
+			w.CloseWithError(artifacts.WriteImages(w, refs, func(hex string) bool {
 				_, err := os.Stat(filepath.Join(held, hex))
 				return err == nil
 			}))
@@ -191,11 +191,11 @@ func TestArchiveHoldsASharedLayerOnce(t *testing.T) {
 	if n := count(t.TempDir()); n != 6 {
 		t.Errorf("%d blobs", n)
 	}
-	if n := count(filepath.Join(stock.Layouts[refs[1]], "blobs", "sha256")); n != 3 {
+	if n := count(filepath.Join(artifacts.Layouts[refs[1]], "blobs", "sha256")); n != 3 {
 		t.Errorf("%d blobs beside those that are there", n)
 	}
-	if err := stock.WriteImages(io.Discard, []string{"example.test/none:v1"}, nil); err == nil {
-		t.Error("an image that the stock does not have is written")
+	if err := artifacts.WriteImages(io.Discard, []string{"example.test/none:v1"}, nil); err == nil {
+		t.Error("an image that the artifacts do not have is written")
 	}
 }
 

@@ -64,7 +64,7 @@ func (c Catalog) Needs(p topology.Plan) ([]Need, error) {
 	}
 	var needs []Need
 	for _, k := range set {
-		options := k.view(p, Stock{}).Options
+		options := k.view(p, Artifacts{}).Options
 		for _, n := range k.needs() {
 			if n.With == "" && heldBy(n.When, options) {
 				needs = append(needs, n)
@@ -97,7 +97,7 @@ func (k Component) Notices(p topology.Plan) []string {
 	if k.Notice != "" {
 		notices = append(notices, k.Notice)
 	}
-	options := k.view(p, Stock{}).Options
+	options := k.view(p, Artifacts{}).Options
 	for _, w := range k.Warns {
 		if heldBy(w.When, options) {
 			notices = append(notices, fmt.Sprintf("%s (%s)", w.Says, w.Source))

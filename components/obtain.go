@@ -38,17 +38,17 @@ type obtaining struct {
 // Obtain makes what a plan needs present in the cache and gives it. It makes only
 // what the cache lacks, with a step of progress for each thing made; with everything
 // there it takes well under a second. It may run in several processes at once.
-func (r Resolver) Obtain(ctx context.Context, p topology.Plan, step Step) (Stock, error) {
-	stocks, err := r.ObtainAll(ctx, []topology.Plan{p}, step)
+func (r Resolver) Obtain(ctx context.Context, p topology.Plan, step Step) (Artifacts, error) {
+	all, err := r.ObtainAll(ctx, []topology.Plan{p}, step)
 	if err != nil {
-		return Stock{}, err
+		return Artifacts{}, err
 	}
-	return stocks[0], nil
+	return all[0], nil
 }
 
 // ObtainAll is Obtain for several plans, whose builds are made together: the longest of
-// them all first. It gives a Stock for each plan.
-func (r Resolver) ObtainAll(ctx context.Context, plans []topology.Plan, step Step) ([]Stock, error) {
+// them all first. It gives the Artifacts of each plan.
+func (r Resolver) ObtainAll(ctx context.Context, plans []topology.Plan, step Step) ([]Artifacts, error) {
 	sets := make([][]Component, len(plans))
 	for i, p := range plans {
 		var err error
@@ -71,17 +71,17 @@ func (r Resolver) ObtainAll(ctx context.Context, plans []topology.Plan, step Ste
 	if err != nil {
 		return nil, err
 	}
-	stocks := make([]Stock, len(sets))
+	all := make([]Artifacts, len(sets))
 	for i, set := range sets {
-		if stocks[i], err = o.stock(ctx, set, lacking); err != nil {
+		if all[i], err = o.artifacts(ctx, set, lacking); err != nil {
 			return nil, err
 		}
-		maps.Copy(stocks[i].Lacking, refused[i])
-		if stocks[i].Disk.Image, err = o.cloudImage(ctx, plans[i]); err != nil {
+		maps.Copy(all[i].Lacking, refused[i])
+		if all[i].Disk.Image, err = o.cloudImage(ctx, plans[i]); err != nil {
 			return nil, err
 		}
 	}
-	return stocks, r.prune()
+	return all, r.prune()
 }
 
 // union has every component of some sets once.
@@ -203,10 +203,10 @@ func (o obtaining) makeLongest(ctx context.Context, set []Component) error {
 	return group.Wait()
 }
 
-// stock assembles images, unpacks the node image and fills the store. lacking has the
+// artifacts assembles images, unpacks the node image and fills the store. lacking has the
 // images that are left out.
-func (o obtaining) stock(ctx context.Context, set []Component, lacking map[string]string) (Stock, error) {
-	stock := Stock{Layouts: map[string]string{}, Programs: map[string]string{}, Self: o.selfPath, Caches: map[string]string{}, Lacking: map[string]string{}}
+func (o obtaining) artifacts(ctx context.Context, set []Component, lacking map[string]string) (Artifacts, error) {
+	artifacts := Artifacts{Layouts: map[string]string{}, Programs: map[string]string{}, Self: o.selfPath, Caches: map[string]string{}, Lacking: map[string]string{}}
 	// Each tier of the store is a clone of the one before with images added: labs share
 	// what every lab has, and a new netlab executable costs a second.
 	var common, selected, own []picture
@@ -216,54 +216,54 @@ func (o obtaining) stock(ctx context.Context, set []Component, lacking map[strin
 		for _, i := range k.Images {
 			p := o.picture(k, i)
 			if why := lacking[p.ref]; why != "" {
-				stock.Lacking[p.ref] = why
+				artifacts.Lacking[p.ref] = why
 				continue
 			}
 			dir, err := o.image(ctx, p)
 			if err != nil {
-				return Stock{}, err
+				return Artifacts{}, err
 			}
 			switch {
 			case p.Over != nil:
-				if with, store, err = o.overUpstream(ctx, p, dir, &stock); err != nil {
-					return Stock{}, err
+				if with, store, err = o.overUpstream(ctx, p, dir, &artifacts); err != nil {
+					return Artifacts{}, err
 				}
 				continue
 			case p.Node:
-				if stock.Rootfs, err = o.lowers(ctx, dir); err != nil {
-					return Stock{}, err
+				if artifacts.Rootfs, err = o.lowers(ctx, dir); err != nil {
+					return Artifacts{}, err
 				}
-				if stock.Node, err = nodeImage(p.Name, dir); err != nil {
-					return Stock{}, err
+				if artifacts.Node, err = nodeImage(p.Name, dir); err != nil {
+					return Artifacts{}, err
 				}
 				continue
 			case p.self():
 				own = append(own, p)
-				stock.Agent = p.ref
+				artifacts.Agent = p.ref
 			case k.Kind == KindBase:
 				common = append(common, p)
 			default:
 				selected = append(selected, p)
 			}
-			stock.Images = append(stock.Images, p.ref)
-			stock.Layouts[p.ref] = dir
+			artifacts.Images = append(artifacts.Images, p.ref)
+			artifacts.Layouts[p.ref] = dir
 		}
 		for name, path := range k.Caches {
-			stock.Caches[path] = filepath.Join(o.Cache, inCaches, k.Name+"-"+name)
-			if err := os.MkdirAll(stock.Caches[path], 0o755); err != nil {
-				return Stock{}, err
+			artifacts.Caches[path] = filepath.Join(o.Cache, inCaches, k.Name+"-"+name)
+			if err := os.MkdirAll(artifacts.Caches[path], 0o755); err != nil {
+				return Artifacts{}, err
 			}
 		}
 		for _, name := range k.Programs {
 			m, err := o.Catalog.output(k.Name + "/" + name)
 			if err != nil {
-				return Stock{}, err
+				return Artifacts{}, err
 			}
 			dir, err := o.build(ctx, m)
 			if err != nil {
-				return Stock{}, err
+				return Artifacts{}, err
 			}
-			stock.Programs[name] = filepath.Join(dir, "bin", name)
+			artifacts.Programs[name] = filepath.Join(dir, "bin", name)
 		}
 	}
 	for _, tier := range [][]picture{common, selected, own} {
@@ -272,23 +272,23 @@ func (o obtaining) stock(ctx context.Context, set []Component, lacking map[strin
 		}
 		var err error
 		if store, err = o.store(ctx, with, tier, store); err != nil {
-			return Stock{}, err
+			return Artifacts{}, err
 		}
 	}
-	stock.Store = filepath.Join(store, "root")
+	artifacts.Store = filepath.Join(store, "root")
 	for _, k := range set {
 		var err error
 		switch k.Kind {
 		case KindMachine:
-			stock.Disk, err = o.disk(ctx, k, stock)
+			artifacts.Disk, err = o.disk(ctx, k, artifacts)
 		case KindHost:
-			stock.HAProxy, err = o.unpacked(ctx, k.Name+"/haproxy")
+			artifacts.HAProxy, err = o.unpacked(ctx, k.Name+"/haproxy")
 		}
 		if err != nil {
-			return Stock{}, err
+			return Artifacts{}, err
 		}
 	}
-	return stock, nil
+	return artifacts, nil
 }
 
 func (o obtaining) log(i item) string {

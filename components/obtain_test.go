@@ -33,7 +33,7 @@ func TestObtain(t *testing.T) {
 	}
 	r := Resolver{Catalog: c, Cache: cache, Self: self}
 	p := quickstart(c)
-	stock, err := r.Obtain(t.Context(), p, func(name string) func(error) {
+	artifacts, err := r.Obtain(t.Context(), p, func(name string) func(error) {
 		start := time.Now()
 		return func(err error) { t.Logf("%s: %.1fs, %v", name, time.Since(start).Seconds(), err) }
 	})
@@ -46,7 +46,7 @@ func TestObtain(t *testing.T) {
 		t.Errorf("the second time there is still to do: %s", name)
 		return func(error) {}
 	})
-	if err != nil || again.Store != stock.Store {
+	if err != nil || again.Store != artifacts.Store {
 		t.Errorf("the second time: %v, %v", again, err)
 	}
 	if took := time.Since(start); took > time.Second {
@@ -66,13 +66,13 @@ func TestObtain(t *testing.T) {
 	})
 	t.Run("programs", func(t *testing.T) {
 		for name, arg := range map[string]string{"runc": "--version", "containerd": "--version", "ctr": "--version", "kubeadm": "version", "kubectl": "--help"} {
-			if out, err := exec.Command(stock.Programs[name], arg).CombinedOutput(); err != nil {
+			if out, err := exec.Command(artifacts.Programs[name], arg).CombinedOutput(); err != nil {
 				t.Errorf("%s %s: %v\n%s", name, arg, err, out)
 			}
 		}
 	})
 	t.Run("kubeadm finds its images", func(t *testing.T) {
-		out, err := exec.Command(stock.Programs["kubeadm"], "config", "images", "list", "--kubernetes-version", p.Kubernetes.Version).Output()
+		out, err := exec.Command(artifacts.Programs["kubeadm"], "config", "images", "list", "--kubernetes-version", p.Kubernetes.Version).Output()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,24 +81,24 @@ func TestObtain(t *testing.T) {
 			t.Errorf("kubeadm wants only %v", refs)
 		}
 		for _, ref := range refs {
-			if !slices.Contains(stock.Images, ref) {
+			if !slices.Contains(artifacts.Images, ref) {
 				t.Errorf("kubeadm wants %s, which the store lacks", ref)
 			}
 		}
 	})
 	t.Run("store", func(t *testing.T) {
 		// A clone is what a Node's containerd gets.
-		root := clone(t, stock, cache)
-		out := inContainerd(t, stock, root, `"$2" -n k8s.io images ls -q; "$2" -n k8s.io images check -q`)
+		root := clone(t, artifacts, cache)
+		out := inContainerd(t, artifacts, root, `"$2" -n k8s.io images ls -q; "$2" -n k8s.io images check -q`)
 		lines := strings.Fields(out)
-		for _, ref := range stock.Images {
+		for _, ref := range artifacts.Images {
 			if n := strings.Count(out, ref+"\n"); n != 2 {
 				t.Errorf("%s is listed and complete %d times of 2 in\n%s", ref, n, lines)
 			}
 		}
 	})
 	t.Run("image programs", func(t *testing.T) {
-		root := clone(t, stock, cache)
+		root := clone(t, artifacts, cache)
 		runs := map[string]string{
 			"registry.k8s.io/kube-apiserver:v1.37.2":                "/usr/local/bin/kube-apiserver --version",
 			"registry.k8s.io/kube-proxy:v1.37.2":                    "sh -c 'kube-proxy --version && nft --version && iptables --version && conntrack --version'",
@@ -109,7 +109,7 @@ func TestObtain(t *testing.T) {
 			"quay.io/metallb/controller:v0.15.2":                    "/controller --help",
 			"quay.io/metallb/speaker:v0.15.2":                       "/speaker --help",
 			"registry.k8s.io/ingress-nginx/controller:v1.11.0":      "sh -c '/nginx-ingress-controller --version && nginx -t -c /etc/nginx/nginx.conf'",
-			stock.Agent: "/usr/local/bin/netlab",
+			artifacts.Agent: "/usr/local/bin/netlab",
 		}
 		for i, ref := range slices.Sorted(maps.Keys(runs)) {
 			// Mounted by containerd, entered by chroot: what runc would do needs cgroups.
@@ -119,7 +119,7 @@ func TestObtain(t *testing.T) {
 [ ! -d $m/tmp ] || { mount -t tmpfs tmpfs $m/tmp; mkdir $m/tmp/nginx; }
 chroot $m %s 2>&1 || [ $? = 2 ] # of a flag package that counts --help as a mistake
 umount -R $m`, i, ref, runs[ref])
-			t.Logf("%s:\n%.400s", ref, inContainerd(t, stock, root, script))
+			t.Logf("%s:\n%.400s", ref, inContainerd(t, artifacts, root, script))
 		}
 	})
 }
@@ -144,8 +144,8 @@ func TestNodeImageAsContainer(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root: mounts")
 	}
-	stock := obtainBare(t)
-	argv := append([]string{"unshare", "--net", "--uts", "--ipc"}, apart("sh", "-c", asContainer, "sh", t.TempDir(), strings.Join(stock.Rootfs, ":"))...)
+	artifacts := obtainBare(t)
+	argv := append([]string{"unshare", "--net", "--uts", "--ipc"}, apart("sh", "-c", asContainer, "sh", t.TempDir(), strings.Join(artifacts.Rootfs, ":"))...)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
@@ -189,7 +189,7 @@ func TestNodeImageAsContainer(t *testing.T) {
 }
 
 // obtainBare makes what a lab without CNI, load balancer and ingress needs.
-func obtainBare(t *testing.T) Stock {
+func obtainBare(t *testing.T) Artifacts {
 	t.Helper()
 	c := load(t)
 	p := quickstart(c)
@@ -198,11 +198,11 @@ func obtainBare(t *testing.T) Stock {
 	if err := os.WriteFile(self, []byte("#!/bin/sh\necho "+t.Name()+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	stock, err := Resolver{Catalog: c, Cache: cacheDir(t), Self: self}.Obtain(t.Context(), p, quiet)
+	artifacts, err := Resolver{Catalog: c, Cache: cacheDir(t), Self: self}.Obtain(t.Context(), p, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return stock
+	return artifacts
 }
 
 // cacheDir is the user's.
@@ -219,7 +219,7 @@ func cacheDir(t *testing.T) string {
 }
 
 // clone gives a copy of the store on the same file system.
-func clone(t *testing.T, stock Stock, cache string) string {
+func clone(t *testing.T, artifacts Artifacts, cache string) string {
 	t.Helper()
 	dir, err := os.MkdirTemp(cache, "test-")
 	if err != nil {
@@ -231,14 +231,14 @@ func clone(t *testing.T, stock Stock, cache string) string {
 		}
 	})
 	root := filepath.Join(dir, "root")
-	if err := Clone(t.Context(), stock.Store, root); err != nil {
+	if err := Clone(t.Context(), artifacts.Store, root); err != nil {
 		t.Fatal(err)
 	}
 	return root
 }
 
 // inContainerd runs a script beside a containerd over a root: $2 is its ctr.
-func inContainerd(t *testing.T, stock Stock, root, script string) string {
+func inContainerd(t *testing.T, artifacts Artifacts, root, script string) string {
 	t.Helper()
 	const around = `containerd=$1; root=$3
 mount -t tmpfs tmpfs /run; mkdir /run/containerd
@@ -247,7 +247,7 @@ printf 'version = 4\nroot = "%s"\nstate = "/run/containerd"\ndisabled_plugins = 
 n=0; until "$2" version >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 100 ] || { cat /run/containerd/log; exit 1; }; sleep 0.1; done
 set -e
 `
-	argv := apart("sh", "-c", around+script, "sh", stock.Programs["containerd"], stock.Programs["ctr"], root)
+	argv := apart("sh", "-c", around+script, "sh", artifacts.Programs["containerd"], artifacts.Programs["ctr"], root)
 	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
 	var failed bytes.Buffer
 	cmd.Stderr = &failed

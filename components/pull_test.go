@@ -210,7 +210,7 @@ func TestPullRefused(t *testing.T) {
 			if images, _ := os.ReadDir(filepath.Join(o.Cache, inImages)); len(images) > 0 {
 				t.Errorf("it left %v", images)
 			}
-			s := p.catalog.Supports(planOf(p.catalog["k"]), Stock{Lacking: map[string]string{p.ref: why}})
+			s := p.catalog.Supports(planOf(p.catalog["k"]), Artifacts{Lacking: map[string]string{p.ref: why}})
 			if s.L7Policy || s.L7Reason != why {
 				t.Errorf("the CNI claims %+v", s)
 			}
@@ -254,12 +254,12 @@ func TestPullForNodesThatRun(t *testing.T) {
 	p := newPullable(t)
 	plan := planOf(p.catalog["k"])
 	without := p.obtaining(t, t.TempDir())
-	without.Before = Stock{Images: []string{"others"}, Lacking: map[string]string{p.ref: "it was not had then"}}
+	without.Before = Artifacts{Images: []string{"others"}, Lacking: map[string]string{p.ref: "it was not had then"}}
 	if why := p.pulls(t, without); why != "it was not had then" || p.asked.Load() != 0 {
 		t.Errorf("made without it: %q, %d questions", why, p.asked.Load())
 	}
 	with := p.obtaining(t, t.TempDir())
-	with.Before = Stock{Images: []string{"others", p.ref}}
+	with.Before = Artifacts{Images: []string{"others", p.ref}}
 	if s := p.catalog.Supports(plan, with.Before); !s.L7Policy || s.L7Reason != "" {
 		t.Errorf("made with it, the CNI claims %+v", s)
 	}

@@ -38,9 +38,9 @@ type Rendered struct {
 }
 
 // Objects renders a component for a plan: upstream's own chart or manifest, from the
-// cache that Obtain filled with the plan's stock, with our values and patches over it,
+// cache that Obtain filled with the plan's artifacts, with our values and patches over it,
 // hooks and tests left out; and our objects. A component that is not installed into the cluster renders to nothing.
-func (r Resolver) Objects(ctx context.Context, c Component, p topology.Plan, stock Stock) (Rendered, error) {
+func (r Resolver) Objects(ctx context.Context, c Component, p topology.Plan, artifacts Artifacts) (Rendered, error) {
 	out := Rendered{Name: c.Name}
 	if c.Install == nil {
 		return out, nil
@@ -53,7 +53,7 @@ func (r Resolver) Objects(ctx context.Context, c Component, p topology.Plan, sto
 		return wrap(err)
 	}
 	out.Objects = append(out.Objects, c.namespace())
-	v := c.view(p, stock)
+	v := c.view(p, artifacts)
 	upstream, err := c.upstream(path, v)
 	if err != nil {
 		return wrap(err)

@@ -55,10 +55,10 @@ func charts(t *testing.T, c Catalog, p topology.Plan) (Resolver, []Component) {
 // to be had.
 func render(t *testing.T, change func(*topology.Plan)) map[string]Rendered {
 	t.Helper()
-	return renderWith(t, Stock{}, change)
+	return renderWith(t, Artifacts{}, change)
 }
 
-func renderWith(t *testing.T, stock Stock, change func(*topology.Plan)) map[string]Rendered {
+func renderWith(t *testing.T, artifacts Artifacts, change func(*topology.Plan)) map[string]Rendered {
 	t.Helper()
 	c := load(t)
 	p := quickstart(c)
@@ -68,7 +68,7 @@ func renderWith(t *testing.T, stock Stock, change func(*topology.Plan)) map[stri
 	r, set := charts(t, c, p)
 	out := map[string]Rendered{}
 	for _, k := range set {
-		rendered, err := r.Objects(t.Context(), k, p, stock)
+		rendered, err := r.Objects(t.Context(), k, p, artifacts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -238,7 +238,7 @@ func TestCalicoHasTheBackendOfKubeProxy(t *testing.T) {
 			}
 			r, set := charts(t, c, p)
 			calico := set[slices.IndexFunc(set, func(k Component) bool { return k.Name == "calico" })]
-			rendered, err := r.Objects(t.Context(), calico, p, Stock{})
+			rendered, err := r.Objects(t.Context(), calico, p, Artifacts{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -235,14 +235,14 @@ func stream(layouts []string, root string) (*os.File, error) {
 	return r, nil
 }
 
-// WriteImages writes images of the stock as one OCI archive, without the blobs that its
+// WriteImages writes images as one OCI archive, without the blobs that its
 // reader holds: held is asked for their sha256 in hex.
-func (s Stock) WriteImages(w io.Writer, refs []string, held func(sha256 string) bool) error {
+func (s Artifacts) WriteImages(w io.Writer, refs []string, held func(sha256 string) bool) error {
 	var layouts []string
 	for _, ref := range refs {
 		dir, there := s.Layouts[ref]
 		if !there {
-			return fmt.Errorf("the stock has no image %s", ref)
+			return fmt.Errorf("the artifacts have no image %s", ref)
 		}
 		layouts = append(layouts, dir)
 	}

@@ -27,11 +27,11 @@ type View struct {
 // optionProxy is an option of every component, given by kubernetes.proxy.
 const optionProxy = "proxy"
 
-func (k Component) view(p topology.Plan, stock Stock) View {
+func (k Component) view(p topology.Plan, artifacts Artifacts) View {
 	v := View{Plan: p, Version: k.Version, Options: map[string]string{}, Lacking: map[string]string{}}
 	for _, i := range k.Images {
 		if i.Optional != "" {
-			v.Lacking[i.Optional] = stock.lacks(k.ref(i))
+			v.Lacking[i.Optional] = artifacts.lacks(k.ref(i))
 		}
 	}
 	for name, allowed := range k.Options {
@@ -44,8 +44,8 @@ func (k Component) view(p topology.Plan, stock Stock) View {
 	return v
 }
 
-// lacks tells why an image is not in the Stock, "" where it is.
-func (s Stock) lacks(ref string) string {
+// lacks tells why an image is not in the Artifacts, "" where it is.
+func (s Artifacts) lacks(ref string) string {
 	switch why := s.Lacking[ref]; {
 	case slices.Contains(s.Images, ref):
 		return ""
@@ -76,20 +76,20 @@ func (k Component) fill(file string, data any) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// Supports tells what the plan's CNI claims with what of the plan's Stock was to be had;
+// Supports tells what the plan's CNI claims with what of its Artifacts is present;
 // without a CNI nothing is claimed. The plan is one that Resolve accepts.
-func (c Catalog) Supports(p topology.Plan, stock Stock) Support {
+func (c Catalog) Supports(p topology.Plan, artifacts Artifacts) Support {
 	k, ok := c[p.CNI.Name]
 	if !ok {
 		return Support{L7Reason: "the lab has no CNI"}
 	}
-	s, _ := k.supports(p, stock) // Resolve has seen the error
+	s, _ := k.supports(p, artifacts) // Resolve has seen the error
 	return s
 }
 
-func (k Component) supports(p topology.Plan, stock Stock) (Support, error) {
+func (k Component) supports(p topology.Plan, artifacts Artifacts) (Support, error) {
 	var s Support
-	text, err := k.fill("supports.yaml", k.view(p, stock))
+	text, err := k.fill("supports.yaml", k.view(p, artifacts))
 	if err != nil {
 		return s, err
 	}

@@ -258,10 +258,10 @@ func (o obtaining) heldStore(ctx context.Context, of importer, p picture) (strin
 	})
 }
 
-// overUpstream completes a stock whose Nodes are of an upstream's image, with a layer of
+// overUpstream completes artifacts whose Nodes are of an upstream's image, with a layer of
 // ours over it; dir is the layout of both. It gives what imports images for such Nodes, and
 // the store with those that the image holds.
-func (o obtaining) overUpstream(ctx context.Context, p picture, dir string, stock *Stock) (importer, string, error) {
+func (o obtaining) overUpstream(ctx context.Context, p picture, dir string, artifacts *Artifacts) (importer, string, error) {
 	under := o.upstream(p.of, *p.Over)
 	layout, err := o.image(ctx, under)
 	if err != nil {
@@ -275,15 +275,15 @@ func (o obtaining) overUpstream(ctx context.Context, p picture, dir string, stoc
 	if with.lowers, err = o.lowers(ctx, layout); err != nil {
 		return importer{}, "", err
 	}
-	if stock.Node, err = nodeImage(p.Name, dir); err != nil {
+	if artifacts.Node, err = nodeImage(p.Name, dir); err != nil {
 		return importer{}, "", err
 	}
-	if stock.DebianBase, err = o.unpacked(ctx, p.Over.Debian); err != nil {
+	if artifacts.DebianBase, err = o.unpacked(ctx, p.Over.Debian); err != nil {
 		return importer{}, "", err
 	}
-	stock.Node.Over = under.ref + "@" + under.Pull
+	artifacts.Node.Over = under.ref + "@" + under.Pull
 	for name, path := range p.Over.Programs {
-		if stock.Programs[name], err = within(with.lowers, path); err != nil {
+		if artifacts.Programs[name], err = within(with.lowers, path); err != nil {
 			return importer{}, "", fmt.Errorf("%s: %w", under.ref, err)
 		}
 	}

@@ -124,7 +124,7 @@ func TestUpstream(t *testing.T) {
 		t.Errorf("the tag moved, and it is of %s after %d questions", node.Over.Pull, p.asked.Load()-asked)
 	}
 	later := p.obtaining(t, t.TempDir())
-	later.Before = Stock{Images: []string{"others"}, Node: NodeImage{Over: p.ref + "@" + first.String()}}
+	later.Before = Artifacts{Images: []string{"others"}, Node: NodeImage{Over: p.ref + "@" + first.String()}}
 	if _, node, why := later.settles(t, "kind"); node.Name != "laid" || node.Over.Pull != first.String() {
 		t.Errorf("Nodes to come are of %+v, since %q; those that run of %s", node, why, first)
 	}
@@ -151,12 +151,12 @@ func TestUpstreamRefused(t *testing.T) {
 		answer http.HandlerFunc
 		want   string
 		atMost int32
-		before Stock
+		before Artifacts
 	}{
-		"no such image":   {http.NotFound, "404", 3, Stock{}},
-		"offline":         {nil, "NETLAB_OFFLINE", 0, Stock{}},
-		"made of ours":    {nil, "not then", 0, Stock{Images: []string{"others"}, Lacking: map[string]string{p.ref: "not then"}}},
-		"made by another": {nil, "nobody has asked", 0, Stock{Images: []string{"others"}}},
+		"no such image":   {http.NotFound, "404", 3, Artifacts{}},
+		"offline":         {nil, "NETLAB_OFFLINE", 0, Artifacts{}},
+		"made of ours":    {nil, "not then", 0, Artifacts{Images: []string{"others"}, Lacking: map[string]string{p.ref: "not then"}}},
+		"made by another": {nil, "nobody has asked", 0, Artifacts{Images: []string{"others"}}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -42,16 +42,16 @@ func (s shelf) Command(ctx context.Context, argv ...string) *exec.Cmd {
 func (s shelf) Dial(context.Context, string) (net.Conn, error) { return nil, errors.New("no sockets") }
 func (s shelf) Logs() string                                   { return s.dir }
 
-// A lab that a newer netlab's `up` finds has Nodes made before, and new ones of the stock at
+// A lab that a newer netlab's `up` finds has Nodes made before, and new ones of the artifacts at
 // hand: what each lacks is loaded into it, without the layers that it holds.
 func TestLoadMissing(t *testing.T) {
 	const kept, agent = "example.test/kept:v1", "netlab.dev/agent:new"
-	stock := components.Stock{Images: []string{kept, agent}, Layouts: map[string]string{agent: filepath.Join(t.TempDir(), "agent")}}
+	artifacts := components.Artifacts{Images: []string{kept, agent}, Layouts: map[string]string{agent: filepath.Join(t.TempDir(), "agent")}}
 	image, err := random.Image(100, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	into, err := layout.Write(stock.Layouts[agent], empty.Index)
+	into, err := layout.Write(artifacts.Layouts[agent], empty.Index)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestLoadMissing(t *testing.T) {
 		steps = append(steps, name)
 		return func(error) {}
 	}
-	if err := loadMissing(t.Context(), running, stock, step); err != nil {
+	if err := loadMissing(t.Context(), running, artifacts, step); err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{"load into old: " + agent}; !slices.Equal(steps, want) {
@@ -105,8 +105,8 @@ func TestLoadMissing(t *testing.T) {
 		t.Errorf("old was given %q; its own layer is %s, the one that it holds %s", slices.Collect(maps.Keys(got)), own, shared)
 	}
 
-	stock.Images = append(stock.Images, "example.test/none:v1")
-	if err := loadMissing(t.Context(), running, stock, step); err == nil || !strings.Contains(err.Error(), "load images into Node ") {
+	artifacts.Images = append(artifacts.Images, "example.test/none:v1")
+	if err := loadMissing(t.Context(), running, artifacts, step); err == nil || !strings.Contains(err.Error(), "load images into Node ") {
 		t.Errorf("an image that is nowhere: %v", err)
 	}
 }

@@ -1,5 +1,5 @@
 // Package providers makes a topology.Plan real: segments, then nodes, then the
-// cluster, then its components. It takes a Plan and a components.Stock and gives a
+// cluster, then its components. It takes a Plan and components.Artifacts and gives a
 // Running lab: machines to run commands in, a kubeconfig, outside hosts. The
 // folders below it are the ways to run a node; what they share (bootstrap, install,
 // state) is here and in providers/kubeadm.
@@ -21,9 +21,9 @@ import (
 
 // Request is what a provider is asked to make.
 type Request struct {
-	Plan  topology.Plan
-	Stock components.Stock
-	Dir   string // the lab's state directory; exists
+	Plan      topology.Plan
+	Artifacts components.Artifacts
+	Dir       string // the lab's state directory; exists
 	// APIPort is the loopback port that reached the API server before, 0 for any.
 	APIPort int
 	Step    components.Step

@@ -20,12 +20,12 @@ import (
 // State is what netlab remembers of a lab, written before each act so that a lab
 // which died half-way can be gone on with or removed.
 type State struct {
-	Plan    topology.Plan    `json:"plan"`
-	File    string           `json:"file"`    // the lab file, absolute
-	Phase   string           `json:"phase"`   // one of the phases below
-	Stock   components.Stock `json:"stock"`   // the software the machines are made of
-	Created time.Time        `json:"created"` // when `up` first began
-	APIPort int              `json:"apiPort"` // loopback port of this machine that reaches the API server
+	Plan      topology.Plan        `json:"plan"`
+	File      string               `json:"file"`    // the lab file, absolute
+	Phase     string               `json:"phase"`   // one of the phases below
+	Artifacts components.Artifacts `json:"stock"`   // the software the machines are made of
+	Created   time.Time            `json:"created"` // when `up` first began
+	APIPort   int                  `json:"apiPort"` // loopback port of this machine that reaches the API server
 }
 
 // The phases of a lab. From creating only `up` leads on; in those from up to starting all

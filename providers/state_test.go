@@ -163,7 +163,7 @@ func TestStateRoundTrip(t *testing.T) {
 	want := State{
 		Plan: topology.Plan{Lab: "a", Provider: "netns", Names: map[string]string{"x.test": "192.0.2.1"}},
 		File: "/labs/a.yaml", Phase: PhaseCreating, Created: time.Now().UTC().Round(0), APIPort: 40123,
-		Stock: components.Stock{Rootfs: []string{"/c/r"}, Programs: map[string]string{"runc": "/c/runc"}},
+		Artifacts: components.Artifacts{Rootfs: []string{"/c/r"}, Programs: map[string]string{"runc": "/c/runc"}},
 	}
 	if err := root.Write(want); err != nil {
 		t.Fatal(err)

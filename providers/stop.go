@@ -70,13 +70,13 @@ func Start(ctx context.Context, root Root, p Provider, lab string, step componen
 	if !state.Made() {
 		return Running{}, state.NotUp()
 	}
-	if _, err := os.Stat(state.Stock.Self); err != nil {
+	if _, err := os.Stat(state.Artifacts.Self); err != nil {
 		return Running{}, WithHint(fmt.Errorf("the cache no longer holds what lab %s was made with: %w", lab, err),
 			fmt.Sprintf("`netlab up %s` starts it with what there is now", state.File))
 	}
 	began := time.Now()
 	state.Phase = PhaseStarting
-	running, err := machines(ctx, root, p, &state, Request{Plan: state.Plan, Stock: state.Stock, Step: step})
+	running, err := machines(ctx, root, p, &state, Request{Plan: state.Plan, Artifacts: state.Artifacts, Step: step})
 	if err != nil {
 		return running, err
 	}

@@ -33,13 +33,13 @@ func Up(ctx context.Context, root Root, p Provider, req Request, parts []compone
 	if err != nil {
 		return Running{}, err
 	}
-	state.Plan, state.File, state.Phase, state.Stock = req.Plan, file, PhaseCreating, req.Stock
+	state.Plan, state.File, state.Phase, state.Artifacts = req.Plan, file, PhaseCreating, req.Artifacts
 	running, err := machines(ctx, root, p, &state, req)
 	if err != nil {
 		return running, err
 	}
 	if !isNew {
-		if err := loadMissing(ctx, running, req.Stock, req.Step); err != nil {
+		if err := loadMissing(ctx, running, req.Artifacts, req.Step); err != nil {
 			return running, err
 		}
 	}

@@ -37,13 +37,13 @@ func create(ctx context.Context, req providers.Request, nodes []node) error {
 	config := v1alpha4.Cluster{Name: req.Plan.Lab}
 	config.Networking.DisableDefaultCNI = true
 	for _, n := range nodes {
-		config.Nodes = append(config.Nodes, v1alpha4.Node{Role: role(n.machine), Image: req.Stock.Node.Ref, ExtraMounts: n.mounts(req.Stock)})
+		config.Nodes = append(config.Nodes, v1alpha4.Node{Role: role(n.machine), Image: req.Artifacts.Node.Ref, ExtraMounts: n.mounts(req.Artifacts)})
 	}
 	text, err := json.Marshal(config)
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, req.Stock.Self, HelperVerb)
+	cmd := exec.CommandContext(ctx, req.Artifacts.Self, HelperVerb)
 	cmd.Stdin = strings.NewReader(string(text))
 	cmd.Env = append(os.Environ(), networkKey+"=none", local.LabelKey+"="+req.Plan.Lab)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // docker's commands end with it

@@ -63,10 +63,10 @@ exec /usr/local/bin/netlab init
 // container keeps its mounts for good, and the cache drops old ones.
 const selfFile = "netlab"
 
-// keepSelf gives the lab's Nodes the executable of the stock, by a hard link where it can be.
+// keepSelf gives the lab's Nodes the executable that they run, by a hard link where it can be.
 func keepSelf(req providers.Request) error {
 	to := filepath.Join(req.Dir, selfFile)
-	is, err := os.Stat(req.Stock.Self)
+	is, err := os.Stat(req.Artifacts.Self)
 	if err != nil {
 		return err
 	}
@@ -77,8 +77,8 @@ func keepSelf(req providers.Request) error {
 	if err := os.RemoveAll(next); err != nil {
 		return err
 	}
-	if os.Link(req.Stock.Self, next) != nil { // another file system
-		data, err := os.ReadFile(req.Stock.Self)
+	if os.Link(req.Artifacts.Self, next) != nil { // another file system
+		data, err := os.ReadFile(req.Artifacts.Self)
 		if err != nil {
 			return err
 		}
@@ -122,7 +122,7 @@ func (n node) prepare(ctx context.Context, req providers.Request, ca *kubeadm.Au
 	if err := os.WriteFile(n.path("seed", "init"), []byte(boot), 0o755); err != nil {
 		return err
 	}
-	if err := components.Clone(ctx, req.Stock.Store, n.path("containerd")); err != nil {
+	if err := components.Clone(ctx, req.Artifacts.Store, n.path("containerd")); err != nil {
 		return fmt.Errorf("give Node %s its images: %w", n.machine.Name, err)
 	}
 	data, err := json.Marshal(n.machine)
@@ -139,7 +139,7 @@ func (n node) recall() (topology.Machine, bool) {
 	return m, err == nil && json.Unmarshal(data, &m) == nil
 }
 
-func (n node) mounts(stock components.Stock) []v1alpha4.Mount {
+func (n node) mounts(artifacts components.Artifacts) []v1alpha4.Mount {
 	mounts := []v1alpha4.Mount{
 		{HostPath: n.path("seed"), ContainerPath: seed, Readonly: true},
 		{HostPath: n.path("seed", "init"), ContainerPath: "/usr/sbin/init", Readonly: true},
@@ -147,7 +147,7 @@ func (n node) mounts(stock components.Stock) []v1alpha4.Mount {
 		{HostPath: n.logs, ContainerPath: "/var/log"},
 		{HostPath: filepath.Join(filepath.Dir(filepath.Dir(n.dir)), selfFile), ContainerPath: "/usr/local/bin/netlab", Readonly: true},
 	}
-	for path, dir := range stock.Caches {
+	for path, dir := range artifacts.Caches {
 		mounts = append(mounts, v1alpha4.Mount{HostPath: dir, ContainerPath: path})
 	}
 	return mounts
@@ -187,7 +187,7 @@ func (n node) runArgs(name string, req providers.Request) []string {
 		"--net", "none", "--restart=on-failure:1", "--init=false", "--cgroupns=private",
 		"--privileged", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
 		"--tmpfs", "/tmp", "--tmpfs", "/run", "--volume", "/var", "--volume", "/lib/modules:/lib/modules:ro"}
-	for _, m := range n.mounts(req.Stock) {
+	for _, m := range n.mounts(req.Artifacts) {
 		volume := []string{m.HostPath, m.ContainerPath}
 		if m.Readonly {
 			volume = append(volume, "ro")
@@ -197,5 +197,5 @@ func (n node) runArgs(name string, req providers.Request) []string {
 	if n.machine.Role == topology.RoleControlPlane {
 		args = append(args, "--env", "KUBECONFIG=/etc/kubernetes/admin.conf")
 	}
-	return append(args, req.Stock.Node.Ref)
+	return append(args, req.Artifacts.Node.Ref)
 }

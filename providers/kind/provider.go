@@ -90,7 +90,7 @@ func (p Provider) containers(ctx context.Context, e engine, req providers.Reques
 	done := req.Step(fmt.Sprintf("nodes: %d to start", len(stopped)+len(missing)))
 	defer func() { done(err) }()
 	if len(missing) > 0 {
-		early.Go(func() error { return e.loadImage(earlyCtx, req.Stock.Node) })
+		early.Go(func() error { return e.loadImage(earlyCtx, req.Artifacts.Node) })
 	}
 	if err := early.Wait(); err != nil {
 		return err

@@ -49,20 +49,20 @@ func TestStrangers(t *testing.T) {
 	ctx := t.Context()
 	const name = "nlt-stranger"
 	dir := t.TempDir()
-	stock, err := providertest.Resolver(t, providertest.Netlab(t)).Obtain(ctx, plan(t, name), func(string) func(error) { return func(error) {} })
+	artifacts, err := providertest.Resolver(t, providertest.Netlab(t)).Obtain(ctx, plan(t, name), func(string) func(error) { return func(error) {} })
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := docker.loadImage(ctx, stock.Node); err != nil {
+	if err := docker.loadImage(ctx, artifacts.Node); err != nil {
 		t.Fatal(err)
 	}
 	if err := docker.run(ctx, nil, "run", "--detach", "--net", "none", "--name", name+"-control-plane", "--label", clusterLabel+"="+name,
-		"--label", roleLabel+"=control-plane", "--entrypoint", "sleep", stock.Node.Ref, "1000"); err != nil {
+		"--label", roleLabel+"=control-plane", "--entrypoint", "sleep", artifacts.Node.Ref, "1000"); err != nil {
 		t.Fatal(err)
 	}
 	defer docker.remove(context.WithoutCancel(ctx), name+"-control-plane")
 	var hinted interface{ Hint() string }
-	_, err = Provider{}.Create(ctx, providers.Request{Plan: plan(t, name), Stock: stock, Dir: dir})
+	_, err = Provider{}.Create(ctx, providers.Request{Plan: plan(t, name), Artifacts: artifacts, Dir: dir})
 	if !errors.As(err, &hinted) || !strings.Contains(err.Error(), "did not make") {
 		t.Errorf("create says %v", err)
 	}
@@ -246,7 +246,7 @@ func kindest(t *testing.T, self, from string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if is := state.Stock.Node.Over; !strings.HasPrefix(is, "docker.io/kindest/node:v") || !strings.HasSuffix(is, "@"+digest) {
+	if is := state.Artifacts.Node.Over; !strings.HasPrefix(is, "docker.io/kindest/node:v") || !strings.HasSuffix(is, "@"+digest) {
 		t.Errorf("the Nodes are of %q, not of %s", is, digest)
 	}
 	out, err := command.Run(exec.Command(self, "exec", name, "w1", "--", "cat", "/etc/os-release", "/etc/crictl.yaml", "/proc/1/cmdline"))
@@ -259,7 +259,7 @@ func kindest(t *testing.T, self, from string) {
 		t.Errorf("status says %s (%v)", out, err)
 	}
 	for _, built := range []string{"containerd", "kubeadm", "runc"} {
-		if path := state.Stock.Programs[built]; path != "" {
+		if path := state.Artifacts.Programs[built]; path != "" {
 			t.Errorf("%s was built: %s", built, path)
 		}
 	}

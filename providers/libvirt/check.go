@@ -123,7 +123,7 @@ func virtualisation(ctx context.Context, req providers.Request, h *hypervisor) (
 		if err != nil {
 			return "", err
 		}
-		b, err := store.base(req.Stock.Disk)
+		b, err := store.base(req.Artifacts.Disk)
 		if err != nil {
 			return "", err
 		}

@@ -287,7 +287,7 @@ func TestElsewhere(t *testing.T) {
 		}
 	}
 	// The machines alone: the cluster in them takes an emulated machine three minutes more.
-	v.req.Stock, v.req.APIPort, v.req.Step = read.Stock, read.APIPort, noStep
+	v.req.Artifacts, v.req.APIPort, v.req.Step = read.Artifacts, read.APIPort, noStep
 	running, again, err := Provider{}.machines(ctx, v.req)
 	if slices.Sort(again); err != nil || fmt.Sprint(again) != "[cp w]" {
 		t.Fatalf("started again: %v (%v)", again, err)

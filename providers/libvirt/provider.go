@@ -171,13 +171,13 @@ func (p Provider) disks(ctx context.Context, req providers.Request, h *hyperviso
 	name := "disks of virtual machines"
 	if h.far != nil {
 		name += h.on()
-		if info, err := os.Stat(req.Stock.Disk.Root); err == nil {
+		if info, err := os.Stat(req.Artifacts.Disk.Root); err == nil {
 			name += fmt.Sprintf(", %.1f GB at most", float64(info.Size())/1e9)
 		}
 	}
 	done := req.Step(name)
 	defer func() { done(err) }()
-	b, err := store.base(req.Stock.Disk)
+	b, err := store.base(req.Artifacts.Disk)
 	if err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func newVMs(t *testing.T, name string, change ...func(*labs.Lab)) vms {
 		t.Fatal(err)
 	}
 	v := vms{images: d.Images, req: providers.Request{Plan: plan, Dir: t.TempDir(), Step: func(string) func(error) { return func(error) {} }}}
-	if v.req.Stock, err = providertest.Resolver(t, providertest.Netlab(t)).Obtain(t.Context(), plan, v.req.Step); err != nil {
+	if v.req.Artifacts, err = providertest.Resolver(t, providertest.Netlab(t)).Obtain(t.Context(), plan, v.req.Step); err != nil {
 		t.Fatal(err)
 	}
 	v.delete(t) // what a killed test left
@@ -109,8 +109,8 @@ func run(t *testing.T, m providers.Machine, argv ...string) string {
 // it, and nothing stays.
 func TestNeverBoots(t *testing.T) {
 	v := newVMs(t, "nlt-unbootable")
-	v.req.Stock.Disk.Root = filepath.Join(t.TempDir(), "root.img")
-	if err := os.WriteFile(v.req.Stock.Disk.Root, make([]byte, 1<<20), 0o644); err != nil {
+	v.req.Artifacts.Disk.Root = filepath.Join(t.TempDir(), "root.img")
+	if err := os.WriteFile(v.req.Artifacts.Disk.Root, make([]byte, 1<<20), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	_, err := Provider{}.Create(t.Context(), v.req)

@@ -40,7 +40,7 @@ func Segments(ctx context.Context, req providers.Request) (err error) {
 	if err := fabric.HostAccess(ctx, req.Plan, req.Plan.HostAccess); err != nil {
 		return err
 	}
-	if err := fabric.StartHosts(ctx, req.Plan, req.Dir, fabric.Software{Self: req.Stock.Self, Debian: req.Stock.Debian(), HAProxy: req.Stock.HAProxy}); err != nil {
+	if err := fabric.StartHosts(ctx, req.Plan, req.Dir, fabric.Software{Self: req.Artifacts.Self, Debian: req.Artifacts.Debian(), HAProxy: req.Artifacts.HAProxy}); err != nil {
 		return err
 	}
 	for _, h := range req.Plan.Hosts() {
@@ -64,7 +64,7 @@ func Endpoint(req providers.Request, name string, ca *kubeadm.Authority) (int, e
 		return port, nil
 	}
 	was := port
-	port, err := StartForward(req.Plan, req.Dir, req.Stock.Self, port)
+	port, err := StartForward(req.Plan, req.Dir, req.Artifacts.Self, port)
 	if err != nil {
 		return 0, err
 	}

@@ -41,7 +41,7 @@ func (n node) path(elem ...string) string {
 
 // prepare lays the Node out on disk: its containerd root cloned from the store, its
 // files in the overlay's upper directory.
-func (n node) prepare(ctx context.Context, stock components.Stock, files map[string]kubeadm.File) error {
+func (n node) prepare(ctx context.Context, artifacts components.Artifacts, files map[string]kubeadm.File) error {
 	// What a killed `up` left of a Node that never ran is of no use.
 	if err := os.RemoveAll(n.dir); err != nil {
 		return err
@@ -51,7 +51,7 @@ func (n node) prepare(ctx context.Context, stock components.Stock, files map[str
 			return err
 		}
 	}
-	if err := components.Clone(ctx, stock.Store, n.path("containerd")); err != nil {
+	if err := components.Clone(ctx, artifacts.Store, n.path("containerd")); err != nil {
 		return fmt.Errorf("give Node %s its images: %w", n.machine.Name, err)
 	}
 	return local.WriteFiles(files, func(path string) string {
@@ -62,12 +62,12 @@ func (n node) prepare(ctx context.Context, stock components.Stock, files map[str
 	})
 }
 
-// start runs the Node, as the stock at hand says: a Node may start again when the cache
+// start runs the Node, as the artifacts at hand say: a Node may start again when the cache
 // has dropped the netlab that it ran with before. Its overlay is mounted in a mount
 // namespace of its own, which runc's container inherits: it is nowhere on the machine, and
 // goes when the Node does.
-func (n node) start(ctx context.Context, stock components.Stock) error {
-	config, err := json.Marshal(n.spec(stock))
+func (n node) start(ctx context.Context, artifacts components.Artifacts) error {
+	config, err := json.Marshal(n.spec(artifacts))
 	if err != nil {
 		return err
 	}
@@ -79,10 +79,10 @@ func (n node) start(ctx context.Context, stock components.Stock) error {
 		return err
 	}
 	defer log.Close()
-	options := "lowerdir=" + strings.Join(stock.Rootfs, ":") + ",upperdir=" + n.path("upper") + ",workdir=" + n.path("work")
+	options := "lowerdir=" + strings.Join(artifacts.Rootfs, ":") + ",upperdir=" + n.path("upper") + ",workdir=" + n.path("work")
 	cmd := exec.CommandContext(ctx, "sh", "-ec", `mount -t overlay overlay -o "$1" "$2"; shift 2; exec "$@"`, "sh",
 		options, n.path("rootfs"),
-		stock.Programs["runc"], "--root="+filepath.Join(n.dir, "runc"), "--log="+n.path("runc.log"),
+		artifacts.Programs["runc"], "--root="+filepath.Join(n.dir, "runc"), "--log="+n.path("runc.log"),
 		"run", "--detach", "--bundle="+n.dir, "--pid-file="+n.path("pid"), n.machine.Name)
 	cmd.Env = append(os.Environ(), local.LabelKey+"="+n.lab)
 	cmd.Stdout, cmd.Stderr = log, log

@@ -68,7 +68,7 @@ func (p Provider) prepare(ctx context.Context, req providers.Request, n node, ca
 	if err != nil {
 		return err
 	}
-	return n.prepare(ctx, req.Stock, files)
+	return n.prepare(ctx, req.Artifacts, files)
 }
 
 // boot starts the stopped Nodes, has kubeadm write a control plane that is not
@@ -80,7 +80,7 @@ func (p Provider) boot(ctx context.Context, req providers.Request, ca *kubeadm.A
 	done := req.Step(fmt.Sprintf("nodes: %d to start", len(stopped)))
 	for _, n := range stopped {
 		started.Go(func() error {
-			if err := n.start(startCtx, req.Stock); err != nil {
+			if err := n.start(startCtx, req.Artifacts); err != nil {
 				return fmt.Errorf("start Node %s: %w", n.machine.Name, err)
 			}
 			return n.remember()

@@ -19,7 +19,7 @@ const selfInNode = "/usr/local/bin/netlab"
 // own pid, ipc, uts, mount and cgroup namespaces, the network namespace that the
 // fabric made, and every capability that netlab itself has, since what runs inside
 // are container runtimes.
-func (n node) spec(stock components.Stock) *specs.Spec {
+func (n node) spec(artifacts components.Artifacts) *specs.Spec {
 	caps := local.Capabilities()
 	bind := func(source, target string, options ...string) specs.Mount {
 		return specs.Mount{Type: "bind", Source: source, Destination: target, Options: append([]string{"rbind"}, options...)}
@@ -51,7 +51,7 @@ func (n node) spec(stock components.Stock) *specs.Spec {
 			bind(n.path("containerd"), "/var/lib/containerd"),
 			bind(n.path("kubelet"), "/var/lib/kubelet"),
 			bind(n.logs, "/var/log"),
-			bind(stock.Self, selfInNode, "ro"),
+			bind(artifacts.Self, selfInNode, "ro"),
 		},
 		Linux: &specs.Linux{
 			CgroupsPath:       filepath.Join(local.CgroupOf(n.lab), n.machine.Name),
@@ -69,8 +69,8 @@ func (n node) spec(stock components.Stock) *specs.Spec {
 			Resources: &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}}},
 		},
 	}
-	for _, path := range slices.Sorted(maps.Keys(stock.Caches)) {
-		spec.Mounts = append(spec.Mounts, bind(stock.Caches[path], path))
+	for _, path := range slices.Sorted(maps.Keys(artifacts.Caches)) {
+		spec.Mounts = append(spec.Mounts, bind(artifacts.Caches[path], path))
 	}
 	// What is pinned in it goes with the Node.
 	if local.KernelMounts("bpf") {

@@ -23,7 +23,7 @@ func testNode(t *testing.T) node {
 
 // A Node gets no capability that this process may not hand on: runc would refuse.
 func TestSpecCapabilities(t *testing.T) {
-	s := testNode(t).spec(components.Stock{Self: "/self"})
+	s := testNode(t).spec(components.Artifacts{Self: "/self"})
 	mask := uint64(0)
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -50,7 +50,7 @@ func TestSpecCapabilities(t *testing.T) {
 // there to be PID 1, and cannot be written to.
 func TestSpecMounts(t *testing.T) {
 	n := testNode(t)
-	s := n.spec(components.Stock{Self: "/cache/self/netlab", Caches: map[string]string{"/var/cache/x": "/cache/caches/x"}})
+	s := n.spec(components.Artifacts{Self: "/cache/self/netlab", Caches: map[string]string{"/var/cache/x": "/cache/caches/x"}})
 	if s.Root.Path != filepath.Join(n.dir, "rootfs") || s.Root.Readonly {
 		t.Errorf("root is %+v", s.Root)
 	}
@@ -83,7 +83,7 @@ func TestSpecMounts(t *testing.T) {
 }
 
 func TestSpecNamespaces(t *testing.T) {
-	s := testNode(t).spec(components.Stock{Self: "/self"})
+	s := testNode(t).spec(components.Artifacts{Self: "/self"})
 	var kinds []string
 	for _, ns := range s.Linux.Namespaces {
 		kinds = append(kinds, string(ns.Type))

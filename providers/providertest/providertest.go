@@ -152,12 +152,12 @@ func (s Suite) plan(t *testing.T, text, name string) topology.Plan {
 // lab is one lab of the suite.
 type lab struct {
 	Suite
-	root    providers.Root
-	dir     string
-	plan    topology.Plan
-	stock   components.Stock
-	parts   []components.Rendered
-	running providers.Running
+	root      providers.Root
+	dir       string
+	plan      topology.Plan
+	artifacts components.Artifacts
+	parts     []components.Rendered
+	running   providers.Running
 }
 
 // open resolves a lab's software, building what the cache lacks, and makes nothing else.
@@ -166,7 +166,7 @@ func (s Suite) open(t *testing.T, root providers.Root, text, name string) *lab {
 	l := &lab{Suite: s, root: root, dir: root.Dir(name), plan: s.plan(t, text, name)}
 	step := func(string) func(error) { return func(error) {} }
 	var err error
-	if l.stock, err = s.Resolver.Obtain(t.Context(), l.plan, step); err != nil {
+	if l.artifacts, err = s.Resolver.Obtain(t.Context(), l.plan, step); err != nil {
 		t.Fatal(err)
 	}
 	parts, err := s.Resolver.Catalog.Resolve(l.plan)
@@ -177,7 +177,7 @@ func (s Suite) open(t *testing.T, root providers.Root, text, name string) *lab {
 		if part.Install == nil {
 			continue
 		}
-		r, err := s.Resolver.Objects(t.Context(), part, l.plan, l.stock)
+		r, err := s.Resolver.Objects(t.Context(), part, l.plan, l.artifacts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,7 +188,7 @@ func (s Suite) open(t *testing.T, root providers.Root, text, name string) *lab {
 
 // request is what Create is asked; each step of progress has to end without an error.
 func (l *lab) request(t *testing.T) providers.Request {
-	return providers.Request{Plan: l.plan, Stock: l.stock, Dir: l.dir, APIPort: l.running.APIPort,
+	return providers.Request{Plan: l.plan, Artifacts: l.artifacts, Dir: l.dir, APIPort: l.running.APIPort,
 		Step: func(name string) func(error) {
 			return func(err error) {
 				if err != nil {

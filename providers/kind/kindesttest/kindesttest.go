@@ -98,14 +98,14 @@ func made(t testing.TB, r components.Resolver) string {
 	plan := topology.Plan{Lab: "kindest", Provider: "netns"}
 	plan.Kubernetes.Version, plan.Kubernetes.Proxy = kubernetes, "nftables"
 	plan.CNI.Name = "none"
-	stock, err := r.Obtain(t.Context(), plan, func(what string) func(error) {
+	artifacts, err := r.Obtain(t.Context(), plan, func(what string) func(error) {
 		t.Log(what)
 		return func(error) {}
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, tag, _ := strings.Cut(stock.Node.Ref, ":")
+	_, tag, _ := strings.Cut(artifacts.Node.Ref, ":")
 	dir := filepath.Join(r.Cache, "tests", "kindest", tag)
 	if _, err := os.Stat(dir); err == nil {
 		return dir
@@ -124,12 +124,12 @@ func made(t testing.TB, r components.Resolver) string {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(tmp)
-	index, err := layout.ImageIndexFromPath(stock.Node.Layout)
+	index, err := layout.ImageIndexFromPath(artifacts.Node.Layout)
 	if err != nil {
 		t.Fatal(err)
 	}
 	img, _ := only(t, index)
-	held, err := tarball.LayerFromFile(store(t, stock, tmp), tarball.WithCompressionLevel(gzip.BestSpeed))
+	held, err := tarball.LayerFromFile(store(t, artifacts, tmp), tarball.WithCompressionLevel(gzip.BestSpeed))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,10 +220,10 @@ tar --create --file "$4" --numeric-owner var
 `
 
 // store makes a tar of the containerd root that kubeadm's images are in.
-func store(t testing.TB, stock components.Stock, tmp string) string {
+func store(t testing.TB, artifacts components.Artifacts, tmp string) string {
 	t.Helper()
 	var refs []string
-	for _, ref := range stock.Images {
+	for _, ref := range artifacts.Images {
 		if strings.HasPrefix(ref, "registry.k8s.io/") {
 			refs = append(refs, ref)
 		}
@@ -234,10 +234,10 @@ func store(t testing.TB, stock components.Stock, tmp string) string {
 	}
 	tar := filepath.Join(tmp, "store.tar")
 	cmd := exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", importing, "sh",
-		stock.Programs["containerd"], stock.Programs["ctr"], root, tar)
+		artifacts.Programs["containerd"], artifacts.Programs["ctr"], root, tar)
 	r, w := io.Pipe()
 	defer r.Close()
-	go func() { w.CloseWithError(stock.WriteImages(w, refs, func(string) bool { return false })) }()
+	go func() { w.CloseWithError(artifacts.WriteImages(w, refs, func(string) bool { return false })) }()
 	cmd.Stdin = r
 	if _, err := command.Run(cmd); err != nil {
 		t.Fatal(fmt.Errorf("import images: %w", err))
