@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"netlab.dev/netlab/verify/agent"
 )
@@ -28,6 +29,17 @@ func (f *finding) property(name, expected, observed string, ok bool) {
 	if !ok && f.Outcome == Pass {
 		f.Outcome, f.Reason = Fail, fmt.Sprintf("%s: expected %s, observed %s", name, expected, observed)
 	}
+}
+
+// step asserts what was asked at one step of a policy.
+func (f *finding) step(s Step, name, expected, observed string, ok bool) {
+	f.property(name, expected, observed, ok)
+	f.Properties[len(f.Properties)-1].Step = s
+}
+
+// within asserts that something took at most so long.
+func (f *finding) within(name string, bound, took time.Duration) {
+	f.property(name, fmt.Sprintf("at most %g", bound.Seconds()), fmt.Sprintf("%.1f", took.Seconds()), took <= bound)
 }
 
 // equal asserts that a property has one value.

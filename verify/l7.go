@@ -90,12 +90,12 @@ func (w world) performL7(ctx context.Context, policy runtime.Object, on stage, t
 		if err != nil {
 			return fail(Broken, "the control before the policy: %v", err)
 		}
+		f.step(StepBefore, l.request()+" before the policy", "200 from "+subject, answered(r), served(r))
 		if !served(r) {
 			return fail(Broken, "the positive control before the policy got %s to %s: its deny would prove nothing", answered(r), l.request())
 		}
 		f.Observed = observedOf(r)
 	}
-	f.equal("before the policy", "a reply", "a reply")
 
 	remove, err := by.apply(ctx, policy)
 	if err != nil {
@@ -103,37 +103,37 @@ func (w world) performL7(ctx context.Context, policy runtime.Object, on stage, t
 	}
 	defer remove()
 	applied := time.Now()
-	enforced := true
+	enforced, effect := true, time.Duration(0)
 	for _, l := range play.Denied {
-		r, _, err := by.until(ctx, l, t.Effect-time.Since(applied), forbidden)
+		r, _, err := by.until(ctx, l, late*t.Effect-time.Since(applied), forbidden)
 		if err != nil {
 			return fail(Broken, "under the policy: %v", err)
 		}
-		f.property(l.request()+" under the policy", "403 from the proxy", answered(r), forbidden(r))
-		enforced = enforced && forbidden(r)
+		f.step(StepDenied, l.request()+" under the policy", "403 from the proxy", answered(r), forbidden(r))
+		enforced, effect = enforced && forbidden(r), time.Since(applied)
 	}
 	if enforced {
-		f.property(SecondsToEffect, fmt.Sprintf("at most %.0f", t.Effect.Seconds()), fmt.Sprintf("%.1f", time.Since(applied).Seconds()), true)
+		f.within(SecondsToEffect, t.Effect, effect)
 	}
 	r, _, err := by.until(ctx, play.Allowed, t.Control, served)
 	if err != nil {
 		return fail(Broken, "under the policy: %v", err)
 	}
-	f.property(play.Allowed.request()+" under the policy", "200 from "+subject, answered(r), served(r))
+	f.step(StepAllowed, play.Allowed.request()+" under the policy", "200 from "+subject, answered(r), served(r))
 	if err := remove(); err != nil {
 		return fail(Broken, "remove the policy: %v", err)
 	}
 
 	removed := time.Now()
 	for _, l := range all {
-		r, _, err := by.until(ctx, l, t.Effect-time.Since(removed), served)
+		r, _, err := by.until(ctx, l, late*t.Effect-time.Since(removed), served)
 		if err != nil {
 			return fail(Broken, "the control after the policy: %v", err)
 		}
-		f.property(l.request()+" after the policy", "200 from "+subject, answered(r), served(r))
+		f.step(StepAfter, l.request()+" after the policy", "200 from "+subject, answered(r), served(r))
 	}
 	if f.Outcome == Pass {
-		f.property("seconds to end", fmt.Sprintf("at most %.0f", t.Effect.Seconds()), fmt.Sprintf("%.1f", time.Since(removed).Seconds()), true)
+		f.within("seconds to end", t.Effect, time.Since(removed))
 	}
 	return f
 }

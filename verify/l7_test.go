@@ -93,6 +93,7 @@ func TestL7Play(t *testing.T) {
 	}{
 		{"enforced", proxy{}, Pass, "", "apply remove"},
 		{"enforced late", proxy{delay: 60 * time.Millisecond}, Pass, "", "apply remove"},
+		{"takes effect too late", proxy{delay: 300 * time.Millisecond}, Fail, "seconds to effect: expected at most 0.2, observed 0.", "apply remove"},
 		{"not enforced", proxy{idle: true}, Fail, "GET /private under the policy: expected 403 from the proxy, observed 200 from " + subject, "apply remove"},
 		{"blind to the method", proxy{blind: true}, Fail, "POST /public under the policy: expected 403 from the proxy, observed 200", "apply remove"},
 		{"refuses too much", proxy{greedy: true}, Fail, "GET /public under the policy: expected 200 from " + subject + ", observed 403 from the proxy", "apply remove"},
@@ -117,6 +118,9 @@ func TestL7Play(t *testing.T) {
 			effect := false
 			for _, p := range f.Properties {
 				effect = effect || p.Name == SecondsToEffect
+			}
+			if r.outcome == Pass {
+				stepped(t, f)
 			}
 			if r.outcome == Pass && !effect {
 				t.Errorf("it does not tell when it took effect: %+v", f.Properties)

@@ -39,11 +39,6 @@ func grids() []grid {
 	}
 }
 
-// policySteps are the columns of the policies' matrix: the properties that perform asserts.
-func policySteps() []string {
-	return []string{"before the policy", "denied under the policy", "allowed under the policy", "after the policy"}
-}
-
 // Matrices gives the report as matrices, one a kind of path, that of the policies last.
 func (r Report) Matrices() []Matrix {
 	var out []Matrix
@@ -99,24 +94,18 @@ func (r Report) matrix(g grid) Matrix {
 // policyMatrix shows each policy's steps: the control before it, what it denies, what it
 // allows, the control after it.
 func (r Report) policyMatrix() Matrix {
-	m := Matrix{Title: "Policies", Columns: []string{"before", "denied", "allowed", "after", "expected"}}
+	m := Matrix{Title: "Policies"}
+	for _, s := range Steps() {
+		m.Columns = append(m.Columns, string(s))
+	}
+	m.Columns = append(m.Columns, "expected")
 	for i, p := range r.Paths {
 		if !strings.HasPrefix(p.ID, "policy-") {
 			continue
 		}
 		var line []Cell
-		for _, step := range policySteps() {
-			cell := Cell{Outcome: Pass, Paths: []int{i}}
-			at := slices.IndexFunc(p.Properties, func(q Property) bool { return q.Name == step })
-			switch {
-			case p.Outcome == Skip:
-				cell.Outcome = Skip
-			case at < 0:
-				cell.Outcome = Broken
-			case !p.Properties[at].OK:
-				cell.Outcome = Fail
-			}
-			line = append(line, cell)
+		for _, s := range Steps() {
+			line = append(line, Cell{Outcome: p.stepOutcome(s), Paths: []int{i}})
 		}
 		last := Cell{Text: p.Expected, Paths: []int{i}}
 		if p.Outcome == Skip {
@@ -125,6 +114,26 @@ func (r Report) policyMatrix() Matrix {
 		m.Rows, m.Cells = append(m.Rows, p.ID), append(m.Cells, append(line, last))
 	}
 	return m
+}
+
+// stepOutcome is what became of one step of a policy, which may have asked several
+// things. A step that was not reached is broken, and so is a control that failed before
+// the policy.
+func (p Result) stepOutcome(s Step) string {
+	if p.Outcome == Skip {
+		return Skip
+	}
+	outcome := ""
+	for _, q := range p.Properties {
+		switch {
+		case q.Step != s:
+		case q.OK:
+			outcome = worse(outcome, Pass)
+		default:
+			outcome = worse(outcome, p.Outcome)
+		}
+	}
+	return or(outcome, Broken)
 }
 
 // matrix draws a Matrix; columns that do not fit by name get numbers, which are told

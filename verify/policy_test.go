@@ -1,8 +1,10 @@
 package verify
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +81,7 @@ func TestPolicyPlay(t *testing.T) {
 		{"enforced against expectation", NotEnforced, enforcement{enforces: true}, Fail, "observed blocked", "", "apply remove"},
 		{"lost packets are no policy", NotEnforced, enforcement{lossy: 3}, Pass, "", "", "apply remove"},
 		{"blocks too much", Enforced, enforcement{enforces: true, overdoes: true}, Fail, "allowed under the policy: expected a reply", "", "apply remove"},
+		{"takes effect too late", Enforced, enforcement{enforces: true, delay: 550 * time.Millisecond}, Fail, "seconds to effect: expected at most 0.4, observed 0.", "denied under the policy=blocked", "apply remove"},
 		{"never ends", Enforced, enforcement{enforces: true, sticks: true}, Fail, "after the policy: expected a reply", "", "apply remove"},
 		{"no positive control before", Enforced, enforcement{dead: true}, Broken, "positive control before the policy got no reply in time", "", ""},
 		{"policy refused by the API server", Enforced, enforcement{refuses: errors.New("forbidden")}, Broken, "apply the policy: forbidden", "", "apply"},
@@ -94,6 +97,9 @@ func TestPolicyPlay(t *testing.T) {
 			if got := strings.Join(r.on.log, " "); got != r.log {
 				t.Errorf("did %q, want %q", got, r.log)
 			}
+			if f.Outcome == Pass {
+				stepped(t, f)
+			}
 			if r.property != "" {
 				found := false
 				for _, p := range f.Properties {
@@ -105,6 +111,56 @@ func TestPolicyPlay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// stepped: a policy that passes shows each of its steps.
+func stepped(t *testing.T, f finding) {
+	t.Helper()
+	for _, s := range Steps() {
+		if !slices.ContainsFunc(f.Properties, func(p Property) bool { return p.Step == s && p.OK }) {
+			t.Errorf("no property of step %s in %+v", s, f.Properties)
+		}
+	}
+}
+
+// TestPolicyMatrix: the matrix shows what the steps were, whatever a policy calls them.
+func TestPolicyMatrix(t *testing.T) {
+	plan := planOf(t, "quickstart")
+	able := enforcing()
+	able.L7Policy, able.L7Reason = true, ""
+	w := worldOf(plan, able, healthy(plan))
+	quick := tempo{Control: 40 * time.Millisecond, Effect: 200 * time.Millisecond, Pause: 2 * time.Millisecond, Probe: time.Millisecond}
+	var rows []*row
+	for _, p := range Paths(plan, able) {
+		x := &row{path: p}
+		switch {
+		case p.ID == PolicyL7:
+			x.finding = w.performL7(t.Context(), ownL7(ciliums(t)), &proxy{subject: L7Rule(plan).Value}, quick)
+		case p.ID == PolicyAllowPort:
+			x.finding = w.perform(t.Context(), p, &enforcement{play: policyOf(p.ID, w.cast)}, quick) // fails
+		case p.ID == PolicyAllowLabel:
+			x.finding = w.perform(t.Context(), p, &enforcement{play: policyOf(p.ID, w.cast), dead: true}, quick) // broken
+		case p.Expected == Enforced:
+			x.finding = w.perform(t.Context(), p, &enforcement{play: policyOf(p.ID, w.cast), enforces: true}, quick) // in default-deny it denies the allowed path too
+		default:
+			continue
+		}
+		rows = append(rows, x)
+	}
+	for _, x := range rows { // how long it took differs from run to run
+		for i, q := range x.finding.Properties {
+			if strings.HasPrefix(q.Name, "seconds ") {
+				x.finding.Properties[i].Observed = "0.1"
+			}
+		}
+	}
+	r := w.report(rows, "v1.19.6")
+	var matrix, asJSON bytes.Buffer
+	if err := errors.Join(r.WriteMatrix(&matrix, false), r.WriteJSON(&asJSON)); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "report-policies-matrix.txt", matrix.String())
+	golden(t, "report-policies.json", asJSON.String()) // verify/page draws it
 }
 
 // TestPolicyInterrupted: a policy does not outlive a verification that is cut short.

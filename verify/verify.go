@@ -146,7 +146,23 @@ type Property struct {
 	Expected string `json:"expected"`
 	Observed string `json:"observed"`
 	OK       bool   `json:"ok"`
+	Step     Step   `json:"step,omitempty"` // of a policy: what was asked when; "" elsewhere
 }
+
+// Step is one of the four things that prove a policy.
+type Step string
+
+// The steps of a policy, in the order in which they are taken. Before and After are the
+// positive controls: without them a silence under the policy would prove nothing.
+const (
+	StepBefore  Step = "before"
+	StepDenied  Step = "denied"
+	StepAllowed Step = "allowed"
+	StepAfter   Step = "after"
+)
+
+// Steps lists the steps of a policy in their order.
+func Steps() []Step { return []Step{StepBefore, StepDenied, StepAllowed, StepAfter} }
 
 // SecondsToEffect is the property of an enforced policy: from its apply to its effect.
 const SecondsToEffect = "seconds to effect"

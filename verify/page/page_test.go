@@ -117,6 +117,35 @@ func TestEverythingIsThere(t *testing.T) {
 	}
 }
 
+// TestPolicyMatrix: what the page shows of a policy's steps, a passing policy-l7 too.
+func TestPolicyMatrix(t *testing.T) {
+	v, err := newView(subject(t, "policies"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := v.Matrices[len(v.Matrices)-1]
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s\n", last.Title, strings.Join(last.Columns, " "))
+	for _, r := range last.Rows {
+		fmt.Fprintf(&b, "%s:", r.Name)
+		for _, c := range r.Cells {
+			fmt.Fprintf(&b, " %s", c.Mark())
+		}
+		b.WriteString("\n")
+	}
+	const want = `Policies: before denied allowed after expected
+policy-default-deny: ✓ ✓ ✗ ✓ enforced
+policy-allow-label: ! ! ! ! enforced
+policy-allow-namespace: ✓ ✓ ✓ ✓ enforced
+policy-allow-port: ✓ ✗ ✓ ✓ enforced
+policy-egress-deny: ✓ ✓ ✓ ✓ enforced
+policy-l7: ✓ ✓ ✓ ✓ enforced
+`
+	if b.String() != want {
+		t.Errorf("the page shows\n%swant\n%s", b.String(), want)
+	}
+}
+
 // TestNothingElseIsNeeded: the page refers to no other file or host, and forbids itself to.
 func TestNothingElseIsNeeded(t *testing.T) {
 	out := written(t, subject(t, "sampled"))
