@@ -10,7 +10,7 @@ import (
 	"netlab.dev/netlab/providers/libvirt"
 	"netlab.dev/netlab/providers/libvirt/guest"
 	"netlab.dev/netlab/providers/local"
-	"netlab.dev/netlab/providers/netns/nodeinit"
+	"netlab.dev/netlab/providers/pid1"
 	"netlab.dev/netlab/verify/agent"
 )
 
@@ -28,7 +28,7 @@ func play(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int, p
 	case kind.HelperVerb:
 		return kind.CreateMain(stdin, stderr), true
 	case "init":
-		return nodeinit.Main(stderr), true
+		return pid1.Main(stderr), true
 	case guest.Verb:
 		return guest.Main(args[1:], stderr), true
 	case libvirt.Verb:

@@ -114,7 +114,7 @@ func (e engine) remove(ctx context.Context, names ...string) error {
 	return e.run(ctx, nil, append([]string{"rm", "--force", "--volumes"}, names...)...)
 }
 
-// stop ends containers in order and keeps them: nodeinit takes less than the time given.
+// stop ends containers in order and keeps them: pid1 takes less than the time given.
 func (e engine) stop(ctx context.Context, names ...string) error {
 	if len(names) == 0 {
 		return nil

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"netlab.dev/netlab/providers/kubeadm"
-	"netlab.dev/netlab/providers/netns/nodeinit"
+	"netlab.dev/netlab/providers/pid1"
 	"netlab.dev/netlab/topology"
 )
 
@@ -38,7 +38,7 @@ func Files(plan topology.Plan, m topology.Machine, ca *kubeadm.Authority) (map[s
 		"/etc/hostname":       m.Name + "\n",
 		"/etc/hosts":          hostsFile(plan),
 		"/etc/resolv.conf":    resolv,
-		nodeinit.ServicesFile: string(services),
+		pid1.ServicesFile: string(services),
 		"/etc/containerd/conf.d/netlab.toml": fmt.Sprintf(
 			"version = 3\n[plugins.'io.containerd.cri.v1.runtime']\nrestrict_oom_score_adj = %t\n", !scores),
 	} {
@@ -61,9 +61,9 @@ func WriteFiles(files map[string]kubeadm.File, place func(path string) string) e
 	return nil
 }
 
-func nodeServices(plan topology.Plan, m topology.Machine) []nodeinit.Service {
+func nodeServices(plan topology.Plan, m topology.Machine) []pid1.Service {
 	const socket = "/run/containerd/containerd.sock"
-	services := []nodeinit.Service{
+	services := []pid1.Service{
 		{Name: "containerd", Argv: []string{"/usr/local/bin/containerd"}, Log: "/var/log/containerd.log"},
 		{Name: "kubelet", After: socket, Log: "/var/log/kubelet.log", Argv: []string{"/usr/bin/kubelet",
 			"--config=/var/lib/kubelet/config.yaml", "--kubeconfig=/etc/kubernetes/kubelet.conf",

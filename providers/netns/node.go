@@ -135,7 +135,7 @@ func (n node) recall() (topology.Machine, bool) {
 	return m, err == nil && json.Unmarshal(data, &m) == nil
 }
 
-// stopLimit bounds a Node's ordered end, which nodeinit bounds by less.
+// stopLimit bounds a Node's ordered end, which pid1 bounds by less.
 const stopLimit = 30 * time.Second
 
 // stop has PID 1 end the Node in order, then ends what still runs, and keeps its disk.

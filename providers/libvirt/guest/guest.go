@@ -23,7 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netlab.dev/netlab/providers/libvirt/seed"
-	"netlab.dev/netlab/providers/netns/nodeinit"
+	"netlab.dev/netlab/providers/pid1"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/topology/fabric"
 )
@@ -103,7 +103,7 @@ func boot(console io.Writer) error {
 		return err
 	}
 	say("network as planned")
-	services, err := nodeinit.ReadServices()
+	services, err := pid1.ReadServices()
 	if err != nil {
 		return err
 	}
@@ -116,9 +116,9 @@ func boot(console io.Writer) error {
 			services[i].Env = append(services[i].Env, "GOMAXPROCS=1")
 		}
 	}
-	services = append(services, nodeinit.Service{Name: "ssh", Argv: []string{self, Verb, SSH}, Log: "/var/log/ssh.log"})
+	services = append(services, pid1.Service{Name: "ssh", Argv: []string{self, Verb, SSH}, Log: "/var/log/ssh.log"})
 	fmt.Fprintln(console, Ready)
-	if err := nodeinit.Supervise(console, services); err != nil {
+	if err := pid1.Supervise(console, services); err != nil {
 		return err
 	}
 	unix.Sync()
@@ -149,7 +149,7 @@ func mounts() error {
 			return fmt.Errorf("mount %s: %w", m.at, err)
 		}
 	}
-	return nodeinit.DelegateCgroups()
+	return pid1.DelegateCgroups()
 }
 
 // resizeFS is EXT4_IOC_RESIZE_FS of linux/ext4.h: _IOW('f', 16, __u64), a number of blocks.

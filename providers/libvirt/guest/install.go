@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"netlab.dev/netlab/providers/libvirt/seed"
-	"netlab.dev/netlab/providers/netns/nodeinit"
+	"netlab.dev/netlab/providers/pid1"
 	"netlab.dev/netlab/topology/fabric"
 )
 
@@ -85,7 +85,7 @@ func (in installation) all(s seed.Seed) error {
 	if err != nil {
 		return err
 	}
-	services, err := nodeinit.ReadServices()
+	services, err := pid1.ReadServices()
 	if err != nil {
 		return fmt.Errorf("cloud-init wrote no services: %w", err)
 	}
@@ -171,7 +171,7 @@ var mounted = []string{
 }
 
 // files writes what makes the image's systemd, and its networkd, keep a Node.
-func (in installation) files(sysctls string, services []nodeinit.Service) error {
+func (in installation) files(sysctls string, services []pid1.Service) error {
 	table, err := os.ReadFile(in.root + "/etc/fstab")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -220,7 +220,7 @@ func (in installation) files(sysctls string, services []nodeinit.Service) error 
 }
 
 // unit is a service as systemd keeps it. Pods outlive containerd and kubelet.
-func unit(s nodeinit.Service) string {
+func unit(s pid1.Service) string {
 	var env strings.Builder
 	for _, e := range s.Env {
 		fmt.Fprintf(&env, "Environment=%q\n", e)
@@ -309,11 +309,11 @@ func deviceOf(at string) (string, error) {
 
 // service becomes a service once what it waits for is there.
 func service(name string) error {
-	services, err := nodeinit.ReadServices()
+	services, err := pid1.ReadServices()
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(services, func(s nodeinit.Service) bool { return s.Name == name })
+	i := slices.IndexFunc(services, func(s pid1.Service) bool { return s.Name == name })
 	if i < 0 {
 		return fmt.Errorf("there is no service %q", name)
 	}

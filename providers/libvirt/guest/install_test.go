@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"netlab.dev/netlab/providers/netns/nodeinit"
+	"netlab.dev/netlab/providers/pid1"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/topology/fabric"
 )
@@ -53,7 +53,7 @@ func TestInstall(t *testing.T) {
 		"opt/netlab/usr/local/bin/containerd": "", "opt/netlab/usr/local/bin/netlab": "", "opt/netlab/opt/cni/bin/bridge": "", "opt/cni/bin/theirs": "",
 	})
 	in := installation{root: root}
-	services := []nodeinit.Service{{Name: "containerd", Env: []string{"GOGC=200"}, Log: "/var/log/containerd.log"}}
+	services := []pid1.Service{{Name: "containerd", Env: []string{"GOGC=200"}, Log: "/var/log/containerd.log"}}
 	for range 2 {
 		if err := errors.Join(in.files(fabric.SysctlConf(topology.Machine{Forward: true}), services), in.links()); err != nil {
 			t.Fatal(err)

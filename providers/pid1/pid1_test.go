@@ -1,4 +1,4 @@
-package nodeinit
+package pid1
 
 import (
 	"bytes"

@@ -1,9 +1,9 @@
-// Package nodeinit is PID 1 of a namespace Node, and the part of a virtual machine's that
+// Package pid1 is PID 1 of a namespace Node, and the part of a virtual machine's that
 // is the same (Supervise): it prepares the Node's own view of
 // /proc/sys and cgroups, starts containerd and kubelet, restarts them when they die,
 // and reaps orphans. It takes its services from a file that the provider wrote
 // (Services), and knows nothing of labs.
-package nodeinit
+package pid1
 
 import (
 	"crypto/tls"
