@@ -35,10 +35,10 @@ func Files(plan topology.Plan, m topology.Machine, ca *kubeadm.Authority) (map[s
 		return nil, err
 	}
 	for path, text := range map[string]string{
-		"/etc/hostname":       m.Name + "\n",
-		"/etc/hosts":          hostsFile(plan),
-		"/etc/resolv.conf":    resolv,
-		pid1.ServicesFile: string(services),
+		"/etc/hostname":    m.Name + "\n",
+		"/etc/hosts":       hostsFile(plan),
+		"/etc/resolv.conf": resolv,
+		pid1.ServicesFile:  string(services),
 		"/etc/containerd/conf.d/netlab.toml": fmt.Sprintf(
 			"version = 3\n[plugins.'io.containerd.cri.v1.runtime']\nrestrict_oom_score_adj = %t\n", !scores),
 	} {
