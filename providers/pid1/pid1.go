@@ -1,8 +1,8 @@
-// Package pid1 is PID 1 of a namespace Node, and the part of a virtual machine's that
-// is the same (Supervise): it prepares the Node's own view of
-// /proc/sys and cgroups, starts containerd and kubelet, restarts them when they die,
-// and reaps orphans. It takes its services from a file that the provider wrote
-// (Services), and knows nothing of labs.
+// Package pid1 is the first process of a machine made of namespaces (a Node of the netns
+// provider, an outside host of any provider) and the part of a virtual machine's that is
+// the same (Supervise). It prepares the machine's view of /proc/sys and cgroups, starts the
+// services of ServicesFile, restarts those that end, reloads that file on SIGHUP, writes
+// StatusFile, and reaps orphans. It knows nothing of labs and reads no other file.
 package pid1
 
 import (
@@ -17,13 +17,15 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// ServicesFile is where PID 1 reads its services, in the Node.
+// ServicesFile is where PID 1 reads its services, in the machine.
 const ServicesFile = "/etc/netlab/services.json"
 
 // Service is a program that PID 1 keeps running.
@@ -37,16 +39,18 @@ type Service struct {
 	// must answer 200 first.
 	AfterURL string `json:"afterURL,omitempty"`
 	CA       string `json:"ca,omitempty"`
+	// Cgroup gives the service a child cgroup in the hierarchy that counts CPU time, named
+	// after it.
+	Cgroup bool `json:"cgroup,omitempty"`
+	// Config is a hash of the files that the service reads: a reload with another one restarts it.
+	Config string `json:"config,omitempty"`
 }
 
-// restartDelay keeps a service that dies at once from burning a core.
-const restartDelay = time.Second
-
-// Main is PID 1. It returns an exit status, after a signal to stop or when the Node
+// Main is PID 1. It returns an exit status, after a signal to stop or when the machine
 // cannot be prepared.
 func Main(stderr io.Writer) int {
 	if os.Getpid() != 1 {
-		fmt.Fprintln(stderr, "error: netlab init runs only as PID 1 of a namespace Node")
+		fmt.Fprintln(stderr, "error: netlab init runs only as PID 1 of a machine of namespaces")
 		return 2
 	}
 	if err := run(stderr); err != nil {
@@ -57,68 +61,45 @@ func Main(stderr io.Writer) int {
 }
 
 func run(log io.Writer) error {
-	services, err := ReadServices()
+	services, hash, err := readServices()
 	if err != nil {
 		return err
 	}
 	if err := errors.Join(guardSysctls(), DelegateCgroups()); err != nil {
 		return err
 	}
-	return Supervise(log, services)
+	// It idles nearly always and there is one a machine: speed is traded for memory.
+	runtime.GOMAXPROCS(1)
+	debug.SetGCPercent(20)
+	s := newSupervisor(log)
+	s.hash, s.status = hash, StatusFile
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, unix.SIGHUP)
+	return s.run(services, reload)
 }
 
 // ReadServices gives what the provider wrote into ServicesFile.
 func ReadServices() ([]Service, error) {
+	services, _, err := readServices()
+	return services, err
+}
+
+func readServices() ([]Service, string, error) {
 	data, err := os.ReadFile(ServicesFile)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	var services []Service
 	if err := json.Unmarshal(data, &services); err != nil {
-		return nil, fmt.Errorf("%s: %w", ServicesFile, err)
+		return nil, "", fmt.Errorf("%s: %w", ServicesFile, err)
 	}
-	return services, nil
+	return services, Hash(data), nil
 }
 
 // Supervise is the work of a PID 1: it keeps services running and reaps orphans. It
-// returns after a signal to stop.
+// returns after a signal to stop. It reloads nothing and writes no status.
 func Supervise(log io.Writer, services []Service) error {
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, unix.SIGTERM, unix.SIGINT)
-	dead := make(chan int, 64)
-	go reap(dead)
-
-	start := make(chan Service, len(services))
-	for _, s := range services {
-		go func() { await(s.After); awaitURL(s.AfterURL, s.CA); start <- s }()
-	}
-	running := map[int]Service{}
-	again := func(s Service) { time.AfterFunc(restartDelay, func() { start <- s }) }
-	for {
-		select {
-		case s := <-start:
-			pid, err := launch(s)
-			if err != nil {
-				fmt.Fprintf(log, "%s start %s: %v\n", time.Now().Format(time.RFC3339), s.Name, err)
-				again(s)
-				continue
-			}
-			running[pid] = s
-		case pid := <-dead:
-			if s, ours := running[pid]; ours {
-				delete(running, pid)
-				fmt.Fprintf(log, "%s %s (pid %d) ended; starting it again\n", time.Now().Format(time.RFC3339), s.Name, pid)
-				again(s)
-			}
-		case <-stop:
-			go func() {
-				for range dead { // reap goes on, and nobody starts anything again
-				}
-			}()
-			shutDown(services, running, log)
-			return nil
-		}
-	}
+	return newSupervisor(log).run(services, nil)
 }
 
 // Become waits for what the service waits for and becomes it, where another PID 1 keeps it
@@ -128,41 +109,6 @@ func (s Service) Become() error {
 	awaitURL(s.AfterURL, s.CA)
 	err := unix.Exec(s.Argv[0], s.Argv, append(os.Environ(), s.Env...))
 	return fmt.Errorf("%s: %w", s.Argv[0], err)
-}
-
-func launch(s Service) (int, error) {
-	if err := os.MkdirAll(filepath.Dir(s.Log), 0o755); err != nil {
-		return 0, err
-	}
-	out, err := os.OpenFile(s.Log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
-	if err != nil {
-		return 0, err
-	}
-	defer out.Close()
-	p, err := os.StartProcess(s.Argv[0], s.Argv, &os.ProcAttr{
-		Dir: "/", Env: append(os.Environ(), s.Env...), Files: []*os.File{nil, out, out},
-	})
-	if err != nil {
-		return 0, err
-	}
-	pid := p.Pid // Release forgets it
-	// The handle is let go: reap waits for every child alike.
-	return pid, p.Release()
-}
-
-// reap waits for every child, adopted ones too: containerd's shims become ours.
-func reap(dead chan<- int) {
-	child := make(chan os.Signal, 1)
-	signal.Notify(child, unix.SIGCHLD)
-	for range child {
-		for {
-			pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
-			if err != nil || pid <= 0 {
-				break
-			}
-			dead <- pid
-		}
-	}
 }
 
 // await returns once a unix socket accepts connections. It looks often: this is on

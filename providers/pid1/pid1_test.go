@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,7 +20,7 @@ import (
 
 // The test binary plays PID 1 of a Node: in namespaces of its own, with the directory
 // that this variable names in place of /etc/netlab.
-const playEnv = "NODEINIT_TEST_ETC"
+const playEnv = "PID1_TEST_ETC"
 
 func TestMain(m *testing.M) {
 	if etc := os.Getenv(playEnv); etc != "" {
@@ -322,5 +323,94 @@ func TestBrokenServices(t *testing.T) {
 	out, err := again.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), ServicesFile) {
 		t.Errorf("%v, %q", err, out)
+	}
+}
+
+// reload writes other services and has PID 1 read them; it returns once its status is about
+// them and is runs.
+func (n *node) reload(t *testing.T, is func(map[string]State) bool, services ...Service) {
+	t.Helper()
+	data, err := json.Marshal(services)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(n.dir, filepath.Base(ServicesFile)), data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.cmd.Process.Signal(unix.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the status is about the new file", func() bool {
+		s := n.statusNow(t)
+		return s.Hash == Hash(data) && is(s.Services)
+	})
+}
+
+func (n *node) statusNow(t *testing.T) (s Status) {
+	t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/root%s", n.cmd.Process.Pid, StatusFile))
+	if err == nil {
+		err = json.Unmarshal(data, &s)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// A reload restarts the service that changed, ends the one that left, starts the one that is
+// new, and leaves the others alone.
+func TestReload(t *testing.T) {
+	dir := t.TempDir()
+	kept, changes, leaves := shell(dir, "kept", "exec sleep 86381"), shell(dir, "changes", "exec sleep 86382"), shell(dir, "leaves", "exec sleep 86383")
+	n := start(t, dir, kept, changes, leaves)
+	until(t, "all run", func() bool {
+		return n.pidOf(t, "sleep 86381") != 0 && n.pidOf(t, "sleep 86382") != 0 && n.pidOf(t, "sleep 86383") != 0
+	})
+	other, before := n.pidOf(t, "sleep 86381"), n.pidOf(t, "sleep 86382")
+	changes.Config = "another"
+	n.reload(t, func(s map[string]State) bool { return len(s) == 3 && s["changes"].PID > 0 && s["new"].PID > 0 },
+		kept, changes, shell(dir, "new", "exec sleep 86384"))
+	until(t, "the new ones run", func() bool { return n.pidOf(t, "sleep 86382") != 0 && n.pidOf(t, "sleep 86384") != 0 })
+	if is := n.pidOf(t, "sleep 86382"); is == before {
+		t.Error("what changed was not started again")
+	}
+	if n.pidOf(t, "sleep 86383") != 0 {
+		t.Error("what left the file runs")
+	}
+	if n.pidOf(t, "sleep 86381") != other || n.read("kept.started") != "started\n" {
+		t.Error("what stayed the same was started again")
+	}
+}
+
+// The status tells how a service ended, and how often it was started.
+func TestStatus(t *testing.T) {
+	dir := t.TempDir()
+	n := start(t, dir, shell(dir, "broken", "exit 3"), shell(dir, "fine", "exec sleep 86385"))
+	until(t, "it has ended twice", func() bool { return strings.Count(n.read("broken.started"), "\n") == 2 })
+	until(t, "the status says so", func() bool {
+		s := n.statusNow(t).Services
+		return s["broken"].Starts == 2 && s["broken"].Ended == "exit status 3" && s["broken"].PID == 0 && s["fine"].PID > 0 && s["fine"].Ended == ""
+	})
+}
+
+// The pause before a start doubles while a service dies at once, and is short again after it
+// has run well.
+func TestBackoff(t *testing.T) {
+	s := newSupervisor(&bytes.Buffer{})
+	u := &unit{Service: Service{Name: "x"}}
+	s.units["x"] = u
+	var delays []time.Duration
+	for range 7 {
+		u.began = time.Now()
+		s.again(u)
+		delays = append(delays, u.delay)
+	}
+	if want := []time.Duration{1e9, 2e9, 4e9, 8e9, 16e9, 16e9, 16e9}; !slices.Equal(delays, want) {
+		t.Errorf("the pauses are %v, want %v", delays, want)
+	}
+	u.began = time.Now().Add(-steady)
+	if s.again(u); u.delay != restartDelay {
+		t.Errorf("after a good run it is %v", u.delay)
 	}
 }

@@ -22,15 +22,13 @@ const (
 // shutDown ends the services in reverse order: kubelet first, which would start containers
 // again. Before the first of them, which the others come after, the containers end; it
 // could not clear up behind them once it has ended itself. What takes too long is killed.
-func shutDown(services []Service, running map[int]Service, log io.Writer) {
-	for i := len(services) - 1; i >= 0; i-- {
+func (s *supervisor) shutDown() {
+	for i := len(s.order) - 1; i >= 0; i-- {
 		if i == 0 {
-			end(log, containerLimit, containers)
+			end(s.log, containerLimit, containers)
 		}
-		for pid, s := range running {
-			if s.Name == services[i].Name {
-				end(log, serviceLimit, func() []int { return living(pid) })
-			}
+		if u := s.units[s.order[i]]; u != nil && u.pid != 0 {
+			end(s.log, serviceLimit, func() []int { return living(u.pid) })
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package local
+package pid1
 
 import (
 	"os"
@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestAccounting(t *testing.T) {
+func TestCPUHierarchy(t *testing.T) {
 	const v2 = "30 24 0:26 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
 	for _, c := range []struct{ name, mounts, want string }{
 		{"v1 beside an empty v2", v2 + "31 24 0:27 / /sys/fs/cgroup/cpu rw,nosuid shared:7 - cgroup cgroup rw,cpu,cpuacct\n", "/sys/fs/cgroup/cpu"},
@@ -17,7 +17,7 @@ func TestAccounting(t *testing.T) {
 		if err := os.WriteFile(file, []byte(c.mounts), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := accounting(file); got != c.want || (err != nil) != (c.want == "") {
+		if got, err := cpuHierarchy(file); got != c.want || (err != nil) != (c.want == "") {
 			t.Errorf("%s: %q, %v", c.name, got, err)
 		}
 	}
