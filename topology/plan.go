@@ -154,6 +154,16 @@ func (p Plan) Machine(name string) (Machine, bool) {
 	return Machine{}, false
 }
 
+// Network finds a network by name.
+func (p Plan) Network(name string) (Network, bool) {
+	for _, n := range p.Networks {
+		if n.Name == name {
+			return n, true
+		}
+	}
+	return Network{}, false
+}
+
 func (p Plan) machines(keep func(Machine) bool) []Machine {
 	var out []Machine
 	for _, m := range p.Machines {

@@ -1,0 +1,228 @@
+package topology
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Way is how a machine reaches an address over the lab's networks, or why it does not.
+// It is what the Plan's NICs and routes give: no NAT, no Pod network, no machine that is off.
+type Way struct {
+	Source netip.Addr `json:"source"`           // address that the packets leave with; the zero Addr where there is no route
+	There  []Hop      `json:"there,omitempty"`  // networks a packet crosses, in order; none for an address of the machine's own
+	Back   []Hop      `json:"back,omitempty"`   // networks that the reply crosses
+	MTU    int        `json:"mtu,omitempty"`    // largest IP packet that gets there unfragmented
+	Reason string     `json:"reason,omitempty"` // why the address is not reachable; "" where it is
+}
+
+// Hop is one network that a packet crosses, from the machine that sends it there to the one
+// that takes it.
+type Hop struct {
+	Network string `json:"network"`
+	From    string `json:"from"` // machine
+	Out     string `json:"out"`  // its NIC
+	To      string `json:"to"`   // machine; "" for an address that no single machine of the lab has
+	In      string `json:"in"`   // its NIC; "" where To is
+}
+
+// Reachable reports whether packets get to the address and replies come back.
+func (w Way) Reachable() bool { return w.Reason == "" }
+
+// OnLink reports whether the address is on a network of the machine's own, so that ARP is
+// what finds it.
+func (w Way) OnLink() bool { return len(w.There) == 1 && w.Reachable() }
+
+// Routers gives the machines that forward the packet, in order.
+func (w Way) Routers() []string {
+	var names []string
+	for i, h := range w.There {
+		if i > 0 {
+			names = append(names, h.From)
+		}
+	}
+	return names
+}
+
+// loopback is the MTU of Linux' lo.
+const loopback = 65536
+
+// Reach tells how a machine reaches an address: a machine's own, a VIP of a pool, or one
+// that no machine of the lab has. It follows routes as Linux does: the longest prefix, of
+// connected networks and static routes alike; the source address is the outgoing NIC's
+// (RFC 1122, section 3.3.4.3); only machines that forward pass packets on. The reply has to
+// come back too, by whatever way the far end's routes give (reverse path filters are off).
+// For a VIP, which any Node on the pool's network may announce, every such Node's reply must.
+func Reach(p Plan, from string, to netip.Addr) Way {
+	m, ok := p.Machine(from)
+	if !ok {
+		return Way{Reason: fmt.Sprintf("the lab has no machine %s", from)}
+	}
+	if m.has(to) {
+		return Way{Source: to, MTU: loopback}
+	}
+	switch {
+	case p.Kubernetes.ServiceCIDR.Contains(to):
+		return Way{Reason: fmt.Sprintf("%s is in the Service CIDR, which no network of the lab routes", to)}
+	case p.Kubernetes.PodCIDR.Contains(to):
+		return Way{Reason: fmt.Sprintf("%s is in the Pod CIDR, whose routes are the CNI's", to)}
+	}
+	var w Way
+	var reached []Machine
+	w.Source = source(m, to)
+	if w.There, reached, w.Reason = p.walk(m, to); w.Reason != "" {
+		return w
+	}
+	w.MTU = p.smallestMTU(w.There)
+	w.Back, w.Reason = p.replies(reached, to, m, w)
+	return w
+}
+
+// replies follows the replies of the machines that may have taken the packet. It gives the
+// way of the first.
+func (p Plan) replies(reached []Machine, to netip.Addr, m Machine, w Way) ([]Hop, string) {
+	if len(reached) == 0 { // somebody beyond an uplink, whose routes are not known
+		last := w.There[len(w.There)-1]
+		if len(w.There) > 1 {
+			return nil, fmt.Sprintf("%s is beyond network %s's bridge, where no route back to %s is known", to, last.Network, w.Source)
+		}
+		return []Hop{{Network: last.Network, To: last.From, In: last.Out}}, ""
+	}
+	var first []Hop
+	for _, far := range reached {
+		if far.Name == m.Name {
+			continue // a Node asks for a VIP that it may announce itself
+		}
+		back, _, reason := p.walk(far, w.Source)
+		if reason != "" {
+			return nil, "no reply: " + reason
+		}
+		if first == nil {
+			first = back
+		}
+	}
+	return first, ""
+}
+
+// walk follows a packet from a machine to an address. It gives the networks crossed and the
+// machines that may take it at the end: none where the address is somebody's beyond an
+// uplink. The reason is why it does not get there.
+func (p Plan) walk(m Machine, to netip.Addr) (hops []Hop, reached []Machine, reason string) {
+	seen := []string{m.Name}
+	for {
+		nic, via, ok := route(m, to)
+		if !ok {
+			return hops, nil, fmt.Sprintf("%s has no route to %s", m.Name, to)
+		}
+		hop := Hop{Network: nic.Network, From: m.Name, Out: nic.Name}
+		next, in, ok := p.owner(nic.Network, via)
+		if !ok && via == to {
+			reached, reason = p.takers(nic.Network, to)
+			return append(hops, hop), reached, reason
+		}
+		if !ok {
+			return hops, nil, fmt.Sprintf("%s routes %s by %s, which no machine on network %s has", m.Name, to, via, nic.Network)
+		}
+		hop.To, hop.In = next.Name, in.Name
+		hops = append(hops, hop)
+		if next.has(to) {
+			return hops, []Machine{next}, ""
+		}
+		if !next.Forward {
+			return hops, nil, fmt.Sprintf("%s does not forward packets", next.Name)
+		}
+		if slices.Contains(seen, next.Name) {
+			return hops, nil, fmt.Sprintf("packets to %s loop: %s", to, strings.Join(append(seen, next.Name), ", "))
+		}
+		seen = append(seen, next.Name)
+		m = next
+	}
+}
+
+// takers gives who answers on a network for an address that is no machine's: the Nodes there
+// for a VIP, nobody known for one beyond an uplink.
+func (p Plan) takers(network string, to netip.Addr) ([]Machine, string) {
+	n, _ := p.Network(network)
+	if p.LoadBalancer.Contains(to) {
+		nodes := p.machines(func(m Machine) bool {
+			return m.Kind == KindNode && slices.ContainsFunc(m.NICs, func(n NIC) bool { return n.Network == network })
+		})
+		if len(nodes) == 0 {
+			return nil, fmt.Sprintf("no Node is on network %s to answer for VIP %s", network, to)
+		}
+		return nodes, ""
+	}
+	if n.Uplink != "" {
+		return nil, ""
+	}
+	return nil, fmt.Sprintf("no machine on network %s has %s", network, to)
+}
+
+// route gives the NIC by which a machine sends to an address, and the next hop: the address
+// itself where it is on a connected network.
+func route(m Machine, to netip.Addr) (out NIC, via netip.Addr, ok bool) {
+	best := -1
+	for _, nic := range m.NICs {
+		if nic.Address.Contains(to) && nic.Address.Bits() > best {
+			out, via, best = nic, to, nic.Address.Bits()
+		}
+	}
+	for _, r := range m.Routes {
+		if !r.To.Contains(to) || r.To.Bits() <= best {
+			continue
+		}
+		for _, nic := range m.NICs {
+			if nic.Address.Contains(r.Via) {
+				out, via, best = nic, r.Via, r.To.Bits()
+				break
+			}
+		}
+	}
+	return out, via, best >= 0
+}
+
+// source gives the address that a machine's packets to an address leave with: the outgoing
+// NIC's. The zero Addr stands for no route.
+func source(m Machine, to netip.Addr) netip.Addr {
+	nic, _, ok := route(m, to)
+	if !ok {
+		return netip.Addr{}
+	}
+	return nic.Address.Addr()
+}
+
+// owner finds the machine with an address on a network, and its NIC there.
+func (p Plan) owner(network string, a netip.Addr) (Machine, NIC, bool) {
+	for _, m := range p.Machines {
+		for _, nic := range m.NICs {
+			if nic.Network == network && nic.Address.Addr() == a {
+				return m, nic, true
+			}
+		}
+	}
+	return Machine{}, NIC{}, false
+}
+
+// smallestMTU is of the NICs and bridges along a way.
+func (p Plan) smallestMTU(hops []Hop) int {
+	smallest := loopback
+	for _, h := range hops {
+		if n, ok := p.Network(h.Network); ok {
+			smallest = min(smallest, n.MTU)
+		}
+		for _, end := range []struct{ machine, nic string }{{h.From, h.Out}, {h.To, h.In}} {
+			m, _ := p.Machine(end.machine)
+			for _, nic := range m.NICs {
+				if nic.Name == end.nic {
+					smallest = min(smallest, nic.MTU)
+				}
+			}
+		}
+	}
+	return smallest
+}
+
+func (m Machine) has(a netip.Addr) bool {
+	return slices.ContainsFunc(m.NICs, func(n NIC) bool { return n.Address.Addr() == a })
+}
