@@ -73,7 +73,7 @@ unit-test:
 
 bench: setup build
 	@$(call install,$(test-tools) $(provider-tools))
-	NETLAB_OFFLINE=1 NETLAB_TEST_LABS=require go test -count=1 -p 1 -timeout 60m -run '^$$' -bench . -benchtime 3x .
+	NETLAB_OFFLINE=1 NETLAB_TEST_LABS=require go test -count=1 -p 1 -timeout 60m -run '^$$' -bench . -benchtime 3x ./bench
 
 clean:
 	rm -rf bin

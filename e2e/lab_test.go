@@ -1,4 +1,7 @@
-package main
+// Package e2e makes real labs with the program that users run, and checks what its commands
+// print, leave running and leave behind. It takes root; without it, or with -short, it skips.
+// What one provider does by itself is in providertest; benchmarks are in bench.
+package e2e
 
 import (
 	"bufio"
@@ -10,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -71,7 +75,7 @@ func newLabs(t *testing.T) *labs {
 // build builds netlab.
 func (l *labs) build(t *testing.T, flags ...string) {
 	t.Helper()
-	build := exec.Command("go", append([]string{"build", "-trimpath", "-o", l.netlab}, append(flags, ".")...)...)
+	build := exec.Command("go", append([]string{"build", "-trimpath", "-o", l.netlab}, append(flags, "netlab.dev/netlab")...)...)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -106,7 +110,7 @@ func (b *lab) write(t *testing.T, text string) {
 // quickstart is the ready lab of that name, without its name.
 func quickstart(t *testing.T) string {
 	t.Helper()
-	data, err := os.ReadFile("scenarios/quickstart.yaml")
+	data, err := os.ReadFile("../scenarios/quickstart.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,4 +295,13 @@ func (l *labs) started(t *testing.T, args ...string) (cmd *exec.Cmd, lines <-cha
 		}
 	}()
 	return cmd, out
+}
+
+func atoi(t *testing.T, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(strings.TrimSpace(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

@@ -1,4 +1,4 @@
-package main
+package cli_test
 
 import (
 	"errors"
@@ -24,15 +24,22 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// The scripts of scenarios/testdata run netlab as users do. Beside the usual commands
-// there is `exits CODE COMMAND…`, and $SCENARIOS is the folder of ready labs.
+// The scripts of testdata and of labs/testdata (files that Load refuses) run netlab as
+// users do. Beside the usual commands there is `exits CODE COMMAND…`, and $SCENARIOS is
+// the folder of ready labs.
 func TestScripts(t *testing.T) {
-	scenarios, err := filepath.Abs("scenarios")
+	for name, dir := range map[string]string{"verbs": "testdata", "bad files": "../labs/testdata"} {
+		t.Run(name, func(t *testing.T) { runScripts(t, dir) })
+	}
+}
+
+func runScripts(t *testing.T, dir string) {
+	scenarios, err := filepath.Abs("../scenarios")
 	if err != nil {
 		t.Fatal(err)
 	}
 	testscript.Run(t, testscript.Params{
-		Dir:                 "scenarios/testdata",
+		Dir:                 dir,
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -102,13 +109,13 @@ func dockerSays(ts *testscript.TestScript, neg bool, args []string) {
 
 // Every ready lab says in a header comment what it is for, and has its plan checked by a script.
 func TestScenariosAreScripted(t *testing.T) {
-	labs, err := filepath.Glob("scenarios/*.yaml")
+	labs, err := filepath.Glob("../scenarios/*.yaml")
 	if err != nil || len(labs) == 0 {
 		t.Fatalf("no scenarios: %v", err)
 	}
 	for _, lab := range labs {
 		name := strings.TrimSuffix(filepath.Base(lab), ".yaml")
-		script, err := os.ReadFile(filepath.Join("scenarios", "testdata", "plan-"+name+".txtar"))
+		script, err := os.ReadFile(filepath.Join("testdata", "plan-"+name+".txtar"))
 		if err != nil || !strings.Contains(string(script), "netlab plan $SCENARIOS/"+name+".yaml") {
 			t.Errorf("%s: no script plans it (%v)", lab, err)
 		}

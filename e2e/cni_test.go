@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"encoding/json"
@@ -78,7 +78,7 @@ func TestCNIs(t *testing.T) {
 			continue
 		}
 		t.Run(scenario, func(t *testing.T) {
-			data, err := os.ReadFile("scenarios/" + scenario + ".yaml")
+			data, err := os.ReadFile("../scenarios/" + scenario + ".yaml")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -142,7 +142,7 @@ func (b *lab) ofCalico(t *testing.T) string {
 
 // matrix names the labs of cni-matrix.yaml, without quickstart.
 func matrix(t *testing.T) []string {
-	const file = "scenarios/cni-matrix.yaml"
+	const file = "../scenarios/cni-matrix.yaml"
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

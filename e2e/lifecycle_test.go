@@ -1,13 +1,13 @@
-package main
+package e2e
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"netlab.dev/netlab/providers/providertest"
 )
@@ -60,43 +60,28 @@ func (b *lab) stopped(t *testing.T) {
 	}
 }
 
-// newer: another build of netlab does not ask agents that are not its own. Its `up` puts its
-// agents in their place, in Nodes and outside hosts that were made before, and starts a lab
-// that is stopped with them; with a lab that runs so does the first one's.
-func (b *lab) newer(t *testing.T) {
-	first, second := b.labs, *b.labs
-	second.netlab = filepath.Join(t.TempDir(), "netlab")
-	second.build(t, "-ldflags", "-s -w")
-	defer func() { b.labs = first }()
-	was := ""
-	for _, turn := range []struct{ of, other *labs }{{&second, first}, {first, &second}} {
-		b.labs = turn.of
-		if out := b.run(t, 0, "plan", b.file); !strings.HasSuffix(out, "  configure verification agents, which are another netlab's\n") {
-			t.Errorf("plan says %q", out[max(0, len(out)-300):])
-		}
-		_, progress := b.output(t, 0, "up", b.file) // every path as expected
-		t.Logf("up by another netlab:\n%s", progress)
-		for _, node := range []string{"cp", "w1", "w2"} {
-			if loaded := strings.Contains(progress, "load into "+node+": netlab.dev/agent:"); loaded != (turn.of == &second) {
-				t.Errorf("the agent is loaded into %s: %t, in\n%s", node, loaded, progress)
-			}
-		}
-		is, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", b.pids(t, "agent", "serve", "--name", "client")[0]))
-		if err != nil || is == was {
-			t.Errorf("the agent of client runs %s, and ran %s (%v)", is, was, err)
-		}
-		was = is
-		if out := b.run(t, 0, "up", b.file); !strings.Contains(out, "nothing to do") {
-			t.Errorf("a second up says %q", out)
-		}
-		b.labs = turn.other
-		want := "error: the agents of lab " + b.name + " are another netlab's, and may not understand this one\nhint: `netlab up " + b.file + "` puts this one's in their place\n"
-		for _, args := range [][]string{{"verify", b.name}, {"trace", b.name, "client", "echo-lb"}} {
-			if _, stderr := b.output(t, 2, args...); stderr != want {
-				t.Errorf("%s by another netlab says %q", args[0], stderr)
-			}
-		}
+// goes: down leaves nothing, as fast as it should, and twice.
+func (b *lab) goes(t *testing.T) {
+	b.up(t)
+	config := filepath.Join(t.TempDir(), "config")
+	t.Setenv("KUBECONFIG", config)
+	b.run(t, 0, "kubeconfig", b.name, "--merge")
+	t.Setenv("KUBECONFIG", "") // down knows where it went
+	began := time.Now()
+	if out := b.run(t, 0, "down", b.name); !strings.Contains(out, "is gone") {
+		t.Errorf("down says %q", out)
 	}
+	t.Logf("down took %s", time.Since(began))
+	if _, err := os.Stat(config); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("down left the kubeconfig that was made for the lab (%v)", err)
+	}
+	b.clean(t)
+	if out := b.run(t, 0, "down", b.name); !strings.Contains(out, "there is no lab "+b.name) {
+		t.Errorf("a second down says %q", out)
+	}
+	b.clean(t)
+	b.run(t, 2, "status", b.name)
+	b.run(t, 2, "verify", b.name)
 }
 
 // sameWords: the order apart, both have the same words.

@@ -1,0 +1,67 @@
+package e2e
+
+import (
+	"maps"
+	"strings"
+	"testing"
+)
+
+// change: a worker more, a worker less, another pool. Each touches only what differs.
+func (b *lab) change(t *testing.T) {
+	b.up(t)
+	defer b.write(t, b.text)
+	nodes := []string{"cp", "w1", "w2"}
+	was := b.boots(t, nodes...)
+	same := func(t *testing.T) {
+		t.Helper()
+		if is := b.boots(t, nodes...); !maps.Equal(was, is) {
+			t.Errorf("Nodes were started again: %v, then %v", was, is)
+		}
+	}
+	changes := func(t *testing.T, want ...string) {
+		t.Helper()
+		_, progress := b.output(t, 0, "up", b.file)
+		var got []string
+		for line := range strings.Lines(progress) {
+			for _, word := range []string{"add ", "remove machine ", "make ", "configure "} {
+				if strings.HasPrefix(line, word) {
+					got = append(got, strings.TrimSpace(line))
+				}
+			}
+		}
+		if strings.Join(got, "\n") != strings.Join(want, "\n") {
+			t.Errorf("up says that it does %q, want %q", got, want)
+		}
+	}
+	if !t.Run("add a worker", func(t *testing.T) {
+		b.write(t, replaced(t, b.text, "role: worker, count: 2,", "role: worker, count: 3,"))
+		changes(t, "add machine w3")
+		same(t)
+		if out := b.kubectl(t, "get", "nodes", "-o", "name"); !strings.Contains(out, "node/w3\n") {
+			t.Errorf("Nodes are %q", out)
+		}
+	}) {
+		return
+	}
+	t.Run("remove it", func(t *testing.T) {
+		b.write(t, b.text)
+		changes(t, "remove machine w3")
+		same(t)
+		if out := b.kubectl(t, "get", "nodes", "-o", "name"); strings.Contains(out, "w3") {
+			t.Errorf("Nodes are %q", out)
+		}
+		if out := b.kubectl(t, "get", "pods", "-A", "-o", "wide"); strings.Contains(out, " w3 ") {
+			t.Errorf("Pods of the removed Node are left:\n%s", out)
+		}
+	})
+	t.Run("move the pool", func(t *testing.T) {
+		const old, other = "172.30.0.200-172.30.0.219", "172.30.0.230-172.30.0.239"
+		b.write(t, replaced(t, b.text, old, other))
+		changes(t, "configure loadBalancer pools")
+		same(t)
+		b.moved(t, other)
+		b.write(t, b.text)
+		changes(t, "configure loadBalancer pools")
+		b.moved(t, old)
+	})
+}

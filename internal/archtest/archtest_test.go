@@ -1,0 +1,182 @@
+// Package archtest asserts which packages of this module import which others: a table of
+// rules, which a test compares with the source. It leaves style to the linters.
+package archtest
+
+import (
+	"go/build"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	module = "netlab.dev/netlab"
+	root   = "../.."
+)
+
+// A rule says what the packages of a pattern may import of this module, beside packages
+// below themselves. A pattern is a package, or a folder and everything in it ("verify/...").
+type rule struct {
+	packages string
+	imports  []string
+	because  string
+}
+
+// leaves are what several stages share: each does one thing that has nothing to do with labs.
+var leaves = []string{"internal/atomicfile", "internal/hint", "internal/procfs", "internal/shell", "internal/unixhttp"}
+
+// rules holds, in the order in which data flows, one rule for each package. The first rule
+// whose pattern matches a package is its rule.
+//
+//	labs → topology → components → providers → verify → internal/engine → cli → main
+func rules() []rule {
+	stage := func(more ...string) []string { return append(slices.Clone(leaves), more...) }
+	return []rule{
+		{"internal/archtest", nil, "it reads source and runs none of it"},
+		{"internal/engine/...", stage("labs", "topology/...", "components/...", "providers/...", "verify/..."),
+			"use cases take and return values: flags, printing and exit codes are cli's"},
+		{"internal/...", leaves, "what several stages share must not know any of them"},
+
+		{"labs/labstest", stage("labs"), "a catalogue for tests of labs, without the components"},
+		{"labs/...", stage("labs"), "a lab file is read and validated without knowing how it is made"},
+
+		{"topology/fabric/residue", leaves, "what a lab left is found by looking at the machine, not by asking netlab"},
+		{"topology/fabric/...", stage("labs", "topology"), "the fabric is made from a Plan and from nothing later"},
+		{"topology", stage("labs"), "deciding a Plan is pure: only topology/fabric touches Linux"},
+		{"topology/...", stage("labs", "topology"), "deciding and drawing a Plan is pure: only topology/fabric touches Linux"},
+
+		{"components/...", stage("labs", "topology", "components"), "software is obtained for a Plan, whichever provider runs it"},
+
+		{"providers/command", leaves, "runs a command of this machine, for whoever does that"},
+		{"providers/kubeconfig", leaves, "edits a kubeconfig, whoever made the cluster"},
+		{"providers/netns/nodeinit", leaves, "it is PID 1 of a Node: it must stay small"},
+		{"providers/kubeadm", stage("labs", "topology", "components/...", "providers/command"),
+			"how a cluster is bootstrapped is the same on every provider"},
+		{"providers/providertest", stage("labs", "topology/...", "components/...", "providers", "providers/command", "providers/kubeadm", "verify/..."),
+			"the conformance suite must not know the providers that it tests"},
+		{"providers/netns/...", provider("netns"), "providers do not know each other: what two of them need is providers/local"},
+		{"providers/kind/...", provider("kind"), "providers do not know each other: what two of them need is providers/local"},
+		{"providers/libvirt/...", provider("libvirt"), "providers do not know each other: what two of them need is providers/local"},
+		{"providers/local/...", stage("labs", "topology/...", "components/...", "providers", "providers/command", "providers/kubeadm", "providers/local", "providers/netns/nodeinit"),
+			"what providers share on this machine must not know which provider it is for"},
+		{"providers", stage("labs", "topology", "components", "providers/command"),
+			"the contract must not know who fulfils it, nor how a cluster is bootstrapped"},
+
+		{"verify/agent", stage("labs"), "the agent runs alone in Pods and on hosts: it must stay small"},
+		{"verify/trace", stage("labs", "topology", "components", "verify/agent"), "packets are read without knowing what is expected of a path"},
+		{"verify/...", stage("labs", "topology/...", "components/...", "providers", "verify/..."),
+			"a lab is verified in the same way whichever provider runs it"},
+
+		{"cli/...", []string{"internal/...", "labs", "topology/...", "components/...", "providers/...", "verify/..."}, "main calls cli, and nothing else does"},
+		{"e2e/...", stage("labs", "topology/...", "components/...", "providers/...", "verify/..."), "end-to-end tests run the program that users run"},
+		{"bench/...", stage("labs", "topology/...", "components/...", "providers/...", "verify/..."), "benchmarks time the program that users run"},
+		{".", []string{"cli"}, "main only starts the command line"},
+	}
+}
+
+// provider is what one provider may import (the conformance suite: its test support only).
+func provider(name string) []string {
+	return append(slices.Clone(leaves), "labs", "topology/...", "components/...", "providers", "providers/command",
+		"providers/kubeadm", "providers/local/...", "providers/netns/nodeinit", "providers/providertest", "providers/"+name+"/...")
+}
+
+func TestImports(t *testing.T) {
+	packages := modulePackages(t)
+	if len(packages) < 20 {
+		t.Fatalf("found %d packages below %s", len(packages), root)
+	}
+	for name, pkg := range packages {
+		r := ruleOf(name)
+		if r == nil {
+			t.Errorf("package %s has no rule: add one to rules() in internal/archtest/archtest_test.go "+
+				"that says what it may import and why, at its place in the flow of data", name)
+			continue
+		}
+		imports := pkg.Imports
+		if len(pkg.GoFiles) == 0 { // only tests: e2e, bench
+			imports = slices.Concat(pkg.TestImports, pkg.XTestImports)
+		} else {
+			checkTestSupport(t, name, imports)
+		}
+		for _, imported := range imports {
+			to, ours := strings.CutPrefix(imported, module+"/")
+			if ours && !below(name, to) && !slices.ContainsFunc(r.imports, func(p string) bool { return matches(p, to) }) {
+				t.Errorf("%s imports %s: %s (the rule for %s in internal/archtest)", name, to, r.because, r.packages)
+			}
+		}
+	}
+}
+
+// checkTestSupport: what imports "testing" is not part of the program.
+func checkTestSupport(t *testing.T, name string, imports []string) {
+	t.Helper()
+	if strings.HasSuffix(name, "test") {
+		return
+	}
+	for _, imported := range imports {
+		if imported == "testing" || strings.HasPrefix(imported, module+"/") && strings.HasSuffix(imported, "test") {
+			t.Errorf("%s imports %s: only tests, and packages named …test, import test support", name, imported)
+		}
+	}
+}
+
+// Each rule is about a package that exists, or it was left behind when the package went.
+func TestRulesAreUsed(t *testing.T) {
+	used := map[string]bool{}
+	for name := range modulePackages(t) {
+		if r := ruleOf(name); r != nil {
+			used[r.packages] = true
+		}
+	}
+	for _, r := range rules() {
+		if !used[r.packages] && !strings.HasPrefix(r.packages, "internal/") {
+			t.Errorf("the rule for %s is for no package", r.packages)
+		}
+	}
+}
+
+// modulePackages are all packages of the module, by their paths in it.
+func modulePackages(t *testing.T) map[string]*build.Package {
+	t.Helper()
+	packages := map[string]*build.Package{}
+	err := filepath.WalkDir(root, func(dir string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		if n := d.Name(); dir != root && (strings.HasPrefix(n, ".") || strings.HasPrefix(n, "_") || n == "testdata" || n == "bin") {
+			return filepath.SkipDir
+		}
+		pkg, err := build.ImportDir(dir, 0)
+		if _, none := err.(*build.NoGoError); none {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root, dir)
+		packages[filepath.ToSlash(name)] = pkg
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return packages
+}
+
+func ruleOf(pkg string) *rule {
+	for _, r := range rules() {
+		if matches(r.packages, pkg) {
+			return &r
+		}
+	}
+	return nil
+}
+
+func matches(pattern, pkg string) bool {
+	folder, all := strings.CutSuffix(pattern, "/...")
+	return pkg == folder || all && below(folder, pkg)
+}
+
+func below(folder, pkg string) bool { return strings.HasPrefix(pkg, folder+"/") }
