@@ -51,7 +51,7 @@ func rules() []rule {
 
 		{"providers/command", leaves, "runs a command of this machine, for whoever does that"},
 		{"providers/kubeconfig", leaves, "edits a kubeconfig, whoever made the cluster"},
-		{"providers/netns/nodeinit", leaves, "it is PID 1 of a Node: it must stay small"},
+		{"providers/pid1", leaves, "it is PID 1 of a Node: it must stay small"},
 		{"providers/kubeadm", stage("labs", "topology", "components/...", "providers/command"),
 			"how a cluster is bootstrapped is the same on every provider"},
 		{"providers/providertest", stage("labs", "topology/...", "components/...", "providers", "providers/command", "providers/kubeadm", "verify/..."),
@@ -59,7 +59,7 @@ func rules() []rule {
 		{"providers/netns/...", provider("netns"), "providers do not know each other: what two of them need is providers/local"},
 		{"providers/kind/...", provider("kind"), "providers do not know each other: what two of them need is providers/local"},
 		{"providers/libvirt/...", provider("libvirt"), "providers do not know each other: what two of them need is providers/local"},
-		{"providers/local/...", stage("labs", "topology/...", "components/...", "providers", "providers/command", "providers/kubeadm", "providers/local", "providers/netns/nodeinit"),
+		{"providers/local/...", stage("labs", "topology/...", "components/...", "providers", "providers/command", "providers/kubeadm", "providers/local", "providers/pid1"),
 			"what providers share on this machine must not know which provider it is for"},
 		{"providers", stage("labs", "topology", "components", "providers/command"),
 			"the contract must not know who fulfils it, nor how a cluster is bootstrapped"},
@@ -79,7 +79,7 @@ func rules() []rule {
 // provider is what one provider may import (the conformance suite: its test support only).
 func provider(name string) []string {
 	return append(slices.Clone(leaves), "labs", "topology/...", "components/...", "providers", "providers/command",
-		"providers/kubeadm", "providers/local/...", "providers/netns/nodeinit", "providers/providertest", "providers/"+name+"/...")
+		"providers/kubeadm", "providers/local/...", "providers/pid1", "providers/providertest", "providers/"+name+"/...")
 }
 
 func TestImports(t *testing.T) {
