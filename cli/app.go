@@ -67,11 +67,7 @@ func (a *app) plan(file string) (topology.Plan, error) {
 	if err != nil {
 		return topology.Plan{}, providers.WithHint(err, "give the path of a lab file, such as scenarios/quickstart.yaml")
 	}
-	lab, err := labs.Load(file, data, a.known())
-	if err != nil {
-		return topology.Plan{}, err
-	}
-	return topology.Build(lab)
+	return topology.Load(file, data, a.known())
 }
 
 // labFiles puts the lab files that a Matrix names in the Matrix's place.

@@ -92,7 +92,7 @@ const balancer = "lb"
 // one or has given its name away.
 func (l *Lab) balance() {
 	has := func(m Member) bool { return m.Role == RoleLoadBalancer || m.Name == balancer }
-	if l.controlPlanes() > 1 && !slices.ContainsFunc(l.expand(), has) {
+	if l.controlPlanes() > 1 && !slices.ContainsFunc(l.Members(), has) {
 		l.Hosts = append(l.Hosts, Host{Name: balancer, Role: RoleLoadBalancer})
 	}
 }
@@ -129,9 +129,6 @@ func (l *Lab) fillComponents(known Known) {
 	setIfZero(&lb.Name, preferred(known.LoadBalancers, "metallb"))
 	if lb.Name != None {
 		setIfZero(&lb.Mode, first(known.LoadBalancers[lb.Name].Modes))
-		if lb.Pools == nil {
-			lb.Pools = l.defaultPools()
-		}
 	}
 
 	in := &l.Ingress
@@ -143,25 +140,6 @@ func (l *Lab) fillComponents(known Known) {
 	if in.Name != None {
 		setIfZero(&in.Service, first(modes))
 	}
-}
-
-// defaultPools is one pool in the Nodes' first network: the addresses 200 to 219, or
-// the last quarter of a network smaller than a /24.
-func (l *Lab) defaultPools() []string {
-	for _, n := range l.Networks {
-		if len(l.Nodes) == 0 || len(l.Nodes[0].Networks) == 0 || n.Name != l.Nodes[0].Networks[0] {
-			continue
-		}
-		if !usableNetwork(n.CIDR) {
-			return nil
-		}
-		from, to := 200, 219
-		if size := 1 << (32 - n.CIDR.Bits()); size < 256 {
-			from, to = size*3/4, size-2
-		}
-		return []string{nth(n.CIDR, from).String() + "-" + nth(n.CIDR, to).String()}
-	}
-	return nil
 }
 
 // preferred is the name the default lab uses where it is known, else the first in order.

@@ -1,9 +1,8 @@
 // Package labs is the lab file: its types, strict decoding, defaults and
 // validation. It takes the bytes of a YAML file and gives a Lab in which every
-// field is set and every reference holds, or all the problems at once. Of what
-// follows from a lab it decides only who is in it and with which addresses
-// (Members), because a pool laid over a Node's address is a mistake of the file.
-// It knows nothing of interfaces, images or running machines.
+// field is set and every reference holds, or all the problems at once. Addresses are
+// not its to give: what their allocation finds wrong comes in by a Check. It knows
+// nothing of interfaces, images or running machines.
 package labs
 
 import (
@@ -123,7 +122,7 @@ type CNI struct {
 type LoadBalancer struct {
 	Name  string   `json:"name,omitempty"`  // metallb or none
 	Mode  string   `json:"mode,omitempty"`  // l2
-	Pools []string `json:"pools,omitempty"` // "first-last" or a CIDR, each inside one network
+	Pools []string `json:"pools,omitempty"` // "first-last" or a CIDR, each inside one network; none: one in the first
 }
 
 // Ingress selects the Ingress controller.

@@ -11,17 +11,22 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
+// Check finds problems that only a later stage can know of, such as a network with too few
+// addresses. It gives them by field; Load adds the lines. The lab that it gets may have
+// problems already, which are not its to repeat.
+type Check func(Lab) Problems
+
 // Load reads a lab file: strictly, with defaults filled in and everything checked.
 // The filename is for messages only. The error is Problems with all that is wrong.
-func Load(filename string, data []byte, known Known) (Lab, error) {
-	lab, problems := load(data, known)
+func Load(filename string, data []byte, known Known, checks ...Check) (Lab, error) {
+	lab, problems := load(data, known, checks)
 	if err := problems.in(filename); err != nil {
 		return Lab{}, err
 	}
 	return lab, nil
 }
 
-func load(data []byte, known Known) (Lab, Problems) {
+func load(data []byte, known Known, checks []Check) (Lab, Problems) {
 	var lab Lab
 	d, problems := decode(data, Kind, &lab)
 	if d == nil {
@@ -38,7 +43,7 @@ func load(data []byte, known Known) (Lab, Problems) {
 		}
 		return d.toldAbove(path)
 	}
-	v.validate()
+	v.validate(checks)
 	for _, p := range v.problems {
 		if !d.toldAbove(p.Field) {
 			p.Line = d.lineOf(p.Field)

@@ -11,78 +11,16 @@ import (
 
 // Member is one machine of a lab: a Node of a group, or a host.
 type Member struct {
-	Name      string
-	Role      string
-	Node      bool // a Kubernetes Node; else outside the cluster
-	Field     string
-	Networks  []string
-	Addresses []netip.Addr // one for each of Networks
-	Host      string       // of a Node: its NodeGroup's
+	Name     string
+	Role     string
+	Node     bool   // a Kubernetes Node; else outside the cluster
+	Field    string // of the file, such as nodes[1]
+	Networks []string
+	Host     string // of a Node: its NodeGroup's
 }
 
-// Members expands the Node groups and gives every machine its addresses: Nodes
-// first, then hosts, in the lab's order.
-//
-// In a network of /24 or larger, routers take addresses from the first on, Nodes
-// from the tenth, other hosts from the hundredth; in a smaller one each takes the
-// next free address, routers and hosts before Nodes. So a Node added at the end
-// moves no other machine, and neither does a change of a pool. It is a problem when
-// a network is full or a pool covers an address given here.
-func (l Lab) Members() ([]Member, Problems) {
-	members := l.expand()
-	var problems Problems
-	spaces := map[string]*space{}
-	for _, n := range l.Networks {
-		if usableNetwork(n.CIDR) && spaces[n.Name] == nil {
-			spaces[n.Name] = &space{cidr: n.CIDR, used: map[int]string{}}
-		}
-	}
-	give := func(belongs func(Member) bool, from int) {
-		for i := range members {
-			m := &members[i]
-			if !belongs(*m) {
-				continue
-			}
-			m.Addresses = make([]netip.Addr, len(m.Networks))
-			for j, name := range m.Networks {
-				s := spaces[name]
-				if s == nil {
-					continue // validate tells of unknown and unusable networks
-				}
-				address, ok := s.take(from, m.Name)
-				if !ok {
-					problems.add(m.Field, "give it a shorter prefix or fewer machines",
-						"no address left in network %s (%s) for %s", name, s.cidr, m.Name)
-				}
-				m.Addresses[j] = address
-			}
-		}
-	}
-	give(func(m Member) bool { return !m.Node && m.Role == RoleRouter }, 1)
-	give(func(m Member) bool { return !m.Node && m.Role != RoleRouter }, 100)
-	give(func(m Member) bool { return m.Node }, 10)
-
-	for i, text := range l.LoadBalancer.Pools {
-		pool, err := ParsePool(text)
-		if err != nil {
-			continue // validate tells
-		}
-		for _, name := range slices.Sorted(maps.Keys(spaces)) {
-			s := spaces[name]
-			for _, at := range slices.Sorted(maps.Keys(s.used)) {
-				if address := nth(s.cidr, at); pool.Contains(address) {
-					problems.add(fmt.Sprintf("loadBalancer.pools[%d]", i), s.hint(),
-						"%s covers %s, the address of %s", text, address, s.used[at])
-					break
-				}
-			}
-		}
-	}
-	return members, problems
-}
-
-// expand gives the machines without addresses.
-func (l Lab) expand() []Member {
+// Members expands the Node groups: Nodes first, then hosts, in the lab's order.
+func (l Lab) Members() []Member {
 	var members []Member
 	for i, g := range l.Nodes {
 		m := Member{Name: g.Name, Role: g.Role, Node: true, Field: fmt.Sprintf("nodes[%d]", i), Networks: g.Networks, Host: g.Host}
@@ -105,41 +43,6 @@ const maxCount = 50
 
 // maxMembers bounds a lab; no machine runs that many.
 const maxMembers = 500
-
-// space hands out the host addresses of a network.
-type space struct {
-	cidr netip.Prefix
-	used map[int]string // position in cidr → who has it
-}
-
-// take gives the first free address at or after from, or any free one when there is
-// none; never the network's own address or its broadcast address. Networks too small
-// for the numbering are filled from their start.
-func (s *space) take(from int, who string) (netip.Addr, bool) {
-	last := 1<<(32-s.cidr.Bits()) - 2
-	if s.cidr.Bits() > 24 {
-		from = 1
-	}
-	for _, start := range []int{from, 1} {
-		for at := start; at <= last; at++ {
-			if _, taken := s.used[at]; !taken {
-				s.used[at] = who
-				return nth(s.cidr, at), true
-			}
-		}
-	}
-	return netip.Addr{}, false
-}
-
-// hint tells where a pool has room.
-func (s *space) hint() string {
-	last := 1<<(32-s.cidr.Bits()) - 2
-	high := slices.Max(slices.Collect(maps.Keys(s.used)))
-	if high >= last {
-		return "machines take their addresses first; a larger network has room"
-	}
-	return fmt.Sprintf("free of machines is %s-%s", nth(s.cidr, high+1), nth(s.cidr, last))
-}
 
 // Pool is a range of addresses, Last included.
 type Pool struct{ First, Last netip.Addr }
@@ -174,21 +77,18 @@ func (p Pool) Contains(a netip.Addr) bool {
 
 func (p Pool) overlaps(q Pool) bool { return p.Contains(q.First) || q.Contains(p.First) }
 
-// usableNetwork reports whether machines can be addressed in a network: IPv4, /8 to /29.
-func usableNetwork(cidr netip.Prefix) bool {
+// Usable reports whether machines can be addressed in the network: IPv4, /8 to /29.
+func (n Network) Usable() bool {
+	cidr := n.CIDR
 	return cidr.IsValid() && cidr.Addr().Is4() && cidr.Bits() >= 8 && cidr.Bits() <= 29 && cidr == cidr.Masked()
 }
 
-// nth gives the address at a position of an IPv4 network, counted from its own address.
-func nth(cidr netip.Prefix, at int) netip.Addr {
-	base := cidr.Addr().As4()
-	var out [4]byte
-	binary.BigEndian.PutUint32(out[:], binary.BigEndian.Uint32(base[:])+uint32(at))
-	return netip.AddrFrom4(out)
-}
-
 // lastOf gives the last address of an IPv4 prefix, the broadcast address of a network.
-func lastOf(cidr netip.Prefix) netip.Addr { return nth(cidr, 1<<(32-cidr.Bits())-1) }
+func lastOf(cidr netip.Prefix) netip.Addr {
+	a := cidr.Addr().As4()
+	binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(a[:])|(1<<(32-cidr.Bits())-1))
+	return netip.AddrFrom4(a)
+}
 
 // names lists the keys of choices in order.
 func names(choices map[string]Choice) []string { return slices.Sorted(maps.Keys(choices)) }

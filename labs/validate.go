@@ -18,7 +18,8 @@ type validator struct {
 	problems Problems
 }
 
-func (v *validator) validate() {
+// validate makes the further checks too, unless there are too many machines to go on.
+func (v *validator) validate(checks []Check) {
 	v.header()
 	v.cluster()
 	v.libvirt()
@@ -30,13 +31,14 @@ func (v *validator) validate() {
 	v.loadBalancer()
 	v.ingress()
 	v.throughput()
-	if n := len(v.lab.expand()); n > maxMembers {
+	if n := len(v.lab.Members()); n > maxMembers {
 		v.add("nodes", fmt.Sprintf("%d at most", maxMembers), "Nodes and hosts come to %d machines", n)
 		return
 	}
 	v.memberNames()
-	_, problems := v.lab.Members()
-	v.problems = append(v.problems, problems...)
+	for _, check := range checks {
+		v.problems = append(v.problems, check(v.lab)...)
+	}
 }
 
 func (v *validator) add(field, hint, format string, args ...any) {
@@ -97,7 +99,7 @@ func (v *validator) cluster() {
 	v.oneOf("kubernetes.proxy", "kube-proxy mode this netlab has", k.Proxy, v.known.ProxyModes)
 	if v.cidr("kubernetes.podCIDR", k.PodCIDR) {
 		nodes, room := 0, 0
-		for _, m := range v.lab.expand() {
+		for _, m := range v.lab.Members() {
 			if m.Node {
 				nodes++
 			}

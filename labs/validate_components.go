@@ -63,7 +63,7 @@ func (v *validator) loadBalancer() {
 // poolPlace checks that Nodes can answer for a pool's addresses.
 func (v *validator) poolPlace(field, text string, pool Pool) {
 	for _, n := range v.lab.Networks {
-		if !usableNetwork(n.CIDR) || !n.CIDR.Contains(pool.First) && !n.CIDR.Contains(pool.Last) {
+		if !n.Usable() || !n.CIDR.Contains(pool.First) && !n.CIDR.Contains(pool.Last) {
 			continue
 		}
 		onIt := func(g NodeGroup) bool { return slices.Contains(g.Networks, n.Name) }
@@ -71,7 +71,7 @@ func (v *validator) poolPlace(field, text string, pool Pool) {
 		case !n.CIDR.Contains(pool.First) || !n.CIDR.Contains(pool.Last):
 			v.add(field, "keep it inside", "%s reaches out of network %s (%s)", text, n.Name, n.CIDR)
 		case pool.Contains(n.CIDR.Addr()) || pool.Contains(lastOf(n.CIDR)):
-			v.add(field, fmt.Sprintf("machines' addresses are %s-%s", nth(n.CIDR, 1), nth(n.CIDR, 1<<(32-n.CIDR.Bits())-2)),
+			v.add(field, fmt.Sprintf("machines' addresses are %s-%s", n.CIDR.Addr().Next(), lastOf(n.CIDR).Prev()),
 				"%s covers the network or broadcast address of %s (%s)", text, n.Name, n.CIDR)
 		case !slices.ContainsFunc(v.lab.Nodes, onIt):
 			v.add(field, "move it, or put Nodes there", "%s is in network %s, where no Node would answer for it", text, n.Name)

@@ -118,7 +118,7 @@ func (v *validator) isNetwork(name string) bool {
 // memberNames checks names after the groups are expanded, across Nodes and hosts.
 func (v *validator) memberNames() {
 	seen := map[string]Member{}
-	for _, m := range v.lab.expand() {
+	for _, m := range v.lab.Members() {
 		if m.Name == "" {
 			continue
 		}

@@ -12,20 +12,34 @@ import (
 // maxIfname is the longest interface name Linux takes (IFNAMSIZ less its final zero).
 const maxIfname = 15
 
-// Build decides everything that a lab leaves open. A lab that labs.Load accepted
-// always builds; one made by hand may end in labs.Problems.
-func Build(lab labs.Lab) (Plan, error) {
-	members, problems := lab.Members()
-	if len(problems) > 0 {
-		return Plan{}, problems
-	}
-	pools, err := pools(lab)
+// Load reads a lab file and decides everything that it leaves open. The error is
+// labs.Problems with all that is wrong with the file, its addresses included.
+func Load(filename string, data []byte, known labs.Known) (Plan, error) {
+	lab, err := labs.Load(filename, data, known, func(lab labs.Lab) labs.Problems {
+		_, problems := allocate(lab)
+		return problems
+	})
 	if err != nil {
 		return Plan{}, err
 	}
+	return Build(lab)
+}
+
+// Build decides everything that a lab leaves open. The error is labs.Problems where the
+// lab's addresses do not fit its networks: Load gives them with their lines.
+func Build(lab labs.Lab) (Plan, error) {
+	addresses, problems := allocate(lab)
+	if len(problems) > 0 {
+		return Plan{}, problems
+	}
+	for i, pool := range addresses.pools {
+		if pool.Network == "" {
+			return Plan{}, fmt.Errorf("pool %s lies in no network of the lab", lab.LoadBalancer.Pools[i])
+		}
+	}
 	b := builder{lab: lab, used: map[string]bool{}}
-	b.networks(members)
-	if err := b.machines(members); err != nil {
+	b.networks(addresses.members)
+	if err := b.machines(addresses.members); err != nil {
 		return Plan{}, err
 	}
 	b.stretch()
@@ -52,7 +66,7 @@ func Build(lab labs.Lab) (Plan, error) {
 		Domain:      "cluster.local",
 	}
 	p.CNI = lab.CNI
-	p.LoadBalancer = LoadBalancer{Name: lab.LoadBalancer.Name, Mode: lab.LoadBalancer.Mode, Pools: pools}
+	p.LoadBalancer = LoadBalancer{Name: lab.LoadBalancer.Name, Mode: lab.LoadBalancer.Mode, Pools: addresses.pools}
 	p.Ingress = lab.Ingress
 	p.Names = map[string]string{}
 	for _, h := range p.Hosts() {
@@ -69,30 +83,30 @@ type builder struct {
 	used map[string]bool
 }
 
-func (b *builder) networks(members []labs.Member) {
+func (b *builder) networks(members []member) {
 	for _, n := range b.lab.Networks {
 		out := Network{Name: n.Name, CIDR: n.CIDR, MTU: n.MTU, Bridge: b.ifname("br-"+n.Name, ""), Uplink: n.Bridge, VLAN: n.VLAN}
 		for _, m := range members {
 			if i := slices.Index(m.Networks, n.Name); i >= 0 && m.Role == RoleRouter && !out.Gateway.IsValid() {
-				out.Gateway = m.Addresses[i]
+				out.Gateway = m.addresses[i]
 			}
 		}
 		b.plan.Networks = append(b.plan.Networks, out)
 	}
 }
 
-func (b *builder) machines(members []labs.Member) error {
+func (b *builder) machines(members []member) error {
 	var nameserver netip.Addr
 	for _, m := range members {
 		if len(m.Networks) == 0 {
 			return fmt.Errorf("%s is on no network", m.Name)
 		}
 		if m.Role == RoleInternet && !nameserver.IsValid() {
-			nameserver = m.Addresses[0]
+			nameserver = m.addresses[0]
 		}
 	}
 	for _, m := range members {
-		hypervisor, err := b.hypervisor(m)
+		hypervisor, err := b.hypervisor(m.Member)
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.Name, err)
 		}
@@ -109,14 +123,14 @@ func (b *builder) machines(members []labs.Member) error {
 		}
 		for i, name := range m.Networks {
 			at := slices.IndexFunc(b.plan.Networks, func(n Network) bool { return n.Name == name })
-			if at < 0 || !m.Addresses[i].IsValid() {
+			if at < 0 || !m.addresses[i].IsValid() {
 				return fmt.Errorf("%s: no addresses in network %q", m.Name, name)
 			}
 			network := b.plan.Networks[at]
 			out.NICs = append(out.NICs, NIC{
 				Name:    fmt.Sprintf("eth%d", i),
 				Network: name,
-				Address: netip.PrefixFrom(m.Addresses[i], network.CIDR.Bits()),
+				Address: netip.PrefixFrom(m.addresses[i], network.CIDR.Bits()),
 				MAC:     mac(b.lab.Metadata.Name, m.Name, name),
 				MTU:     network.MTU,
 				Port:    b.ifname(m.Name, fmt.Sprintf(".%d", i)),
@@ -164,31 +178,4 @@ func (b *builder) ifname(base, suffix string) string {
 func mac(lab, machine, network string) string {
 	sum := sha256.Sum256([]byte(lab + "/" + machine + "/" + network))
 	return fmt.Sprintf("02:%02x:%02x:%02x:%02x:%02x", sum[0], sum[1], sum[2], sum[3], sum[4])
-}
-
-func pools(lab labs.Lab) ([]Pool, error) {
-	out := []Pool{}
-	for _, text := range lab.LoadBalancer.Pools {
-		p, err := labs.ParsePool(text)
-		if err != nil {
-			return nil, fmt.Errorf("pool: %w", err)
-		}
-		at := slices.IndexFunc(lab.Networks, func(n labs.Network) bool {
-			return n.CIDR.Contains(p.First) && n.CIDR.Contains(p.Last)
-		})
-		if at < 0 {
-			return nil, fmt.Errorf("pool %s lies in no network of the lab", text)
-		}
-		out = append(out, Pool{Network: lab.Networks[at].Name, First: p.First, Last: p.Last})
-	}
-	return out, nil
-}
-
-// nth gives the address at a small position of a prefix.
-func nth(cidr netip.Prefix, at int) netip.Addr {
-	a := cidr.Addr()
-	for range at {
-		a = a.Next()
-	}
-	return a
 }

@@ -210,7 +210,7 @@ func TestBuildRefuses(t *testing.T) {
 	}{
 		{lab(func(l *labs.Lab) {
 			l.Networks[0].CIDR = prefix("172.30.0.0/29")
-			l.LoadBalancer.Pools = nil
+			l.LoadBalancer.Pools = []string{}
 			l.Nodes[1].Count = 5
 		}),
 			"nodes[1]: no address left in network lan (172.30.0.0/29) for w4; give it a shorter prefix or fewer machines\n" +

@@ -105,11 +105,7 @@ func anyPlan(r *rand.Rand) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	loaded, err := labs.Load("random.yaml", text, labstest.Known())
-	if err != nil {
-		return Plan{}, err
-	}
-	return Build(loaded)
+	return Load("random.yaml", text, labstest.Known())
 }
 
 // reroute gives some machines what no lab file asks for yet: static routes, forwarding, an

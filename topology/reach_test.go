@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/labs/labstest"
 )
 
@@ -18,11 +17,7 @@ func planOf(t *testing.T, text string) Plan {
 	if !strings.Contains(text, "kind: Lab") {
 		text = "apiVersion: netlab/v1alpha1\nkind: Lab\nmetadata: {name: reach}\n" + text
 	}
-	lab, err := labs.Load("reach.yaml", []byte(text), labstest.Known())
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan, err := Build(lab)
+	plan, err := Load("reach.yaml", []byte(text), labstest.Known())
 	if err != nil {
 		t.Fatal(err)
 	}

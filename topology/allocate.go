@@ -1,0 +1,182 @@
+package topology
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"netlab.dev/netlab/labs"
+)
+
+// allocation is every address of a lab.
+type allocation struct {
+	members []member
+	pools   []Pool
+}
+
+// member is a machine of the lab with an address for each of its networks: the zero Addr
+// where there is a problem with the network.
+type member struct {
+	labs.Member
+	addresses []netip.Addr
+}
+
+// Where machines' addresses begin in a network of /24 or larger.
+const (
+	firstRouter = 1
+	firstNode   = 10
+	firstHost   = 100
+)
+
+// allocate gives every machine its addresses and reads the pools.
+//
+// In a network of /24 or larger, routers take addresses from the first on, Nodes from the
+// tenth, other hosts from the hundredth; in a smaller one each takes the next free address,
+// routers and hosts before Nodes. So a Node added at the end moves no other machine, and
+// neither does a change of a pool. It is a problem when a network is full or a pool covers
+// an address given here.
+func allocate(lab labs.Lab) (allocation, labs.Problems) {
+	var out allocation
+	var problems labs.Problems
+	for _, m := range lab.Members() {
+		out.members = append(out.members, member{m, make([]netip.Addr, len(m.Networks))})
+	}
+	spaces := map[string]*space{}
+	for _, n := range lab.Networks {
+		if n.Usable() && spaces[n.Name] == nil {
+			spaces[n.Name] = &space{cidr: n.CIDR, used: map[int]string{}}
+		}
+	}
+	give := func(from int, belongs func(labs.Member) bool) {
+		for _, m := range out.members {
+			if belongs(m.Member) {
+				problems = append(problems, m.address(spaces, from)...)
+			}
+		}
+	}
+	give(firstRouter, func(m labs.Member) bool { return !m.Node && m.Role == RoleRouter })
+	give(firstHost, func(m labs.Member) bool { return !m.Node && m.Role != RoleRouter })
+	give(firstNode, func(m labs.Member) bool { return m.Node })
+
+	texts := lab.LoadBalancer.Pools
+	if texts == nil && lab.LoadBalancer.Name != labs.None {
+		texts = defaultPools(lab)
+	}
+	out.pools = []Pool{}
+	for i, text := range texts {
+		pool, err := labs.ParsePool(text)
+		if err != nil {
+			out.pools = append(out.pools, Pool{}) // labs.Load tells, and Build refuses it
+			continue
+		}
+		out.pools = append(out.pools, Pool{Network: networkOf(lab, pool), First: pool.First, Last: pool.Last})
+		problems = append(problems, covered(fmt.Sprintf("loadBalancer.pools[%d]", i), text, pool, spaces)...)
+	}
+	return out, problems
+}
+
+// address takes the member's addresses in its networks.
+func (m member) address(spaces map[string]*space, from int) (problems labs.Problems) {
+	for i, name := range m.Networks {
+		s := spaces[name]
+		if s == nil {
+			continue // labs.Load tells of unknown and unusable networks
+		}
+		address, ok := s.take(from, m.Name)
+		if !ok {
+			problems = append(problems, labs.Problem{Field: m.Field,
+				What: fmt.Sprintf("no address left in network %s (%s) for %s", name, s.cidr, m.Name),
+				Hint: "give it a shorter prefix or fewer machines"})
+		}
+		m.addresses[i] = address
+	}
+	return problems
+}
+
+// covered tells of a machine in each network whose address a pool covers.
+func covered(field, text string, pool labs.Pool, spaces map[string]*space) (problems labs.Problems) {
+	for _, name := range slices.Sorted(maps.Keys(spaces)) {
+		s := spaces[name]
+		for _, at := range slices.Sorted(maps.Keys(s.used)) {
+			if address := nth(s.cidr, at); pool.Contains(address) {
+				problems = append(problems, labs.Problem{Field: field, Hint: s.hint(),
+					What: fmt.Sprintf("%s covers %s, the address of %s", text, address, s.used[at])})
+				break
+			}
+		}
+	}
+	return problems
+}
+
+// defaultPools is one pool in the Nodes' first network: the addresses 200 to 219, or
+// the last quarter of a network smaller than a /24.
+func defaultPools(lab labs.Lab) []string {
+	for _, n := range lab.Networks {
+		if len(lab.Nodes) == 0 || len(lab.Nodes[0].Networks) == 0 || n.Name != lab.Nodes[0].Networks[0] {
+			continue
+		}
+		if !n.Usable() {
+			return nil
+		}
+		from, to := 200, 219
+		if size := 1 << (32 - n.CIDR.Bits()); size < 256 {
+			from, to = size*3/4, size-2
+		}
+		return []string{nth(n.CIDR, from).String() + "-" + nth(n.CIDR, to).String()}
+	}
+	return nil
+}
+
+// networkOf names the network that a pool lies in; "" for none.
+func networkOf(lab labs.Lab, pool labs.Pool) string {
+	for _, n := range lab.Networks {
+		if n.CIDR.Contains(pool.First) && n.CIDR.Contains(pool.Last) {
+			return n.Name
+		}
+	}
+	return ""
+}
+
+// space hands out the host addresses of a network.
+type space struct {
+	cidr netip.Prefix
+	used map[int]string // position in cidr → who has it
+}
+
+// take gives the first free address at or after from, or any free one when there is
+// none; never the network's own address or its broadcast address. Networks too small
+// for the numbering are filled from their start.
+func (s *space) take(from int, who string) (netip.Addr, bool) {
+	last := 1<<(32-s.cidr.Bits()) - 2
+	if s.cidr.Bits() > 24 {
+		from = 1
+	}
+	for _, start := range []int{from, 1} {
+		for at := start; at <= last; at++ {
+			if _, taken := s.used[at]; !taken {
+				s.used[at] = who
+				return nth(s.cidr, at), true
+			}
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// hint tells where a pool has room.
+func (s *space) hint() string {
+	last := 1<<(32-s.cidr.Bits()) - 2
+	high := slices.Max(slices.Collect(maps.Keys(s.used)))
+	if high >= last {
+		return "machines take their addresses first; a larger network has room"
+	}
+	return fmt.Sprintf("free of machines is %s-%s", nth(s.cidr, high+1), nth(s.cidr, last))
+}
+
+// nth gives the address at a position of an IPv4 prefix, counted from its own address.
+func nth(cidr netip.Prefix, at int) netip.Addr {
+	a := cidr.Addr().As4()
+	binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(a[:])+uint32(at))
+	return netip.AddrFrom4(a)
+}
