@@ -1,9 +1,7 @@
-# Each target does its own set-up on a fresh Debian 12 machine with root and Go.
-#
-#   make quickstart   build everything and bring up scenarios/quickstart.yaml, verified
-#   make test         every test on namespaces, real labs with every CNI included
-#   make test-all     the same, then labs on kind (Docker, Podman) and virtual machines
-#   make bench        the figures of the README
+# Every target does its set-up itself on a fresh Debian 12 machine with root and Go.
+# `make help` lists the targets.
+
+.DEFAULT_GOAL := help
 
 # One set of flags for all: the tests find compiled what the build needed, and the builds of
 # components (which have the last two as well) what they share with netlab. Nobody debugs
@@ -14,24 +12,38 @@ export CGO_ENABLED := 0
 # What netlab runs (runc's mounts, nsenter, nft) and what its builds run.
 packages := mmdebstrap gcc libc6-dev libseccomp-dev pkg-config util-linux mount iproute2 nftables iptables
 
-.PHONY: quickstart build setup test test-all unit-test bench clean
+# What tests run besides, as command:package. Any package that has the command will do.
+test-tools := chromium:chromium tshark:tshark iperf3:iperf3
+ci-tools := dockerd:docker.io libvirtd:libvirt-daemon qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils
+provider-tools := $(ci-tools) podman:podman sshd:openssh-server
 
-quickstart: setup build
+# The labs whose components `make test` builds: those of the tests that CI runs, and no others.
+test-labs := $(addprefix scenarios/,quickstart.yaml cni-matrix.yaml ha.yaml virtual-machines.yaml)
+
+# kind and libvirt: their labs take most of the time of all tests, and tools that the other
+# packages do not need. CI runs one lab of each.
+providers := ./providers/kind/... ./providers/libvirt/...
+ci-providers := ./providers/kind ./providers/libvirt
+ci-labs := TestDocker TestUpDown
+space := $() $()
+
+.PHONY: help quickstart build setup test test-ci test-all unit-test lint bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+quickstart: setup build ## build everything, make scenarios/quickstart.yaml and verify it
 	bin/netlab up scenarios/quickstart.yaml
 
-build:
+build: ## build bin/netlab
 	go build -buildvcs=auto -ldflags '-s -w' -o bin/netlab .
 
-# Installs only what is missing, so that a second run touches no package manager.
-setup:
+# Installs only what is missing, so that a second run starts no package manager.
+setup: ## install the Debian packages that netlab needs (root)
 	@missing=; for p in $(packages); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then echo "installing$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 
-# What tests run besides, as command:package; whoever packaged the one that is there, it
-# will do. Debian's would start as services: policy-rc.d forbids that meanwhile.
-test-tools := chromium:chromium tshark:tshark iperf3:iperf3
-provider-tools := dockerd:docker.io podman:podman libvirtd:libvirt-daemon qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils sshd:openssh-server
-
+# Some of Debian's packages would start a service: policy-rc.d forbids that meanwhile.
 define install
 missing=; for t in $(1); do command -v $${t%%:*} >/dev/null || missing="$$missing $${t##*:}"; done; \
 [ -z "$$missing" ] || ( echo "installing$$missing"; policy=/usr/sbin/policy-rc.d; \
@@ -39,41 +51,48 @@ missing=; for t in $(1); do command -v $${t%%:*} >/dev/null || missing="$$missin
 apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null )
 endef
 
-# Tests that make labs, the machine to themselves: one package after another. Nothing that
-# needs root, a tool or a lab may skip there, and no registry is asked but Debian's, once:
-# for the cloud image of a test (libvirttest.NewImage).
+# $(call labs,PACKAGES AND FLAGS,LOG): tests that make labs, one package after another, since
+# each has the machine to itself. A skipped test is a failure here. No registry is asked but
+# Debian's, once, for the cloud image of a test (libvirttest.NewImage).
 define labs
+echo "labs of $(1) (log: $(2))"; \
 NETLAB_OFFLINE=1 NETLAB_TEST_LABS=require NETLAB_COMPONENT_TEST=1 go test -vet=off -count=1 -p 1 -timeout 60m -v $(1) >$(2) 2>&1; labs=$$?; \
-grep -E '^(ok|FAIL|panic:|---|    ---) ' $(2) | grep -v -- '--- PASS' ; \
+grep -E '^(ok|FAIL|panic:) |^ *--- (FAIL|SKIP)' $(2); \
+echo "$$(grep -cE '^ *--- PASS' $(2)) passed, $$(grep -cE '^ *--- FAIL' $(2)) failed, $$(grep -cE '^ *--- SKIP' $(2)) skipped"; \
 [ $$labs = 0 ] || { tail -n 200 $(2); exit 1; }; \
-! grep -E '^ *--- SKIP' $(2) || { echo 'a test was skipped'; exit 1; }
+! grep -qE '^ *--- SKIP' $(2) || { echo 'a test was skipped that may not be skipped here'; exit 1; }
 endef
 
-# Docker, Podman and virtual machines take most of the time of all tests; what they need is
-# neither installed nor asked for by the others.
-providers := netlab.dev/netlab/providers/kind/... netlab.dev/netlab/providers/libvirt/...
-
 # The builds take longest and start first; the unit tests run beside them.
-test: setup build
-	@mkdir -p bin; bin/netlab build scenarios/*.yaml >bin/build.log 2>&1 & builds=$$!; \
+test: setup build ## run the unit tests and real labs on namespaces, with every CNI (root)
+	@mkdir -p bin; bin/netlab build $(test-labs) >bin/build.log 2>&1 & builds=$$!; \
 	$(call install,$(test-tools)) || exit 1; \
 	go vet ./... && go test -vet=off -short ./... ; unit=$$?; \
-	echo "waiting for the builds of the components (bin/build.log)"; \
+	echo "waiting for the builds of the components (log: bin/build.log)"; \
 	wait $$builds || { cat bin/build.log; exit 1; }; \
 	[ $$unit = 0 ] || exit $$unit; \
-	others=$$(go list ./... | grep -vxF "$$(go list $(providers))"); \
+	others=$$(go list ./... | grep -vxF "$$(go list $(providers))" | tr '\n' ' '); \
 	$(call labs,$$others,bin/test.log)
 
-test-all: test
+test-ci: test ## the same, then one lab on kind (Docker) and one of virtual machines: CI
+	@$(call install,$(ci-tools))
+	@$(call labs,-run '^($(subst $(space),|,$(ci-labs)))$$' $(ci-providers),bin/test-ci.log)
+	@for t in $(ci-labs); do grep -q -- "^--- PASS: $$t " bin/test-ci.log || { echo "$$t did not run"; exit 1; }; done
+
+test-all: test ## the same as test, then all labs on kind (Docker, Podman) and libvirt
 	@$(call install,$(provider-tools))
-	@$(call labs,$(providers),bin/test-providers.log)
+	@bin/netlab build scenarios/*.yaml >bin/build.log 2>&1 || { cat bin/build.log; exit 1; }
+	@$(call labs,$(providers),bin/test-all.log)
 
-unit-test:
-	go vet ./... && go test -short ./...
+unit-test: ## run what needs neither root nor a lab
+	go vet ./... && go test -vet=off -short ./...
 
-bench: setup build
+lint: ## run golangci-lint (.golangci.yml)
+	golangci-lint run
+
+bench: setup build ## print the figures of docs/benchmarks.md (root)
 	@$(call install,$(test-tools) $(provider-tools))
-	NETLAB_OFFLINE=1 NETLAB_TEST_LABS=require go test -count=1 -p 1 -timeout 60m -run '^$$' -bench . -benchtime 3x ./bench
+	NETLAB_OFFLINE=1 NETLAB_TEST_LABS=require go test -vet=off -count=1 -p 1 -timeout 60m -run '^$$' -bench . -benchtime 3x ./bench
 
-clean:
+clean: ## remove bin/
 	rm -rf bin

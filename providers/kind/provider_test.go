@@ -265,35 +265,48 @@ func kindest(t *testing.T, self, from string) {
 	}
 }
 
-// TestPodman: where there is no Docker the Nodes are Podman's containers, with the same
-// networks around them.
+// TestDocker and TestPodman: the smallest ready lab from `up` to `down`. Where there is no
+// Docker the Nodes are Podman's containers, with the same networks around them.
+func TestDocker(t *testing.T) {
+	providertest.NeedLabs(t)
+	dockertest.Start(t)
+	smallest(t, "docker", "nlt-docker")
+}
+
 func TestPodman(t *testing.T) {
 	providertest.NeedLabs(t)
 	dockertest.StartPodman(t)
-	self, name := providertest.Netlab(t), "nlt-podman"
+	smallest(t, "podman", "nlt-podman")
+}
+
+// smallest makes a lab without load balancer and Ingress: verified, a Node restarted by its
+// engine and mended by `up`, stopped, started, verified again, and removed without a trace.
+func smallest(t *testing.T, engine, name string) {
+	self := providertest.Netlab(t)
 	before, err := residue.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	scenario(t, self, "no-lb", name, 40)()
-	ids, err := command.Run(exec.Command("podman", "ps", "--quiet", "--filter", "label="+clusterLabel+"="+name))
+	passes := scenario(t, self, "no-lb", name, 40)
+	passes()
+	ids, err := command.Run(exec.Command(engine, "ps", "--quiet", "--filter", "label="+clusterLabel+"="+name))
 	if err != nil || len(strings.Fields(string(ids))) != 3 {
-		t.Errorf("Podman runs %q (%v)", ids, err)
+		t.Errorf("%s runs %q (%v)", engine, ids, err)
 	}
-	for _, verb := range []string{"stop", "start", "verify"} {
+	if _, err := command.Run(exec.Command(engine, "restart", "--time=1", name+"-worker")); err != nil {
+		t.Fatal(err)
+	}
+	passes()
+	for _, verb := range []string{"stop", "start", "verify", "down"} {
 		if _, err := command.Run(exec.Command(self, verb, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := command.Run(exec.Command(self, "down", name)); err != nil {
-		t.Fatal(err)
-	}
 	providertest.NothingLeft(t, before, name)
-	if left, err := command.Run(exec.Command("podman", "ps", "--all", "--quiet")); err != nil || len(left) > 0 {
-		t.Errorf("Podman still has %q (%v)", left, err)
-	}
-	if left, err := command.Run(exec.Command("podman", "volume", "ls", "--quiet")); err != nil || len(left) > 0 {
-		t.Errorf("Podman still has the volumes %q (%v)", left, err)
+	for _, things := range [][]string{{"ps", "--all"}, {"volume", "ls"}} {
+		if left, err := command.Run(exec.Command(engine, append(things, "--quiet")...)); err != nil || len(left) > 0 {
+			t.Errorf("%s %s still lists %q (%v)", engine, things[0], left, err)
+		}
 	}
 }
 

@@ -80,10 +80,16 @@ func (v vms) delete(t *testing.T) {
 	}
 }
 
-// gone: no domain, no pool, no volume, no link, no process, no file.
+// gone removes the lab and checks that nothing of it is left.
 func (v vms) gone(t *testing.T) {
 	t.Helper()
 	v.delete(t)
+	v.nothingLeft(t)
+}
+
+// nothingLeft: no domain, no pool, no volume, no link, no process, no file.
+func (v vms) nothingLeft(t *testing.T) {
+	t.Helper()
 	if left, err := os.ReadDir(v.images); err != nil || len(left) > 0 {
 		t.Errorf("left of the pool: %v (%v)", left, err)
 	}
