@@ -104,30 +104,63 @@ func (a *app) resolverFor(plan topology.Plan) (components.Resolver, error) {
 }
 
 // lab finds a lab by its name or its file; without either, the only one there is.
-func (a *app) lab(args []string) (string, error) {
+func (a *app) lab(args []string) (labs.Name, error) {
 	if len(args) > 0 {
 		return a.labNamed(args[0])
 	}
 	names, err := a.root.Labs()
 	if err != nil {
-		return "", err
+		return labs.Name{}, err
 	}
 	switch len(names) {
 	case 0:
-		return "", providers.WithHint(errors.New("there is no lab"), "make one with `netlab up FILE`")
+		return labs.Name{}, providers.WithHint(errors.New("there is no lab"), "make one with `netlab up FILE`")
 	case 1:
 		return names[0], nil
 	}
-	return "", providers.WithHint(errors.New("there are several labs"), "name one of: "+strings.Join(names, ", "))
+	return labs.Name{}, providers.WithHint(errors.New("there are several labs"), "name one of: "+listed(names))
 }
 
-// labNamed turns a lab's name, or the file of one, into its name.
-func (a *app) labNamed(arg string) (string, error) {
-	if !strings.HasSuffix(arg, ".yaml") && !strings.HasSuffix(arg, ".yml") {
-		return arg, nil
+// labNamed turns a lab's name, or the file of one, into its name. What is neither is refused
+// before anything is looked at.
+func (a *app) labNamed(arg string) (labs.Name, error) {
+	if isFile(arg) {
+		plan, err := a.plan(arg)
+		return plan.Lab, err
 	}
-	plan, err := a.plan(arg)
-	return plan.Lab, err
+	return parseLab(arg)
+}
+
+// parseLab reads the name of a lab that a verb was given.
+func parseLab(arg string) (labs.Name, error) {
+	lab, err := labs.ParseName(arg)
+	if err != nil {
+		return lab, providers.WithHint(err, "`netlab list` names the labs of this machine; a lab file is named by its path")
+	}
+	return lab, nil
+}
+
+// isFile tells the file of a lab from the name of one.
+func isFile(arg string) bool {
+	if strings.HasSuffix(arg, ".yaml") || strings.HasSuffix(arg, ".yml") {
+		return true
+	}
+	if _, err := labs.ParseName(arg); err == nil {
+		return false
+	}
+	info, err := os.Stat(arg)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// listed writes names one after another.
+func listed(names []labs.Name) string { return strings.Join(texts(names), ", ") }
+
+func texts(names []labs.Name) []string {
+	var out []string
+	for _, n := range names {
+		out = append(out, n.String())
+	}
+	return out
 }
 
 // running finds a lab that runs, with its state.
@@ -136,6 +169,11 @@ func (a *app) running(ctx context.Context, args []string) (providers.Running, pr
 	if err != nil {
 		return providers.Running{}, providers.State{}, err
 	}
+	return a.attached(ctx, name)
+}
+
+// attached gives a lab's machines and its state.
+func (a *app) attached(ctx context.Context, name labs.Name) (providers.Running, providers.State, error) {
 	state, err := a.root.Read(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return providers.Running{}, state, a.noLab(name)
@@ -151,11 +189,11 @@ func (a *app) running(ctx context.Context, args []string) (providers.Running, pr
 }
 
 // noLab says that there is no lab of a name, and which there are.
-func (a *app) noLab(name string) error {
+func (a *app) noLab(name labs.Name) error {
 	known, _ := a.root.Labs()
 	hint := "make one with `netlab up FILE`"
 	if len(known) > 0 {
-		hint = "there are: " + strings.Join(known, ", ")
+		hint = "there are: " + listed(known)
 	}
 	return providers.WithHint(fmt.Errorf("there is no lab %q", name), hint)
 }

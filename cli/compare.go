@@ -21,7 +21,7 @@ import (
 
 // compared is one lab of a comparison. Seconds are those that a user waits.
 type compared struct {
-	Lab           string         `json:"lab"`
+	Lab           labs.Name      `json:"lab"`
 	File          string         `json:"file"`
 	CNI           labs.CNI       `json:"cni"`
 	Proxy         string         `json:"proxy"`
@@ -92,7 +92,7 @@ func (a *app) strangers(files []string) ([]topology.Plan, error) {
 		}
 		_, err = a.root.Read(plan.Lab)
 		if err == nil {
-			err = providers.WithHint(fmt.Errorf("lab %s is there already, and comparing would remove it", plan.Lab), "`netlab down "+plan.Lab+"` removes it")
+			err = providers.WithHint(fmt.Errorf("lab %s is there already, and comparing would remove it", plan.Lab), fmt.Sprintf("`netlab down %s` removes it", plan.Lab))
 		} else if errors.Is(err, fs.ErrNotExist) {
 			err = a.refuseStranger(plan.Lab)
 		}
@@ -156,7 +156,7 @@ func (a *app) compareOne(ctx context.Context, file string, plan topology.Plan, o
 		return err
 	}
 	one.UpSeconds = time.Since(began).Seconds()
-	running, state, err := a.running(ctx, []string{plan.Lab})
+	running, state, err := a.attached(ctx, plan.Lab)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ func TestComparison(t *testing.T) {
 	enforced := row(verify.PolicyDefaultDeny, verify.Pass, verify.Enforced)
 	enforced.Properties = []verify.Property{{Name: verify.SecondsToEffect, Observed: "0.3"}}
 	all := []compared{
-		{Lab: "one", CNI: labs.CNI{Name: "flannel", Options: map[string]string{"backend": "vxlan"}}, Proxy: "nftables",
+		{Lab: labs.MustName("one"), CNI: labs.CNI{Name: "flannel", Options: map[string]string{"backend": "vxlan"}}, Proxy: "nftables",
 			UpSeconds: 20.44, VerifySeconds: 1.5, DownSeconds: 1, NodeBytes: 336_000_000,
 			Report: &verify.Report{CNI: verify.CNI{Name: "flannel", Version: "v1"}, Paths: []verify.Result{
 				row(verify.NodeToPod, verify.Pass, verify.Reachable), row(verify.NodeToPod, verify.Pass, verify.Reachable),
@@ -26,9 +26,9 @@ func TestComparison(t *testing.T) {
 				row(verify.PodToHeadless, verify.Broken, verify.Reachable),
 				row(verify.PolicyDefaultDeny, verify.Pass, verify.NotEnforced),
 				row(verify.PolicyL7, verify.Skip, verify.Enforced)}}},
-		{Lab: "two", CNI: labs.CNI{Name: "calico"}, Proxy: "iptables",
+		{Lab: labs.MustName("two"), CNI: labs.CNI{Name: "calico"}, Proxy: "iptables",
 			Report: &verify.Report{CNI: verify.CNI{Name: "calico", Version: "v2"}, Paths: []verify.Result{enforced}}},
-		{Lab: "three", CNI: labs.CNI{Name: "cilium"}, Proxy: "none", Error: "no kernel"},
+		{Lab: labs.MustName("three"), CNI: labs.CNI{Name: "cilium"}, Proxy: "none", Error: "no kernel"},
 	}
 	var out strings.Builder
 	if err := writeComparison(&out, all); err != nil {

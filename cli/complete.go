@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/verify"
 )
 
@@ -21,12 +22,12 @@ func (a *app) complete(root *cobra.Command) {
 		}
 	}
 	labFile, archive := files("yaml", "yml"), files("tar")
-	labs := names(func() []string { known, _ := a.root.Labs(); return known })
+	labs := names(func() []string { known, _ := a.root.Labs(); return texts(known) })
 	// Where a lab is meant that is left over too, and where a file does as well: the shell
 	// offers files if no lab begins so.
 	labOrFile := func(_ *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
 		known, _ := a.allLabs()
-		return beginning(start, known), cobra.ShellCompDirectiveDefault
+		return beginning(start, texts(known)), cobra.ShellCompDirectiveDefault
 	}
 	machines := func(_ *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
 		return beginning(start, a.machineNames(args[0])), cobra.ShellCompDirectiveNoFileComp
@@ -65,8 +66,17 @@ func beginning(start string, names []string) []string {
 	return out
 }
 
+// stateNamed reads the state of a lab by what was typed.
+func (a *app) stateNamed(arg string) (providers.State, error) {
+	lab, err := parseLab(arg)
+	if err != nil {
+		return providers.State{}, err
+	}
+	return a.root.Read(lab)
+}
+
 func (a *app) machineNames(lab string) []string {
-	state, err := a.root.Read(lab)
+	state, err := a.stateNamed(lab)
 	if err != nil {
 		return nil
 	}
@@ -79,7 +89,7 @@ func (a *app) machineNames(lab string) []string {
 
 // traceEnds completes where a trace of a lab may start, and then where it may end.
 func (a *app) traceEnds(_ *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
-	state, err := a.root.Read(args[0])
+	state, err := a.stateNamed(args[0])
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -45,17 +44,21 @@ func (a *app) graphCommand() *cobra.Command {
 
 // planOf gives the plan of a lab file, or of a lab that there is.
 func (a *app) planOf(arg string) (topology.Plan, error) {
-	if strings.HasSuffix(arg, ".yaml") || strings.HasSuffix(arg, ".yml") {
+	if isFile(arg) {
 		return a.plan(arg)
 	}
-	state, err := a.root.Read(arg)
+	lab, err := parseLab(arg)
+	if err != nil {
+		return topology.Plan{}, err
+	}
+	state, err := a.root.Read(lab)
 	if errors.Is(err, fs.ErrNotExist) {
 		known, _ := a.root.Labs()
 		hint := "give a lab file, such as scenarios/quickstart.yaml"
 		if len(known) > 0 {
-			hint += ", or one of: " + strings.Join(known, ", ")
+			hint += ", or one of: " + listed(known)
 		}
-		return topology.Plan{}, providers.WithHint(fmt.Errorf("there is no lab %q", arg), hint)
+		return topology.Plan{}, providers.WithHint(fmt.Errorf("there is no lab %q", lab), hint)
 	}
 	return state.Plan, err
 }

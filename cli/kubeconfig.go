@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/kubeconfig"
 )
@@ -40,7 +41,7 @@ func (a *app) kubeconfigCommand() *cobra.Command {
 			return a.unmerge(lab)
 		}
 		_, state, err := a.running(cmd.Context(), args)
-		if state.Plan.Lab == "" {
+		if state.Plan.Lab.Check() != nil {
 			return err
 		}
 		lab := state.Plan.Lab
@@ -71,13 +72,13 @@ func (a *app) kubeconfigCommand() *cobra.Command {
 }
 
 // kubeconfig is the path of a lab's own.
-func (a *app) kubeconfig(lab string) string { return filepath.Join(a.root.Dir(lab), "kubeconfig") }
+func (a *app) kubeconfig(lab labs.Name) string { return filepath.Join(a.root.Dir(lab), "kubeconfig") }
 
 // mergedFile, in a lab's state directory, lists the files that its kubeconfig was merged into.
 const mergedFile = "merged"
 
 // merged gives those files.
-func (a *app) merged(lab string) ([]string, error) {
+func (a *app) merged(lab labs.Name) ([]string, error) {
 	data, err := os.ReadFile(filepath.Join(a.root.Dir(lab), mergedFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -85,7 +86,7 @@ func (a *app) merged(lab string) ([]string, error) {
 	return strings.FieldsFunc(string(data), func(r rune) bool { return r == '\n' }), err
 }
 
-func (a *app) recordMerge(lab, file string) error {
+func (a *app) recordMerge(lab labs.Name, file string) error {
 	files, err := a.merged(lab)
 	if err != nil || slices.Contains(files, file) {
 		return err
@@ -95,7 +96,7 @@ func (a *app) recordMerge(lab, file string) error {
 
 // unmerge takes a lab's entries out of the files that it was merged into, and of those that
 // kubectl reads now: the lab's state may be lost.
-func (a *app) unmerge(lab string) error {
+func (a *app) unmerge(lab labs.Name) error {
 	files, errs := a.merged(lab)
 	now, _ := kubeconfig.Files()
 	for i, file := range append(files, now...) {
@@ -114,7 +115,7 @@ func (a *app) unmerge(lab string) error {
 
 // remerge brings the files that a lab was merged into up to date: its API server may be at
 // another port than before.
-func (a *app) remerge(lab string) error {
+func (a *app) remerge(lab labs.Name) error {
 	files, errs := a.merged(lab)
 	for _, file := range files {
 		if there, err := kubeconfig.Has(file, lab); err != nil || !there {

@@ -7,13 +7,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
 )
 
 // labStatus is a lab as `list` and `status` show it.
 type labStatus struct {
-	Lab      string          `json:"lab"`
+	Lab      labs.Name       `json:"lab"`
 	Provider string          `json:"provider"`
 	Phase    string          `json:"phase"`
 	Created  time.Time       `json:"created"`
@@ -77,7 +78,7 @@ func (a *app) statusCommand() *cobra.Command {
 	output := outputFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		running, state, err := a.running(cmd.Context(), args)
-		if state.Plan.Lab == "" {
+		if state.Plan.Lab.Check() != nil {
 			return err
 		}
 		s := labStatus{Lab: state.Plan.Lab, Provider: state.Plan.Provider, Phase: state.Phase, Created: state.Created, File: state.File}

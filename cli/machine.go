@@ -34,7 +34,7 @@ func (a *app) doctorCommand() *cobra.Command {
 	}
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		plan, err := topology.Build(labs.Default("doctor", a.known()))
+		plan, err := topology.Build(labs.Default(labs.MustName("doctor"), a.known()))
 		if len(args) > 0 {
 			plan, err = a.plan(args[0])
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 )
 
@@ -85,7 +86,7 @@ func (a *app) kubectlCommand() *cobra.Command {
 		Args:    cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			_, state, err := a.running(cmd.Context(), args[:1])
-			if state.Plan.Lab == "" || state.Phase == providers.PhaseStopped {
+			if state.Plan.Lab.Check() != nil || state.Phase == providers.PhaseStopped {
 				return err
 			}
 			program := state.Artifacts.Programs["kubectl"]
@@ -162,8 +163,8 @@ func (a *app) logsCommand() *cobra.Command {
 
 // fetchLogs brings what virtual machines keep themselves; attaching brings the consoles of
 // those on other machines.
-func (a *app) fetchLogs(ctx context.Context, lab, pattern string) error {
-	running, _, err := a.running(ctx, []string{lab})
+func (a *app) fetchLogs(ctx context.Context, lab labs.Name, pattern string) error {
+	running, _, err := a.attached(ctx, lab)
 	var all errgroup.Group
 	for name, m := range running.Machines {
 		if wanted, _ := filepath.Match(pattern, name); !wanted {

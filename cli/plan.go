@@ -82,7 +82,7 @@ func printPlan(w io.Writer, p topology.Plan) error {
 		api += " on " + p.Entrance().Name
 	}
 	t.rows(
-		[]string{"lab", p.Lab},
+		[]string{"lab", p.Lab.String()},
 		[]string{"provider", provider + map[bool]string{true: ", with host access"}[p.HostAccess]},
 		[]string{"Kubernetes", fmt.Sprintf("%s, API at %s, kube-proxy %s", p.Kubernetes.Version, api, p.Kubernetes.Proxy)},
 		[]string{"Pods", p.Kubernetes.PodCIDR.String()},

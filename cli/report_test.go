@@ -38,7 +38,7 @@ func TestReportForms(t *testing.T) {
 		return verify.Result{ID: verify.PodToPodCrossNode, From: end("w1"), To: end("w2"), Protocol: "http", Expected: verify.Reachable, Outcome: outcome,
 			Evidence: &verify.Evidence{Hops: []verify.Hop{{Machine: "w1", Interface: seen, Direction: "out", Leg: "request", Packet: "TCP SYN"}}}}
 	}
-	r := verify.Report{Lab: plan.Lab, Paths: []verify.Result{path(verify.Pass, "veth-good"), path(verify.Fail, "veth-bad")}, Summary: verify.Summary{Pass: 1, Fail: 1}}
+	r := verify.Report{Lab: plan.Lab.String(), Paths: []verify.Result{path(verify.Pass, "veth-good"), path(verify.Fail, "veth-bad")}, Summary: verify.Summary{Pass: 1, Fail: 1}}
 	for _, evidence := range []bool{false, true} {
 		out.Reset()
 		c := &cobra.Command{Use: "verify"}

@@ -8,11 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/local"
 	"netlab.dev/netlab/verify"
@@ -184,8 +186,8 @@ func (a *app) downCommand() *cobra.Command {
 				}
 				return a.down(cmd.Context(), lab)
 			}
-			labs, err := a.allLabs()
-			for _, lab := range labs {
+			all, err := a.allLabs()
+			for _, lab := range all {
 				err = errors.Join(err, a.down(cmd.Context(), lab))
 			}
 			return err
@@ -195,7 +197,7 @@ func (a *app) downCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) down(ctx context.Context, lab string) error {
+func (a *app) down(ctx context.Context, lab labs.Name) error {
 	began := time.Now()
 	release, err := a.root.Lock(lab, false)
 	if err != nil {
@@ -235,7 +237,7 @@ func (a *app) down(ctx context.Context, lab string) error {
 
 // refuseStranger gives an error when parts of a lab of this name run that our state
 // directory knows nothing of: another state directory's lab, or one whose state was lost.
-func (a *app) refuseStranger(lab string) error {
+func (a *app) refuseStranger(lab labs.Name) error {
 	names, err := a.allLabs()
 	switch {
 	case local.Guest(local.GuestsDir, lab):
@@ -248,23 +250,23 @@ func (a *app) refuseStranger(lab string) error {
 }
 
 // refuseGuest tells that a lab is another machine's, which has Nodes here.
-func refuseGuest(lab string) error {
+func refuseGuest(lab labs.Name) error {
 	return providers.WithHint(fmt.Errorf("lab %s is another machine's, and has Nodes on this one's hypervisor", lab),
 		fmt.Sprintf("`netlab down %s` on that machine removes it; if that machine is no more, remove %s first; a lab of your own takes another name",
-			lab, filepath.Join(local.GuestsDir, lab)))
+			lab, filepath.Join(local.GuestsDir, lab.Label())))
 }
 
 // allLabs names every lab of this machine, by state and by label. Those of other machines
 // that have Nodes here are not among them.
-func (a *app) allLabs() ([]string, error) {
+func (a *app) allLabs() ([]labs.Name, error) {
 	names, err := a.root.Labs()
 	for _, p := range a.providers {
 		if finder, ok := p.(providers.Finder); ok {
 			found, ferr := finder.Find()
-			found = slices.DeleteFunc(found, func(lab string) bool { return local.Guest(local.GuestsDir, lab) })
+			found = slices.DeleteFunc(found, func(lab labs.Name) bool { return local.Guest(local.GuestsDir, lab) })
 			names, err = append(names, found...), errors.Join(err, ferr)
 		}
 	}
-	slices.Sort(names)
+	slices.SortFunc(names, func(a, b labs.Name) int { return strings.Compare(a.String(), b.String()) })
 	return slices.Compact(names), err
 }

@@ -23,7 +23,7 @@ func load(t *testing.T) Catalog {
 
 // quickstart is a plan with one component of each kind.
 func quickstart(c Catalog) topology.Plan {
-	p := topology.Plan{Lab: "quickstart"}
+	p := topology.Plan{Lab: labs.MustName("quickstart")}
 	p.Kubernetes.Version = c["kubernetes"].Version
 	p.Kubernetes.PodCIDR = prefix("10.244.0.0/16")
 	p.Kubernetes.Proxy = "nftables"

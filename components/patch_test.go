@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
 
@@ -34,7 +35,7 @@ spec:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := k.patch(objects, View{Plan: topology.Plan{Lab: "never"}}); err != nil {
+	if err := k.patch(objects, View{Plan: topology.Plan{Lab: labs.MustName("never")}}); err != nil {
 		t.Fatal(err)
 	}
 	text, err := objects[0].MarshalJSON()

@@ -134,7 +134,7 @@ func (d *decoder) decode(node ast.Node, v reflect.Value, path string) {
 	}
 	wants := func(what string) {
 		hint := ""
-		if v.Kind() == reflect.String && isScalar(node) {
+		if (v.Kind() == reflect.String || v.Type() == reflect.TypeFor[Name]()) && isScalar(node) {
 			hint = "write " + strconv.Quote(node.GetToken().Value)
 		}
 		d.at(from, path, hint, "wants %s, not %s", what, describe(node))
@@ -144,6 +144,8 @@ func (d *decoder) decode(node ast.Node, v reflect.Value, path string) {
 		text, ok := stringOf(node)
 		if !ok {
 			wants(kind)
+		} else if n, named := u.(*Name); named {
+			d.name(from, n, text, path)
 		} else if err := u.UnmarshalText([]byte(text)); err != nil || text == "" {
 			v.SetZero()
 			d.at(from, path, "such as "+example, "%q is no %s", text, strings.TrimPrefix(kind, "a "))
@@ -200,6 +202,18 @@ func (d *decoder) decode(node ast.Node, v reflect.Value, path string) {
 	default:
 		panic("labs: no YAML form for " + v.Type().String()) // a mistake in lab.go; every test meets it
 	}
+}
+
+// name sets a lab's name.
+func (d *decoder) name(from ast.Node, n *Name, text, path string) {
+	name, err := ParseName(text)
+	var bad *NameError
+	if errors.As(err, &bad) && bad.Why == notLabel {
+		d.at(from, path, bad.hint, "%q %s", text, bad.Why)
+	} else if bad != nil {
+		d.at(from, path, bad.hint, "%s", bad.Why)
+	}
+	*n = name
 }
 
 func (d *decoder) decodeStruct(node ast.Node, v reflect.Value, path string, wants func(string)) {
@@ -375,6 +389,8 @@ func stringOf(node ast.Node) (string, bool) {
 // textForm names what a type that reads itself wants, and gives an example.
 func textForm(t reflect.Type) (kind, example string) {
 	switch t {
+	case reflect.TypeFor[Name]():
+		return "a string", "quickstart"
 	case reflect.TypeFor[Duration]():
 		return "a duration", "3s or 1m30s"
 	case reflect.TypeFor[Rate]():

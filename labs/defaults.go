@@ -7,7 +7,7 @@ import (
 )
 
 // Default gives the lab that a file with nothing but its name describes.
-func Default(name string, known Known) Lab {
+func Default(name Name, known Known) Lab {
 	lab := Lab{APIVersion: APIVersion, Kind: Kind, Metadata: Metadata{Name: name}}
 	lab.fill(known)
 	return lab

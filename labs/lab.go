@@ -54,7 +54,7 @@ type Lab struct {
 // Metadata names the lab. The name is a DNS label of at most 32 characters: it is
 // part of namespace, cgroup and directory names.
 type Metadata struct {
-	Name string `json:"name"`
+	Name Name `json:"name"`
 }
 
 // Libvirt is where virtual machines run, and what each Node's has.

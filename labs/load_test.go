@@ -26,7 +26,7 @@ func load(t *testing.T, text string) labs.Lab {
 }
 
 func TestLoadMinimalIsDefault(t *testing.T) {
-	got, want := load(t, minimal), labs.Default("x", labstest.Known())
+	got, want := load(t, minimal), labs.Default(labs.MustName("x"), labstest.Known())
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}

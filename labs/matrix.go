@@ -11,10 +11,12 @@ const KindMatrix = "Matrix"
 
 // Matrix names labs that are made one after another and shown side by side.
 type Matrix struct {
-	APIVersion string   `json:"apiVersion"`
-	Kind       string   `json:"kind"`
-	Metadata   Metadata `json:"metadata"`
-	Labs       []string `json:"labs"` // lab files, relative to the matrix's own
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Metadata   struct {
+		Name string `json:"name"` // any text: nothing is made of it
+	} `json:"metadata"`
+	Labs []string `json:"labs"` // lab files, relative to the matrix's own
 }
 
 // IsMatrix reports whether a file says that it is a Matrix.

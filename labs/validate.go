@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
-	"strings"
 )
 
 // validator finds everything wrong with a lab whose defaults are filled in. A field
@@ -54,9 +53,8 @@ func (v *validator) header() {
 			v.add(f.name, "a lab file begins with "+f.name+": "+f.want, "is missing")
 		}
 	}
-	v.label("metadata.name", v.lab.Metadata.Name)
-	if n := len(v.lab.Metadata.Name); n > 32 && n <= 63 {
-		v.add("metadata.name", "32 at most: it becomes part of other names", "has %d characters", n)
+	if v.lab.Metadata.Name.Check() != nil {
+		v.add("metadata.name", "", "is missing")
 	}
 }
 
@@ -71,12 +69,7 @@ func (v *validator) label(field, name string) {
 	case dnsLabel.MatchString(name):
 		return
 	}
-	hint := "lower-case letters, digits and - in between, 63 at most"
-	mended := strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(name), "-"), "-")
-	if dnsLabel.MatchString(mended) {
-		hint = "write " + mended
-	}
-	v.add(field, hint, "%q is no DNS label", name)
+	v.add(field, labelHint(name, 63), "%q is no DNS label", name)
 }
 
 // oneOf checks a value against the known ones.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"netlab.dev/netlab/labs"
 )
 
 // Inspector is a Provider that can tell in detail what of a lab is not as planned.
@@ -23,13 +25,13 @@ type KernelSharer interface {
 type Meter interface {
 	// Memory gives what the processes of a Node hold, page cache left out, in bytes; false
 	// where it is not counted.
-	Memory(lab, node string) (int64, bool)
+	Memory(lab labs.Name, node string) (int64, bool)
 }
 
 // Finder is a Provider that finds its labs without their state.
 type Finder interface {
 	// Find names the labs that left anything on this machine.
-	Find() ([]string, error)
+	Find() ([]labs.Name, error)
 }
 
 // healthLimit bounds one look at a lab.

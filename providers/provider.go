@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
 
@@ -40,7 +41,7 @@ type Provider interface {
 	Attach(ctx context.Context, plan topology.Plan, dir string) (Running, error)
 	// Delete removes everything of the lab: by its state directory, or without it by label.
 	// It never stops early; the errors of all steps are joined. Deleting what is not there is no error.
-	Delete(ctx context.Context, lab, dir string) error
+	Delete(ctx context.Context, lab labs.Name, dir string) error
 }
 
 // Running is a lab that runs.

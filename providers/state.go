@@ -8,12 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sort"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
 
@@ -68,32 +68,34 @@ func DefaultRoot() Root {
 }
 
 // Dir is the state directory of a lab, whether it exists or not.
-func (r Root) Dir(lab string) string { return filepath.Join(string(r), lab) }
+func (r Root) Dir(lab labs.Name) string { return filepath.Join(string(r), lab.Label()) }
 
-// Labs names the labs that have a state directory.
-func (r Root) Labs() ([]string, error) {
+// Labs names the labs that have a state directory; other directories are not netlab's.
+func (r Root) Labs() ([]labs.Name, error) {
 	entries, err := os.ReadDir(string(r))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	var labs []string
+	var found []labs.Name // sorted, as the entries are
 	for _, e := range entries {
-		if e.IsDir() {
-			labs = append(labs, e.Name())
+		if lab, bad := labs.ParseName(e.Name()); bad == nil && e.IsDir() {
+			found = append(found, lab)
 		}
 	}
-	sort.Strings(labs)
-	return labs, err
+	return found, err
 }
 
 // Lock keeps other netlab processes from changing the lab until release is called.
 // It waits for a holder that works, and returns at once when wait is false and
 // another holds it. The lock goes with the process, however that ends.
-func (r Root) Lock(lab string, wait bool) (release func(), err error) {
+func (r Root) Lock(lab labs.Name, wait bool) (release func(), err error) {
+	if err := lab.Check(); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(string(r), 0o755); err != nil {
 		return nil, fmt.Errorf("make the state directory: %w", err)
 	}
-	path := filepath.Join(string(r), "."+lab+".lock")
+	path := filepath.Join(string(r), "."+lab.Label()+".lock")
 	how := unix.LOCK_EX
 	if !wait {
 		how |= unix.LOCK_NB
@@ -122,7 +124,7 @@ func (r Root) Lock(lab string, wait bool) (release func(), err error) {
 }
 
 // BusyError says that another netlab process is changing the lab.
-type BusyError struct{ Lab string }
+type BusyError struct{ Lab labs.Name }
 
 func (e *BusyError) Error() string {
 	return fmt.Sprintf("lab %s is being changed by another netlab process", e.Lab)
@@ -132,20 +134,29 @@ func (e *BusyError) Error() string {
 func (e *BusyError) Hint() string { return "wait for it to end, or stop it with Ctrl-C first" }
 
 // Read gives the state of a lab; fs.ErrNotExist when there is none.
-func (r Root) Read(lab string) (State, error) {
+func (r Root) Read(lab labs.Name) (State, error) {
 	var s State
+	if err := lab.Check(); err != nil {
+		return s, err
+	}
 	data, err := os.ReadFile(filepath.Join(r.Dir(lab), "state.json"))
 	if err != nil {
 		return s, err
 	}
 	if err := json.Unmarshal(data, &s); err != nil {
-		return s, fmt.Errorf("state of lab %s: %w", lab, err)
+		return State{}, fmt.Errorf("state of lab %s: %w", lab, err)
+	}
+	if s.Plan.Lab != lab {
+		return State{}, fmt.Errorf("state of lab %s: it is of lab %s", lab, s.Plan.Lab)
 	}
 	return s, nil
 }
 
 // Write replaces the state of a lab in one step.
 func (r Root) Write(s State) error {
+	if err := s.Plan.Lab.Check(); err != nil {
+		return err
+	}
 	dir := r.Dir(s.Plan.Lab)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the lab's state directory: %w", err)

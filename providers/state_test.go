@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
 
@@ -24,7 +25,7 @@ const holdEnv = "PROVIDERS_TEST_HOLD"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(holdEnv); dir != "" {
-		release, err := Root(dir).Lock("a", true)
+		release, err := Root(dir).Lock(labs.MustName("a"), true)
 		if err != nil {
 			fmt.Println(err)
 			os.Exit(1)
@@ -74,10 +75,10 @@ func TestLockAgainstAnotherProcess(t *testing.T) {
 	await(t, held)
 
 	var busy *BusyError
-	if _, err := root.Lock("a", false); !errors.As(err, &busy) || busy.Lab != "a" || busy.Hint() == "" {
+	if _, err := root.Lock(labs.MustName("a"), false); !errors.As(err, &busy) || busy.Lab != labs.MustName("a") || busy.Hint() == "" {
 		t.Errorf("a lock that another holds gives %v", err)
 	}
-	other, err := root.Lock("b", false)
+	other, err := root.Lock(labs.MustName("b"), false)
 	if err != nil {
 		t.Errorf("another lab's lock: %v", err)
 	} else {
@@ -88,7 +89,7 @@ func TestLockAgainstAnotherProcess(t *testing.T) {
 	}
 
 	letGo()
-	release, err := root.Lock("a", false)
+	release, err := root.Lock(labs.MustName("a"), false)
 	if err != nil {
 		t.Fatalf("the lock was let go: %v", err)
 	}
@@ -109,7 +110,7 @@ func TestLockGoesWithItsProcess(t *testing.T) {
 	await(t, held)
 	cmd.Process.Kill()
 	cmd.Wait()
-	release, err := root.Lock("a", false)
+	release, err := root.Lock(labs.MustName("a"), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +130,7 @@ func TestLockIsExclusive(t *testing.T) {
 	for range 8 {
 		go func() {
 			for range 50 {
-				release, err := root.Lock("a", true)
+				release, err := root.Lock(labs.MustName("a"), true)
 				if err != nil {
 					done <- err
 					return
@@ -154,14 +155,14 @@ func TestLockIsExclusive(t *testing.T) {
 
 func TestStateRoundTrip(t *testing.T) {
 	root := Root(filepath.Join(t.TempDir(), "new"))
-	if _, err := root.Read("a"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := root.Read(labs.MustName("a")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the state of no lab: %v", err)
 	}
 	if labs, err := root.Labs(); err != nil || len(labs) != 0 {
 		t.Errorf("labs of a directory that is not there: %v (%v)", labs, err)
 	}
 	want := State{
-		Plan: topology.Plan{Lab: "a", Provider: "netns", Names: map[string]string{"x.test": "192.0.2.1"}},
+		Plan: topology.Plan{Lab: labs.MustName("a"), Provider: "netns", Names: map[string]string{"x.test": "192.0.2.1"}},
 		File: "/labs/a.yaml", Phase: PhaseCreating, Created: time.Now().UTC().Round(0), APIPort: 40123,
 		Artifacts: components.Artifacts{Rootfs: []string{"/c/r"}, Programs: map[string]string{"runc": "/c/runc"}},
 	}
@@ -172,37 +173,37 @@ func TestStateRoundTrip(t *testing.T) {
 	if err := root.Write(want); err != nil {
 		t.Fatal(err)
 	}
-	got, err := root.Read("a")
+	got, err := root.Read(labs.MustName("a"))
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("read back\n%+v\nwant\n%+v (%v)", got, want, err)
 	}
-	want.Plan.Lab = "b"
+	want.Plan.Lab = labs.MustName("b")
 	if err := root.Write(want); err != nil {
 		t.Fatal(err)
 	}
-	if labs, err := root.Labs(); err != nil || !slices.Equal(labs, []string{"a", "b"}) {
-		t.Errorf("labs are %v (%v)", labs, err)
+	if found, err := root.Labs(); err != nil || !slices.Equal(found, []labs.Name{labs.MustName("a"), labs.MustName("b")}) {
+		t.Errorf("labs are %v (%v)", found, err)
 	}
 	// It names files and holds a way in: it is its owner's alone, and nothing is beside it.
-	for path, mode := range map[string]fs.FileMode{root.Dir("a"): fs.ModeDir | 0o700, filepath.Join(root.Dir("a"), "state.json"): 0o600} {
+	for path, mode := range map[string]fs.FileMode{root.Dir(labs.MustName("a")): fs.ModeDir | 0o700, filepath.Join(root.Dir(labs.MustName("a")), "state.json"): 0o600} {
 		if info, err := os.Stat(path); err != nil || info.Mode() != mode {
 			t.Errorf("%s has mode %v, want %v (%v)", path, info.Mode(), mode, err)
 		}
 	}
-	if entries, err := os.ReadDir(root.Dir("a")); err != nil || len(entries) != 1 {
+	if entries, err := os.ReadDir(root.Dir(labs.MustName("a"))); err != nil || len(entries) != 1 {
 		t.Errorf("beside the state: %v (%v)", entries, err)
 	}
 }
 
 func TestReadBrokenState(t *testing.T) {
 	root := Root(t.TempDir())
-	if err := os.MkdirAll(root.Dir("a"), 0o755); err != nil {
+	if err := os.MkdirAll(root.Dir(labs.MustName("a")), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(root.Dir("a"), "state.json"), []byte(`{"plan": `), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(root.Dir(labs.MustName("a")), "state.json"), []byte(`{"plan": `), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := root.Read("a"); err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "lab a") {
+	if _, err := root.Read(labs.MustName("a")); err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "lab a") {
 		t.Errorf("half a state reads as %v", err)
 	}
 }
@@ -213,7 +214,7 @@ func TestDefaultRoot(t *testing.T) {
 		t.Errorf("%s", r)
 	}
 	t.Setenv("NETLAB_STATE_DIR", "/x")
-	if r := DefaultRoot().Dir("lab"); r != "/x/lab" {
+	if r := DefaultRoot().Dir(labs.MustName("lab")); r != "/x/lab" {
 		t.Errorf("%s", r)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/labs"
 )
 
 // Stopper is a Provider that can keep a lab without running it.
@@ -21,7 +22,7 @@ type Stopper interface {
 	// Stop ends every process of the lab, those of each Node in order, and takes its links,
 	// mounts and cgroups away. The Nodes' disks stay: Create starts them again. Stopping
 	// what does not run is no error.
-	Stop(ctx context.Context, lab, dir string) error
+	Stop(ctx context.Context, lab labs.Name, dir string) error
 }
 
 const (
@@ -35,7 +36,7 @@ const (
 
 // Stop ends a lab that has been made and keeps it. The state says so before the first
 // process ends; a Stop that was cut off is gone on with by another, or by Start.
-func Stop(ctx context.Context, root Root, p Provider, lab string) error {
+func Stop(ctx context.Context, root Root, p Provider, lab labs.Name) error {
 	state, err := root.Read(lab)
 	if err != nil {
 		return err
@@ -62,7 +63,7 @@ func Stop(ctx context.Context, root Root, p Provider, lab string) error {
 
 // Start makes a lab run again as it ran before, by its state alone: its machines, and then
 // it waits until every Node is heard of and the Pods of the cluster's own are ready.
-func Start(ctx context.Context, root Root, p Provider, lab string, step components.Step) (Running, error) {
+func Start(ctx context.Context, root Root, p Provider, lab labs.Name, step components.Step) (Running, error) {
 	state, err := root.Read(lab)
 	if err != nil {
 		return Running{}, err

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/labs"
 )
 
 const (
@@ -111,7 +112,10 @@ func (i *installer) forgetNodes(ctx context.Context, running Running) error {
 
 // Down removes a lab, state directory or not. It works on after ctx was cancelled,
 // within a limit of its own: half a removal helps nobody.
-func Down(ctx context.Context, root Root, p Provider, lab string) error {
+func Down(ctx context.Context, root Root, p Provider, lab labs.Name) error {
+	if err := lab.Check(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteLimit)
 	defer cancel()
 	if state, err := root.Read(lab); err == nil {

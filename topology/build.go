@@ -175,7 +175,7 @@ func (b *builder) ifname(base, suffix string) string {
 
 // mac gives a locally administered unicast address (IEEE 802: second-lowest bit of
 // the first octet set), the same in every run.
-func mac(lab, machine, network string) string {
-	sum := sha256.Sum256([]byte(lab + "/" + machine + "/" + network))
+func mac(lab labs.Name, machine, network string) string {
+	sum := sha256.Sum256([]byte(lab.Label() + "/" + machine + "/" + network))
 	return fmt.Sprintf("02:%02x:%02x:%02x:%02x:%02x", sum[0], sum[1], sum[2], sum[3], sum[4])
 }

@@ -19,7 +19,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files")
 
 func TestBuildGolden(t *testing.T) {
-	wide := labs.Default("a-lab-with-a-name-of-thirty-two-c", labstest.Known())
+	wide := labs.Default(labs.MustName("a-lab-whose-name-has-32-letters1"), labstest.Known())
 	wide.Networks = []labs.Network{
 		{Name: "a-network-with-a-long-name", CIDR: prefix("10.0.0.0/16"), MTU: 9000},
 		{Name: "tiny", CIDR: prefix("10.1.0.0/29"), MTU: 1400},
@@ -34,7 +34,7 @@ func TestBuildGolden(t *testing.T) {
 	}
 	wide.LoadBalancer.Pools = []string{"10.0.128.0/20", "10.0.2.1-10.0.2.9"}
 	for name, lab := range map[string]labs.Lab{
-		"default": labs.Default("quickstart", labstest.Known()),
+		"default": labs.Default(labs.MustName("quickstart"), labstest.Known()),
 		"wide":    wide,
 		"ha":      threeControlPlanes(t),
 	} {
@@ -173,7 +173,7 @@ func checkPlan(t *testing.T, plan Plan) {
 }
 
 func randomLab(r *rand.Rand) labs.Lab {
-	lab := labs.Default(fmt.Sprintf("lab-%d", r.IntN(1000)), labstest.Known())
+	lab := labs.Default(labs.MustName(fmt.Sprintf("lab-%d", r.IntN(1000))), labstest.Known())
 	lab.Networks, lab.Nodes, lab.Hosts = nil, nil, nil
 	names := []string{}
 	for i := range 1 + r.IntN(4) {
@@ -200,7 +200,7 @@ func randomLab(r *rand.Rand) labs.Lab {
 
 func TestBuildRefuses(t *testing.T) {
 	lab := func(change func(*labs.Lab)) labs.Lab {
-		l := labs.Default("x", labstest.Known())
+		l := labs.Default(labs.MustName("x"), labstest.Known())
 		change(&l)
 		return l
 	}

@@ -14,7 +14,7 @@ import (
 // TestCompare: each change of a lab file touches what it must and nothing else.
 func TestCompare(t *testing.T) {
 	build := func(change func(*labs.Lab)) topology.Plan {
-		lab := labs.Default("changes", labstest.Known())
+		lab := labs.Default(labs.MustName("changes"), labstest.Known())
 		change(&lab)
 		plan, err := topology.Build(lab)
 		if err != nil {

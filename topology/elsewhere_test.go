@@ -12,7 +12,7 @@ import (
 func TestAt(t *testing.T) {
 	known := labstest.Known()
 	known.Providers = []string{labs.ProviderLibvirt}
-	lab := labs.Default("x", known)
+	lab := labs.Default(labs.MustName("x"), known)
 	lab.Networks[0].Bridge = "br0"
 	lab.Nodes[1].Count, lab.Nodes[1].Host = 0, "kvm2"
 	p, err := Build(lab)

@@ -13,7 +13,7 @@ import (
 // equal Plans, and its JSON is what `netlab plan -o json` prints and what the state
 // directory keeps.
 type Plan struct {
-	Lab          string            `json:"lab"`
+	Lab          labs.Name         `json:"lab"`
 	Provider     string            `json:"provider"`
 	Libvirt      *labs.Libvirt     `json:"libvirt,omitempty"` // where the Nodes are virtual machines
 	HostAccess   bool              `json:"hostAccess"`

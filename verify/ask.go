@@ -139,12 +139,12 @@ func (w world) command(a ask) string {
 	name := a.From.Name
 	switch a.From.Kind {
 	case AtHost:
-		return quoted(append([]string{"netlab", "exec", w.plan.Lab, name, "--", "netlab"}, words...))
+		return quoted(append([]string{"netlab", "exec", w.plan.Lab.String(), name, "--", "netlab"}, words...))
 	case AtNode:
 		name = nodeAgent(name)
 	}
 	p, _ := w.cast.pod(name)
-	prefix := []string{"netlab", "kubectl", w.plan.Lab, "--", "exec", "-n", p.Namespace, p.Name, "-c", "agent", "--", agentPath}
+	prefix := []string{"netlab", "kubectl", w.plan.Lab.String(), "--", "exec", "-n", p.Namespace, p.Name, "-c", "agent", "--", agentPath}
 	return quoted(append(prefix, words...))
 }
 

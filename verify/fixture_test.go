@@ -160,7 +160,7 @@ func healthy(plan topology.Plan) state {
 const testLeaf = "c0ffee"
 
 func worldOf(plan topology.Plan, support components.Support, s state) world {
-	w := newWorld(plan, support, "/state/"+plan.Lab, s, lacks(s, plan), nil)
+	w := newWorld(plan, support, "/state/"+plan.Lab.Label(), s, lacks(s, plan), nil)
 	w.leaf = testLeaf
 	return w
 }

@@ -206,5 +206,5 @@ func (w world) measureCommand(p Path) string {
 	if p.isLatency() {
 		flag = "--latency="
 	}
-	return quoted([]string{"netlab", "verify", w.plan.Lab, flag + p.route()})
+	return quoted([]string{"netlab", "verify", w.plan.Lab.String(), flag + p.route()})
 }

@@ -72,7 +72,7 @@ func Trace(ctx context.Context, running providers.Running, o Options, way Way) (
 	if err := t.run(ctx, []*probing{p}); err != nil {
 		return Traced{}, fmt.Errorf("trace %s: %w", running.Plan.Lab, err)
 	}
-	out := Traced{Lab: w.plan.Lab, From: w.end(from, ""), To: way.To, Target: probe.Target, Outcome: p.result.Outcome,
+	out := Traced{Lab: w.plan.Lab.String(), From: w.end(from, ""), To: way.To, Target: probe.Target, Outcome: p.result.Outcome,
 		Answered: said(p.result), Evidence: p.evidence, Command: w.command(p.main)}
 	if len(p.result.Answers) > 0 {
 		a := p.result.Answers[0]

@@ -308,7 +308,7 @@ func (r run) reaches(ctx context.Context, from, to string) (reached, asked bool)
 }
 
 func (w world) report(rows []*row, cniVersion string) Report {
-	out := Report{Lab: w.plan.Lab, Provider: w.plan.Provider, Kubernetes: w.plan.Kubernetes.Version,
+	out := Report{Lab: w.plan.Lab.String(), Provider: w.plan.Provider, Kubernetes: w.plan.Kubernetes.Version,
 		CNI: CNI{Name: w.plan.CNI.Name, Version: or(cniVersion, w.plan.CNI.Version)}}
 	for _, x := range rows {
 		out.Paths = append(out.Paths, Result{

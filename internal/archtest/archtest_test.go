@@ -50,7 +50,7 @@ func rules() []rule {
 		{"components/...", stage("labs", "topology", "components"), "software is obtained for a Plan, whichever provider runs it"},
 
 		{"providers/command", leaves, "runs a command of this machine, for whoever does that"},
-		{"providers/kubeconfig", leaves, "edits a kubeconfig, whoever made the cluster"},
+		{"providers/kubeconfig", stage("labs"), "edits a kubeconfig, whoever made the cluster"},
 		{"providers/pid1", leaves, "it is PID 1 of a Node: it must stay small"},
 		{"providers/kubeadm", stage("labs", "topology", "components/...", "providers/command"),
 			"how a cluster is bootstrapped is the same on every provider"},

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/command"
 )
@@ -42,8 +43,8 @@ func (c container) machine() string {
 }
 
 // containers gives netlab's own containers of a lab, by the Node's name.
-func (e engine) containers(ctx context.Context, lab string) (map[string]container, error) {
-	all, err := e.inspect(ctx, clusterLabel+"="+lab)
+func (e engine) containers(ctx context.Context, lab labs.Name) (map[string]container, error) {
+	all, err := e.inspect(ctx, clusterLabel+"="+lab.Label())
 	own := map[string]container{}
 	for _, c := range all {
 		if name := c.machine(); name != "" {
@@ -54,30 +55,30 @@ func (e engine) containers(ctx context.Context, lab string) (map[string]containe
 }
 
 // refuseStrangers reports a kind cluster of the lab's name that is not netlab's.
-func (e engine) refuseStrangers(ctx context.Context, lab string) error {
-	all, err := e.inspect(ctx, clusterLabel+"="+lab)
+func (e engine) refuseStrangers(ctx context.Context, lab labs.Name) error {
+	all, err := e.inspect(ctx, clusterLabel+"="+lab.Label())
 	for _, c := range all {
 		if c.machine() == "" {
 			return providers.WithHint(fmt.Errorf("there is a kind cluster %s that netlab did not make: container %s", lab, c.Name),
-				"give the lab another metadata.name, or remove that cluster with `kind delete cluster --name "+lab+"`")
+				"give the lab another metadata.name, or remove that cluster with `kind delete cluster --name "+lab.Label()+"`")
 		}
 	}
 	return err
 }
 
 // clusters names the labs that have containers.
-func (e engine) clusters(ctx context.Context) []string {
+func (e engine) clusters(ctx context.Context) []labs.Name {
 	all, err := e.inspect(ctx, clusterLabel)
 	if err != nil {
 		return nil // an engine that does not answer is no obstacle to the labs of others
 	}
-	var labs []string
+	var found []labs.Name
 	for _, c := range all {
-		if c.machine() != "" {
-			labs = append(labs, c.Config.Labels[clusterLabel])
+		if lab, err := labs.ParseName(c.Config.Labels[clusterLabel]); err == nil && c.machine() != "" {
+			found = append(found, lab)
 		}
 	}
-	return labs
+	return found
 }
 
 // inspect gives the containers with a label, those that do not run too.

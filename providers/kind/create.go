@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/kind/pkg/cluster"
 	kindexec "sigs.k8s.io/kind/pkg/exec"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/providers/local"
@@ -34,7 +35,7 @@ const networkKey = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
 // create has kind run the containers of a new cluster, and nothing in them. kind's library
 // knows no context, so it runs in a process of its own that ends with ours.
 func create(ctx context.Context, req providers.Request, nodes []node) error {
-	config := v1alpha4.Cluster{Name: req.Plan.Lab}
+	config := v1alpha4.Cluster{Name: req.Plan.Lab.Label()}
 	config.Networking.DisableDefaultCNI = true
 	for _, n := range nodes {
 		config.Nodes = append(config.Nodes, v1alpha4.Node{Role: role(n.machine), Image: req.Artifacts.Node.Ref, ExtraMounts: n.mounts(req.Artifacts)})
@@ -45,7 +46,7 @@ func create(ctx context.Context, req providers.Request, nodes []node) error {
 	}
 	cmd := exec.CommandContext(ctx, req.Artifacts.Self, HelperVerb)
 	cmd.Stdin = strings.NewReader(string(text))
-	cmd.Env = append(os.Environ(), networkKey+"=none", local.LabelKey+"="+req.Plan.Lab)
+	cmd.Env = append(os.Environ(), networkKey+"=none", local.LabelKey+"="+req.Plan.Lab.Label())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // docker's commands end with it
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
@@ -66,7 +67,7 @@ const arrival = time.Second
 
 // arrive waits until Docker has made the containers that it was asked for before the one
 // who asked was killed, so that `down` finds them. It was asked for at most count.
-func (e engine) arrive(ctx context.Context, lab string, count int) {
+func (e engine) arrive(ctx context.Context, lab labs.Name, count int) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), arrival)
 	defer cancel()
 	for ctx.Err() == nil {
@@ -100,7 +101,7 @@ func CreateMain(stdin io.Reader, stderr io.Writer) int {
 }
 
 // endHelpers ends the helper of an `up` that was killed, and what it runs.
-func endHelpers(ctx context.Context, lab string) error {
+func endHelpers(ctx context.Context, lab labs.Name) error {
 	list := func() []int {
 		return slices.DeleteFunc(local.Processes(lab), func(pid int) bool {
 			args, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))

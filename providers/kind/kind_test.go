@@ -76,7 +76,7 @@ func TestNoEngine(t *testing.T) {
 	if _, err := choose(t.Context()); !errors.Is(err, errNoDocker) {
 		t.Errorf("choose says %v", err)
 	}
-	if err := (Provider{}).Delete(t.Context(), "nlt-none", filepath.Join(t.TempDir(), "none")); os.Geteuid() == 0 && err != nil {
+	if err := (Provider{}).Delete(t.Context(), labs.MustName("nlt-none"), filepath.Join(t.TempDir(), "nlt-none")); os.Geteuid() == 0 && err != nil {
 		t.Errorf("delete says %v", err)
 	}
 	if labs, err := (Provider{}).Find(); err != nil || len(labs) > 0 {
@@ -161,7 +161,7 @@ func TestContainerMachine(t *testing.T) {
 
 // Nodes that join later are named on from those that are there.
 func TestFree(t *testing.T) {
-	next := free("l", map[string]container{"cp": {Name: "l-control-plane"}, "a": {Name: "l-worker"}, "c": {Name: "l-worker3"}})
+	next := free(labs.MustName("l"), map[string]container{"cp": {Name: "l-control-plane"}, "a": {Name: "l-worker"}, "c": {Name: "l-worker3"}})
 	for _, want := range []string{"l-worker2", "l-worker4"} {
 		if got := next(topology.RoleWorker); got != want {
 			t.Errorf("named %s, want %s", got, want)

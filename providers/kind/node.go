@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/kind/pkg/cluster/constants"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/kubeadm"
 	"netlab.dev/netlab/providers/local"
@@ -20,14 +21,14 @@ import (
 
 // node is one Node's place on this machine.
 type node struct {
-	lab       string
+	lab       labs.Name
 	machine   topology.Machine
 	dir       string // nodes/<name> in the lab's state directory
 	logs      string // logs/<name> there: the Node's /var/log
 	container string // its container's name, where that is known
 }
 
-func nodeOf(lab, dir string, m topology.Machine) node {
+func nodeOf(lab labs.Name, dir string, m topology.Machine) node {
 	return node{lab: lab, machine: m, dir: filepath.Join(dir, "nodes", m.Name), logs: filepath.Join(dir, "logs", m.Name)}
 }
 
@@ -161,7 +162,7 @@ func role(m topology.Machine) v1alpha4.NodeRole {
 }
 
 // free names the containers of Nodes that join later, as kind numbers them.
-func free(lab string, there map[string]container) func(role string) string {
+func free(lab labs.Name, there map[string]container) func(role string) string {
 	taken := map[string]bool{}
 	for _, c := range there {
 		taken[c.Name] = true
@@ -170,7 +171,7 @@ func free(lab string, there map[string]container) func(role string) string {
 		if role != topology.RoleControlPlane {
 			role = constants.WorkerNodeRoleValue
 		}
-		name := lab + "-" + role
+		name := lab.Label() + "-" + role
 		for i := 2; taken[name]; i++ {
 			name = fmt.Sprintf("%s-%s%d", lab, role, i)
 		}
@@ -183,7 +184,7 @@ func free(lab string, there map[string]container) func(role string) string {
 // itself adds none; these are what it gives to those of a new one.
 func (n node) runArgs(name string, req providers.Request) []string {
 	args := []string{"run", "--detach", "--tty", "--name", name, "--hostname", name,
-		"--label", clusterLabel + "=" + n.lab, "--label", roleLabel + "=" + string(role(n.machine)),
+		"--label", clusterLabel + "=" + n.lab.Label(), "--label", roleLabel + "=" + string(role(n.machine)),
 		"--net", "none", "--restart=on-failure:1", "--init=false", "--cgroupns=private",
 		"--privileged", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
 		"--tmpfs", "/tmp", "--tmpfs", "/run", "--volume", "/var", "--volume", "/lib/modules:/lib/modules:ro"}

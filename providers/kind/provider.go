@@ -24,6 +24,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/kubeadm"
 	"netlab.dev/netlab/providers/local"
@@ -36,6 +37,9 @@ type Provider struct{}
 
 // Create implements providers.Provider.
 func (p Provider) Create(ctx context.Context, req providers.Request) (providers.Running, error) {
+	if err := req.Plan.Lab.Check(); err != nil {
+		return providers.Running{}, err
+	}
 	for _, d := range []string{"nodes", "logs"} {
 		if err := os.MkdirAll(filepath.Join(req.Dir, d), 0o755); err != nil {
 			return providers.Running{}, err
@@ -152,7 +156,7 @@ func (p Provider) plug(ctx context.Context, req providers.Request, ca *kubeadm.A
 			return running, err
 		}
 	}
-	if running.APIPort, err = local.Endpoint(req, "kind-"+plan.Lab, ca); err != nil {
+	if running.APIPort, err = local.Endpoint(req, "kind-"+plan.Lab.Label(), ca); err != nil {
 		return running, err
 	}
 	control := nodeOf(plan.Lab, req.Dir, plan.WithRole(topology.RoleControlPlane)[0])
@@ -201,6 +205,9 @@ func (p Provider) removeExtra(ctx context.Context, e engine, req providers.Reque
 
 // Attach implements providers.Provider.
 func (p Provider) Attach(ctx context.Context, plan topology.Plan, dir string) (providers.Running, error) {
+	if err := plan.Lab.Check(); err != nil {
+		return providers.Running{}, err
+	}
 	running := providers.Running{
 		Plan:       plan,
 		Kubeconfig: filepath.Join(dir, "kubeconfig"),
@@ -254,7 +261,10 @@ func (p Provider) Inspect(ctx context.Context, state providers.State, dir string
 }
 
 // Stop implements providers.Stopper.
-func (p Provider) Stop(ctx context.Context, lab, dir string) error {
+func (p Provider) Stop(ctx context.Context, lab labs.Name, dir string) error {
+	if err := lab.Check(); err != nil {
+		return err
+	}
 	e, err := engineOf(ctx, dir)
 	if err != nil {
 		return err
@@ -270,7 +280,10 @@ func (p Provider) Stop(ctx context.Context, lab, dir string) error {
 }
 
 // Delete implements providers.Provider.
-func (p Provider) Delete(ctx context.Context, lab, dir string) error {
+func (p Provider) Delete(ctx context.Context, lab labs.Name, dir string) error {
+	if err := lab.Check(); err != nil {
+		return err
+	}
 	errs := endHelpers(ctx, lab)
 	for _, e := range candidates(dir) {
 		there, err := e.containers(ctx, lab)
@@ -294,13 +307,12 @@ func names(there map[string]container) []string {
 const findLimit = 5 * time.Second
 
 // Find implements providers.Finder. Where no engine answers there are no labs of kind.
-func (p Provider) Find() ([]string, error) {
+func (p Provider) Find() ([]labs.Name, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), findLimit)
 	defer cancel()
-	var labs []string
+	var found []labs.Name
 	for _, e := range installed() {
-		labs = append(labs, e.clusters(ctx)...)
+		found = append(found, e.clusters(ctx)...)
 	}
-	slices.Sort(labs)
-	return slices.Compact(labs), nil
+	return found, nil
 }

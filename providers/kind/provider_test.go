@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/providers/kind/dockertest"
@@ -31,7 +32,7 @@ func TestConformance(t *testing.T) {
 		Provider: "kind",
 		New:      func() providers.Provider { return Provider{} },
 		Resolver: providertest.Resolver(t, self),
-		Kill: func(ctx context.Context, lab, _, name string) error {
+		Kill: func(ctx context.Context, lab labs.Name, _, name string) error {
 			there, err := docker.containers(ctx, lab)
 			if err != nil {
 				return err
@@ -48,7 +49,10 @@ func TestStrangers(t *testing.T) {
 	dockertest.Start(t)
 	ctx := t.Context()
 	const name = "nlt-stranger"
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), name)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	artifacts, err := providertest.Resolver(t, providertest.Netlab(t)).Obtain(ctx, plan(t, name), func(string) func(error) { return func(error) {} })
 	if err != nil {
 		t.Fatal(err)
@@ -66,10 +70,10 @@ func TestStrangers(t *testing.T) {
 	if !errors.As(err, &hinted) || !strings.Contains(err.Error(), "did not make") {
 		t.Errorf("create says %v", err)
 	}
-	if labs, err := (Provider{}).Find(); err != nil || len(labs) > 0 {
-		t.Errorf("find gives %v (%v)", labs, err)
+	if found, err := (Provider{}).Find(); err != nil || len(found) > 0 {
+		t.Errorf("find gives %v (%v)", found, err)
 	}
-	if err := (Provider{}).Delete(ctx, name, dir); err != nil {
+	if err := (Provider{}).Delete(ctx, labs.MustName(name), dir); err != nil {
 		t.Error(err)
 	}
 	if out, err := command.Run(exec.Command("docker", "ps", "--quiet")); err != nil || len(strings.Fields(string(out))) != 1 {
@@ -242,7 +246,7 @@ func kindest(t *testing.T, self, from string) {
 		t.Fatal(err)
 	}
 	passes()
-	state, err := providers.DefaultRoot().Read(name)
+	state, err := providers.DefaultRoot().Read(labs.MustName(name))
 	if err != nil {
 		t.Fatal(err)
 	}

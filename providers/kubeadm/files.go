@@ -40,7 +40,7 @@ func NodeFiles(plan topology.Plan, node topology.Machine, ca *Authority, limits 
 	}
 	files["/var/lib/kubelet/pki/kubelet.crt"] = File{cert, 0o644}
 	files["/var/lib/kubelet/pki/kubelet.key"] = File{key, 0o600}
-	files["/etc/kubernetes/kubelet.conf"] = File{kubeconfig(plan.Lab, "https://"+plan.Kubernetes.API.String(), "system:node:"+node.Name, ca.Cert, cert, key), 0o600}
+	files["/etc/kubernetes/kubelet.conf"] = File{kubeconfig(plan.Lab.Label(), "https://"+plan.Kubernetes.API.String(), "system:node:"+node.Name, ca.Cert, cert, key), 0o600}
 	if node.Role == topology.RoleControlPlane {
 		if plan.Balanced() {
 			maps.Copy(files, ca.Shared)

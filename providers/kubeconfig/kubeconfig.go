@@ -22,6 +22,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 	apiv1 "k8s.io/client-go/tools/clientcmd/api/v1"
 	"sigs.k8s.io/yaml"
+
+	"netlab.dev/netlab/labs"
 )
 
 // Files are those that kubectl reads, by $KUBECONFIG or in the home directory, and the one
@@ -59,7 +61,7 @@ func (e *ConflictError) Hint() string {
 // earlier Merge put there are replaced, a namespace that the user chose apart. The file's
 // current context changes only where there is none. Nothing is written when one of all,
 // the files that kubectl reads beside it, has another entry of that name.
-func Merge(file string, all []string, lab string, own []byte) (context string, err error) {
+func Merge(file string, all []string, lab labs.Name, own []byte) (context string, err error) {
 	from, err := clientcmd.Load(own)
 	if err != nil {
 		return "", fmt.Errorf("read the lab's kubeconfig: %w", err)
@@ -103,14 +105,14 @@ func Merge(file string, all []string, lab string, own []byte) (context string, e
 // Unmerge takes the entries of a lab out of a file, and reports whether there were any.
 // What the user has changed since stays; only of a context the namespace may be changed. A
 // file that Merge made goes with its last entry.
-func Unmerge(file, lab string) (found bool, err error) {
+func Unmerge(file string, lab labs.Name) (found bool, err error) {
 	if there, err := Has(file, lab); err != nil || !there {
 		return false, err
 	}
 	return true, change(file, func(config *api.Config, _ bool) (empty bool, err error) {
 		made := false
 		for name, c := range config.Contexts {
-			if m, ours := marked(c.Extensions); ours && m.Lab == lab && m.Sum == contextSum(c) {
+			if m, ours := marked(c.Extensions); ours && m.Lab == lab.Label() && m.Sum == contextSum(c) {
 				delete(config.Contexts, name)
 				made = made || m.Made
 				if config.CurrentContext == name {
@@ -119,12 +121,12 @@ func Unmerge(file, lab string) (found bool, err error) {
 			}
 		}
 		for name, c := range config.Clusters {
-			if m, ours := marked(c.Extensions); ours && m.Lab == lab && m.Sum == clusterSum(c) {
+			if m, ours := marked(c.Extensions); ours && m.Lab == lab.Label() && m.Sum == clusterSum(c) {
 				delete(config.Clusters, name)
 			}
 		}
 		for name, u := range config.AuthInfos {
-			if m, ours := marked(u.Extensions); ours && m.Lab == lab && m.Sum == userSum(u) {
+			if m, ours := marked(u.Extensions); ours && m.Lab == lab.Label() && m.Sum == userSum(u) {
 				delete(config.AuthInfos, name)
 			}
 		}
@@ -133,15 +135,15 @@ func Unmerge(file, lab string) (found bool, err error) {
 }
 
 // Has reports whether a file has entries that are the lab's still.
-func Has(file, lab string) (bool, error) {
+func Has(file string, lab labs.Name) (bool, error) {
 	config, err := load(file)
 	return err == nil && has(config, lab), err
 }
 
-func has(config *api.Config, lab string) bool {
+func has(config *api.Config, lab labs.Name) bool {
 	is := func(extensions map[string]runtime.Object, sum string) bool {
 		m, ours := marked(extensions)
-		return ours && m.Lab == lab && m.Sum == sum
+		return ours && m.Lab == lab.Label() && m.Sum == sum
 	}
 	return slices.ContainsFunc(slices.Collect(maps.Values(config.Contexts)), func(c *api.Context) bool { return is(c.Extensions, contextSum(c)) }) ||
 		slices.ContainsFunc(slices.Collect(maps.Values(config.Clusters)), func(c *api.Cluster) bool { return is(c.Extensions, clusterSum(c)) }) ||
@@ -149,10 +151,10 @@ func has(config *api.Config, lab string) bool {
 }
 
 // conflict finds entries under the lab's names that are not the lab's.
-func conflict(file string, config *api.Config, c *api.Context, context, lab string) error {
+func conflict(file string, config *api.Config, c *api.Context, context string, lab labs.Name) error {
 	foreign := func(extensions map[string]runtime.Object, sum string) bool {
 		m, ours := marked(extensions)
-		return !ours || m.Lab != lab || m.Sum != sum
+		return !ours || m.Lab != lab.Label() || m.Sum != sum
 	}
 	if was := config.Contexts[context]; was != nil && foreign(was.Extensions, contextSum(was)) {
 		return &ConflictError{file, "context", context}
@@ -166,8 +168,8 @@ func conflict(file string, config *api.Config, c *api.Context, context, lab stri
 	return nil
 }
 
-func newMark(lab, sum string, made bool) map[string]runtime.Object {
-	data, err := json.Marshal(mark{lab, sum, made})
+func newMark(lab labs.Name, sum string, made bool) map[string]runtime.Object {
+	data, err := json.Marshal(mark{lab.Label(), sum, made})
 	if err != nil {
 		panic(err) // two strings and a bool
 	}

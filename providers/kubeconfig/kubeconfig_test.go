@@ -11,6 +11,8 @@ import (
 
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
+
+	"netlab.dev/netlab/labs"
 )
 
 // of is a lab's own kubeconfig.
@@ -52,14 +54,14 @@ func write(t *testing.T, text string) string {
 
 func merge(t *testing.T, file, lab, server string) {
 	t.Helper()
-	if context, err := Merge(file, []string{file}, lab, of("kind-"+lab, server)); err != nil || context != "kind-"+lab {
+	if context, err := Merge(file, []string{file}, labs.MustName(lab), of("kind-"+lab, server)); err != nil || context != "kind-"+lab {
 		t.Fatalf("context %q, %v", context, err)
 	}
 }
 
 func unmerge(t *testing.T, file, lab string, want bool) {
 	t.Helper()
-	if found, err := Unmerge(file, lab); err != nil || found != want {
+	if found, err := Unmerge(file, labs.MustName(lab)); err != nil || found != want {
 		t.Errorf("found entries of lab %s: %t (%v), want %t", lab, found, err, want)
 	}
 }
@@ -183,7 +185,7 @@ func TestTheUsersEntriesStay(t *testing.T) {
 		t.Fatal(err)
 	}
 	var conflict *ConflictError
-	if _, err := Merge(file, nil, "a", of("kind-a", "https://127.0.0.1:2")); !errors.As(err, &conflict) || conflict.Kind != "cluster" || conflict.Hint() == "" {
+	if _, err := Merge(file, nil, labs.MustName("a"), of("kind-a", "https://127.0.0.1:2")); !errors.As(err, &conflict) || conflict.Kind != "cluster" || conflict.Hint() == "" {
 		t.Errorf("merging over a changed cluster: %v", err)
 	}
 	unmerge(t, file, "a", true)
@@ -194,11 +196,11 @@ func TestTheUsersEntriesStay(t *testing.T) {
 	// Another lab's, and one that never was a lab's.
 	file = write(t, users)
 	before, _ := os.ReadFile(file)
-	if _, err := Merge(file, nil, "a", of("work", "https://127.0.0.1:1")); !errors.As(err, &conflict) || conflict.Kind != "context" {
+	if _, err := Merge(file, nil, labs.MustName("a"), of("work", "https://127.0.0.1:1")); !errors.As(err, &conflict) || conflict.Kind != "context" {
 		t.Errorf("merging over the user's context: %v", err)
 	}
 	other := write(t, users)
-	if _, err := Merge(filepath.Join(t.TempDir(), "new"), []string{other}, "a", of("work", "https://127.0.0.1:1")); !errors.As(err, &conflict) || conflict.File != other {
+	if _, err := Merge(filepath.Join(t.TempDir(), "new"), []string{other}, labs.MustName("a"), of("work", "https://127.0.0.1:1")); !errors.As(err, &conflict) || conflict.File != other {
 		t.Errorf("merging beside a file that kubectl reads too: %v", err)
 	}
 	if after, _ := os.ReadFile(file); string(after) != string(before) {
@@ -215,7 +217,7 @@ func TestRefusesToLose(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := write(t, text)
-			if _, err := Merge(file, nil, "a", of("kind-a", "https://127.0.0.1:1")); err == nil || !strings.Contains(err.Error(), file) {
+			if _, err := Merge(file, nil, labs.MustName("a"), of("kind-a", "https://127.0.0.1:1")); err == nil || !strings.Contains(err.Error(), file) {
 				t.Errorf("merge says %v", err)
 			}
 			if after, _ := os.ReadFile(file); string(after) != text {
@@ -237,7 +239,7 @@ func TestWaitsForTheLock(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() {
-		_, err := Merge(file, nil, "a", of("kind-a", "https://127.0.0.1:1"))
+		_, err := Merge(file, nil, labs.MustName("a"), of("kind-a", "https://127.0.0.1:1"))
 		done <- err
 	}()
 	// Meanwhile an entry comes that must not get lost.

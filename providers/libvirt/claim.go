@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology/fabric"
 )
@@ -21,7 +22,7 @@ const claimFile = "owner"
 
 // claim makes a lab's name ours on every machine, or on none that is not in was already: what
 // is refused leaves nothing that nobody remembers.
-func (hs hypervisors) claim(ctx context.Context, lab, dir string, was place) error {
+func (hs hypervisors) claim(ctx context.Context, lab labs.Name, dir string, was place) error {
 	var fresh []*hypervisor
 	for _, uri := range sorted(hs) {
 		err := hs[uri].claim(ctx, lab, dir)
@@ -40,7 +41,7 @@ func (hs hypervisors) claim(ctx context.Context, lab, dir string, was place) err
 
 // claim makes a lab's name on another machine ours. Domains, pools and namespaces go by the
 // lab's name: that of a lab which the machine has itself, or a third one has there, is refused.
-func (h *hypervisor) claim(ctx context.Context, lab, dir string) error {
+func (h *hypervisor) claim(ctx context.Context, lab labs.Name, dir string) error {
 	if h.far == nil {
 		return nil
 	}
@@ -66,7 +67,7 @@ func (h *hypervisor) claim(ctx context.Context, lab, dir string) error {
 	}
 	// Of two at once one writes the file.
 	const script = `[ -e "$1/$2" ] || { [ -z "$4" ] && [ ! -e "$5" ] || exit 0; mkdir -p "$1"; (set -C; echo "$3" >"$1/$2") 2>/dev/null || true; }; cat "$1/$2"`
-	out, err := h.far.Run(ctx, nil, "sh", "-c", script, "sh", filepath.Join(farRoot, lab), claimFile, string(word)+" "+host, runs, fabric.Path(lab, ""))
+	out, err := h.far.Run(ctx, nil, "sh", "-c", script, "sh", farDir(lab), claimFile, string(word)+" "+host, runs, fabric.Path(lab, ""))
 	if err != nil {
 		return fmt.Errorf("tell whose lab %s on %s is: %w", lab, h.far.At.Host, err)
 	}

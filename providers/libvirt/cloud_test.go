@@ -37,7 +37,7 @@ func newImageVM(t *testing.T, name string) vms {
 	}
 	known := labstest.Known()
 	known.Kubernetes, known.Providers = catalog.Known().Kubernetes, []string{"libvirt"}
-	lab := labs.Default(name, known)
+	lab := labs.Default(labs.MustName(name), known)
 	lab.Networks[1].MTU = 1400
 	lab.Nodes = []labs.NodeGroup{{Name: "cp", Role: labs.RoleControlPlane, Networks: []string{"lan", "wan"}}}
 	lab.Libvirt.Images, lab.Libvirt.CPUs, lab.Libvirt.Memory = d.Images, 1, 1<<30

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/providers/libvirt/libvirttest"
@@ -33,7 +34,7 @@ func TestConformance(t *testing.T) {
 		Provider: "libvirt",
 		New:      func() providers.Provider { return Provider{} },
 		Resolver: providertest.Resolver(t, self),
-		Kill: func(ctx context.Context, lab, _, node string) error {
+		Kill: func(ctx context.Context, lab labs.Name, _, node string) error {
 			h, err := connect(ctx, "")
 			if err != nil {
 				return err
@@ -48,7 +49,7 @@ func TestConformance(t *testing.T) {
 			w := whole{in, self}
 			t.Cleanup(func() {
 				if t.Failed() {
-					keepLogs(t, filepath.Join(in.State, in.Plan.Lab, "logs"))
+					keepLogs(t, filepath.Join(in.State, in.Plan.Lab.Label(), "logs"))
 				}
 			})
 			for _, m := range in.Plan.Nodes() {
@@ -97,7 +98,7 @@ func (w whole) machine(t *testing.T, name string) {
 
 // verbs: what users ask of a lab that runs is answered as on Nodes of other kinds.
 func (w whole) verbs(t *testing.T) {
-	lab := w.Plan.Lab
+	lab := w.Plan.Lab.Label()
 	says := func(want string, args ...string) {
 		t.Helper()
 		if out := string(w.netlab(t, args...)); !strings.Contains(out, want) {
@@ -115,7 +116,7 @@ func (w whole) verbs(t *testing.T) {
 
 // paths: all pass, and are followed hop by hop and measured.
 func (w whole) paths(t *testing.T) {
-	r := allPass(t, w.netlab(t, "verify", w.Plan.Lab, "-o", "json", "--evidence", "--throughput="+verify.RoutePodCrossNode, "--latency="+verify.RouteClusterIP))
+	r := allPass(t, w.netlab(t, "verify", w.Plan.Lab.Label(), "-o", "json", "--evidence", "--throughput="+verify.RoutePodCrossNode, "--latency="+verify.RouteClusterIP))
 	verifytest.Evidence(t, r, verifytest.Way{Encapsulated: true, Inside: "kube-proxy", Outside: "kube-proxy"})
 	verifytest.Measured(t, r, verify.RoutePodCrossNode, verify.RouteClusterIP)
 }
@@ -123,7 +124,7 @@ func (w whole) paths(t *testing.T) {
 // snapshots: memory and disks of both machines, and with them the cluster, come back as they
 // were, twice, while the machines go on in between.
 func (w whole) snapshots(t *testing.T) {
-	lab := w.Plan.Lab
+	lab := w.Plan.Lab.Label()
 	boots := map[string]string{}
 	for _, m := range w.Plan.Nodes() {
 		boots[m.Name] = run(t, w.Running.Machines[m.Name], "cat", "/proc/sys/kernel/random/boot_id")

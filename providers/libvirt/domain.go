@@ -15,14 +15,15 @@ import (
 // the dots are unambiguous.
 const prefix = "netlab."
 
-func domainName(lab, node string) string { return prefix + lab + "." + node }
-func poolName(lab string) string         { return prefix + lab }
+func domainName(lab labs.Name, node string) string { return poolName(lab) + "." + node }
+func poolName(lab labs.Name) string                { return prefix + lab.Label() }
 
 // labOf gives the lab of a domain's or pool's name.
-func labOf(name string) (lab string, ours bool) {
+func labOf(name string) (lab labs.Name, ours bool) {
 	rest, ours := strings.CutPrefix(name, prefix)
-	lab, _, _ = strings.Cut(rest, ".")
-	return lab, ours && lab != ""
+	text, _, _ := strings.Cut(rest, ".")
+	lab, err := labs.ParseName(text)
+	return lab, ours && err == nil
 }
 
 // uuid gives a domain of a name the same UUID at each start (RFC 9562, version 8): saved
@@ -35,8 +36,8 @@ func uuid(name string) string {
 
 // tap names the tap of a NIC while it is in the hypervisor's namespace, among those of
 // other labs. It is hashed: IFNAMSIZ leaves 15 characters.
-func tap(lab, node, nic string) string {
-	return fmt.Sprintf("nl-%x", sha256.Sum256([]byte(lab+"/"+node+"/"+nic)))[:15]
+func tap(lab labs.Name, node, nic string) string {
+	return fmt.Sprintf("nl-%x", sha256.Sum256([]byte(lab.Label()+"/"+node+"/"+nic)))[:15]
 }
 
 // virtualisations are the ways to run a machine, as a domain's type names them.

@@ -41,7 +41,7 @@ func plan(t *testing.T) topology.Plan {
 	t.Helper()
 	known := labstest.Known()
 	known.Providers = []string{"libvirt"}
-	lab := labs.Default("x", known)
+	lab := labs.Default(labs.MustName("x"), known)
 	lab.Nodes[1].Networks = []string{"lan", "wan"}
 	lab.Networks[1].MTU = 9000
 	p, err := topology.Build(lab)
@@ -55,16 +55,16 @@ func TestDomainXML(t *testing.T) {
 	p := plan(t)
 	m, _ := p.Machine("w1")
 	for _, kind := range []string{hardware, emulated} {
-		v := virtual{name: domainName("x", "w1"), kind: kind, size: *p.Libvirt, kernel: "/pool/k.kernel", initrd: "/pool/k.initrd",
+		v := virtual{name: domainName(labs.MustName("x"), "w1"), kind: kind, size: *p.Libvirt, kernel: "/pool/k.kernel", initrd: "/pool/k.initrd",
 			disks: []disk{{"/pool/w1.qcow2", "qcow2", false}, {"/pool/w1.seed.iso", "raw", true}}, nics: m.NICs,
-			taps: []string{tap("x", "w1", "eth0"), tap("x", "w1", "eth1")}, console: "/state/console.log"}
+			taps: []string{tap(labs.MustName("x"), "w1", "eth0"), tap(labs.MustName("x"), "w1", "eth1")}, console: "/state/console.log"}
 		text, err := v.xml()
 		if err != nil {
 			t.Fatal(err)
 		}
 		golden(t, "domain-"+kind+".xml", text)
 	}
-	v := virtual{name: domainName("x", "w1"), kind: emulated, size: *p.Libvirt, disks: []disk{{"/pool/w1.0.qcow2", "qcow2", false},
+	v := virtual{name: domainName(labs.MustName("x"), "w1"), kind: emulated, size: *p.Libvirt, disks: []disk{{"/pool/w1.0.qcow2", "qcow2", false},
 		{"/pool/w1.0.beside.qcow2", "qcow2", false}, {"/pool/w1.seed.iso", "raw", true}}, console: "/state/console.log"}
 	text, err := v.xml()
 	if err != nil {
@@ -74,7 +74,7 @@ func TestDomainXML(t *testing.T) {
 }
 
 func TestStorageXML(t *testing.T) {
-	pool, err := write(poolXML{Type: "dir", Name: poolName("x"), Path: "/images/" + poolName("x")})
+	pool, err := write(poolXML{Type: "dir", Name: poolName(labs.MustName("x")), Path: "/images/" + poolName(labs.MustName("x"))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,11 +92,11 @@ func TestStorageXML(t *testing.T) {
 // Taps of all labs are in one namespace for a moment.
 func TestTapNames(t *testing.T) {
 	seen := map[string]bool{}
-	for _, lab := range []string{"a", "b", "a-lab-with-a-name-of-thirty-two-c"} {
+	for _, lab := range []string{"a", "b", "a-lab-whose-name-has-32-letters1"} {
 		for _, node := range []string{"cp", "w1", "a-worker-with-a-long-name-1"} {
 			for _, nic := range []string{"eth0", "eth1"} {
-				name := tap(lab, node, nic)
-				if seen[name] || len(name) > 15 || name != tap(lab, node, nic) {
+				name := tap(labs.MustName(lab), node, nic)
+				if seen[name] || len(name) > 15 || name != tap(labs.MustName(lab), node, nic) {
 					t.Errorf("tap %s of %s %s %s", name, lab, node, nic)
 				}
 				seen[name] = true
@@ -106,8 +106,8 @@ func TestTapNames(t *testing.T) {
 }
 
 func TestLabOf(t *testing.T) {
-	for name, want := range map[string]string{"netlab.a.cp": "a", "netlab.a": "a", "netlab.a.probe.kvm": "a", "other": "", "netlab.": "", "netlabs.a": ""} {
-		if lab, ours := labOf(name); ours != (want != "") || ours && lab != want {
+	for name, want := range map[string]string{"netlab.a.cp": "a", "netlab.a": "a", "netlab.a.probe.kvm": "a", "other": "", "netlab.": "", "netlab..": "", "netlab.A.cp": "", "netlabs.a": ""} {
+		if lab, ours := labOf(name); ours != (want != "") || ours && lab.Label() != want {
 			t.Errorf("%s is of lab %q (%t), want %q", name, lab, ours, want)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/topology/fabric"
@@ -24,9 +25,9 @@ const FarVerb = "elsewhere"
 
 // order is what netlab is asked to do on another machine.
 type order struct {
-	Do     string        `json:"do"`   // create, plugged, plug, diff or delete
-	Lab    string        `json:"lab"`  // of delete and plugged
-	Plan   topology.Plan `json:"plan"` // its part there (topology.Plan.At)
+	Do     string        `json:"do"` // create, plugged, plug, diff or delete
+	Lab    labs.Name     `json:"lab"`
+	Plan   topology.Plan `json:"plan,omitzero"` // its part there (topology.Plan.At); none of delete
 	Ends   fabric.Ends   `json:"ends,omitempty"`
 	Node   string        `json:"node,omitempty"`   // of plugged
 	NIC    topology.NIC  `json:"nic"`              // of plug: of a virtual machine,
@@ -65,6 +66,12 @@ func FarMain(stdin io.Reader, stdout, stderr io.Writer) int {
 }
 
 func (o order) obey(ctx context.Context) (a answer, err error) {
+	if err := o.Lab.Check(); err != nil {
+		return a, err
+	}
+	if o.Do != "delete" && o.Plan.Lab != o.Lab {
+		return a, fmt.Errorf("order %q for lab %s: the plan is of lab %s", o.Do, o.Lab, o.Plan.Lab)
+	}
 	switch o.Do {
 	case "create":
 		if err := fabric.Create(ctx, o.Plan); err != nil {
@@ -97,7 +104,7 @@ func (o order) obey(ctx context.Context) (a answer, err error) {
 }
 
 // order has netlab do something on the hypervisor's machine.
-func (h *hypervisor) order(ctx context.Context, lab string, o order) (a answer, err error) {
+func (h *hypervisor) order(ctx context.Context, lab labs.Name, o order) (a answer, err error) {
 	if err := h.bring(ctx, lab); err != nil {
 		return a, err
 	}
@@ -124,7 +131,7 @@ func (h *hypervisor) order(ctx context.Context, lab string, o order) (a answer, 
 }
 
 // bring copies netlab to the other machine, unless the same is there.
-func (h *hypervisor) bring(ctx context.Context, lab string) error {
+func (h *hypervisor) bring(ctx context.Context, lab labs.Name) error {
 	if h.program != "" {
 		return nil
 	}
@@ -140,7 +147,7 @@ func (h *hypervisor) bring(ctx context.Context, lab string) error {
 	if _, err := self.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	program := filepath.Join(farRoot, lab, fmt.Sprintf("netlab-%x", sum.Sum(nil)[:8]))
+	program := filepath.Join(farDir(lab), fmt.Sprintf("netlab-%x", sum.Sum(nil)[:8]))
 	if _, err := h.far.Run(ctx, nil, "test", "-x", program); err == nil {
 		h.program = program
 		return nil
@@ -209,11 +216,11 @@ func (h *hypervisor) plug(ctx context.Context, plan topology.Plan, nic topology.
 }
 
 // unlink removes a lab's networks on another machine.
-func (h *hypervisor) unlink(ctx context.Context, lab string) error {
+func (h *hypervisor) unlink(ctx context.Context, lab labs.Name) error {
 	if h.far == nil {
 		return nil // local.Stop does it
 	}
-	out, err := h.far.Run(ctx, nil, "sh", "-c", `ls -d "$@" 2>/dev/null; true`, "sh", fabric.Path(lab, ""), filepath.Join(farRoot, lab))
+	out, err := h.far.Run(ctx, nil, "sh", "-c", `ls -d "$@" 2>/dev/null; true`, "sh", fabric.Path(lab, ""), farDir(lab))
 	if err != nil || len(out) == 0 {
 		return err
 	}
@@ -222,10 +229,10 @@ func (h *hypervisor) unlink(ctx context.Context, lab string) error {
 }
 
 // forget removes a lab's files on another machine.
-func (h *hypervisor) forget(ctx context.Context, lab string) error {
+func (h *hypervisor) forget(ctx context.Context, lab labs.Name) error {
 	if h.far == nil {
 		return nil // local.Delete does it
 	}
-	_, err := h.far.Run(ctx, nil, "sh", "-c", `rm -rf "$1" && { rmdir "${1%/*}" 2>/dev/null || true; }`, "sh", filepath.Join(farRoot, lab))
+	_, err := h.far.Run(ctx, nil, "sh", "-c", `rm -rf "$1" && { rmdir "${1%/*}" 2>/dev/null || true; }`, "sh", farDir(lab))
 	return err
 }

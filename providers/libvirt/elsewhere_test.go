@@ -3,6 +3,7 @@ package libvirt
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -55,7 +56,7 @@ func TestReachElsewhere(t *testing.T) {
 	// The networks alone: they take no machine.
 	known := labstest.Known()
 	known.Providers = []string{"libvirt"}
-	lab := labs.Default("nlt-reach", known)
+	lab := labs.Default(labs.MustName("nlt-reach"), known)
 	lab.Nodes[1].Count, lab.Nodes[1].Host, lab.Libvirt.Images = 0, f.URI("", ""), images
 	plan, err := topology.Build(lab)
 	if err != nil {
@@ -118,7 +119,7 @@ func TestReachElsewhere(t *testing.T) {
 	ours, others := t.TempDir(), t.TempDir()
 	claimed := func(lab, dir, want string) {
 		t.Helper()
-		err := hs[uri].claim(ctx, lab, dir)
+		err := hs[uri].claim(ctx, labs.MustName(lab), dir)
 		if got := fmt.Sprint(err); got != want {
 			t.Errorf("claim %s: %s; want %s", lab, got, want)
 		}
@@ -127,12 +128,12 @@ func TestReachElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	claimed(plan.Lab, ours, "198.18.77.2 has a lab nlt-reach of its own") // by its namespaces
+	claimed(plan.Lab.Label(), ours, "198.18.77.2 has a lab nlt-reach of its own") // by its namespaces
 	for range 2 {
 		claimed("nlt-claim", ours, "<nil>")
 		claimed("nlt-claim", others, "198.18.77.2 has Nodes of a lab nlt-claim already, which "+host+" made")
 	}
-	if err := hs[uri].forget(ctx, "nlt-claim"); err != nil {
+	if err := hs[uri].forget(ctx, labs.MustName("nlt-claim")); err != nil {
 		t.Error(err)
 	}
 	// Where a second hypervisor refuses the first is given back.
@@ -142,11 +143,11 @@ func TestReachElsewhere(t *testing.T) {
 	}
 	gone.close()
 	two := hypervisors{uri: hs[uri], uri + "~": gone}
-	if err := two.claim(ctx, "nlt-claim", ours, place{}); err == nil {
+	if err := two.claim(ctx, labs.MustName("nlt-claim"), ours, place{}); err == nil {
 		t.Error("a hypervisor that is not reached was claimed")
 	}
 	claimed("nlt-claim", others, "<nil>")
-	if err := hs[uri].forget(ctx, "nlt-claim"); err != nil {
+	if err := hs[uri].forget(ctx, labs.MustName("nlt-claim")); err != nil {
 		t.Error(err)
 	}
 
@@ -154,7 +155,7 @@ func TestReachElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	claimed(plan.Lab, ours, "198.18.77.2 has a lab nlt-reach of its own") // by its pool
+	claimed(plan.Lab.Label(), ours, "198.18.77.2 has a lab nlt-reach of its own") // by its pool
 	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<18)
 	path, err := store.upload("k.root", int64(len(content)), bytes.NewReader(content))
 	if err != nil {
@@ -206,7 +207,7 @@ func TestElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := vms{images: d.Images, before: before}
-	v.req.Dir, v.req.Plan.Lab = filepath.Join(state, "nlt-elsewhere"), "nlt-elsewhere"
+	v.req.Dir, v.req.Plan.Lab = filepath.Join(state, "nlt-elsewhere"), labs.MustName("nlt-elsewhere")
 	t.Cleanup(func() {
 		if t.Failed() {
 			keepLogs(t, filepath.Join(v.req.Dir, "logs"))
@@ -218,7 +219,7 @@ func TestElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	allPass(t, w.netlab(t, "up", "-o", "json", file))
-	read, err := providers.Root(state).Read("nlt-elsewhere")
+	read, err := providers.Root(state).Read(labs.MustName("nlt-elsewhere"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +251,7 @@ func TestElsewhere(t *testing.T) {
 		}
 	}
 	reach()
-	w.netlab(t, "status", plan.Lab)
+	w.netlab(t, "status", plan.Lab.Label())
 	if text, err := os.ReadFile(nodeOf(plan.Lab, dir, mustMachine(t, plan, "w")).console()); err != nil || !strings.Contains(string(text), "netlab: the machine is ready") {
 		t.Errorf("w's console says %q (%v)", text, err)
 	}
@@ -258,7 +259,7 @@ func TestElsewhere(t *testing.T) {
 	for name := range map[string]bool{"cp": true, "w": true} {
 		run(t, running.Machines[name], "sh", "-c", "echo before >/run/it; echo kept >/var/lib/kept; sync")
 	}
-	w.netlab(t, "snapshot", "save", plan.Lab, "one")
+	w.netlab(t, "snapshot", "save", plan.Lab.Label(), "one")
 	if all, err := (Provider{}).Snapshots(dir); err != nil || len(all) != 1 || all[0].Bytes < 200<<20 {
 		t.Errorf("snapshots: %+v (%v)", all, err)
 	}
@@ -268,10 +269,10 @@ func TestElsewhere(t *testing.T) {
 	if _, err := (Provider{}).Attach(ctx, plan, dir); err == nil || !strings.Contains(err.Error(), "node w does not run") {
 		t.Errorf("attach to a lab without w: %v", err)
 	}
-	if out, err := exec.Command(w.self, "status", plan.Lab).Output(); err == nil || !strings.Contains(string(out), "node w does not run") {
+	if out, err := exec.Command(w.self, "status", plan.Lab.Label()).Output(); err == nil || !strings.Contains(string(out), "node w does not run") {
 		t.Errorf("status without w: %s (%v)", out, err)
 	}
-	w.netlab(t, "snapshot", "restore", plan.Lab, "one")
+	w.netlab(t, "snapshot", "restore", plan.Lab.Label(), "one")
 	if running, err = (Provider{}).Attach(ctx, plan, dir); err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +281,7 @@ func TestElsewhere(t *testing.T) {
 	}
 	reach()
 
-	w.netlab(t, "stop", plan.Lab)
+	w.netlab(t, "stop", plan.Lab.Label())
 	for _, thing := range f.Left() {
 		if strings.HasPrefix(thing, "link ") || strings.HasPrefix(thing, "/run/netns") {
 			t.Errorf("stop left %s", thing)
@@ -314,7 +315,7 @@ func TestElsewhere(t *testing.T) {
 	if labs, err := (Provider{}).Find(); err != nil || len(labs) > 0 {
 		t.Errorf("left here: domains or pools of %v (%v)", labs, err)
 	}
-	providertest.NothingLeft(t, v.before, plan.Lab)
+	providertest.NothingLeft(t, v.before, plan.Lab.Label())
 	f.StartSSH()
 	v.gone(t)
 	if left := f.Left(); len(left) > 0 {
@@ -328,4 +329,24 @@ func mustMachine(t *testing.T, plan topology.Plan, name string) topology.Machine
 		t.Fatalf("no machine %s", name)
 	}
 	return m
+}
+
+// An order from another machine names a lab, or nothing is done.
+func TestOrdersOfNoLab(t *testing.T) {
+	for _, text := range []string{
+		`{"do": "delete"}`, `{"do": "delete", "lab": ""}`, `{"do": "delete", "lab": "."}`, `{"do": "delete", "lab": "../x"}`, `{"do": "plugged", "lab": "a", "plan": {"lab": ""}}`,
+		`{"do": "create", "lab": "a"}`, `{"do": "create", "lab": "a", "plan": {"lab": "b"}}`,
+	} {
+		var out, told strings.Builder
+		code := FarMain(strings.NewReader(text), &out, &told)
+		var a answer
+		if err := json.Unmarshal([]byte(out.String()), &a); code != 0 || err != nil || !strings.Contains(a.Error, "lab") {
+			t.Errorf("%s: exit code %d, %s%s", text, code, out.String(), told.String())
+		}
+	}
+	for _, lab := range []string{"", ".", "a/b"} {
+		if _, err := runIn([]string{lab, t.TempDir(), "192.0.2.1", "--", "true"}, nil, nil, nil); err == nil || !strings.Contains(err.Error(), "lab name") {
+			t.Errorf("in-vm of lab %q: %v", lab, err)
+		}
+	}
 }

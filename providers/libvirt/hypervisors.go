@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/local"
 	"netlab.dev/netlab/topology"
@@ -123,12 +124,15 @@ func recall(dir string) (p place, known bool) {
 // may forbid programs.
 const farRoot = local.GuestsDir
 
+// farDir is a lab's directory there.
+func farDir(lab labs.Name) string { return filepath.Join(farRoot, lab.Label()) }
+
 // dir gives the directory of a lab on the hypervisor's machine; here is this machine's.
-func (h *hypervisor) dir(lab, here string) string {
+func (h *hypervisor) dir(lab labs.Name, here string) string {
 	if h.far == nil {
 		return here
 	}
-	return filepath.Join(farRoot, lab)
+	return farDir(lab)
 }
 
 // suffix tells apart what a lab's directory on this machine has of each hypervisor.

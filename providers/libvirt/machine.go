@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/term"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/providers/local"
 )
@@ -35,8 +36,8 @@ type Machine struct {
 // which the program ends.
 func (m Machine) Command(ctx context.Context, argv ...string) *exec.Cmd {
 	s := m.session
-	cmd := exec.CommandContext(ctx, m.self, append([]string{Verb, s.lab, s.dir, s.address.String(), "--"}, argv...)...)
-	cmd.Env = append(os.Environ(), local.LabelKey+"="+s.lab)
+	cmd := exec.CommandContext(ctx, m.self, append([]string{Verb, s.lab.Label(), s.dir, s.address.String(), "--"}, argv...)...)
+	cmd.Env = append(os.Environ(), local.LabelKey+"="+s.lab.Label())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
@@ -70,7 +71,11 @@ func runIn(args []string, stdin *os.File, stdout, stderr io.Writer) (int, error)
 	if err != nil {
 		return 0, err
 	}
-	client, err := dial(context.Background(), args[0], args[1], address)
+	lab, err := labs.ParseName(args[0])
+	if err != nil {
+		return 0, err
+	}
+	client, err := dial(context.Background(), lab, args[1], address)
 	if err != nil {
 		return 0, err
 	}

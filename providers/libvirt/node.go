@@ -14,6 +14,7 @@ import (
 	"github.com/digitalocean/go-libvirt"
 	"golang.org/x/crypto/ssh"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/kubeadm"
 	"netlab.dev/netlab/providers/libvirt/guest"
@@ -24,14 +25,14 @@ import (
 
 // node is one Node's place: its files on this machine. Its disks are in the lab's pool.
 type node struct {
-	lab     string
+	lab     labs.Name
 	machine topology.Machine
 	dir     string // nodes/<name> in the lab's state directory
 	logs    string // logs/<name> there
 	state   string // the lab's state directory
 }
 
-func nodeOf(lab, dir string, m topology.Machine) node {
+func nodeOf(lab labs.Name, dir string, m topology.Machine) node {
 	return node{lab: lab, machine: m, dir: filepath.Join(dir, "nodes", m.Name), logs: filepath.Join(dir, "logs", m.Name), state: dir}
 }
 

@@ -45,6 +45,9 @@ const atOnce = 4
 
 // Create implements providers.Provider.
 func (p Provider) Create(ctx context.Context, req providers.Request) (running providers.Running, err error) {
+	if err := req.Plan.Lab.Check(); err != nil {
+		return running, err
+	}
 	running, again, err := p.machines(ctx, req)
 	if err != nil {
 		return running, err
@@ -230,7 +233,7 @@ func (p Provider) boot(ctx context.Context, req providers.Request, hs hypervisor
 			return running, err
 		}
 	}
-	port, err := local.Endpoint(req, plan.Lab, ca)
+	port, err := local.Endpoint(req, plan.Lab.Label(), ca)
 	if err != nil {
 		return running, err
 	}
@@ -288,6 +291,9 @@ func (p Provider) removeExtra(hs hypervisors, req providers.Request, stores map[
 
 // Attach implements providers.Provider.
 func (p Provider) Attach(ctx context.Context, plan topology.Plan, dir string) (providers.Running, error) {
+	if err := plan.Lab.Check(); err != nil {
+		return providers.Running{}, err
+	}
 	hs, err := placeOf(plan).connect(ctx)
 	if err != nil {
 		return providers.Running{Plan: plan, Kubeconfig: filepath.Join(dir, "kubeconfig"), Machines: map[string]providers.Machine{}}, err

@@ -48,7 +48,7 @@ func newVMs(t *testing.T, name string, change ...func(*labs.Lab)) vms {
 	}
 	known := labstest.Known()
 	known.Kubernetes, known.Providers = catalog.Known().Kubernetes, []string{"libvirt"}
-	lab := labs.Default(name, known)
+	lab := labs.Default(labs.MustName(name), known)
 	lab.Networks[1].MTU = 1400
 	lab.Nodes[1].Count, lab.Nodes[1].Networks = 0, []string{"lan", "wan"}
 	lab.Libvirt.Images, lab.Libvirt.CPUs, lab.Libvirt.Memory = d.Images, 1, 1<<30
@@ -99,7 +99,7 @@ func (v vms) nothingLeft(t *testing.T) {
 	if _, err := os.Stat(v.req.Dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the state is still there (%v)", err)
 	}
-	providertest.NothingLeft(t, v.before, v.req.Plan.Lab)
+	providertest.NothingLeft(t, v.before, v.req.Plan.Lab.Label())
 }
 
 func run(t *testing.T, m providers.Machine, argv ...string) string {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/local"
 	"netlab.dev/netlab/topology"
@@ -17,7 +18,10 @@ import (
 
 // Stop implements providers.Stopper. Each Node is asked to end in order, all at once; one
 // that does not is ended.
-func (p Provider) Stop(ctx context.Context, lab, dir string) error {
+func (p Provider) Stop(ctx context.Context, lab labs.Name, dir string) error {
+	if err := lab.Check(); err != nil {
+		return err
+	}
 	at, known := recall(dir)
 	if !known {
 		at.URI = resolve("")
@@ -57,7 +61,10 @@ func (p Provider) Stop(ctx context.Context, lab, dir string) error {
 
 // Delete implements providers.Provider. While a machine elsewhere is not reached, the state
 // says where it is, and all else is gone.
-func (p Provider) Delete(ctx context.Context, lab, dir string) error {
+func (p Provider) Delete(ctx context.Context, lab labs.Name, dir string) error {
+	if err := lab.Check(); err != nil {
+		return err
+	}
 	at, known := recall(dir)
 	var errs error
 	if !known {
@@ -91,13 +98,11 @@ func (p Provider) Delete(ctx context.Context, lab, dir string) error {
 }
 
 // Find implements providers.Finder. Where no libvirt answers there are no labs of it.
-func (p Provider) Find() ([]string, error) {
+func (p Provider) Find() ([]labs.Name, error) {
 	h, err := connect(context.Background(), "")
 	if err != nil {
 		return nil, nil
 	}
 	defer h.close()
-	labs, err := labsWith(h)
-	slices.Sort(labs)
-	return slices.Compact(labs), err
+	return labsWith(h)
 }

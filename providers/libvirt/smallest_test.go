@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers/libvirt/libvirttest"
 	"netlab.dev/netlab/providers/providertest"
 	"netlab.dev/netlab/topology/fabric/residue"
@@ -38,7 +39,7 @@ func TestUpDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := vms{images: d.Images, before: before}
-	v.req.Dir, v.req.Plan.Lab = filepath.Join(state, "nlt-machines"), "nlt-machines"
+	v.req.Dir, v.req.Plan.Lab = filepath.Join(state, "nlt-machines"), labs.MustName("nlt-machines")
 	t.Cleanup(func() {
 		if t.Failed() {
 			keepLogs(t, filepath.Join(v.req.Dir, "logs"))

@@ -17,6 +17,7 @@ import (
 	"github.com/digitalocean/go-libvirt"
 	"golang.org/x/sync/errgroup"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
 )
@@ -110,7 +111,7 @@ type domain struct {
 }
 
 // nodesOf gives the domains of a lab on all of its hypervisors, by Node.
-func (hs hypervisors) nodesOf(lab string) (map[string]domain, error) {
+func (hs hypervisors) nodesOf(lab labs.Name) (map[string]domain, error) {
 	all := map[string]domain{}
 	for _, h := range hs {
 		there, err := nodesOf(h, lab)
@@ -154,7 +155,7 @@ func wake(domains map[string]domain) (errs error) {
 func (p Provider) Restore(ctx context.Context, plan topology.Plan, dir, name string) error {
 	snapshot, err := readSnapshot(dir, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return providers.WithHint(fmt.Errorf("lab %s has no snapshot %q", plan.Lab, name), "`netlab snapshot list "+plan.Lab+"` names them")
+		return providers.WithHint(fmt.Errorf("lab %s has no snapshot %q", plan.Lab, name), "`netlab snapshot list "+plan.Lab.String()+"` names them")
 	}
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/topology/fabric"
@@ -84,7 +85,7 @@ func writeKnownHosts(dir string, nodes []node) error {
 
 // dial opens an SSH connection to a machine of a lab, through the lab's fabric. The host
 // key has to be the one that the machine was given.
-func dial(ctx context.Context, lab, dir string, address netip.Addr) (*ssh.Client, error) {
+func dial(ctx context.Context, lab labs.Name, dir string, address netip.Addr) (*ssh.Client, error) {
 	text, err := os.ReadFile(filepath.Join(dir, "ssh", clientKey))
 	if err != nil {
 		return nil, err
@@ -119,10 +120,11 @@ func dial(ctx context.Context, lab, dir string, address netip.Addr) (*ssh.Client
 
 // session keeps one SSH connection to a machine, for as long as it lasts.
 type session struct {
-	lab, dir string
-	address  netip.Addr
-	mu       sync.Mutex
-	client   *ssh.Client
+	lab     labs.Name
+	dir     string
+	address netip.Addr
+	mu      sync.Mutex
+	client  *ssh.Client
 }
 
 // open gives the connection, and a new one where the old one broke.

@@ -24,7 +24,7 @@ type pool struct {
 }
 
 // openPool finds the lab's pool, or makes it.
-func openPool(h *hypervisor, lab, dir string, settings labs.Libvirt) (*pool, error) {
+func openPool(h *hypervisor, lab labs.Name, dir string, settings labs.Libvirt) (*pool, error) {
 	p := &pool{h: h, images: settings.Images, done: filepath.Join(dir, "volumes"+h.suffix())}
 	if err := os.MkdirAll(p.done, 0o755); err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func openPool(h *hypervisor, lab, dir string, settings labs.Libvirt) (*pool, err
 }
 
 // deletePool removes the lab's pool with its volumes and its directory.
-func deletePool(h *hypervisor, lab string) error {
+func deletePool(h *hypervisor, lab labs.Name) error {
 	of, err := h.StoragePoolLookupByName(poolName(lab))
 	if notFound(err) {
 		return nil
@@ -185,25 +185,25 @@ func (p *pool) overlay(name string, over backingXML, size labs.Size) (string, er
 }
 
 // labsWith names the labs that have domains or pools on a hypervisor.
-func labsWith(h *hypervisor) ([]string, error) {
-	var labs []string
+func labsWith(h *hypervisor) ([]labs.Name, error) {
+	var found []labs.Name
 	domains, _, err1 := h.ConnectListAllDomains(1, 0)
 	for _, d := range domains {
 		if lab, ours := labOf(d.Name); ours {
-			labs = append(labs, lab)
+			found = append(found, lab)
 		}
 	}
 	pools, _, err2 := h.ConnectListAllStoragePools(1, 0)
 	for _, p := range pools {
 		if lab, ours := labOf(p.Name); ours {
-			labs = append(labs, lab)
+			found = append(found, lab)
 		}
 	}
-	return labs, errors.Join(err1, err2)
+	return found, errors.Join(err1, err2)
 }
 
 // nodesOf gives the domains of a lab, by Node.
-func nodesOf(h *hypervisor, lab string) (map[string]libvirt.Domain, error) {
+func nodesOf(h *hypervisor, lab labs.Name) (map[string]libvirt.Domain, error) {
 	all, _, err := h.ConnectListAllDomains(1, 0)
 	if err != nil {
 		return nil, fmt.Errorf("list the domains of %s: %w", h.uri, err)

@@ -35,7 +35,7 @@ func TestStore(t *testing.T) {
 		t.Errorf("kinds are %v (%v)", found, err)
 	}
 	dir, settings := t.TempDir(), labs.Libvirt{Images: d.Images}
-	p, err := openPool(h, "nlt-store", dir, settings)
+	p, err := openPool(h, labs.MustName("nlt-store"), dir, settings)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestStore(t *testing.T) {
 	}
 
 	// A full disk is told with the way out, and what was begun is removed like the rest.
-	small, err := openPool(h, "nlt-full", t.TempDir(), labs.Libvirt{Images: tiny})
+	small, err := openPool(h, labs.MustName("nlt-full"), t.TempDir(), labs.Libvirt{Images: tiny})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,15 +94,15 @@ func TestStore(t *testing.T) {
 	if _, err := small.upload("k.root", int64(len(content)), bytes.NewReader(content)); !errors.As(err, &hinted) || !strings.Contains(hinted.Hint(), tiny) {
 		t.Errorf("a full pool: %v", err)
 	}
-	if err := deletePool(h, "nlt-full"); err != nil {
+	if err := deletePool(h, labs.MustName("nlt-full")); err != nil {
 		t.Error(err)
 	}
 
-	if found, err := labsWith(h); err != nil || !slices.Equal(found, []string{"nlt-store"}) {
+	if found, err := labsWith(h); err != nil || !slices.Equal(found, []labs.Name{labs.MustName("nlt-store")}) {
 		t.Errorf("labs are %v (%v)", found, err)
 	}
 	for range 2 {
-		if err := deletePool(h, "nlt-store"); err != nil {
+		if err := deletePool(h, labs.MustName("nlt-store")); err != nil {
 			t.Fatal(err)
 		}
 	}

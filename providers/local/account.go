@@ -10,21 +10,26 @@ import (
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
+
+	"netlab.dev/netlab/labs"
 )
 
-// Account puts a process, and those that it will start, into the cgroup /netlab/<name> of
-// the hierarchy that counts processor time: what it uses can be told from what others do.
-func Account(name string, pid int) error {
+// Account puts a process, and those that it will start, into a machine's cgroup of the
+// hierarchy that counts processor time: what it uses can be told from what others do.
+func Account(lab labs.Name, machine string, pid int) error {
+	if err := lab.Check(); err != nil {
+		return err
+	}
 	root, err := accounting("/proc/self/mountinfo")
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(root, CgroupOf(name))
+	dir := filepath.Join(root, CgroupOf(lab, machine))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("make the cgroup of %s: %w", name, err)
+		return fmt.Errorf("make the cgroup of %s: %w", machine, err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o644); err != nil {
-		return fmt.Errorf("put process %d into the cgroup of %s: %w", pid, name, err)
+		return fmt.Errorf("put process %d into the cgroup of %s: %w", pid, machine, err)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/kubeadm"
 	"netlab.dev/netlab/topology"
@@ -48,7 +49,7 @@ func Segments(ctx context.Context, req providers.Request) (err error) {
 		if err != nil {
 			return err
 		}
-		if err := Account(req.Plan.Lab+"/"+h.Name, pid); err != nil {
+		if err := Account(req.Plan.Lab, h.Name, pid); err != nil {
 			return err
 		}
 	}
@@ -159,14 +160,23 @@ func Inspect(ctx context.Context, state providers.State, dir string) error {
 
 // Stop ends every labelled process of a lab and removes its networks and cgroups, trying
 // each. Its files stay.
-func Stop(ctx context.Context, lab string) error {
+func Stop(ctx context.Context, lab labs.Name) error {
+	if err := lab.Check(); err != nil {
+		return err
+	}
 	errs := KillAll(ctx, func() []int { return Processes(lab) })
 	errs = errors.Join(errs, fabric.Delete(ctx, lab))
-	return errors.Join(errs, RemoveCgroups(ctx, lab))
+	return errors.Join(errs, RemoveCgroups(ctx, lab, ""))
 }
 
-// Delete is Stop, and removes the state directory too.
-func Delete(ctx context.Context, lab, dir string) error {
+// Delete is Stop, and removes the state directory too, which bears the lab's name.
+func Delete(ctx context.Context, lab labs.Name, dir string) error {
+	if err := lab.Check(); err != nil {
+		return err
+	}
+	if filepath.Base(dir) != lab.Label() {
+		return fmt.Errorf("%q is not the state directory of lab %s", dir, lab)
+	}
 	errs := Stop(ctx, lab)
 	if err := os.RemoveAll(dir); err != nil {
 		errs = errors.Join(errs, fmt.Errorf("remove the lab's state: %w", err))

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/topology/fabric"
 )
@@ -18,7 +19,7 @@ import (
 // Forward carries connections from a listener of this machine to an address inside a
 // machine of the lab, until the listener fails. It is what the kubeconfig's loopback
 // port is served by; the lab gets no route for it.
-func Forward(ctx context.Context, listener net.Listener, lab, machine, address string) error {
+func Forward(ctx context.Context, listener net.Listener, lab labs.Name, machine, address string) error {
 	for {
 		outside, err := listener.Accept()
 		if err != nil {
@@ -49,7 +50,11 @@ func Forward(ctx context.Context, listener net.Listener, lab, machine, address s
 
 // ForwardMain is the hidden verb behind StartForward: its listener comes as file
 // descriptor 3.
-func ForwardMain(ctx context.Context, lab, machine, address string) error {
+func ForwardMain(ctx context.Context, name, machine, address string) error {
+	lab, err := labs.ParseName(name)
+	if err != nil {
+		return err
+	}
 	listener, err := net.FileListener(os.NewFile(3, "listener"))
 	if err != nil {
 		return fmt.Errorf("netlab forward is started by netlab up, with a listener: %w", err)
@@ -82,9 +87,9 @@ func StartForward(plan topology.Plan, dir, self string, port int) (int, error) {
 	if from.Virtual {
 		from.Name = "" // it has no namespace here: from the fabric
 	}
-	cmd := exec.Command(self, "forward", plan.Lab, from.Name, api.String())
+	cmd := exec.Command(self, "forward", plan.Lab.Label(), from.Name, api.String())
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", log, log
-	cmd.Env = append(os.Environ(), LabelKey+"="+plan.Lab)
+	cmd.Env = append(os.Environ(), LabelKey+"="+plan.Lab.Label())
 	cmd.ExtraFiles = []*os.File{file}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -94,7 +99,7 @@ func StartForward(plan topology.Plan, dir, self string, port int) (int, error) {
 }
 
 // Forwarding reports whether a forwarder of the lab accepts connections on the port.
-func Forwarding(lab string, port int) bool {
+func Forwarding(lab labs.Name, port int) bool {
 	for _, pid := range Processes(lab) {
 		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		if fields := SplitZero(args); len(fields) > 1 && fields[1] == "forward" {

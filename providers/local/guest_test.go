@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"netlab.dev/netlab/labs"
 )
 
 func TestGuest(t *testing.T) {
@@ -11,8 +13,8 @@ func TestGuest(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "theirs"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for lab, want := range map[string]bool{"theirs": true, "ours": false, "": false} {
-		if got := Guest(dir, lab); got != want {
+	for lab, want := range map[string]bool{"theirs": true, "ours": false} {
+		if got := Guest(dir, labs.MustName(lab)); got != want {
 			t.Errorf("lab %q is a guest: %t", lab, got)
 		}
 	}

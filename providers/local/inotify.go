@@ -24,7 +24,7 @@ func inotifyNeed(plan topology.Plan) need {
 	}
 	wanted := 0
 	for _, m := range plan.Nodes() {
-		if len(InCgroups(filepath.Join(plan.Lab, m.Name))) == 0 {
+		if len(InCgroups(plan.Lab, m.Name)) == 0 {
 			wanted += inotifyPerNode
 		}
 	}

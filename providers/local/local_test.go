@@ -16,13 +16,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/labs"
 )
 
 // labelledSleep runs a process of a lab.
-func labelledSleep(t *testing.T, lab string) *exec.Cmd {
+func labelledSleep(t *testing.T, lab labs.Name) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("sleep", "86390")
-	cmd.Env = append(os.Environ(), LabelKey+"="+lab)
+	cmd.Env = append(os.Environ(), LabelKey+"="+lab.Label())
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -36,15 +38,15 @@ func labelledSleep(t *testing.T, lab string) *exec.Cmd {
 // A lab's processes are found by their label, and another lab's are not, though its name
 // begins alike.
 func TestProcessesByLabel(t *testing.T) {
-	a, b := labelledSleep(t, "nlt-local"), labelledSleep(t, "nlt-local-2")
-	if got := Processes("nlt-local"); !slices.Equal(got, []int{a.Process.Pid}) {
+	a, b := labelledSleep(t, labs.MustName("nlt-local")), labelledSleep(t, labs.MustName("nlt-local-2"))
+	if got := Processes(labs.MustName("nlt-local")); !slices.Equal(got, []int{a.Process.Pid}) {
 		t.Errorf("processes are %v, want %d", got, a.Process.Pid)
 	}
 	go a.Wait()
-	if err := KillAll(t.Context(), func() []int { return Processes("nlt-local") }); err != nil {
+	if err := KillAll(t.Context(), func() []int { return Processes(labs.MustName("nlt-local")) }); err != nil {
 		t.Fatal(err)
 	}
-	if got := Processes("nlt-local-2"); !slices.Equal(got, []int{b.Process.Pid}) {
+	if got := Processes(labs.MustName("nlt-local-2")); !slices.Equal(got, []int{b.Process.Pid}) {
 		t.Errorf("the other lab's processes are %v, want %d", got, b.Process.Pid)
 	}
 }
@@ -98,7 +100,7 @@ func TestForward(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer outside.Close()
-	go Forward(t.Context(), outside, lab, machine, inside.Addr().String())
+	go Forward(t.Context(), outside, labs.MustName(lab), machine, inside.Addr().String())
 
 	c, err := net.Dial("tcp4", outside.Addr().String())
 	if err != nil {

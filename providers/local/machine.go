@@ -11,12 +11,13 @@ import (
 	"syscall"
 	"time"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology/fabric"
 )
 
 // Machine is a Node or an outside host that runs. It implements providers.Machine.
 type Machine struct {
-	Lab    string
+	Lab    labs.Name
 	Name   string
 	PID    int // a Node's PID 1 on this machine; 0 for an outside host
 	LogDir string
@@ -34,7 +35,7 @@ func (m Machine) Command(ctx context.Context, argv ...string) *exec.Cmd {
 			"TERM=" + os.Getenv("TERM"), "KUBECONFIG=/etc/kubernetes/admin.conf"}
 	}
 	cmd := exec.CommandContext(ctx, "nsenter", append(enter, argv...)...)
-	cmd.Env = append(env, LabelKey+"="+m.Lab)
+	cmd.Env = append(env, LabelKey+"="+m.Lab.Label())
 	// nsenter forks into a pid namespace: ending the group ends the program too.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -5,12 +5,14 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"netlab.dev/netlab/labs"
 )
 
-// Memory gives what the processes of the cgroup /netlab/<name> hold, page cache left out,
-// in bytes; false where no hierarchy counts memory.
-func Memory(name string) (int64, bool) {
-	for _, dir := range CgroupDirs(name) {
+// Memory gives what the processes of a machine hold by its cgroup, page cache left out, in
+// bytes; false where no hierarchy counts memory.
+func Memory(lab labs.Name, machine string) (int64, bool) {
+	for _, dir := range cgroupDirs(CgroupOf(lab, machine)) {
 		data, err := os.ReadFile(filepath.Join(dir, "memory.stat"))
 		if err != nil {
 			continue

@@ -13,21 +13,28 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/labs"
 )
 
 // LabelKey is the environment variable that every process of a lab carries.
 const LabelKey = "NETLAB_LAB"
 
-// CgroupOf is a lab's cgroup, in every hierarchy.
-func CgroupOf(lab string) string { return "/netlab/" + lab }
+// cgroupRoot is the cgroup above those of all labs.
+const cgroupRoot = "/netlab"
+
+// CgroupOf is a lab's cgroup, or that of one of its machines, in every hierarchy.
+func CgroupOf(lab labs.Name, machine string) string {
+	return filepath.Join(cgroupRoot, lab.Label(), machine)
+}
 
 // labelled reports whether a process carries the lab's label.
-func labelled(pid int, lab string) bool {
+func labelled(pid int, lab labs.Name) bool {
 	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if err != nil {
 		return false
 	}
-	return slices.Contains(SplitZero(env), LabelKey+"="+lab)
+	return slices.Contains(SplitZero(env), LabelKey+"="+lab.Label())
 }
 
 // SplitZero splits the lists that /proc/<pid>/environ and cmdline hold.
@@ -55,8 +62,8 @@ func KillAll(ctx context.Context, list func() []int) error {
 
 // Processes lists the lab's live processes but this one, found by label and by
 // cgroup: a runc killed between clone and exec has no label yet.
-func Processes(lab string) []int {
-	pids := InCgroups(lab)
+func Processes(lab labs.Name) []int {
+	pids := InCgroups(lab, "")
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
 		if pid, err := strconv.Atoi(e.Name()); err == nil && labelled(pid, lab) && !slices.Contains(pids, pid) {
@@ -66,10 +73,11 @@ func Processes(lab string) []int {
 	return slices.DeleteFunc(pids, func(pid int) bool { return pid == os.Getpid() })
 }
 
-// InCgroups lists the processes below /netlab/<name> in every hierarchy.
-func InCgroups(name string) []int {
+// InCgroups lists the processes of a lab, or of one of its machines, by its cgroup in every
+// hierarchy.
+func InCgroups(lab labs.Name, machine string) []int {
 	var pids []int
-	for _, dir := range CgroupDirs(name) {
+	for _, dir := range cgroupDirs(CgroupOf(lab, machine)) {
 		filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.Name() != "cgroup.procs" {
 				return nil
@@ -86,9 +94,36 @@ func InCgroups(name string) []int {
 	return pids
 }
 
-// CgroupDirs gives /netlab/<name> in each mounted cgroup hierarchy where it exists;
-// name is a lab, or a lab and a machine.
-func CgroupDirs(name string) []string {
+// Labs names the labs that have cgroups or processes on this machine.
+func Labs() []labs.Name {
+	var found []labs.Name
+	add := func(name string) {
+		if lab, err := labs.ParseName(name); err == nil {
+			found = append(found, lab)
+		}
+	}
+	for _, dir := range cgroupDirs(cgroupRoot) {
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			if e.IsDir() {
+				add(e.Name())
+			}
+		}
+	}
+	procs, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, proc := range procs {
+		env, _ := os.ReadFile(proc)
+		for _, v := range SplitZero(env) {
+			if name, ok := strings.CutPrefix(v, LabelKey+"="); ok {
+				add(name)
+			}
+		}
+	}
+	return found
+}
+
+// cgroupDirs gives a cgroup in each mounted hierarchy where it exists.
+func cgroupDirs(cgroup string) []string {
 	data, _ := os.ReadFile("/proc/self/mountinfo")
 	var dirs []string
 	for line := range strings.Lines(string(data)) {
@@ -96,7 +131,7 @@ func CgroupDirs(name string) []string {
 		if !strings.HasPrefix(after, "cgroup ") && !strings.HasPrefix(after, "cgroup2 ") {
 			continue
 		}
-		dir := filepath.Join(strings.Fields(before)[4], CgroupOf(name))
+		dir := filepath.Join(strings.Fields(before)[4], cgroup)
 		if _, err := os.Stat(dir); err == nil {
 			dirs = append(dirs, dir)
 		}
@@ -104,12 +139,16 @@ func CgroupDirs(name string) []string {
 	return dirs
 }
 
-// RemoveCgroups removes /netlab/<name> everywhere, deepest first. A cgroup stays busy for a
-// moment after its last process died.
-func RemoveCgroups(ctx context.Context, name string) error {
+// RemoveCgroups removes the cgroups of a lab, or of one of its machines, deepest first. A
+// cgroup stays busy for a moment after its last process died.
+func RemoveCgroups(ctx context.Context, lab labs.Name, machine string) error {
+	if err := lab.Check(); err != nil {
+		return err
+	}
+	cgroup := CgroupOf(lab, machine)
 	for {
 		var left error
-		dirs := CgroupDirs(name)
+		dirs := cgroupDirs(cgroup)
 		for _, top := range dirs {
 			var all []string
 			filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
@@ -124,7 +163,7 @@ func RemoveCgroups(ctx context.Context, name string) error {
 				}
 			}
 			// Its parents, once their last child is gone: /netlab too.
-			for parent := range strings.Count(name, "/") + 1 {
+			for parent := range strings.Count(cgroup, "/") - 1 {
 				unix.Rmdir(filepath.Join(top, strings.Repeat("../", parent+1)))
 			}
 		}

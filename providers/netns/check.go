@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/local"
 	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/topology/fabric"
 )
 
 // Check implements providers.Provider: root, and what every lab takes from the kernel.
@@ -31,29 +30,6 @@ func (p Provider) Inspect(ctx context.Context, state providers.State, dir string
 
 // Find implements providers.Finder: labs are known by their pinned namespaces, their
 // cgroups and their processes' label.
-func (p Provider) Find() ([]string, error) {
-	var labs []string
-	pins, _ := filepath.Glob("/run/netns/netlab.*")
-	for _, pin := range pins {
-		labs = append(labs, strings.Split(filepath.Base(pin), ".")[1])
-	}
-	for _, dir := range local.CgroupDirs("") {
-		entries, _ := os.ReadDir(dir)
-		for _, e := range entries {
-			if e.IsDir() {
-				labs = append(labs, e.Name())
-			}
-		}
-	}
-	procs, _ := filepath.Glob("/proc/[0-9]*/environ")
-	for _, proc := range procs {
-		env, _ := os.ReadFile(proc)
-		for _, v := range local.SplitZero(env) {
-			if lab, ok := strings.CutPrefix(v, local.LabelKey+"="); ok && lab != "" {
-				labs = append(labs, lab)
-			}
-		}
-	}
-	slices.Sort(labs)
-	return slices.Compact(labs), nil
+func (p Provider) Find() ([]labs.Name, error) {
+	return append(fabric.Labs(), local.Labs()...), nil
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/providers/kubeadm"
@@ -25,13 +26,13 @@ import (
 
 // node is one Node's place on this machine.
 type node struct {
-	lab     string
+	lab     labs.Name
 	machine topology.Machine
 	dir     string // nodes/<name> in the lab's state directory
 	logs    string // logs/<name> there: the Node's /var/log
 }
 
-func nodeOf(lab, dir string, m topology.Machine) node {
+func nodeOf(lab labs.Name, dir string, m topology.Machine) node {
 	return node{lab: lab, machine: m, dir: filepath.Join(dir, "nodes", m.Name), logs: filepath.Join(dir, "logs", m.Name)}
 }
 
@@ -84,7 +85,7 @@ func (n node) start(ctx context.Context, artifacts components.Artifacts) error {
 		options, n.path("rootfs"),
 		artifacts.Programs["runc"], "--root="+filepath.Join(n.dir, "runc"), "--log="+n.path("runc.log"),
 		"run", "--detach", "--bundle="+n.dir, "--pid-file="+n.path("pid"), n.machine.Name)
-	cmd.Env = append(os.Environ(), local.LabelKey+"="+n.lab)
+	cmd.Env = append(os.Environ(), local.LabelKey+"="+n.lab.Label())
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Setpgid: true}
 	if err := cmd.Run(); err != nil {
@@ -104,7 +105,7 @@ func (n node) pid() int {
 	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
 	// A process id is used again one day; one in the Node's own cgroup is the Node's.
 	cgroups, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	own := filepath.Join(local.CgroupOf(n.lab), n.machine.Name)
+	own := local.CgroupOf(n.lab, n.machine.Name)
 	if err != nil || !(strings.Contains(string(cgroups), own+"\n") || strings.Contains(string(cgroups), own+"/")) || dead(pid) {
 		return 0
 	}
@@ -158,9 +159,8 @@ func (n node) stop(ctx context.Context) error {
 
 // clear ends what still runs of the Node and keeps its disk.
 func (n node) clear(ctx context.Context) error {
-	cgroup := filepath.Join(n.lab, n.machine.Name)
-	err := local.KillAll(ctx, func() []int { return local.InCgroups(cgroup) })
-	return errors.Join(err, local.RemoveCgroups(ctx, cgroup), os.RemoveAll(n.path("runc")), os.RemoveAll(n.path("pid")))
+	err := local.KillAll(ctx, func() []int { return local.InCgroups(n.lab, n.machine.Name) })
+	return errors.Join(err, local.RemoveCgroups(ctx, n.lab, n.machine.Name), os.RemoveAll(n.path("runc")), os.RemoveAll(n.path("pid")))
 }
 
 // remove ends the Node and removes its files and cgroups.

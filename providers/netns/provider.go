@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/kubeadm"
 	"netlab.dev/netlab/providers/local"
@@ -28,6 +29,9 @@ type Provider struct{}
 
 // Create implements providers.Provider.
 func (p Provider) Create(ctx context.Context, req providers.Request) (providers.Running, error) {
+	if err := req.Plan.Lab.Check(); err != nil {
+		return providers.Running{}, err
+	}
 	for _, d := range []string{"nodes", "logs"} {
 		if err := os.MkdirAll(filepath.Join(req.Dir, d), 0o755); err != nil {
 			return providers.Running{}, err
@@ -88,7 +92,7 @@ func (p Provider) boot(ctx context.Context, req providers.Request, ca *kubeadm.A
 	}
 	port := 0
 	started.Go(func() (err error) {
-		port, err = local.Endpoint(req, plan.Lab, ca)
+		port, err = local.Endpoint(req, plan.Lab.Label(), ca)
 		return err
 	})
 	err = started.Wait()
@@ -107,8 +111,8 @@ func (p Provider) boot(ctx context.Context, req providers.Request, ca *kubeadm.A
 }
 
 // Memory is providers.Meter's.
-func (p Provider) Memory(lab, node string) (int64, bool) {
-	return local.Memory(filepath.Join(lab, node))
+func (p Provider) Memory(lab labs.Name, node string) (int64, bool) {
+	return local.Memory(lab, node)
 }
 
 // removeExtra ends Nodes that the plan no longer has, or has otherwise, and what is
@@ -133,6 +137,9 @@ func (p Provider) removeExtra(ctx context.Context, req providers.Request) error 
 
 // Attach implements providers.Provider.
 func (p Provider) Attach(_ context.Context, plan topology.Plan, dir string) (providers.Running, error) {
+	if err := plan.Lab.Check(); err != nil {
+		return providers.Running{}, err
+	}
 	running := providers.Running{
 		Plan:       plan,
 		Kubeconfig: filepath.Join(dir, "kubeconfig"),
@@ -160,7 +167,10 @@ func (p Provider) Attach(_ context.Context, plan topology.Plan, dir string) (pro
 }
 
 // Stop implements providers.Stopper.
-func (p Provider) Stop(ctx context.Context, lab, dir string) error {
+func (p Provider) Stop(ctx context.Context, lab labs.Name, dir string) error {
+	if err := lab.Check(); err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(filepath.Join(dir, "nodes"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -177,6 +187,6 @@ func (p Provider) Stop(ctx context.Context, lab, dir string) error {
 }
 
 // Delete implements providers.Provider.
-func (p Provider) Delete(ctx context.Context, lab, dir string) error {
+func (p Provider) Delete(ctx context.Context, lab labs.Name, dir string) error {
 	return local.Delete(ctx, lab, dir)
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/providertest"
 	"netlab.dev/netlab/topology"
@@ -19,7 +20,7 @@ func TestConformance(t *testing.T) {
 		Provider: "netns",
 		New:      func() providers.Provider { return Provider{} },
 		Resolver: providertest.Resolver(t, providertest.Netlab(t)),
-		Kill: func(ctx context.Context, lab, dir, name string) error {
+		Kill: func(ctx context.Context, lab labs.Name, dir, name string) error {
 			n := nodeOf(lab, dir, topology.Machine{Name: name})
 			pid := n.pid()
 			if pid == 0 {

@@ -2,7 +2,6 @@ package netns
 
 import (
 	"maps"
-	"path/filepath"
 	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -32,7 +31,7 @@ func (n node) spec(artifacts components.Artifacts) *specs.Spec {
 			Cwd:  "/",
 			Env: []string{
 				"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-				"HOME=/root", "container=netlab", local.LabelKey + "=" + n.lab,
+				"HOME=/root", "container=netlab", local.LabelKey + "=" + n.lab.Label(),
 			},
 			Capabilities: &specs.LinuxCapabilities{Bounding: caps, Effective: caps, Permitted: caps},
 		},
@@ -54,7 +53,7 @@ func (n node) spec(artifacts components.Artifacts) *specs.Spec {
 			bind(artifacts.Self, selfInNode, "ro"),
 		},
 		Linux: &specs.Linux{
-			CgroupsPath:       filepath.Join(local.CgroupOf(n.lab), n.machine.Name),
+			CgroupsPath:       local.CgroupOf(n.lab, n.machine.Name),
 			RootfsPropagation: "rshared", // kubelet's and the CNI's mounts reach the Pods
 			Namespaces: []specs.LinuxNamespace{
 				{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},

@@ -13,12 +13,13 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
 
 func testNode(t *testing.T) node {
 	t.Helper()
-	return nodeOf("lab", t.TempDir(), topology.Machine{Name: "w1"})
+	return nodeOf(labs.MustName("lab"), t.TempDir(), topology.Machine{Name: "w1"})
 }
 
 // A Node gets no capability that this process may not hand on: runc would refuse.

@@ -242,7 +242,7 @@ func (l *lab) gone(t *testing.T, before residue.Snapshot) {
 			t.Fatalf("%s delete: %v", when, err)
 		}
 	}
-	NothingLeft(t, before, l.plan.Lab)
+	NothingLeft(t, before, l.plan.Lab.Label())
 	if entries, err := os.ReadDir(string(l.root)); err != nil || len(entries) > 0 {
 		t.Errorf("left in the state directory: %v (%v)", entries, err)
 	}

@@ -27,7 +27,7 @@ type Suite struct {
 	New      func() providers.Provider // a fresh value, which knows nothing of earlier ones
 	Resolver components.Resolver       // its Self is a netlab executable, not the test's own
 	// Kill ends a Node as a power cut does.
-	Kill func(ctx context.Context, lab, dir, node string) error
+	Kill func(ctx context.Context, lab labs.Name, dir, node string) error
 
 	Lab  string // further lines of its labs' files; with none they have neither load balancer nor ingress
 	Slow bool   // its Nodes may be emulated: steps get longer, and there is no lab of a single Node
@@ -58,7 +58,7 @@ func (s Suite) limit() time.Duration {
 // one passes too, and takes three minutes to show what two Nodes have shown.)
 func Run(t *testing.T, s Suite) {
 	root := providers.Root(t.TempDir())
-	l, single := s.open(t, root, two, "nlt-conform"), s.open(t, root, one, "nlt-conform-one")
+	l, single := s.open(t, root, two, labs.MustName("nlt-conform")), s.open(t, root, one, labs.MustName("nlt-conform-one"))
 	for _, l := range []*lab{l, single} {
 		defer l.remove(t)
 		l.remove(t) // what a killed test left
@@ -130,11 +130,11 @@ ingress: {name: none}
 `
 )
 
-func (s Suite) plan(t *testing.T, text, name string) topology.Plan {
+func (s Suite) plan(t *testing.T, text string, name labs.Name) topology.Plan {
 	t.Helper()
 	known := s.Resolver.Catalog.Known()
 	known.Providers, known.ProxyModes = []string{s.Provider}, []string{"nftables", "iptables"}
-	text += "provider: " + s.Provider + "\nmetadata: {name: " + name + "}\n" + cmp.Or(s.Lab, bare)
+	text += "provider: " + s.Provider + "\nmetadata: {name: " + name.Label() + "}\n" + cmp.Or(s.Lab, bare)
 	if cni := os.Getenv(envCNI); cni != "" {
 		text += "cni: " + cni + "\n"
 	}
@@ -161,7 +161,7 @@ type lab struct {
 }
 
 // open resolves a lab's software, building what the cache lacks, and makes nothing else.
-func (s Suite) open(t *testing.T, root providers.Root, text, name string) *lab {
+func (s Suite) open(t *testing.T, root providers.Root, text string, name labs.Name) *lab {
 	t.Helper()
 	l := &lab{Suite: s, root: root, dir: root.Dir(name), plan: s.plan(t, text, name)}
 	step := func(string) func(error) { return func(error) {} }

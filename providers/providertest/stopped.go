@@ -35,7 +35,7 @@ func (l *lab) stopped(t *testing.T, before residue.Snapshot) {
 		}
 		t.Logf("stop took %s", time.Since(began))
 	}
-	NothingLeft(t, before, l.plan.Lab)
+	NothingLeft(t, before, l.plan.Lab.Label())
 	state, err := l.root.Read(l.plan.Lab)
 	if err != nil || state.Phase != providers.PhaseStopped {
 		t.Errorf("the state says %q (%v)", state.Phase, err)

@@ -118,7 +118,7 @@ func New(plan topology.Plan, o Options) Drawing {
 }
 
 func title(plan topology.Plan) string {
-	t := "lab " + plan.Lab + ": Kubernetes " + plan.Kubernetes.Version
+	t := "lab " + plan.Lab.String() + ": Kubernetes " + plan.Kubernetes.Version
 	if plan.CNI.Name != "" {
 		t += ", " + plan.CNI.Name
 	}

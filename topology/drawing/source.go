@@ -69,7 +69,7 @@ func (d Drawing) DOT(w io.Writer) error {
 	}
 	label := func(lines ...string) string { return strings.ReplaceAll(quote(lines...), "\n", `\n`) }
 	network := func(n topology.Network) string { return quote("network " + n.Name) }
-	fmt.Fprintf(&b, "graph %s {\n", quote(d.plan.Lab))
+	fmt.Fprintf(&b, "graph %s {\n", quote(d.plan.Lab.String()))
 	fmt.Fprintf(&b, "  label=%s; labelloc=t; rankdir=TB; nodesep=0.5; ranksep=0.7;\n", label(d.Title))
 	b.WriteString("  node [shape=box, style=rounded, fontname=monospace, fontsize=11];\n  edge [fontname=monospace, fontsize=9, color=gray50];\n")
 	for _, n := range d.plan.Networks {

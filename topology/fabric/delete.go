@@ -7,12 +7,17 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/labs"
 )
 
 // Delete removes every namespace and link of the lab, found by name. It tries each
 // step and joins the errors. Links go first and by hand: a process or a socket may
 // keep a namespace alive that has lost its name. Deleting what is not there is no error.
-func Delete(ctx context.Context, lab string) error {
+func Delete(ctx context.Context, lab labs.Name) error {
+	if err := lab.Check(); err != nil {
+		return err
+	}
 	unlock, err := lock(ctx)
 	if err != nil {
 		return err

@@ -33,6 +33,9 @@ import (
 // name lose their NICs and their pinned namespace. It may run again at any time;
 // runs at the same time wait for one another.
 func Create(ctx context.Context, plan topology.Plan) error {
+	if err := plan.Lab.Check(); err != nil {
+		return err
+	}
 	unlock, err := lock(ctx)
 	if err != nil {
 		return err
@@ -53,6 +56,9 @@ func Create(ctx context.Context, plan topology.Plan) error {
 // change: "add machine w1", "plug eth1 of w2 into network storage". Where HostAccess
 // has to be called, it says so too. It changes nothing.
 func Diff(plan topology.Plan) ([]string, error) {
+	if err := plan.Lab.Check(); err != nil {
+		return nil, err
+	}
 	w := &work{plan: plan, dry: true}
 	w.check("list this machine's links", withSpace(func(own *space) error {
 		switch _, on := own.links[HostLink(plan.Lab)]; {

@@ -66,7 +66,7 @@ func TestReachability(t *testing.T) {
 // What topology decides for a real lab becomes a fabric that needs no correction.
 func TestBuiltPlan(t *testing.T) {
 	needRoot(t)
-	p, err := topology.Build(labs.Default("nlt-d-built", labstest.Known()))
+	p, err := topology.Build(labs.Default(labs.MustName("nlt-d-built"), labstest.Known()))
 	must(t, err)
 	create(t, p)
 	noDiff(t, p)

@@ -12,6 +12,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
 
@@ -20,8 +21,8 @@ const hostPort = "nl-host"
 
 // HostLink names the link that HostAccess makes in the machine's own namespace. It is
 // hashed: IFNAMSIZ leaves 15 characters.
-func HostLink(lab string) string {
-	return fmt.Sprintf("nl-%x", sha256.Sum256([]byte(lab)))[:13]
+func HostLink(lab labs.Name) string {
+	return fmt.Sprintf("nl-%x", sha256.Sum256([]byte(lab.Label())))[:13]
 }
 
 // HostAddress decides the address of the machine itself on the lab's first network:
@@ -76,6 +77,9 @@ func freeAddress(plan topology.Plan, at int, whom string) (netip.Prefix, error) 
 // and a connected route into the lab's first network, or takes them away. It refuses
 // a network that the machine already routes to. The lab exists: Create comes first.
 func HostAccess(ctx context.Context, plan topology.Plan, on bool) error {
+	if err := plan.Lab.Check(); err != nil {
+		return err
+	}
 	own, err := netns.Get() // on the caller's thread, before anything moves to another
 	if err != nil {
 		return err
@@ -172,7 +176,7 @@ func hostConflict(own *space, name string, network netip.Prefix) error {
 		for _, l := range own.links {
 			if l.Attrs().Index == r.LinkIndex {
 				dev = l.Attrs().Name
-				lab, _ = strings.CutPrefix(l.Attrs().Alias, Name("", ""))
+				lab, _ = strings.CutPrefix(l.Attrs().Alias, pinPrefix)
 			}
 		}
 		if dev == name {
@@ -188,7 +192,7 @@ func hostConflict(own *space, name string, network netip.Prefix) error {
 }
 
 // removeHostEnd removes the link if the lab made it. The port goes with it.
-func removeHostEnd(own *space, lab string) error {
+func removeHostEnd(own *space, lab labs.Name) error {
 	l, ok := own.links[HostLink(lab)]
 	if !ok {
 		return nil

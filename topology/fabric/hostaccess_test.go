@@ -79,7 +79,7 @@ func TestHostAccess(t *testing.T) {
 
 	err = HostAccess(t.Context(), b, true)
 	hinted, ok := err.(interface{ Hint() string })
-	if !ok || !strings.Contains(hinted.Hint(), "lab "+a.Lab+" ") {
+	if !ok || !strings.Contains(hinted.Hint(), "lab "+a.Lab.String()+" ") {
 		t.Errorf("second lab on the same network: %v", err)
 	}
 	must(t, HostAccess(t.Context(), a, false))

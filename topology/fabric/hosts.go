@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
 
@@ -70,7 +71,10 @@ func StartHosts(ctx context.Context, plan topology.Plan, dir string, with Softwa
 // StopHosts ends the agents of a lab, those also that their pid file does not name:
 // processes labelled with the lab that run `agent serve`. Without hosts named it ends
 // all of the lab's.
-func StopHosts(ctx context.Context, lab string, hosts ...string) error {
+func StopHosts(ctx context.Context, lab labs.Name, hosts ...string) error {
+	if err := lab.Check(); err != nil {
+		return err
+	}
 	running, err := agents(lab)
 	if len(hosts) > 0 {
 		running = slices.DeleteFunc(running, func(p process) bool { return !slices.Contains(hosts, p.host) })
@@ -157,7 +161,7 @@ func startHost(ctx context.Context, plan topology.Plan, m topology.Machine, dir 
 	defer out.Close()
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", out, out
-	cmd.Env = append(os.Environ(), LabelEnv+"="+plan.Lab)
+	cmd.Env = append(os.Environ(), LabelEnv+"="+plan.Lab.Label())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := Enter(plan.Lab, m.Name, cmd.Start); err != nil {
 		return err
@@ -184,7 +188,10 @@ func startHost(ctx context.Context, plan topology.Plan, m topology.Machine, dir 
 
 // HostRuns reports whether the host's agent that StartHosts started runs in the host's
 // present namespace and answers.
-func HostRuns(lab, host, dir string) bool {
+func HostRuns(lab labs.Name, host, dir string) bool {
+	if lab.Check() != nil {
+		return false
+	}
 	home := filepath.Join(dir, "hosts", host)
 	p, err := readPid(filepath.Join(home, pidName))
 	return err == nil && p.alive() && p.inNamespace(Path(lab, host)) && answers(filepath.Join(home, socketName))
@@ -307,7 +314,10 @@ func readPid(path string) (p process, err error) {
 }
 
 // agents finds the lab's agents by label and arguments.
-func agents(lab string) ([]process, error) {
+func agents(lab labs.Name) ([]process, error) {
+	if err := lab.Check(); err != nil {
+		return nil, err
+	}
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
@@ -319,7 +329,7 @@ func agents(lab string) ([]process, error) {
 			continue
 		}
 		env, err := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
-		if err != nil || !slices.Contains(strings.Split(string(env), "\x00"), LabelEnv+"="+lab) {
+		if err != nil || !slices.Contains(strings.Split(string(env), "\x00"), LabelEnv+"="+lab.Label()) {
 			continue
 		}
 		cmdline, err := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))

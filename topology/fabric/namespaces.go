@@ -14,6 +14,8 @@ import (
 
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/labs"
 )
 
 // dir is where network namespaces are pinned; `ip netns` lists and enters them there.
@@ -25,20 +27,39 @@ const mountSource = "netlab"
 
 // Name gives the pinned name of a machine's network namespace, or of the lab's fabric
 // for machine "". Both are DNS labels, so that the dots are unambiguous.
-func Name(lab, machine string) string {
+func Name(lab labs.Name, machine string) string {
 	if machine == "" {
-		return "netlab." + lab
+		return pinPrefix + lab.Label()
 	}
-	return "netlab." + lab + "." + machine
+	return pinPrefix + lab.Label() + "." + machine
+}
+
+// pinPrefix begins the names of all pinned namespaces.
+const pinPrefix = "netlab."
+
+// Labs names the labs that have pinned namespaces on this machine.
+func Labs() []labs.Name {
+	pins, _ := filepath.Glob(filepath.Join(dir, pinPrefix+"*"))
+	var found []labs.Name
+	for _, pin := range pins {
+		name, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(pin), pinPrefix), ".")
+		if lab, err := labs.ParseName(name); err == nil {
+			found = append(found, lab)
+		}
+	}
+	return found
 }
 
 // Path gives the file that stands for the namespace, for an OCI spec or nsenter.
-func Path(lab, machine string) string { return filepath.Join(dir, Name(lab, machine)) }
+func Path(lab labs.Name, machine string) string { return filepath.Join(dir, Name(lab, machine)) }
 
 // Enter runs fn on a thread of its own inside the network namespace of a machine, or
 // of the fabric for machine "". The caller's thread is not affected; what fn starts
 // on other goroutines runs outside. Sockets and processes that fn makes stay inside.
-func Enter(lab, machine string, fn func() error) error {
+func Enter(lab labs.Name, machine string, fn func() error) error {
+	if err := lab.Check(); err != nil {
+		return err
+	}
 	ns, err := netns.GetFromName(Name(lab, machine))
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("enter namespace %s: %w", Name(lab, machine), err)
@@ -53,7 +74,10 @@ func Enter(lab, machine string, fn func() error) error {
 // /proc/<pid>/ns/net) as the machine's, so that Create plugs NICs into it. It may be
 // called again, and follows a container that came back with a new namespace.
 // Delete only takes the NICs and the pin away.
-func Adopt(ctx context.Context, lab, machine, path string) error {
+func Adopt(ctx context.Context, lab labs.Name, machine, path string) error {
+	if err := lab.Check(); err != nil {
+		return err
+	}
 	given, err := inode(path)
 	if err != nil {
 		return fmt.Errorf("adopt namespace of %s: %w", machine, err)
@@ -216,7 +240,7 @@ func mountOn(path string) (source string, mounted bool, err error) {
 
 // pins lists the pinned names of a lab, machines first and the fabric last: whoever
 // removes them in this order can be killed and still find the fabric again.
-func pins(lab string) ([]string, error) {
+func pins(lab labs.Name) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
 
@@ -73,7 +74,7 @@ func needRoot(t testing.TB) {
 // quickstart is the plan of three Nodes and three outside hosts on three networks.
 func quickstart(lab string) topology.Plan {
 	p := topology.Plan{
-		Lab: lab,
+		Lab: labs.MustName(lab),
 		Networks: []topology.Network{
 			{Name: "lan", CIDR: netip.MustParsePrefix("172.30.0.0/24"), MTU: 1500, Bridge: "br-lan", Gateway: netip.MustParseAddr("172.30.0.1")},
 			{Name: "storage", CIDR: netip.MustParsePrefix("172.31.0.0/24"), MTU: 1500, Bridge: "br-storage"},
@@ -135,7 +136,7 @@ func noDiff(t testing.TB, p topology.Plan) {
 
 // echo answers one TCP connection and one datagram on the machine's port 7 with the
 // address that it saw.
-func echo(t *testing.T, lab, machine string) {
+func echo(t *testing.T, lab labs.Name, machine string) {
 	t.Helper()
 	l, err := Listen(t.Context(), lab, machine, "tcp4", "0.0.0.0:7")
 	if err != nil {
@@ -174,7 +175,7 @@ func echo(t *testing.T, lab, machine string) {
 }
 
 // ask gives what the far end answered.
-func ask(t *testing.T, lab, machine, network, address string) (string, error) {
+func ask(t *testing.T, lab labs.Name, machine, network, address string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"os/exec"
+
+	"netlab.dev/netlab/labs"
 )
 
 // Command prepares a program to run in a machine's network namespace (of the fabric
@@ -12,13 +14,13 @@ import (
 // the step, because an exec.Cmd is started on whatever thread its caller has; it
 // replaces itself with the program, which so keeps the process id. The same line can
 // be pasted into a shell.
-func Command(ctx context.Context, lab, machine string, argv ...string) *exec.Cmd {
+func Command(ctx context.Context, lab labs.Name, machine string, argv ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + Path(lab, machine), "--"}, argv...)...)
 }
 
 // Dial connects from inside a namespace. The connection stays inside wherever it is
 // used. The address is an IP address and a port: names would be resolved outside.
-func Dial(ctx context.Context, lab, machine, network, address string) (conn net.Conn, err error) {
+func Dial(ctx context.Context, lab labs.Name, machine, network, address string) (conn net.Conn, err error) {
 	err = Enter(lab, machine, func() error {
 		if _, err := netip.ParseAddrPort(address); err != nil {
 			return err
@@ -31,7 +33,7 @@ func Dial(ctx context.Context, lab, machine, network, address string) (conn net.
 }
 
 // Listen listens inside a namespace; the same holds as for Dial.
-func Listen(ctx context.Context, lab, machine, network, address string) (l net.Listener, err error) {
+func Listen(ctx context.Context, lab labs.Name, machine, network, address string) (l net.Listener, err error) {
 	err = Enter(lab, machine, func() error {
 		var c net.ListenConfig
 		l, err = c.Listen(ctx, network, address)

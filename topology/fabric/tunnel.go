@@ -15,6 +15,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
 
@@ -77,7 +78,10 @@ func CheckUnderlay(plan topology.Plan, ends Ends) error {
 
 // KnownEnds gives the names of the ends that a lab's networks have now, from its links
 // alone; none where there is no such lab.
-func KnownEnds(lab string) (names []string, err error) {
+func KnownEnds(lab labs.Name) (names []string, err error) {
+	if err := lab.Check(); err != nil {
+		return nil, err
+	}
 	if !pinned(Name(lab, "")) {
 		return nil, nil
 	}
@@ -96,6 +100,9 @@ func KnownEnds(lab string) (names []string, err error) {
 }
 
 func (w *work) tunnels(ends Ends) error {
+	if err := w.plan.Lab.Check(); err != nil {
+		return err
+	}
 	fabricNS, err := netns.GetFromName(Name(w.plan.Lab, ""))
 	if err != nil {
 		return fmt.Errorf("enter namespace %s: %w", Name(w.plan.Lab, ""), err)

@@ -11,14 +11,15 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
 
 // joint names the link in the machine's own namespace that joins a network with a bridge
 // of the machine's, and uplink its other end, a port in the fabric. They are hashed: IFNAMSIZ leaves 15
 // characters, and the names of other labs are beside the first.
-func joint(lab, network string) string {
-	return fmt.Sprintf("nl-%x", sha256.Sum256([]byte(lab+"/"+network)))[:15]
+func joint(lab labs.Name, network string) string {
+	return fmt.Sprintf("nl-%x", sha256.Sum256([]byte(lab.Label()+"/"+network)))[:15]
 }
 
 func uplink(n topology.Network) string { return portName("up", n) }

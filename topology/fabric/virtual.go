@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
 
@@ -17,6 +18,9 @@ import (
 // network namespace at from (the hypervisor's own: /proc/<pid>/ns/net), and makes it the
 // NIC's port on its network's bridge. Whatever holds the tap open goes on using it.
 func Plug(ctx context.Context, plan topology.Plan, nic topology.NIC, from, tap string) error {
+	if err := plan.Lab.Check(); err != nil {
+		return err
+	}
 	unlock, err := lock(ctx)
 	if err != nil {
 		return err
@@ -65,7 +69,7 @@ func Plug(ctx context.Context, plan topology.Plan, nic topology.NIC, from, tap s
 }
 
 // Plugged reports whether every NIC of a virtual machine has its port in the fabric.
-func Plugged(lab string, m topology.Machine) bool {
+func Plugged(lab labs.Name, m topology.Machine) bool {
 	err := Enter(lab, "", func() error {
 		return withSpace(func(s *space) error {
 			if slices.ContainsFunc(m.NICs, func(nic topology.NIC) bool { return s.links[nic.Port] == nil }) {

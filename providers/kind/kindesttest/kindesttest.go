@@ -34,6 +34,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/topology"
 )
@@ -95,7 +96,7 @@ func made(t testing.TB, r components.Resolver) string {
 	kubernetes := r.Catalog["kubernetes"].Version
 	r.Catalog = maps.Clone(r.Catalog)
 	r.Catalog["node"] = recipe(t, kubernetes)
-	plan := topology.Plan{Lab: "kindest", Provider: "netns"}
+	plan := topology.Plan{Lab: labs.MustName("kindest"), Provider: "netns"}
 	plan.Kubernetes.Version, plan.Kubernetes.Proxy = kubernetes, "nftables"
 	plan.CNI.Name = "none"
 	artifacts, err := r.Obtain(t.Context(), plan, func(what string) func(error) {

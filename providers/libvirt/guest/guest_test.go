@@ -15,12 +15,12 @@ import (
 func TestMachine(t *testing.T) {
 	known := labstest.Known()
 	known.Providers = []string{"libvirt"}
-	plan, err := topology.Build(labs.Default("x", known))
+	plan, err := topology.Build(labs.Default(labs.MustName("x"), known))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := plan.Nodes()[0]
-	got, err := machine(seed.New("x", want, seed.Keys{}, nil))
+	got, err := machine(seed.New(labs.MustName("x"), want, seed.Keys{}, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func TestMachine(t *testing.T) {
 	if !reflect.DeepEqual(got.NICs, want.NICs) || !reflect.DeepEqual(got.Routes, want.Routes) || got.Name != want.Name || !got.Forward {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
-	broken := seed.New("x", want, seed.Keys{}, nil)
+	broken := seed.New(labs.MustName("x"), want, seed.Keys{}, nil)
 	broken.Network.Ethernets["eth0"] = seed.Ethernet{Addresses: []string{"172.30.0"}}
 	if _, err := machine(broken); err == nil || !strings.Contains(err.Error(), "network-config") {
 		t.Errorf("a broken address: %v", err)

@@ -18,6 +18,7 @@ import (
 	"github.com/kdomanski/iso9660"
 	"sigs.k8s.io/yaml"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers/kubeadm"
 	"netlab.dev/netlab/topology"
 )
@@ -105,9 +106,9 @@ type Keys struct {
 }
 
 // New gives the seed of a Node: its name, root's key, its NICs and its files.
-func New(lab string, m topology.Machine, keys Keys, files map[string]kubeadm.File) Seed {
+func New(lab labs.Name, m topology.Machine, keys Keys, files map[string]kubeadm.File) Seed {
 	s := Seed{
-		Meta: Meta{InstanceID: lab + "." + m.Name, Hostname: m.Name},
+		Meta: Meta{InstanceID: lab.Label() + "." + m.Name, Hostname: m.Name},
 		User: User{
 			Users:   []Account{{Name: "root", AuthorizedKeys: []string{keys.Authorized}}},
 			SSHKeys: map[string]string{"ed25519_private": keys.HostPrivate, "ed25519_public": keys.HostPublic},

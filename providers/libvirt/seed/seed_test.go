@@ -14,14 +14,14 @@ import (
 
 // What is written is read again, with the plan's NICs and routes.
 func TestRoundTrip(t *testing.T) {
-	lab := labs.Default("x", labstest.Known())
+	lab := labs.Default(labs.MustName("x"), labstest.Known())
 	lab.Nodes[1].Networks = []string{"lan", "wan"}
 	plan, err := topology.Build(lab)
 	if err != nil {
 		t.Fatal(err)
 	}
 	m, _ := plan.Machine("w1")
-	want := New("x", m, Keys{"ssh-ed25519 A", "private\nkey\n", "ssh-ed25519 B"},
+	want := New(labs.MustName("x"), m, Keys{"ssh-ed25519 A", "private\nkey\n", "ssh-ed25519 B"},
 		map[string]kubeadm.File{"/etc/a": {Data: []byte("\x00bytes: {"), Mode: 0o600}, "/etc/b": {Data: []byte(strings.Repeat("long ", 10000)), Mode: 0o644}})
 	var disk bytes.Buffer
 	if err := want.Write(&disk); err != nil {
@@ -52,11 +52,11 @@ func TestRoundTrip(t *testing.T) {
 // On a cloud image cloud-init names the machine, leaves the hosts to the files, and starts
 // netlab's part.
 func TestOnImage(t *testing.T) {
-	plan, err := topology.Build(labs.Default("x", labstest.Known()))
+	plan, err := topology.Build(labs.Default(labs.MustName("x"), labstest.Known()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain := New("x", plan.Nodes()[0], Keys{}, map[string]kubeadm.File{"/etc/hostname": {}, "/etc/hosts": {}, "/etc/resolv.conf": {Data: []byte("n")}})
+	plain := New(labs.MustName("x"), plan.Nodes()[0], Keys{}, map[string]kubeadm.File{"/etc/hostname": {}, "/etc/hosts": {}, "/etc/resolv.conf": {Data: []byte("n")}})
 	var disk bytes.Buffer
 	if err := plain.OnImage("guest", "install").Write(&disk); err != nil {
 		t.Fatal(err)

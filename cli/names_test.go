@@ -1,0 +1,179 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/providers/local"
+	"netlab.dev/netlab/topology"
+)
+
+// insideKey marks the process of this test that runs in namespaces of its own.
+const insideKey = "NETLAB_TEST_NAMES_INSIDE"
+
+// A LAB argument that is not a lab's name is refused by every verb, and nothing is removed or
+// killed. `netlab down ""` once removed the state of every lab: the verbs run in mount, pid
+// and network namespaces of their own, where they could only do harm to what the test made.
+func TestArgumentsThatAreNoLab(t *testing.T) {
+	if os.Getenv(insideKey) != "" {
+		testArgumentsInside(t)
+		return
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it runs in namespaces of its own")
+	}
+	dir := t.TempDir()
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestArgumentsThatAreNoLab$", "-test.v", "-test.timeout=2m")
+	cmd.Env = append(os.Environ(), insideKey+"=1", "NETLAB_STATE_DIR="+filepath.Join(dir, "state"),
+		"NETLAB_CACHE_DIR="+filepath.Join(dir, "cache"), "KUBECONFIG="+filepath.Join(dir, "kubeconfig"), "HOME="+dir, "DOCKER_HOST=unix:///nowhere")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestArgumentsThatAreNoLab") {
+		t.Errorf("in namespaces of its own: %v\n%s", err, out)
+	}
+}
+
+func testArgumentsInside(t *testing.T) {
+	if os.Getpid() != 1 {
+		t.Fatal("this process is not in a pid namespace of its own")
+	}
+	state := os.Getenv("NETLAB_STATE_DIR")
+	if err := os.MkdirAll(state, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""))
+	for _, dir := range []string{state, "/run", "/sys/fs/cgroup"} {
+		must(unix.Mount("test", dir, "tmpfs", 0, ""))
+	}
+	must(unix.Mount("proc", "/proc", "proc", 0, ""))
+
+	root := providers.DefaultRoot()
+	sleeps := map[labs.Name]*exec.Cmd{}
+	for _, text := range []string{"one", "two"} {
+		lab := labs.MustName(text)
+		must(root.Write(providers.State{Plan: topology.Plan{Lab: lab, Provider: "netns"}, Phase: providers.PhaseUp}))
+		must(os.WriteFile(filepath.Join(root.Dir(lab), "ca.key"), []byte("secret"), 0o600))
+		sleep := exec.Command("sleep", "600")
+		sleep.Env = append(os.Environ(), local.LabelKey+"="+text)
+		must(sleep.Start())
+		go sleep.Wait()
+		sleeps[lab] = sleep
+	}
+	there := func(text string) bool {
+		lab := labs.MustName(text)
+		state, err := root.Read(lab)
+		_, lost := os.Stat(filepath.Join(root.Dir(lab), "ca.key"))
+		return err == nil && state.Phase == providers.PhaseUp && lost == nil && slices.Contains(local.Processes(lab), sleeps[lab].Process.Pid)
+	}
+	if !there("one") || !there("two") {
+		t.Fatal("the labs are not there to begin with")
+	}
+
+	refused := append(slices.Clone(noNames), state)
+	for _, verb := range [][]string{
+		{"down"}, {"graph"}, {"verify"}, {"status"}, {"kubeconfig"}, {"kubeconfig", "--unmerge"}, {"stop"}, {"start"}, {"logs"},
+		{"exec", "LAB", "w1", "true"}, {"shell", "LAB", "w1"}, {"kubectl", "LAB", "get", "pods"}, {"load", "LAB", "image.tar"}, {"trace", "LAB", "client", "echo"},
+		{"snapshot", "save", "LAB", "a"}, {"snapshot", "restore", "LAB", "a"}, {"snapshot", "list", "LAB"},
+	} {
+		some := refused
+		if verb[0] != "down" {
+			some = refused[:6]
+		}
+		for _, bad := range some {
+			args := slices.Clone(verb)
+			if at := slices.Index(args, "LAB"); at >= 0 {
+				args = slices.Replace(args, at, at+1, "--", bad)
+			} else {
+				args = append(args, "--", bad)
+			}
+			var out, told bytes.Buffer
+			code := Main(args, strings.NewReader(""), &out, &told)
+			if want := fmt.Sprintf("error: lab name %q ", bad); code != exitFault || out.Len() > 0 || !strings.HasPrefix(told.String(), want) || !strings.Contains(told.String(), "\nhint: ") {
+				t.Errorf("netlab %q: exit code %d\n%s%s", args, code, out.String(), told.String())
+			}
+			if !there("one") || !there("two") {
+				t.Fatalf("netlab %q removed something", args)
+			}
+		}
+	}
+
+	// What is refused above would have been removed: a lab's name does it.
+	var out, told bytes.Buffer
+	if code := Main([]string{"down", "one"}, strings.NewReader(""), &out, &told); code != exitOK || there("one") || !there("two") {
+		t.Errorf("netlab down one: exit code %d, one is there: %t, two is there: %t\n%s%s", code, there("one"), there("two"), out.String(), told.String())
+	}
+	if _, err := os.Stat("/proc/" + strconv.Itoa(sleeps[labs.MustName("one")].Process.Pid)); err == nil {
+		t.Error("a process of lab one survived it")
+	}
+}
+
+// noNames are texts that are no lab's names.
+var noNames = []string{"", ".", "..", "/", "a/b", "../one", "one/..", "./one", "/etc", "A", "One", "-a", "one-", "one.two", "*", "o*", " one", "one\n", "a\x00b", "öne",
+	strings.Repeat("a", 33)}
+
+// The zero Name is refused by every provider before it looks at anything: dir is a lab's
+// with a file in it.
+func TestProvidersRefuseNoName(t *testing.T) {
+	a, err := newApp(nil, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, p := range a.providers {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "state.json")
+		if err := os.WriteFile(file, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		step := func(string) func(error) { return func(error) {} }
+		_, created := p.Create(t.Context(), providers.Request{Dir: dir, Step: step})
+		_, attached := p.Attach(t.Context(), topology.Plan{}, dir)
+		for verb, err := range map[string]error{
+			"Create": created, "Attach": attached,
+			"Delete": p.Delete(t.Context(), labs.Name{}, dir),
+			"Stop":   p.(providers.Stopper).Stop(t.Context(), labs.Name{}, dir),
+		} {
+			if err == nil || !strings.Contains(err.Error(), "no lab name") {
+				t.Errorf("%s: %s says %v", name, verb, err)
+			}
+		}
+		if err := p.Delete(t.Context(), labs.MustName("nlt-other"), dir); err == nil || !strings.Contains(err.Error(), "is not the state directory of lab nlt-other") {
+			t.Errorf("%s: Delete of another directory says %v", name, err)
+		}
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+			t.Errorf("%s left %v (%v)", name, entries, err)
+		}
+	}
+	root := providers.Root(t.TempDir())
+	_, lockErr := root.Lock(labs.Name{}, false)
+	_, readErr := root.Read(labs.Name{})
+	for verb, err := range map[string]error{
+		"Lock": lockErr, "Read": readErr, "Write": root.Write(providers.State{}),
+		"Down": providers.Down(t.Context(), root, a.providers["netns"], labs.Name{}),
+		"Stop": providers.Stop(t.Context(), root, a.providers["netns"], labs.Name{}),
+	} {
+		if err == nil || !strings.Contains(err.Error(), "no lab name") {
+			t.Errorf("%s says %v", verb, err)
+		}
+	}
+	if entries, err := os.ReadDir(string(root)); err != nil || len(entries) != 0 {
+		t.Errorf("left %v (%v)", entries, err)
+	}
+}

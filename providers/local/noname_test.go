@@ -1,0 +1,39 @@
+package local
+
+import (
+	"strings"
+	"testing"
+
+	"netlab.dev/netlab/labs"
+)
+
+// The zero Name names no lab, and what is no lab's directory is not removed with one.
+func TestNoName(t *testing.T) {
+	ctx, none := t.Context(), labs.Name{}
+	for what, err := range map[string]error{
+		"Stop": Stop(ctx, none), "Delete": Delete(ctx, none, t.TempDir()), "RemoveCgroups": RemoveCgroups(ctx, none, ""), "Account": Account(none, "", 0),
+		"ForwardMain": ForwardMain(ctx, "..", "", "127.0.0.1:1"),
+	} {
+		if err == nil || !strings.Contains(err.Error(), "lab name") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for _, dir := range []string{"", "/", ".", "/var/lib/netlab", "/var/lib/netlab/nlt-one/nodes"} {
+		if err := Delete(ctx, labs.MustName("nlt-one"), dir); err == nil || !strings.Contains(err.Error(), "is not the state directory") {
+			t.Errorf("Delete of %q: %v", dir, err)
+		}
+	}
+	for what, make := range map[string]func(){
+		"CgroupOf": func() { CgroupOf(none, "w1") }, "Processes": func() { Processes(none) }, "InCgroups": func() { InCgroups(none, "") },
+		"Guest": func() { Guest("/", none) }, "Machine": func() { Machine{}.Command(ctx, "true") }, "Memory": func() { Memory(none, "") },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s takes no name", what)
+				}
+			}()
+			make()
+		}()
+	}
+}

@@ -1,0 +1,45 @@
+package fabric
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/topology"
+)
+
+// The zero Name names no lab: nothing is made, found or removed by it.
+func TestNoName(t *testing.T) {
+	ctx, none := t.Context(), labs.Name{}
+	_, diff := Diff(topology.Plan{})
+	_, ends := KnownEnds(none)
+	_, dial := Dial(ctx, none, "", "tcp4", "127.0.0.1:1")
+	_, listen := Listen(ctx, none, "", "tcp4", "127.0.0.1:0")
+	for what, err := range map[string]error{
+		"Create": Create(ctx, topology.Plan{}), "Diff": diff, "Delete": Delete(ctx, none), "Enter": Enter(none, "", func() error { return nil }),
+		"Adopt": Adopt(ctx, none, "w1", "/proc/self/ns/net"), "Dial": dial, "Listen": listen, "KnownEnds": ends, "StopHosts": StopHosts(ctx, none),
+		"StartHosts": StartHosts(ctx, topology.Plan{}, t.TempDir(), Software{}), "HostAccess": HostAccess(ctx, topology.Plan{}, false),
+		"Stretch": Stretch(ctx, topology.Plan{}, nil), "Plug": Plug(ctx, topology.Plan{}, topology.NIC{}, "/proc/self/ns/net", "tap"),
+	} {
+		if err == nil || !strings.Contains(err.Error(), "no lab name") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if HostRuns(none, "client", "/") || Plugged(none, topology.Machine{}) {
+		t.Error("something of no lab runs")
+	}
+	for what, name := range map[string]func() string{
+		"Name": func() string { return Name(none, "") }, "Path": func() string { return Path(none, "w1") }, "HostLink": func() string { return HostLink(none) },
+		"Command": func() string { return Command(context.Background(), none, "w1", "true").String() },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s gives a name", what)
+				}
+			}()
+			name()
+		}()
+	}
+}
