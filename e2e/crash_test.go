@@ -67,10 +67,15 @@ func (l *labs) killed(t *testing.T) {
 		}
 		until(t, "the state says that the lab goes", func() bool {
 			data, err := os.ReadFile(b.path("state.json"))
-			return err != nil || strings.Contains(string(data), providers.PhaseDeleting)
+			if err != nil {
+				t.Fatalf("down ended before it was killed: %v", err)
+			}
+			return strings.Contains(string(data), providers.PhaseDeleting)
 		})
 		down.Process.Kill()
-		down.Wait()
+		if err := down.Wait(); err == nil {
+			t.Error("down ended before it was killed")
+		}
 		b.run(t, 0, "down", b.name)
 		b.clean(t)
 	})
@@ -87,11 +92,17 @@ func (l *labs) killed(t *testing.T) {
 	})
 }
 
-// interrupted: Ctrl-C ends `up`, which says how to go on. How soon is logged: it has to be
-// at once, whatever was at work.
+// atOnce bounds what follows Ctrl-C, whatever was at work: some milliseconds on a machine
+// with nothing else to do.
+const atOnce = 5 * time.Second
+
+// interrupted: Ctrl-C ends `up` at once, which says how to go on.
 func (b *lab) interrupted(t *testing.T, m moment) {
 	t.Helper()
-	code, said := b.upUntil(t, m, unix.SIGINT)
+	code, said, took := b.upUntil(t, m, unix.SIGINT)
+	if took > atOnce {
+		t.Errorf("up ended %s after Ctrl-C, want at most %s", took, atOnce)
+	}
 	if code != 2 || !strings.Contains(said, "error: stopped\n") || !strings.Contains(said, "`netlab up "+b.file+"` goes on") {
 		t.Errorf("Ctrl-C gives exit code %d and says\n%s", code, said)
 	}
@@ -142,8 +153,8 @@ func (b *lab) path(elem ...string) string {
 }
 
 // upUntil starts an `up` and sends it a signal at a moment. It gives the exit code, -1
-// where the signal ended it, and what it said until then.
-func (b *lab) upUntil(t *testing.T, m moment, signal unix.Signal) (code int, said string) {
+// where the signal ended it, what it said until then, and how long it went on.
+func (b *lab) upUntil(t *testing.T, m moment, signal unix.Signal) (code int, said string, took time.Duration) {
 	t.Helper()
 	cmd, lines := b.started(t, "up", "--no-verify", b.file)
 	ended := false
@@ -186,8 +197,9 @@ func (b *lab) upUntil(t *testing.T, m moment, signal unix.Signal) (code int, sai
 		text.WriteString(line + "\n")
 	}
 	cmd.Wait()
-	t.Logf("%v ended it after %s", signal, time.Since(began).Round(time.Millisecond))
-	return cmd.ProcessState.ExitCode(), text.String()
+	took = time.Since(began)
+	t.Logf("%v ended it after %s", signal, took.Round(time.Millisecond))
+	return cmd.ProcessState.ExitCode(), text.String(), took
 }
 
 // until waits for a condition, looking every millisecond.

@@ -32,14 +32,13 @@ func (b *lab) evidence(t *testing.T) {
 			t.Errorf("%s %s is compared with no baseline", p.ID, p.Protocol)
 		}
 	}
-	b.packets(t, r)
+	t.Run("tshark", func(t *testing.T) { packets(t, r) })
 	b.traces(t)
 }
 
 // packets: tshark reads the file of a path between Nodes, knows the interfaces by name,
 // and finds the tunnel.
-func (b *lab) packets(t *testing.T, r verify.Report) {
-	t.Helper()
+func packets(t *testing.T, r verify.Report) {
 	i := slices.IndexFunc(r.Paths, func(p verify.Result) bool { return p.ID == verify.PodToPodCrossNode })
 	if i < 0 || r.Paths[i].Evidence == nil || r.Paths[i].Evidence.Pcap == "" {
 		t.Fatal("a path between Nodes has no file of packets")

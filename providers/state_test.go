@@ -93,14 +93,35 @@ func TestLockAgainstAnotherProcess(t *testing.T) {
 	if err != nil {
 		t.Fatalf("the lock was let go: %v", err)
 	}
-	_, waiting, _ := holder(t, root)
-	select {
-	case said := <-waiting:
-		t.Errorf("two hold the lock; the second says %q", said)
-	case <-time.After(300 * time.Millisecond):
-	}
+	cmd, waiting, _ := holder(t, root)
+	awaitBlocked(t, cmd.Process.Pid, waiting)
 	release()
 	await(t, waiting)
+}
+
+// awaitBlocked waits until the kernel lists a process among those that wait for a lock
+// (proc_locks(5): a line with an arrow), which has to come before the process has the lock.
+func awaitBlocked(t *testing.T, pid int, held <-chan string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		locks, err := os.ReadFile("/proc/locks")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(locks)) {
+			if f := strings.Fields(line); len(f) > 5 && f[1] == "->" && f[5] == fmt.Sprint(pid) {
+				return
+			}
+		}
+		select {
+		case said := <-held:
+			t.Fatalf("two hold the lock; the second says %q", said)
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("timed out waiting for the second process to wait for the lock")
+		}
+	}
 }
 
 // A process that is killed keeps no lock, and the next to let go leaves no file.

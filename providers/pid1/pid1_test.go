@@ -200,7 +200,6 @@ func TestOrphansAreReaped(t *testing.T) {
 	dir := t.TempDir()
 	n := start(t, dir, shell(dir, "one", "i=0; while [ $i -lt 20 ]; do (sleep 0.2 & echo $i >>"+dir+"/orphans); i=$((i+1)); done; exec sleep 86397"))
 	until(t, "orphans were made", func() bool { return strings.Count(n.read("orphans"), "\n") == 20 && n.pidOf(t, "sleep 86397") != 0 })
-	time.Sleep(300 * time.Millisecond)
 	until(t, "only the service is left", func() bool { return len(n.children(t)) == 1 })
 	if n.read("one.started") != "started\n" {
 		t.Error("an orphan's end was taken for the service's")
