@@ -67,6 +67,9 @@ func (a *app) plan(file string) (topology.Plan, error) {
 	if err != nil {
 		return topology.Plan{}, providers.WithHint(err, "give the path of a lab file, such as scenarios/quickstart.yaml")
 	}
+	for _, note := range labs.Notes(file, data) {
+		fmt.Fprintf(a.stderr, "note: %v\n", note)
+	}
 	return topology.Load(file, data, a.known())
 }
 

@@ -78,8 +78,8 @@ func printPlan(w io.Writer, p topology.Plan) error {
 		}
 	}
 	api := p.Kubernetes.API.String()
-	if p.Balanced() {
-		api += " on " + p.Entrance().Name
+	if p.HighlyAvailable() {
+		api += " on " + p.APIEndpoint().Name
 	}
 	t.rows(
 		[]string{"lab", p.Lab.String()},

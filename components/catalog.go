@@ -290,7 +290,7 @@ func (c Catalog) Known() labs.Known {
 func (c Catalog) Resolve(p topology.Plan) ([]Component, error) {
 	var set []Component
 	for _, name := range c.names() {
-		if k := c[name].Kind; k == KindBase || k == KindMachine && p.Virtual() || k == KindHost && p.Balanced() {
+		if k := c[name].Kind; k == KindBase || k == KindMachine && p.Virtual() || k == KindHost && p.HighlyAvailable() {
 			set = append(set, c[name])
 		}
 	}

@@ -27,6 +27,7 @@ type decoder struct {
 	anchors  map[*ast.AliasNode]ast.Node
 	uses     int
 	problems Problems
+	notes    Problems // old spellings, which are accepted
 }
 
 // parse gives the tree of the only document of a YAML file, or the problem in the way.
@@ -217,12 +218,16 @@ func (d *decoder) name(from ast.Node, n *Name, text, path string) {
 }
 
 func (d *decoder) decodeStruct(node ast.Node, v reflect.Value, path string, wants func(string)) {
-	fields := map[string]int{}
+	fields, renamed := map[string]int{}, map[string]string{}
 	var known []string
 	for i := range v.NumField() {
-		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		tag := v.Type().Field(i).Tag
+		name, _, _ := strings.Cut(tag.Get("json"), ",")
 		fields[name] = i
 		known = append(known, name)
+		if was := tag.Get("was"); was != "" {
+			renamed[was] = name
+		}
 	}
 	entries, ok := d.entries(node, path)
 	if !ok {
@@ -230,6 +235,9 @@ func (d *decoder) decodeStruct(node ast.Node, v reflect.Value, path string, want
 		return
 	}
 	for _, e := range entries {
+		if name, old := renamed[e.key]; old {
+			e.key = d.renamed(e, path, name, entries)
+		}
 		at := join(path, e.key)
 		i, ok := fields[e.key]
 		if !ok {

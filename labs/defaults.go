@@ -70,7 +70,7 @@ func (l *Lab) fill(known Known) {
 			setIfNil(&h.Networks, upTo(networks, 0, 2))
 		case RoleInternet:
 			setIfNil(&h.Networks, upTo(networks, 1, 2))
-		case RoleLoadBalancer:
+		case RoleAPILB:
 			setIfNil(&h.Networks, upTo(first(l.Nodes).Networks, 0, 1))
 		default:
 			setIfNil(&h.Networks, upTo(networks, 0, 1))
@@ -91,9 +91,9 @@ const balancer = "lb"
 // balance puts a load balancer in front of several control planes, unless the file has
 // one or has given its name away.
 func (l *Lab) balance() {
-	has := func(m Member) bool { return m.Role == RoleLoadBalancer || m.Name == balancer }
+	has := func(m Member) bool { return m.Role == RoleAPILB || m.Name == balancer }
 	if l.controlPlanes() > 1 && !slices.ContainsFunc(l.Members(), has) {
-		l.Hosts = append(l.Hosts, Host{Name: balancer, Role: RoleLoadBalancer})
+		l.Hosts = append(l.Hosts, Host{Name: balancer, Role: RoleAPILB})
 	}
 }
 

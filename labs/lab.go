@@ -24,7 +24,7 @@ const (
 	RoleRouter       = "router"
 	RoleClient       = "client"
 	RoleInternet     = "internet"
-	RoleLoadBalancer = "loadbalancer" // in front of several control planes
+	RoleAPILB        = "api-lb" // in front of several control planes
 )
 
 // ProviderLibvirt is the provider whose Nodes are virtual machines.
@@ -99,15 +99,15 @@ type NodeGroup struct {
 	Role     string   `json:"role"`               // control-plane or worker
 	Count    int      `json:"count,omitempty"`    // 0: one Node, named Name itself
 	Networks []string `json:"networks,omitempty"` // eth0, eth1, …; all Nodes share the first
-	// Host places virtual machines on another machine's hypervisor: its name, or libvirt's
-	// URI qemu+ssh://[user@]host[:port]/system; "" for libvirt.uri's. See Hypervisor.
-	Host string `json:"host,omitempty"` // name or qemu+ssh URI of another machine's hypervisor (provider libvirt)
+	// Hypervisor places virtual machines on another machine's: its name, or libvirt's URI
+	// qemu+ssh://[user@]host[:port]/system; "" for libvirt.uri's. See type Hypervisor.
+	Hypervisor string `json:"hypervisor,omitempty" was:"host"` // name or qemu+ssh URI of another machine's hypervisor (provider libvirt)
 }
 
 // Host is a machine outside the cluster.
 type Host struct {
 	Name     string   `json:"name"`
-	Role     string   `json:"role"`               // router, client, internet or loadbalancer
+	Role     string   `json:"role"`               // router, client, internet or api-lb
 	Networks []string `json:"networks,omitempty"` // eth0, eth1, …
 }
 

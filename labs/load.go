@@ -32,6 +32,7 @@ func load(data []byte, known Known, checks []Check) (Lab, Problems) {
 	if d == nil {
 		return Lab{}, problems
 	}
+	lab.respell()
 	lab.fill(known)
 	v := validator{lab: lab, known: known}
 	v.has = func(path string) bool { return d.lines[path] > 0 }

@@ -11,19 +11,19 @@ import (
 
 // Member is one machine of a lab: a Node of a group, or a host.
 type Member struct {
-	Name     string
-	Role     string
-	Node     bool   // a Kubernetes Node; else outside the cluster
-	Field    string // of the file, such as nodes[1]
-	Networks []string
-	Host     string // of a Node: its NodeGroup's
+	Name       string
+	Role       string
+	Node       bool   // a Kubernetes Node; else outside the cluster
+	Field      string // of the file, such as nodes[1]
+	Networks   []string
+	Hypervisor string // of a Node: its NodeGroup's
 }
 
 // Members expands the Node groups: Nodes first, then hosts, in the lab's order.
 func (l Lab) Members() []Member {
 	var members []Member
 	for i, g := range l.Nodes {
-		m := Member{Name: g.Name, Role: g.Role, Node: true, Field: fmt.Sprintf("nodes[%d]", i), Networks: g.Networks, Host: g.Host}
+		m := Member{Name: g.Name, Role: g.Role, Node: true, Field: fmt.Sprintf("nodes[%d]", i), Networks: g.Networks, Hypervisor: g.Hypervisor}
 		if g.Count == 0 {
 			members = append(members, m)
 		}

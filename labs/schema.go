@@ -56,7 +56,7 @@ func Schema(known Known) ([]byte, error) {
 	enum(in("Kubernetes", "version"), known.Kubernetes)
 	enum(in("Kubernetes", "proxy"), known.ProxyModes)
 	enum(in("NodeGroup", "role"), []string{RoleControlPlane, RoleWorker})
-	enum(in("Host", "role"), []string{RoleRouter, RoleClient, RoleInternet, RoleLoadBalancer})
+	enum(in("Host", "role"), []string{RoleRouter, RoleClient, RoleInternet, RoleAPILB})
 	enum(in("CNI", "name"), names(known.CNIs))
 	offerOptions(in("CNI", "options"), known.CNIs)
 	enum(in("LoadBalancer", "name"), append(names(known.LoadBalancers), None))

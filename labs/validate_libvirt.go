@@ -76,22 +76,22 @@ func (v *validator) image() {
 
 // placed checks where a group's virtual machines are to run.
 func (v *validator) placed(at string, g NodeGroup) {
-	if g.Host == "" {
+	if g.Hypervisor == "" {
 		return
 	}
-	h, err := ParseHypervisor(g.Host)
-	v.refused(at+".host", err)
+	h, err := ParseHypervisor(g.Hypervisor)
+	v.refused(at+".hypervisor", err)
 	for i, other := range v.lab.Nodes {
 		if at == fmt.Sprintf("nodes[%d]", i) {
 			break
 		}
-		if o, err := ParseHypervisor(other.Host); err == nil && o.Host == h.Host && o != h {
-			v.add(at+".host", "write both the same", "nodes[%d] reaches %s as %s", i, o.Host, o)
+		if o, err := ParseHypervisor(other.Hypervisor); err == nil && o.Host == h.Host && o != h {
+			v.add(at+".hypervisor", "write both the same", "nodes[%d] reaches %s as %s", i, o.Host, o)
 			break
 		}
 	}
 	if p := v.lab.Provider; p != ProviderLibvirt && !v.told("provider") {
-		v.add(at+".host", "set provider: "+ProviderLibvirt+", or leave host out", "Nodes of provider %s run on this machine alone", p)
+		v.add(at+".hypervisor", "set provider: "+ProviderLibvirt+", or leave hypervisor out", "Nodes of provider %s run on this machine alone", p)
 	}
 }
 

@@ -42,7 +42,7 @@ func (v *validator) hosts() {
 	for i, h := range v.lab.Hosts {
 		at := fmt.Sprintf("hosts[%d]", i)
 		v.label(at+".name", h.Name)
-		v.oneOf(at+".role", "role of a host", h.Role, []string{RoleRouter, RoleClient, RoleInternet, RoleLoadBalancer})
+		v.oneOf(at+".role", "role of a host", h.Role, []string{RoleRouter, RoleClient, RoleInternet, RoleAPILB})
 		v.attached(at, "host", h.Networks)
 		switch h.Role {
 		case RoleInternet:
@@ -68,7 +68,7 @@ func (v *validator) hosts() {
 func (v *validator) balancers() {
 	controlPlanes, name := v.lab.controlPlanes(), ""
 	for i, h := range v.lab.Hosts {
-		if h.Role != RoleLoadBalancer {
+		if h.Role != RoleAPILB {
 			continue
 		}
 		at := fmt.Sprintf("hosts[%d]", i)
@@ -85,7 +85,7 @@ func (v *validator) balancers() {
 		name = h.Name
 	}
 	if name == "" && controlPlanes > 1 {
-		v.add("hosts", "add one such as {name: api, role: loadbalancer}, or call no other machine "+balancer,
+		v.add("hosts", "add one such as {name: api, role: api-lb}, or call no other machine "+balancer,
 			"%d control planes, and no load balancer in front of them", controlPlanes)
 	}
 }

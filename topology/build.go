@@ -46,7 +46,7 @@ func Build(lab labs.Lab) (Plan, error) {
 	p := b.plan
 	if n := len(p.WithRole(RoleControlPlane)); n == 0 {
 		return Plan{}, fmt.Errorf("lab %s has no control plane", lab.Metadata.Name)
-	} else if balancers := len(p.WithRole(RoleLoadBalancer)); (n > 1) != (balancers == 1) || balancers > 1 {
+	} else if balancers := len(p.WithRole(RoleAPILB)); (n > 1) != (balancers == 1) || balancers > 1 {
 		return Plan{}, fmt.Errorf("lab %s has %d control planes and %d load balancers", lab.Metadata.Name, n, balancers)
 	}
 	p.Lab = lab.Metadata.Name
@@ -60,7 +60,7 @@ func Build(lab labs.Lab) (Plan, error) {
 		PodCIDR:     lab.Kubernetes.PodCIDR,
 		ServiceCIDR: lab.Kubernetes.ServiceCIDR,
 		Proxy:       lab.Kubernetes.Proxy,
-		API:         netip.AddrPortFrom(p.Entrance().Address(), 6443),
+		API:         netip.AddrPortFrom(p.APIEndpoint().Address(), 6443),
 		APIService:  nth(lab.Kubernetes.ServiceCIDR, 1),
 		DNS:         nth(lab.Kubernetes.ServiceCIDR, 10),
 		Domain:      "cluster.local",

@@ -26,7 +26,7 @@ func TestCompare(t *testing.T) {
 	several := func(count int) func(*labs.Lab) {
 		return func(l *labs.Lab) {
 			l.Nodes[0].Count = count
-			l.Hosts = append(l.Hosts, labs.Host{Name: "lb", Role: topology.RoleLoadBalancer, Networks: []string{"lan"}})
+			l.Hosts = append(l.Hosts, labs.Host{Name: "lb", Role: topology.RoleAPILB, Networks: []string{"lan"}})
 		}
 	}
 	if got := topology.Compare(build(several(3)), build(several(5))).Lines(); len(got) == 0 || !slices.Contains(got, "make the cluster anew: control plane cp4 is new") {

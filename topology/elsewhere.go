@@ -58,7 +58,7 @@ func (b *builder) hypervisor(m labs.Member) (string, error) {
 	if !m.Node || b.lab.Provider != labs.ProviderLibvirt {
 		return "", nil
 	}
-	at := m.Host
+	at := m.Hypervisor
 	if at == "" && labs.Elsewhere(b.lab.Libvirt.URI) {
 		at = b.lab.Libvirt.URI
 	}

@@ -14,7 +14,7 @@ func TestAt(t *testing.T) {
 	known.Providers = []string{labs.ProviderLibvirt}
 	lab := labs.Default(labs.MustName("x"), known)
 	lab.Networks[0].Bridge = "br0"
-	lab.Nodes[1].Count, lab.Nodes[1].Host = 0, "kvm2"
+	lab.Nodes[1].Count, lab.Nodes[1].Hypervisor = 0, "kvm2"
 	p, err := Build(lab)
 	if err != nil {
 		t.Fatal(err)
@@ -31,7 +31,7 @@ func TestAt(t *testing.T) {
 		len(part.Machines) != 1 || part.Machines[0].Name != "w" || !part.Machines[0].Virtual || part.Machines[0].Hypervisor != "" {
 		t.Errorf("there: %+v", part)
 	}
-	lab.Nodes[1].Host, lab.Libvirt.URI = "", uri
+	lab.Nodes[1].Hypervisor, lab.Libvirt.URI = "", uri
 	if p, err = Build(lab); err != nil || p.Here() || len(p.At(uri).Machines) != 2 {
 		t.Errorf("all elsewhere: here %v, there %d (%v)", p.Here(), len(p.At(uri).Machines), err)
 	}

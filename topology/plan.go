@@ -33,7 +33,7 @@ type Kubernetes struct {
 	PodCIDR     netip.Prefix   `json:"podCIDR"`
 	ServiceCIDR netip.Prefix   `json:"serviceCIDR"`
 	Proxy       string         `json:"proxy"`
-	API         netip.AddrPort `json:"api"`        // the Entrance's, port 6443
+	API         netip.AddrPort `json:"api"`        // the APIEndpoint's, port 6443
 	APIService  netip.Addr     `json:"apiService"` // first address of ServiceCIDR
 	DNS         netip.Addr     `json:"dns"`        // tenth address of ServiceCIDR
 	Domain      string         `json:"domain"`     // cluster.local
@@ -61,7 +61,7 @@ const (
 	RoleRouter       = labs.RoleRouter
 	RoleClient       = labs.RoleClient
 	RoleInternet     = labs.RoleInternet
-	RoleLoadBalancer = labs.RoleLoadBalancer
+	RoleAPILB        = labs.RoleAPILB
 )
 
 // Machine is a Node or an outside host.
@@ -117,17 +117,17 @@ func (m Machine) Address() netip.Addr { return m.NICs[0].Address.Addr() }
 // Virtual reports whether Nodes are virtual machines.
 func (p Plan) Virtual() bool { return p.Libvirt != nil }
 
-// Entrance is the machine at the API server's address: the only control plane, or the load
+// APIEndpoint is the machine at the API server's address: the only control plane, or the load
 // balancer in front of several.
-func (p Plan) Entrance() Machine {
-	if balancers := p.WithRole(RoleLoadBalancer); len(balancers) > 0 {
+func (p Plan) APIEndpoint() Machine {
+	if balancers := p.WithRole(RoleAPILB); len(balancers) > 0 {
 		return balancers[0]
 	}
 	return p.WithRole(RoleControlPlane)[0]
 }
 
-// Balanced reports whether there are several control planes.
-func (p Plan) Balanced() bool { return len(p.WithRole(RoleControlPlane)) > 1 }
+// HighlyAvailable reports whether there are several control planes.
+func (p Plan) HighlyAvailable() bool { return len(p.WithRole(RoleControlPlane)) > 1 }
 
 // Nodes gives the Kubernetes Nodes, in order.
 func (p Plan) Nodes() []Machine {

@@ -42,7 +42,7 @@ func NodeFiles(plan topology.Plan, node topology.Machine, ca *Authority, limits 
 	files["/var/lib/kubelet/pki/kubelet.key"] = File{key, 0o600}
 	files["/etc/kubernetes/kubelet.conf"] = File{kubeconfig(plan.Lab.Label(), "https://"+plan.Kubernetes.API.String(), "system:node:"+node.Name, ca.Cert, cert, key), 0o600}
 	if node.Role == topology.RoleControlPlane {
-		if plan.Balanced() {
+		if plan.HighlyAvailable() {
 			maps.Copy(files, ca.Shared)
 		}
 		files["/etc/kubernetes/pki/ca.key"] = File{ca.Key, 0o600}
@@ -166,7 +166,7 @@ func kubeadmConfig(plan topology.Plan, node topology.Machine) string {
 	if plan.Virtual() {
 		patched = "\npatches: {directory: " + patches + "}"
 	}
-	if plan.Balanced() {
+	if plan.HighlyAvailable() {
 		endpoint = "\ncontrolPlaneEndpoint: " + k.API.String()
 	}
 	return fmt.Sprintf(`apiVersion: kubeadm.k8s.io/v1beta4
@@ -210,5 +210,5 @@ conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeou
 oomScoreAdj: 0
 `, node.Address(), k.API.Port(), node.Name, plan.Lab, k.Version, k.PodCIDR, k.ServiceCIDR, k.Domain, taints,
 		strings.Join(apiNames(plan), ", "), strings.TrimSuffix(k.Proxy, "none"), proxy, envs, etcdConfig(plan, envs),
-		endpoint, plan.Balanced(), patched)
+		endpoint, plan.HighlyAvailable(), patched)
 }

@@ -68,7 +68,7 @@ func etcdConfig(plan topology.Plan, envs string) string {
 		// confirmed would never be let in again.
 		args = append(args, arg{"log-level", "error"})
 	}
-	if plan.Balanced() {
+	if plan.HighlyAvailable() {
 		var members []string
 		for _, m := range plan.WithRole(topology.RoleControlPlane) {
 			members = append(members, m.Name+"=https://"+netip.AddrPortFrom(m.Address(), 2380).String())
@@ -94,8 +94,8 @@ func etcdConfig(plan topology.Plan, envs string) string {
 func apiNames(plan topology.Plan) []string {
 	names := []string{"127.0.0.1", "localhost"}
 	machines := plan.WithRole(topology.RoleControlPlane)
-	if plan.Balanced() {
-		machines = append(machines, plan.Entrance())
+	if plan.HighlyAvailable() {
+		machines = append(machines, plan.APIEndpoint())
 	}
 	for _, m := range machines {
 		names = append(names, m.Name)

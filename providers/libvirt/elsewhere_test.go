@@ -57,7 +57,7 @@ func TestReachElsewhere(t *testing.T) {
 	known := labstest.Known()
 	known.Providers = []string{"libvirt"}
 	lab := labs.Default(labs.MustName("nlt-reach"), known)
-	lab.Nodes[1].Count, lab.Nodes[1].Host, lab.Libvirt.Images = 0, f.URI("", ""), images
+	lab.Nodes[1].Count, lab.Nodes[1].Hypervisor, lab.Libvirt.Images = 0, f.URI("", ""), images
 	plan, err := topology.Build(lab)
 	if err != nil {
 		t.Fatal(err)
@@ -185,7 +185,7 @@ provider: libvirt
 libvirt: {cpus: 1, memory: 2GiB, images: %q}
 nodes:
   - {name: cp, role: control-plane}
-  - {name: w, role: worker, host: %q}
+  - {name: w, role: worker, hypervisor: %q}
 loadBalancer: {name: none}
 ingress: {name: none}
 `

@@ -56,7 +56,7 @@ func directly(running providers.Running, m topology.Machine) (kubernetes.Interfa
 	plan := running.Plan
 	config.Host = "https://" + netip.AddrPortFrom(m.Address(), plan.Kubernetes.API.Port()).String()
 	config.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-		return fabric.Dial(ctx, plan.Lab, plan.Entrance().Name, network, address)
+		return fabric.Dial(ctx, plan.Lab, plan.APIEndpoint().Name, network, address)
 	}
 	return kubernetes.NewForConfig(config)
 }
@@ -64,7 +64,7 @@ func directly(running providers.Running, m topology.Machine) (kubernetes.Interfa
 // waitEach waits until each of several API servers is ready: a lab that is up bears the end
 // of one. Of one alone the caller knows already.
 func waitEach(ctx context.Context, running providers.Running) error {
-	if !running.Plan.Balanced() {
+	if !running.Plan.HighlyAvailable() {
 		return nil
 	}
 	all, ctx := errgroup.WithContext(ctx)
@@ -86,7 +86,7 @@ func waitEach(ctx context.Context, running providers.Running) error {
 // inspectEach gives an error that joins what is wrong with each of several API servers: one
 // that answers in the others' place hides it.
 func inspectEach(ctx context.Context, running providers.Running) error {
-	if !running.Plan.Balanced() {
+	if !running.Plan.HighlyAvailable() {
 		return nil
 	}
 	control := running.Plan.WithRole(topology.RoleControlPlane)

@@ -187,7 +187,7 @@ func Delete(ctx context.Context, lab labs.Name, dir string) error {
 // Authority gives the lab's CA, and what several control planes share, making both once.
 func Authority(req providers.Request) (*kubeadm.Authority, error) {
 	ca, err := authority(req.Dir)
-	if err == nil && req.Plan.Balanced() {
+	if err == nil && req.Plan.HighlyAvailable() {
 		ca.Shared, err = shared(req.Dir)
 	}
 	return ca, err

@@ -83,7 +83,7 @@ func StartForward(plan topology.Plan, dir, self string, port int) (int, error) {
 		return 0, err
 	}
 	defer log.Close()
-	api, from := plan.Kubernetes.API, plan.Entrance()
+	api, from := plan.Kubernetes.API, plan.APIEndpoint()
 	if from.Virtual {
 		from.Name = "" // it has no namespace here: from the fabric
 	}

@@ -134,7 +134,7 @@ func startHost(ctx context.Context, plan topology.Plan, m topology.Machine, dir 
 		names := filepath.Join(home, "names.json")
 		changed, err = writeChanged(names, plan.Names)
 		argv = append(argv, "--dns-file", names)
-	case topology.RoleLoadBalancer:
+	case topology.RoleAPILB:
 		servers := filepath.Join(home, "servers.json")
 		changed, err = writeChanged(servers, apiServers(plan))
 		argv = append(argv, "--haproxy", with.HAProxy, "--balance", plan.Kubernetes.API.String(), "--servers-file", servers)

@@ -185,7 +185,7 @@ func TestLoadBalancer(t *testing.T) {
 	for i := range p.Machines {
 		switch m := &p.Machines[i]; m.Name {
 		case "client":
-			m.Role = topology.RoleLoadBalancer
+			m.Role = topology.RoleAPILB
 		case "w1":
 			m.Role = topology.RoleControlPlane
 		}
