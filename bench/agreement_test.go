@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/checks"
+	"netlab.dev/netlab/verify/report"
+	"netlab.dev/netlab/verify/workload"
 )
 
 // rounds is how often each of two ways to measure takes its turn.
@@ -39,7 +41,7 @@ func BenchmarkThroughputAgreement(b *testing.B) {
 	for range b.N {
 		figures := map[string][]float64{}
 		for range rounds {
-			for route, value := range l.measured(verify.RouteNodeToNode, verify.RoutePodCrossNode) {
+			for route, value := range l.measured(checks.RouteNodeToNode, checks.RoutePodCrossNode) {
 				figures["netlab-"+route] = append(figures["netlab-"+route], value)
 			}
 			figures["hand-pod-cross-node"] = append(figures["hand-pod-cross-node"], l.byHand())
@@ -56,13 +58,13 @@ func BenchmarkThroughputAgreement(b *testing.B) {
 func (l *benchLab) measured(routes ...string) map[string]float64 {
 	l.b.Helper()
 	out, _ := l.output("verify", l.name, "-o", "json", "--throughput="+strings.Join(routes, ","))
-	var r verify.Report
+	var r report.Report
 	if err := json.Unmarshal(out, &r); err != nil {
 		l.b.Fatal(err)
 	}
 	found := map[string]float64{}
 	for _, p := range r.Paths {
-		if p.Throughput != nil && p.Protocol == "tcp" && p.Throughput.Direction == verify.Forward {
+		if p.Throughput != nil && p.Protocol == "tcp" && p.Throughput.Direction == report.Forward {
 			found[strings.TrimPrefix(p.ID, "throughput-")] = p.Throughput.Median / 1e9
 		}
 	}
@@ -73,10 +75,10 @@ func (l *benchLab) measured(routes ...string) map[string]float64 {
 func (l *benchLab) byHand() float64 {
 	l.b.Helper()
 	in := func(pod string, args ...string) []string {
-		return append([]string{"kubectl", l.name, "--", "exec", "-n", verify.Namespace, pod, "-c", "agent", "--"}, args...)
+		return append([]string{"kubectl", l.name, "--", "exec", "-n", workload.Namespace, pod, "-c", "agent", "--"}, args...)
 	}
 	server, client := "echo-w1", "echo-w2"
-	ip, _ := l.output("kubectl", l.name, "--", "get", "pod", "-n", verify.Namespace, server, "-o", "jsonpath={.status.podIP}")
+	ip, _ := l.output("kubectl", l.name, "--", "get", "pod", "-n", workload.Namespace, server, "-o", "jsonpath={.status.podIP}")
 	// Its server is on a port of its own, and ends after one client.
 	l.output(in(server, "iperf3", "--server", "--daemon", "--one-off", "--port", "5301")...)
 	out, _ := l.output(in(client, "iperf3", "--client", string(ip), "--port", "5301", "--time", "2", "--json")...)

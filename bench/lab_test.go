@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/report"
 )
 
 // BenchmarkLab times the life of a lab with everything built: up (and its steps, by
@@ -50,7 +50,7 @@ func BenchmarkCNIs(b *testing.B) {
 		Error                                 string
 		UpSeconds, VerifySeconds, DownSeconds float64
 		NodeBytes                             float64
-		Report                                verify.Report
+		Report                                report.Report
 	}
 	sums := map[string]float64{}
 	b.ResetTimer()

@@ -16,7 +16,8 @@ import (
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
-	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/report"
+	"netlab.dev/netlab/verify/run"
 )
 
 // compared is one lab of a comparison. Seconds are those that a user waits.
@@ -31,7 +32,7 @@ type compared struct {
 	VerifySeconds float64        `json:"verifySeconds"`   // once more, the lab being up
 	DownSeconds   float64        `json:"downSeconds"`
 	NodeBytes     int64          `json:"nodeBytes,omitempty"` // the mean of its Nodes
-	Report        *verify.Report `json:"report,omitempty"`
+	Report        *report.Report `json:"report,omitempty"`
 }
 
 func (a *app) compareCommand() *cobra.Command {
@@ -165,7 +166,7 @@ func (a *app) compareOne(ctx context.Context, file string, plan topology.Plan, o
 		return err
 	}
 	began = time.Now()
-	if _, err := verify.Run(ctx, running, check); err != nil {
+	if _, err := run.Run(ctx, running, check); err != nil {
 		return err
 	}
 	one.VerifySeconds = time.Since(began).Seconds()
@@ -178,8 +179,8 @@ func (a *app) compareOne(ctx context.Context, file string, plan topology.Plan, o
 }
 
 // reported reads the report that `up -o json` printed.
-func reported(out *bytes.Buffer) (*verify.Report, error) {
-	var r verify.Report
+func reported(out *bytes.Buffer) (*report.Report, error) {
+	var r report.Report
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		return nil, fmt.Errorf("read the report: %w: %s", err, strings.TrimSpace(out.String()))
 	}

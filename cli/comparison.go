@@ -9,7 +9,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/checks"
+	"netlab.dev/netlab/verify/report"
 )
 
 // abreast is how many labs one table shows: more would not fit 100 columns.
@@ -63,7 +64,7 @@ func columns(w io.Writer, from int, some []compared) error {
 	fmt.Fprintln(t)
 	number := from
 	row("", func(compared) string { number++; return strconv.Itoa(number) })
-	for _, id := range verify.IDs() {
+	for _, id := range checks.IDs() {
 		row(id, func(one compared) string { return became(one.Report, id) })
 	}
 	fmt.Fprintln(t)
@@ -89,7 +90,7 @@ func columns(w io.Writer, from int, some []compared) error {
 }
 
 // became sums up the paths of one id: all well and how many, or how many are not.
-func became(r *verify.Report, id string) string {
+func became(r *report.Report, id string) string {
 	if r == nil {
 		return "–"
 	}
@@ -101,15 +102,15 @@ func became(r *verify.Report, id string) string {
 			expected = p.Expected
 		}
 	}
-	tried := count[verify.Pass] + count[verify.Fail] + count[verify.Broken]
+	tried := count[report.Pass] + count[report.Fail] + count[report.Broken]
 	switch {
 	case tried == 0:
 		return "–"
-	case count[verify.Fail] > 0:
-		return fmt.Sprintf("✗ %d of %d", count[verify.Fail], tried)
-	case count[verify.Broken] > 0:
-		return fmt.Sprintf("! %d of %d", count[verify.Broken], tried)
-	case expected == verify.NotEnforced:
+	case count[report.Fail] > 0:
+		return fmt.Sprintf("✗ %d of %d", count[report.Fail], tried)
+	case count[report.Broken] > 0:
+		return fmt.Sprintf("! %d of %d", count[report.Broken], tried)
+	case expected == report.NotEnforced:
 		return "open"
 	}
 	return fmt.Sprintf("✓ %d", tried)

@@ -6,28 +6,30 @@ import (
 	"testing"
 
 	"netlab.dev/netlab/labs"
-	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/checks"
+	"netlab.dev/netlab/verify/report"
+	"netlab.dev/netlab/verify/workload"
 )
 
 // Every way that a kind of path can come out is told apart, and a lab that could not be
 // made keeps its column.
 func TestComparison(t *testing.T) {
-	row := func(id, outcome, expected string) verify.Result {
-		return verify.Result{ID: id, Outcome: outcome, Expected: expected}
+	row := func(id, outcome, expected string) report.Result {
+		return report.Result{ID: id, Outcome: outcome, Expected: expected}
 	}
-	enforced := row(verify.PolicyDefaultDeny, verify.Pass, verify.Enforced)
-	enforced.Properties = []verify.Property{{Name: verify.SecondsToEffect, Observed: "0.3"}}
+	enforced := row(workload.PolicyDefaultDeny, report.Pass, report.Enforced)
+	enforced.Properties = []report.Property{{Name: report.SecondsToEffect, Observed: "0.3"}}
 	all := []compared{
 		{Lab: labs.MustName("one"), CNI: labs.CNI{Name: "flannel", Options: map[string]string{"backend": "vxlan"}}, Proxy: "nftables",
 			UpSeconds: 20.44, VerifySeconds: 1.5, DownSeconds: 1, NodeBytes: 336_000_000,
-			Report: &verify.Report{CNI: verify.CNI{Name: "flannel", Version: "v1"}, Paths: []verify.Result{
-				row(verify.NodeToPod, verify.Pass, verify.Reachable), row(verify.NodeToPod, verify.Pass, verify.Reachable),
-				row(verify.PodToClusterIP, verify.Fail, verify.Reachable), row(verify.PodToClusterIP, verify.Broken, verify.Reachable),
-				row(verify.PodToHeadless, verify.Broken, verify.Reachable),
-				row(verify.PolicyDefaultDeny, verify.Pass, verify.NotEnforced),
-				row(verify.PolicyL7, verify.Skip, verify.Enforced)}}},
+			Report: &report.Report{CNI: report.CNI{Name: "flannel", Version: "v1"}, Paths: []report.Result{
+				row(checks.NodeToPod, report.Pass, report.Reachable), row(checks.NodeToPod, report.Pass, report.Reachable),
+				row(checks.PodToClusterIP, report.Fail, report.Reachable), row(checks.PodToClusterIP, report.Broken, report.Reachable),
+				row(checks.PodToHeadless, report.Broken, report.Reachable),
+				row(workload.PolicyDefaultDeny, report.Pass, report.NotEnforced),
+				row(checks.PolicyL7, report.Skip, report.Enforced)}}},
 		{Lab: labs.MustName("two"), CNI: labs.CNI{Name: "calico"}, Proxy: "iptables",
-			Report: &verify.Report{CNI: verify.CNI{Name: "calico", Version: "v2"}, Paths: []verify.Result{enforced}}},
+			Report: &report.Report{CNI: report.CNI{Name: "calico", Version: "v2"}, Paths: []report.Result{enforced}}},
 		{Lab: labs.MustName("three"), CNI: labs.CNI{Name: "cilium"}, Proxy: "none", Error: "no kernel"},
 	}
 	var out strings.Builder

@@ -6,7 +6,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"netlab.dev/netlab/providers"
-	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/checks"
+	"netlab.dev/netlab/verify/run"
 )
 
 // complete gives the verbs what a shell offers for their arguments.
@@ -93,9 +94,9 @@ func (a *app) traceEnds(_ *cobra.Command, args []string, start string) ([]string
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	names := verify.TraceTo(state.Plan)
+	names := run.TraceTo(state.Plan)
 	if len(args) == 1 {
-		names = verify.TraceFrom(state.Plan)
+		names = run.TraceFrom(state.Plan)
 	}
 	return beginning(start, names), cobra.ShellCompDirectiveNoFileComp
 }
@@ -104,7 +105,7 @@ func (a *app) traceEnds(_ *cobra.Command, args []string, start string) ([]string
 func completeRoutes(_ *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
 	before := start[:strings.LastIndex(start, ",")+1]
 	var out []string
-	for _, r := range verify.Routes() {
+	for _, r := range checks.Routes() {
 		if !strings.Contains(","+before, ","+r+",") {
 			out = append(out, before+r)
 		}

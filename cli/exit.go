@@ -19,8 +19,8 @@ const (
 	exitFault = 2 // the spec, the usage or the machine is at fault
 )
 
-// report prints an error for people and gives the exit code that goes with it.
-func report(w io.Writer, paint painter, err error) int {
+// printError prints an error for people and gives the exit code that goes with it.
+func printError(w io.Writer, paint painter, err error) int {
 	var status exitStatus
 	var problems labs.Problems
 	switch {

@@ -36,7 +36,7 @@ func TestReport(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out strings.Builder
-			if code := report(&out, painter{}, c.err); code != c.code || out.String() != c.want {
+			if code := printError(&out, painter{}, c.err); code != c.code || out.String() != c.want {
 				t.Errorf("exit code %d, want %d; printed\n%swant\n%s", code, c.code, out.String(), c.want)
 			}
 		})
@@ -45,7 +45,7 @@ func TestReport(t *testing.T) {
 
 func TestReportColours(t *testing.T) {
 	var out strings.Builder
-	report(&out, painter{on: true}, errors.New("no runc"))
+	printError(&out, painter{on: true}, errors.New("no runc"))
 	if !strings.HasPrefix(out.String(), "\x1b[31merror:\x1b[0m ") {
 		t.Errorf("%q", out.String())
 	}

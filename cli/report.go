@@ -14,8 +14,9 @@ import (
 
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
-	"netlab.dev/netlab/verify"
-	"netlab.dev/netlab/verify/page"
+	"netlab.dev/netlab/verify/checks"
+	"netlab.dev/netlab/verify/report"
+	"netlab.dev/netlab/verify/report/page"
 )
 
 // The forms of a report beside text and JSON.
@@ -72,8 +73,8 @@ func (a *app) report(s page.Subject, flags reportFlags, evidence bool) error {
 		r = r.WithoutWays()
 	}
 	forms := map[format]func(io.Writer) error{
-		formatText:   func(w io.Writer) error { return r.WriteText(w, painterFor(a.stdout).on) },
-		formatMatrix: func(w io.Writer) error { return r.WriteMatrix(w, painterFor(a.stdout).on) },
+		formatText:   func(w io.Writer) error { return r.WriteText(w, checks.Layout(), painterFor(a.stdout).on) },
+		formatMatrix: func(w io.Writer) error { return r.WriteMatrix(w, checks.Layout(), painterFor(a.stdout).on) },
 		formatJSON:   r.WriteJSON,
 		formatTAP:    r.WriteTAP,
 		formatJUnit:  r.WriteJUnit,
@@ -105,8 +106,8 @@ func (a *app) report(s page.Subject, flags reportFlags, evidence bool) error {
 
 // subject is what the page tells of a lab beside its report: the file that it came from,
 // and the software that it and this netlab are made of.
-func (a *app) subject(r verify.Report, plan topology.Plan, file string) page.Subject {
-	s := page.Subject{Report: r, Plan: plan, Made: time.Now(), File: file}
+func (a *app) subject(r report.Report, plan topology.Plan, file string) page.Subject {
+	s := page.Subject{Report: r, Layout: checks.Layout(), Plan: plan, Made: time.Now(), File: file}
 	if text, err := os.ReadFile(file); err != nil {
 		s.Doubt = fmt.Sprintf("The lab file could not be read: %v.", err)
 	} else {

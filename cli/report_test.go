@@ -9,7 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/checks"
+	"netlab.dev/netlab/verify/report"
 )
 
 func testApp(t *testing.T) (*app, *bytes.Buffer) {
@@ -33,12 +34,12 @@ func TestReportForms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	end := func(name string) verify.End { return verify.End{Kind: verify.AtPod, Name: "echo-" + name, Node: name} }
-	path := func(outcome, seen string) verify.Result {
-		return verify.Result{ID: verify.PodToPodCrossNode, From: end("w1"), To: end("w2"), Protocol: "http", Expected: verify.Reachable, Outcome: outcome,
-			Evidence: &verify.Evidence{Hops: []verify.Hop{{Machine: "w1", Interface: seen, Direction: "out", Leg: "request", Packet: "TCP SYN"}}}}
+	end := func(name string) report.End { return report.End{Kind: report.AtPod, Name: "echo-" + name, Node: name} }
+	path := func(outcome, seen string) report.Result {
+		return report.Result{ID: checks.PodToPodCrossNode, From: end("w1"), To: end("w2"), Protocol: "http", Expected: report.Reachable, Outcome: outcome,
+			Evidence: &report.Evidence{Hops: []report.Hop{{Machine: "w1", Interface: seen, Direction: "out", Leg: "request", Packet: "TCP SYN"}}}}
 	}
-	r := verify.Report{Lab: plan.Lab.String(), Paths: []verify.Result{path(verify.Pass, "veth-good"), path(verify.Fail, "veth-bad")}, Summary: verify.Summary{Pass: 1, Fail: 1}}
+	r := report.Report{Lab: plan.Lab.String(), Paths: []report.Result{path(report.Pass, "veth-good"), path(report.Fail, "veth-bad")}, Summary: report.Summary{Pass: 1, Fail: 1}}
 	for _, evidence := range []bool{false, true} {
 		out.Reset()
 		c := &cobra.Command{Use: "verify"}
@@ -89,16 +90,16 @@ func TestSubject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := a.subject(verify.Report{}, plan, file); s.Doubt != "" || s.Text != string(text) || len(s.Parts) < 10 {
+	if s := a.subject(report.Report{}, plan, file); s.Doubt != "" || s.Text != string(text) || len(s.Parts) < 10 {
 		t.Errorf("%q, %d bytes, %v", s.Doubt, len(s.Text), s.Parts)
 	}
 	for _, changed := range []string{strings.Replace(string(text), "count: 2", "count: 3", 1), "not: a lab"} {
 		write(changed)
-		if s := a.subject(verify.Report{}, plan, file); !strings.Contains(s.Doubt, "was changed") || s.Text != changed {
+		if s := a.subject(report.Report{}, plan, file); !strings.Contains(s.Doubt, "was changed") || s.Text != changed {
 			t.Errorf("of %.20q the page says %q", changed, s.Doubt)
 		}
 	}
-	if s := a.subject(verify.Report{}, plan, file+".none"); !strings.Contains(s.Doubt, "could not be read") || s.Text != "" {
+	if s := a.subject(report.Report{}, plan, file+".none"); !strings.Contains(s.Doubt, "could not be read") || s.Text != "" {
 		t.Errorf("of no file the page says %q", s.Doubt)
 	}
 }

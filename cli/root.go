@@ -27,11 +27,11 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 
 	a, err := newApp(stdin, stdout, stderr)
 	if err != nil {
-		return report(stderr, painterFor(stderr), err)
+		return printError(stderr, painterFor(stderr), err)
 	}
 	root := a.rootCommand()
 	root.SetArgs(args)
-	return report(stderr, painterFor(stderr), root.ExecuteContext(ctx))
+	return printError(stderr, painterFor(stderr), root.ExecuteContext(ctx))
 }
 
 // rootCommand is the table of verbs, in the order that help shows.

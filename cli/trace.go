@@ -3,8 +3,8 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
-	"netlab.dev/netlab/verify"
 	"netlab.dev/netlab/verify/agent"
+	"netlab.dev/netlab/verify/run"
 )
 
 func (a *app) traceCommand() *cobra.Command {
@@ -22,7 +22,7 @@ func (a *app) traceCommand() *cobra.Command {
 		Args: cobra.ExactArgs(3),
 	}
 	output := outputFlag(c)
-	var way verify.Way
+	var way run.Way
 	var pcap string
 	c.Flags().IntVar(&way.Port, "port", 0, "`port` to ask; TO's own unless told")
 	c.Flags().StringVar(&pcap, "pcap", "", "write the packets to a file in this `directory` too")
@@ -41,7 +41,7 @@ func (a *app) traceCommand() *cobra.Command {
 		}
 		check.Pcap = pcap
 		way.From, way.To = args[1], args[2]
-		traced, err := verify.Trace(cmd.Context(), running, check, way)
+		traced, err := run.Trace(cmd.Context(), running, check, way)
 		if err != nil {
 			return err
 		}

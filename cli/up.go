@@ -17,7 +17,7 @@ import (
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/local"
-	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/run"
 )
 
 type upFlags struct {
@@ -138,7 +138,7 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 			if *flags.noVerify {
 				return nil
 			}
-			return verify.Prepare(ctx, running, check)
+			return run.Prepare(ctx, running, check)
 		})
 	if err != nil {
 		return stopped(a.cutOff(ctx, err, fmt.Sprintf("`netlab up %s` goes on from here, `netlab down %s` removes it", file, plan.Lab)))
@@ -149,7 +149,7 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 	}
 	check.Evidence = flags.report.evidence()
 	done := shown.Step("verify every path")
-	report, err := verify.Run(ctx, running, check)
+	report, err := run.Run(ctx, running, check)
 	done(err)
 	if err != nil {
 		return stopped(err)

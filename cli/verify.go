@@ -10,7 +10,8 @@ import (
 
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/topology"
-	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/checks"
+	"netlab.dev/netlab/verify/run"
 )
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -22,7 +23,7 @@ func (a *app) verifyCommand() *cobra.Command {
 			"--html writes a page to look at and to hand on. It captures as --evidence does, so that each\n" +
 			"path can be shown hop by hop; what is printed stays as short as without it.\n\n" +
 			"--throughput and --latency measure as well, which takes minutes: by default all routes, of\n" +
-			strings.Join(verify.Routes(), ", ") + ".",
+			strings.Join(checks.Routes(), ", ") + ".",
 		Example: "  netlab verify -o matrix\n  netlab verify quickstart --junit junit.xml --tap paths.tap\n" +
 			"  netlab verify quickstart --html report.html\n" +
 			"  netlab verify quickstart --throughput=pod-cross-node,clusterip --latency\n" +
@@ -61,7 +62,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		shown := a.progress()
 		done, now := shown.Changing("verify every path")
 		check.Progress = func(what string) { now("measure " + what) }
-		report, err := verify.Run(cmd.Context(), running, check)
+		report, err := run.Run(cmd.Context(), running, check)
 		done(err)
 		shown.Close()
 		if err != nil {
@@ -85,26 +86,26 @@ const allRoutes = "all"
 // routes checks the routes that a flag names.
 func routes(cmd *cobra.Command, names []string) ([]string, error) {
 	if slices.Equal(names, []string{allRoutes}) {
-		return verify.Routes(), nil
+		return checks.Routes(), nil
 	}
 	for _, name := range names {
-		if !slices.Contains(verify.Routes(), name) {
-			return nil, usageError(cmd, fmt.Errorf("%q is no route; there are %s", name, strings.Join(verify.Routes(), ", ")))
+		if !slices.Contains(checks.Routes(), name) {
+			return nil, usageError(cmd, fmt.Errorf("%q is no route; there are %s", name, strings.Join(checks.Routes(), ", ")))
 		}
 	}
 	return names, nil
 }
 
 // check is what the verification has to know of the lab's components.
-func (a *app) check(plan topology.Plan, artifacts components.Artifacts) (verify.Options, error) {
+func (a *app) check(plan topology.Plan, artifacts components.Artifacts) (run.Options, error) {
 	parts, err := a.catalog.Resolve(plan)
 	if err != nil {
-		return verify.Options{}, err
+		return run.Options{}, err
 	}
-	options := verify.Options{Support: a.catalog.Supports(plan, artifacts), Agent: artifacts.Agent}
+	options := run.Options{Support: a.catalog.Supports(plan, artifacts), Agent: artifacts.Agent}
 	if options.Support.L7Policy {
-		if options.L7Policy, err = a.catalog.L7Policy(plan, verify.L7Rule(plan)); err != nil {
-			return verify.Options{}, err
+		if options.L7Policy, err = a.catalog.L7Policy(plan, checks.L7Rule(plan)); err != nil {
+			return run.Options{}, err
 		}
 	}
 	for _, part := range parts {

@@ -11,9 +11,11 @@ import (
 
 	speclabs "netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers/providertest"
-	"netlab.dev/netlab/verify"
 	"netlab.dev/netlab/verify/agent"
+	"netlab.dev/netlab/verify/checks"
+	"netlab.dev/netlab/verify/report"
 	"netlab.dev/netlab/verify/verifytest"
+	"netlab.dev/netlab/verify/workload"
 )
 
 // cniLab is what a ready lab's policies come to, and how its packets go.
@@ -26,13 +28,13 @@ type cniLab struct {
 // VXLAN, is TestLabs'.
 func cniLabs() map[string]cniLab {
 	return map[string]cniLab{
-		"flannel-host-gw": {verify.NotEnforced, verifytest.Way{Inside: "kube-proxy", Outside: "kube-proxy"}},
-		"calico-vxlan":    {verify.Enforced, verifytest.Way{Encapsulated: true, Inside: "kube-proxy", Outside: "kube-proxy"}},
-		"calico-bgp":      {verify.Enforced, verifytest.Way{Inside: "kube-proxy", Outside: "kube-proxy"}},
+		"flannel-host-gw": {report.NotEnforced, verifytest.Way{Inside: "kube-proxy", Outside: "kube-proxy"}},
+		"calico-vxlan":    {report.Enforced, verifytest.Way{Encapsulated: true, Inside: "kube-proxy", Outside: "kube-proxy"}},
+		"calico-bgp":      {report.Enforced, verifytest.Way{Inside: "kube-proxy", Outside: "kube-proxy"}},
 		// Cilium answers for Services where its programs see a Pod's packets, kube-proxy or not.
-		"cilium-vxlan":      {verify.Enforced, verifytest.Way{Encapsulated: true, Inside: "CNI", Outside: "kube-proxy"}},
-		"cilium-native":     {verify.Enforced, verifytest.Way{Inside: "CNI", Outside: "CNI"}},
-		"cilium-kube-proxy": {verify.Enforced, verifytest.Way{Inside: "CNI", Outside: "kube-proxy"}},
+		"cilium-vxlan":      {report.Enforced, verifytest.Way{Encapsulated: true, Inside: "CNI", Outside: "kube-proxy"}},
+		"cilium-native":     {report.Enforced, verifytest.Way{Inside: "CNI", Outside: "CNI"}},
+		"cilium-kube-proxy": {report.Enforced, verifytest.Way{Inside: "CNI", Outside: "kube-proxy"}},
 	}
 }
 
@@ -45,13 +47,13 @@ const briefly = "verify: {throughput: {duration: 1s, streams: [2], repeats: 1}}\
 // measures: evidence of every path, and a few measurements, in one run.
 func (b *lab) measures(t *testing.T, way verifytest.Way) {
 	t.Helper()
-	var r verify.Report
-	out := b.run(t, 0, "verify", b.name, "-o", "json", "--evidence", "--throughput="+verify.RoutePodCrossNode, "--latency="+verify.RouteClusterIP)
+	var r report.Report
+	out := b.run(t, 0, "verify", b.name, "-o", "json", "--evidence", "--throughput="+checks.RoutePodCrossNode, "--latency="+checks.RouteClusterIP)
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatal(err)
 	}
 	verifytest.Evidence(t, r, way)
-	verifytest.Measured(t, r, verify.RoutePodCrossNode, verify.RouteClusterIP)
+	verifytest.Measured(t, r, checks.RoutePodCrossNode, checks.RouteClusterIP)
 }
 
 // madeInPlace is the lab that the one before it, Calico's with BGP, is changed into.
@@ -99,13 +101,13 @@ func TestCNIs(t *testing.T) {
 					t.Errorf("of Calico there is left:\n%s", left)
 				}
 			}
-			var r verify.Report
+			var r report.Report
 			if err := json.Unmarshal([]byte(out), &r); err != nil {
 				t.Fatal(err)
 			}
 			checkPasses(t, r)
 			for _, p := range r.Paths {
-				if strings.HasPrefix(p.ID, "policy-") && p.ID != verify.PolicyL7 && p.Expected != want.policies {
+				if strings.HasPrefix(p.ID, "policy-") && p.ID != checks.PolicyL7 && p.Expected != want.policies {
 					t.Errorf("%s: expected %s, want %s", p.ID, p.Expected, want.policies)
 				}
 			}
@@ -168,7 +170,7 @@ const ciliumPolicy = `{"apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolic
 "toPorts": [{"ports": [{"port": "8080", "protocol": "TCP"}]}]}]}}`
 
 func (b *lab) ciliumPolicy(t *testing.T) {
-	ip := b.kubectl(t, "get", "pod", "-n", verify.Namespace, "policy-default-deny", "-o", "jsonpath={.status.podIP}")
+	ip := b.kubectl(t, "get", "pod", "-n", workload.Namespace, "policy-default-deny", "-o", "jsonpath={.status.podIP}")
 	probes := []struct {
 		from, kind, target string
 		allowed            bool
@@ -182,7 +184,7 @@ func (b *lab) ciliumPolicy(t *testing.T) {
 		t.Helper()
 		var got agent.Result
 		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(500 * time.Millisecond) {
-			cmd := b.command("kubectl", b.name, "--", "exec", "-n", verify.Namespace, from, "-c", "agent", "--",
+			cmd := b.command("kubectl", b.name, "--", "exec", "-n", workload.Namespace, from, "-c", "agent", "--",
 				"/usr/local/bin/netlab", "agent", "probe", kind, target)
 			out, err := cmd.Output()
 			if jsonErr := json.Unmarshal(out, &got); jsonErr != nil {

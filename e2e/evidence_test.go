@@ -9,7 +9,8 @@ import (
 	"testing"
 
 	"netlab.dev/netlab/providers/providertest"
-	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/checks"
+	"netlab.dev/netlab/verify/report"
 	"netlab.dev/netlab/verify/verifytest"
 )
 
@@ -19,16 +20,16 @@ func (b *lab) evidence(t *testing.T) {
 	b.up(t)
 	dir := filepath.Join(b.dir, "packets")
 	out := b.run(t, 0, "verify", b.name, "-o", "json", "--pcap", dir,
-		"--throughput="+strings.Join([]string{verify.RouteNodeToNode, verify.RoutePodCrossNode, verify.RouteLoadBalancer, verify.RouteIngress}, ","),
-		"--latency="+strings.Join([]string{verify.RouteClusterIP, verify.RouteIngress}, ","))
-	var r verify.Report
+		"--throughput="+strings.Join([]string{checks.RouteNodeToNode, checks.RoutePodCrossNode, checks.RouteLoadBalancer, checks.RouteIngress}, ","),
+		"--latency="+strings.Join([]string{checks.RouteClusterIP, checks.RouteIngress}, ","))
+	var r report.Report
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatal(err)
 	}
 	verifytest.Evidence(t, r, verifytest.Way{Encapsulated: true, Inside: "kube-proxy", Outside: "kube-proxy"})
-	verifytest.Measured(t, r, verify.RouteNodeToNode, verify.RoutePodCrossNode, verify.RouteLoadBalancer, verify.RouteIngress, verify.RouteClusterIP)
+	verifytest.Measured(t, r, checks.RouteNodeToNode, checks.RoutePodCrossNode, checks.RouteLoadBalancer, checks.RouteIngress, checks.RouteClusterIP)
 	for _, p := range r.Paths {
-		if p.ID == "throughput-"+verify.RoutePodCrossNode && p.Throughput != nil && p.Throughput.Ratio <= 0 {
+		if p.ID == "throughput-"+checks.RoutePodCrossNode && p.Throughput != nil && p.Throughput.Ratio <= 0 {
 			t.Errorf("%s %s is compared with no baseline", p.ID, p.Protocol)
 		}
 	}
@@ -38,8 +39,8 @@ func (b *lab) evidence(t *testing.T) {
 
 // packets: tshark reads the file of a path between Nodes, knows the interfaces by name,
 // and finds the tunnel.
-func packets(t *testing.T, r verify.Report) {
-	i := slices.IndexFunc(r.Paths, func(p verify.Result) bool { return p.ID == verify.PodToPodCrossNode })
+func packets(t *testing.T, r report.Report) {
+	i := slices.IndexFunc(r.Paths, func(p report.Result) bool { return p.ID == checks.PodToPodCrossNode })
 	if i < 0 || r.Paths[i].Evidence == nil || r.Paths[i].Evidence.Pcap == "" {
 		t.Fatal("a path between Nodes has no file of packets")
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/report"
 )
 
 // fault is something that goes wrong in a lab, and what the verification says of it.
@@ -15,7 +15,7 @@ type fault struct {
 	name     string
 	do, undo func(*testing.T)
 	breaks   []string                 // ids of which a path fails
-	only     func(verify.Result) bool // of those, only these; nil: all
+	only     func(report.Result) bool // of those, only these; nil: all
 	reason   string                   // regular expression; the reason of every path that fails
 	lost     string                   // regular expression; where packets of the paths that it breaks were seen last
 	spares   []string                 // ids of which every path still passes
@@ -43,16 +43,16 @@ func (b *lab) faults(t *testing.T) {
 	}
 }
 
-func (f fault) check(t *testing.T, r verify.Report) {
+func (f fault) check(t *testing.T, r report.Report) {
 	t.Helper()
 	reason := regexp.MustCompile(f.reason)
 	lost := regexp.MustCompile(f.lost)
 	broke := map[string]bool{}
 	for _, p := range r.Paths {
-		failed := p.Outcome != verify.Pass && p.Outcome != verify.Skip
+		failed := p.Outcome != report.Pass && p.Outcome != report.Skip
 		switch {
 		case slices.Contains(f.breaks, p.ID) && (f.only == nil || f.only(p)):
-			if p.Outcome != verify.Fail {
+			if p.Outcome != report.Fail {
 				t.Errorf("passes in spite of the fault: %s %s", p.Outcome, told(p))
 			}
 			broke[p.ID] = true
@@ -89,7 +89,7 @@ nft add rule inet nlt in iifname eth0 ip saddr 172.30.0.12 drop`)
 			},
 			undo:   func(t *testing.T) { b.exec(t, "w1", "nft delete table inet nlt") },
 			breaks: []string{"pod-to-pod-cross-node"},
-			only: func(p verify.Result) bool {
+			only: func(p report.Result) bool {
 				return p.From.Node+p.To.Node == "w1w2" || p.From.Node+p.To.Node == "w2w1"
 			},
 			reason: `packets between w1 and w2 are lost`,
@@ -152,7 +152,7 @@ nft add rule inet nlt in iifname eth0 ip saddr 172.30.0.12 drop`)
 			},
 			reason: `Service echo-a has no ready endpoints: its selector is`,
 			breaks: []string{"outside-to-ingress-http", "outside-to-ingress-https"},
-			only: func(p verify.Result) bool {
+			only: func(p report.Result) bool {
 				return p.To.Name == "a.netlab.test/one" || p.To.Name == "b.netlab.test/two"
 			},
 			// The other backend's routes, and the controller's own answer to strangers, among them.

@@ -20,7 +20,7 @@ import (
 
 	"netlab.dev/netlab/providers/providertest"
 	"netlab.dev/netlab/topology/fabric/residue"
-	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/report"
 )
 
 // TestLabs makes real labs with the netlab that users get. The quickstart lab is made
@@ -179,7 +179,7 @@ func (b *lab) kubectl(t *testing.T, args ...string) string {
 }
 
 // verify runs the verification, whose exit status has to be want.
-func (b *lab) verify(t *testing.T, want int) verify.Report {
+func (b *lab) verify(t *testing.T, want int) report.Report {
 	t.Helper()
 	began := time.Now()
 	cmd := b.command("verify", b.name, "-o", "json")
@@ -187,7 +187,7 @@ func (b *lab) verify(t *testing.T, want int) verify.Report {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	t.Logf("%5.1f s  verify", time.Since(began).Seconds())
-	var r verify.Report
+	var r report.Report
 	if jerr := json.Unmarshal(out, &r); jerr != nil {
 		t.Fatalf("verify: %v, %v\n%s", err, jerr, stderr.String())
 	}
@@ -203,10 +203,10 @@ func (b *lab) passes(t *testing.T) {
 	checkPasses(t, b.verify(t, 0))
 }
 
-func checkPasses(t *testing.T, r verify.Report) {
+func checkPasses(t *testing.T, r report.Report) {
 	t.Helper()
 	for _, p := range r.Paths {
-		if p.Outcome != verify.Pass && p.Outcome != verify.Skip {
+		if p.Outcome != report.Pass && p.Outcome != report.Skip {
 			t.Errorf("%s: %s", p.Outcome, told(p))
 		}
 	}
@@ -215,7 +215,7 @@ func checkPasses(t *testing.T, r verify.Report) {
 	}
 }
 
-func told(p verify.Result) string {
+func told(p report.Result) string {
 	return p.ID + " " + p.From.Name + " → " + p.To.Name + ": " + p.Reason
 }
 

@@ -9,7 +9,7 @@ import (
 
 	"netlab.dev/netlab/providers/providertest"
 	"netlab.dev/netlab/topology/fabric/residue"
-	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/report"
 )
 
 // noop bounds an `up` that has nothing to do. It takes a fifth of a second on a machine
@@ -23,7 +23,7 @@ func (b *lab) quickstart(t *testing.T) {
 	out, progress := b.output(t, 0, "up", b.file, "-o", "json", "--junit", junit, "--html", html)
 	t.Logf("up:\n%s", progress)
 	checkSchema(t, out)
-	var r verify.Report
+	var r report.Report
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatal(err)
 	}

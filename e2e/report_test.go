@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/report"
 )
 
 // checkSchema holds the report against the names that other tools read.
@@ -58,7 +58,7 @@ func checkSchema(t *testing.T, text string) {
 }
 
 // checkIDs: every kind of path is there, and only what this CNI cannot do is skipped.
-func checkIDs(t *testing.T, r verify.Report) {
+func checkIDs(t *testing.T, r report.Report) {
 	t.Helper()
 	want := strings.Fields(`container-to-container pod-to-pod-same-node pod-to-pod-cross-node node-to-pod pod-to-node
 		pod-to-clusterip pod-to-itself-via-service pod-to-headless dns-service dns-external pod-to-nodeport
@@ -68,7 +68,7 @@ func checkIDs(t *testing.T, r verify.Report) {
 	got := map[string]int{}
 	for _, p := range r.Paths {
 		got[p.ID]++
-		if p.Outcome == verify.Skip && p.ID != "policy-l7" {
+		if p.Outcome == report.Skip && p.ID != "policy-l7" {
 			t.Errorf("skipped: %s", told(p))
 		}
 	}
@@ -82,7 +82,7 @@ func checkIDs(t *testing.T, r verify.Report) {
 	}
 }
 
-func checkJUnit(t *testing.T, file string, r verify.Report) {
+func checkJUnit(t *testing.T, file string, r report.Report) {
 	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -104,7 +104,7 @@ func checkJUnit(t *testing.T, file string, r verify.Report) {
 }
 
 // checkPage: the page has each path, with the hops that its packets took.
-func checkPage(t *testing.T, file string, r verify.Report) {
+func checkPage(t *testing.T, file string, r report.Report) {
 	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {

@@ -20,7 +20,8 @@ import (
 	"netlab.dev/netlab/providers/kind/kindesttest"
 	"netlab.dev/netlab/providers/providertest"
 	"netlab.dev/netlab/topology/fabric/residue"
-	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/checks"
+	"netlab.dev/netlab/verify/report"
 	"netlab.dev/netlab/verify/verifytest"
 )
 
@@ -144,16 +145,16 @@ func TestQuickstart(t *testing.T) {
 // evidence: packets are followed hop by hop, and measured, as on netns.
 func evidence(t *testing.T, self, lab string) {
 	t.Helper()
-	out, err := command.Run(exec.Command(self, "verify", lab, "-o", "json", "--evidence", "--throughput="+verify.RoutePodCrossNode, "--latency="+verify.RouteClusterIP))
+	out, err := command.Run(exec.Command(self, "verify", lab, "-o", "json", "--evidence", "--throughput="+checks.RoutePodCrossNode, "--latency="+checks.RouteClusterIP))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var r verify.Report
+	var r report.Report
 	if err := json.Unmarshal(out, &r); err != nil {
 		t.Fatal(err)
 	}
 	verifytest.Evidence(t, r, verifytest.Way{Encapsulated: true, Inside: "kube-proxy", Outside: "kube-proxy"})
-	verifytest.Measured(t, r, verify.RoutePodCrossNode, verify.RouteClusterIP)
+	verifytest.Measured(t, r, checks.RoutePodCrossNode, checks.RouteClusterIP)
 }
 
 // interrupted: Ctrl-C ends an `up` at once while kind makes containers, and `down` finds all

@@ -17,7 +17,8 @@ import (
 	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/providers/libvirt/libvirttest"
 	"netlab.dev/netlab/providers/providertest"
-	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/checks"
+	"netlab.dev/netlab/verify/report"
 	"netlab.dev/netlab/verify/verifytest"
 )
 
@@ -116,9 +117,9 @@ func (w whole) verbs(t *testing.T) {
 
 // paths: all pass, and are followed hop by hop and measured.
 func (w whole) paths(t *testing.T) {
-	r := allPass(t, w.netlab(t, "verify", w.Plan.Lab.Label(), "-o", "json", "--evidence", "--throughput="+verify.RoutePodCrossNode, "--latency="+verify.RouteClusterIP))
+	r := allPass(t, w.netlab(t, "verify", w.Plan.Lab.Label(), "-o", "json", "--evidence", "--throughput="+checks.RoutePodCrossNode, "--latency="+checks.RouteClusterIP))
 	verifytest.Evidence(t, r, verifytest.Way{Encapsulated: true, Inside: "kube-proxy", Outside: "kube-proxy"})
-	verifytest.Measured(t, r, verify.RoutePodCrossNode, verify.RouteClusterIP)
+	verifytest.Measured(t, r, checks.RoutePodCrossNode, checks.RouteClusterIP)
 }
 
 // snapshots: memory and disks of both machines, and with them the cluster, come back as they
@@ -183,9 +184,9 @@ func near(text string, now time.Time) bool {
 }
 
 // allPass reads a report in which no path may have failed.
-func allPass(t *testing.T, out []byte) verify.Report {
+func allPass(t *testing.T, out []byte) report.Report {
 	t.Helper()
-	var r verify.Report
+	var r report.Report
 	if err := json.Unmarshal(out, &r); err != nil {
 		t.Fatalf("%v in %s", err, out)
 	}
@@ -193,7 +194,7 @@ func allPass(t *testing.T, out []byte) verify.Report {
 		t.Errorf("provider %s, paths: %+v", r.Provider, s)
 	}
 	for _, p := range r.Paths {
-		if p.Outcome == verify.Fail || p.Outcome == verify.Broken {
+		if p.Outcome == report.Fail || p.Outcome == report.Broken {
 			t.Errorf("%s: %s: %s", p.ID, p.Outcome, p.Reason)
 		}
 	}

@@ -1,4 +1,4 @@
-// Package verifytest holds what tests of real labs assert of a verify.Report, whichever
+// Package verifytest holds what tests of real labs assert of a report.Report, whichever
 // provider and CNI the lab has. It makes no lab.
 package verifytest
 
@@ -8,7 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/checks"
+	"netlab.dev/netlab/verify/report"
 	"netlab.dev/netlab/verify/trace"
 )
 
@@ -23,26 +24,26 @@ type Way struct {
 // path are known for: between Nodes the tunnel and no translation, DNAT for a ClusterIP,
 // SNAT on the way out, the owner of a VIP by ARP, and the ingress controller's own
 // connection. Each has to be in the report.
-func Evidence(t testing.TB, r verify.Report, way Way) {
+func Evidence(t testing.TB, r report.Report, way Way) {
 	t.Helper()
 	seen := map[string]bool{}
 	for _, p := range r.Paths {
-		var check func(testing.TB, verify.Result, Way)
+		var check func(testing.TB, report.Result, Way)
 		switch p.ID {
-		case verify.PodToPodCrossNode:
+		case checks.PodToPodCrossNode:
 			check = crossNode
-		case verify.PodToClusterIP:
+		case checks.PodToClusterIP:
 			check = clusterIP
-		case verify.PodToOutside:
+		case checks.PodToOutside:
 			check = outward
-		case verify.OutsideToLoadBalancer:
+		case checks.OutsideToLoadBalancer:
 			check = loadBalancer
-		case verify.OutsideToIngressHTTP:
+		case checks.OutsideToIngressHTTP:
 			check = ingress
 		default:
 			continue
 		}
-		if p.Outcome != verify.Pass {
+		if p.Outcome != report.Pass {
 			t.Errorf("%s: %s %s", title(p), p.Outcome, p.Reason)
 			continue
 		}
@@ -55,7 +56,7 @@ func Evidence(t testing.TB, r verify.Report, way Way) {
 		ordered(shown, p)
 		check(shown, p, way)
 	}
-	for _, id := range []string{verify.PodToPodCrossNode, verify.PodToClusterIP, verify.PodToOutside, verify.OutsideToLoadBalancer, verify.OutsideToIngressHTTP} {
+	for _, id := range []string{checks.PodToPodCrossNode, checks.PodToClusterIP, checks.PodToOutside, checks.OutsideToLoadBalancer, checks.OutsideToIngressHTTP} {
 		if !seen[id] {
 			t.Errorf("no path %s with evidence", id)
 		}
@@ -65,7 +66,7 @@ func Evidence(t testing.TB, r verify.Report, way Way) {
 // tell shows a path's hops after its first complaint.
 type tell struct {
 	testing.TB
-	path verify.Result
+	path report.Result
 	told bool
 }
 
@@ -78,20 +79,20 @@ func (s *tell) Errorf(format string, args ...any) {
 	}
 }
 
-func title(p verify.Result) string { return p.ID + " " + p.From.Name + " → " + p.To.Name }
+func title(p report.Result) string { return p.ID + " " + p.From.Name + " → " + p.To.Name }
 
 // ordered: time begins at 0 and never goes back, and the answer comes home.
-func ordered(t testing.TB, p verify.Result) {
+func ordered(t testing.TB, p report.Result) {
 	t.Helper()
 	hops := p.Evidence.Hops
-	if hops[0].Micros != 0 || !slices.IsSortedFunc(hops, func(a, b verify.Hop) int { return int(a.Micros - b.Micros) }) {
+	if hops[0].Micros != 0 || !slices.IsSortedFunc(hops, func(a, b report.Hop) int { return int(a.Micros - b.Micros) }) {
 		t.Errorf("its hops are not in the order of time")
 	}
 	if p.Evidence.Lost != "" {
 		t.Errorf("it passed, and yet is said to be lost: %s", p.Evidence.Lost)
 	}
 	first := hops[0]
-	if !slices.ContainsFunc(hops, func(h verify.Hop) bool {
+	if !slices.ContainsFunc(hops, func(h report.Hop) bool {
 		return h.Leg == trace.Reply && h.Direction == trace.In && h.Machine == first.Machine && h.Pod == first.Pod
 	}) {
 		t.Errorf("no answer came back to where it began")
@@ -99,14 +100,14 @@ func ordered(t testing.TB, p verify.Result) {
 }
 
 // requests are the hops of the way there, ARP left out.
-func requests(p verify.Result) []verify.Hop {
-	return slices.DeleteFunc(slices.Clone(p.Evidence.Hops), func(h verify.Hop) bool {
+func requests(p report.Result) []report.Hop {
+	return slices.DeleteFunc(slices.Clone(p.Evidence.Hops), func(h report.Hop) bool {
 		return h.Leg != trace.Request || strings.HasPrefix(h.Packet, "ARP")
 	})
 }
 
 // changes are those of some hops whose words begin with what, and who made them.
-func changes(hops []verify.Hop, what string) (found []verify.Change, at []verify.Hop) {
+func changes(hops []report.Hop, what string) (found []report.Change, at []report.Hop) {
 	for _, h := range hops {
 		for _, c := range h.Changes {
 			if strings.HasPrefix(c.What, what) {
@@ -124,7 +125,7 @@ func address(text string) string {
 	return text
 }
 
-func crossNode(t testing.TB, p verify.Result, way Way) {
+func crossNode(t testing.TB, p report.Result, way Way) {
 	t.Helper()
 	hops := requests(p)
 	first, last := hops[0], hops[len(hops)-1]
@@ -137,7 +138,7 @@ func crossNode(t testing.TB, p verify.Result, way Way) {
 		}
 	}
 	for _, side := range []struct{ node, direction string }{{p.From.Node, trace.Out}, {p.To.Node, trace.In}} {
-		at := slices.IndexFunc(hops, func(h verify.Hop) bool {
+		at := slices.IndexFunc(hops, func(h report.Hop) bool {
 			return h.Machine == side.node && h.Pod == "" && h.Interface == "eth0" && h.Direction == side.direction
 		})
 		if at < 0 {
@@ -154,14 +155,14 @@ func crossNode(t testing.TB, p verify.Result, way Way) {
 	}
 }
 
-func clusterIP(t testing.TB, p verify.Result, way Way) {
+func clusterIP(t testing.TB, p report.Result, way Way) {
 	t.Helper()
 	translated(t, p, way.Inside)
 }
 
 // translated: the Service's address becomes a Pod's, once, and by whom it should. Where a
 // CNI hands the packet to its Pod past every interface, the answer shows that it was.
-func translated(t testing.TB, p verify.Result, by string) {
+func translated(t testing.TB, p report.Result, by string) {
 	t.Helper()
 	service := p.To.IP
 	found, at := changes(requests(p), "DNAT "+service+":")
@@ -187,7 +188,7 @@ func translated(t testing.TB, p verify.Result, by string) {
 	}
 }
 
-func outward(t testing.TB, p verify.Result, _ Way) {
+func outward(t testing.TB, p report.Result, _ Way) {
 	t.Helper()
 	hops := requests(p)
 	found, at := changes(hops, "SNAT "+p.From.IP+":")
@@ -202,31 +203,31 @@ func outward(t testing.TB, p verify.Result, _ Way) {
 	if last := hops[len(hops)-1]; last.Machine != p.To.Name || last.Direction != trace.In || address(last.Destination) != p.To.IP {
 		t.Errorf("it ends at %s %s", last.Machine, last.Interface)
 	}
-	if routed, _ := changes(hops, "TTL "); !slices.ContainsFunc(routed, func(c verify.Change) bool { return c.By == "router" }) {
+	if routed, _ := changes(hops, "TTL "); !slices.ContainsFunc(routed, func(c report.Change) bool { return c.By == "router" }) {
 		t.Errorf("no router forwarded it")
 	}
 }
 
 // owner: by ARP, a Node says that it has the VIP, and that Node gets the packets.
-func owner(t testing.TB, p verify.Result) {
+func owner(t testing.TB, p report.Result) {
 	t.Helper()
 	found, at := changes(p.Evidence.Hops, p.To.IP+" is at ")
 	if len(found) != 1 || found[0].By != "metallb" || at[0].Direction != trace.Out {
 		t.Errorf("who has %s is answered %d times: %+v", p.To.IP, len(found), found)
 		return
 	}
-	if !slices.ContainsFunc(requests(p), func(h verify.Hop) bool { return h.Machine == at[0].Machine && h.Pod == "" && h.Direction == trace.In }) {
+	if !slices.ContainsFunc(requests(p), func(h report.Hop) bool { return h.Machine == at[0].Machine && h.Pod == "" && h.Direction == trace.In }) {
 		t.Errorf("%s has the VIP and got no packet", at[0].Machine)
 	}
 }
 
-func loadBalancer(t testing.TB, p verify.Result, way Way) {
+func loadBalancer(t testing.TB, p report.Result, way Way) {
 	t.Helper()
 	owner(t, p)
 	translated(t, p, way.Outside)
 }
 
-func ingress(t testing.TB, p verify.Result, way Way) {
+func ingress(t testing.TB, p report.Result, way Way) {
 	t.Helper()
 	owner(t, p)
 	translated(t, p, way.Outside)

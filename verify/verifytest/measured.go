@@ -4,13 +4,13 @@ import (
 	"strings"
 	"testing"
 
-	"netlab.dev/netlab/verify"
+	"netlab.dev/netlab/verify/report"
 )
 
 // Measured holds the measurements of a report against what can be true: every row of the
 // named routes has figures, their medians lie in their intervals, percentiles rise, and
 // both ends spent processor time.
-func Measured(t testing.TB, r verify.Report, routes ...string) {
+func Measured(t testing.TB, r report.Report, routes ...string) {
 	t.Helper()
 	rows := map[string]int{}
 	for _, p := range r.Paths {
@@ -20,7 +20,7 @@ func Measured(t testing.TB, r verify.Report, routes ...string) {
 		}
 		rows[route]++
 		switch {
-		case p.Outcome != verify.Pass:
+		case p.Outcome != report.Pass:
 			t.Errorf("%s %s: %s %s", title(p), p.Protocol, p.Outcome, p.Reason)
 		case kind == "throughput":
 			throughput(t, p)
@@ -35,7 +35,7 @@ func Measured(t testing.TB, r verify.Report, routes ...string) {
 	}
 }
 
-func throughput(t testing.TB, p verify.Result) {
+func throughput(t testing.TB, p report.Result) {
 	t.Helper()
 	f := p.Throughput
 	switch {
@@ -50,7 +50,7 @@ func throughput(t testing.TB, p verify.Result) {
 	}
 }
 
-func latency(t testing.TB, p verify.Result) {
+func latency(t testing.TB, p report.Result) {
 	t.Helper()
 	f := p.Latency
 	switch {

@@ -1,0 +1,378 @@
+package observe
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+
+	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/verify/workload"
+)
+
+// State is the cluster at one moment: all that waiting and diagnosing look at.
+type State struct {
+	Pods        []*corev1.Pod
+	Services    []*corev1.Service
+	Slices      []*discoveryv1.EndpointSlice
+	Nodes       []*corev1.Node
+	Deployments []*appsv1.Deployment
+	DaemonSets  []*appsv1.DaemonSet
+	Events      []*corev1.Event // newest last; read only when something is amiss
+}
+
+// Cluster follows the state by watches.
+type Cluster struct {
+	client  kubernetes.Interface
+	changed chan struct{} // holds one token when something changed since it was taken
+	stores  map[string]cache.Store
+	synced  []cache.InformerSynced
+}
+
+// syncLimit bounds the first reading of the state; emulated machines are slow.
+const syncLimit = time.Minute
+
+// Follow starts the watches; they end with ctx.
+func Follow(ctx context.Context, client kubernetes.Interface) (*Cluster, error) {
+	// A watch that breaks is tried again; it need not tell the terminal (the zero Logger is mute).
+	ctx = klog.NewContext(ctx, klog.Logger{})
+	c := &Cluster{client: client, changed: make(chan struct{}, 1), stores: map[string]cache.Store{}}
+	follow := func(name string, example runtime.Object, list cache.ListWithContextFunc, watch cache.WatchFuncWithContext) {
+		touch := func(any) {
+			select {
+			case c.changed <- struct{}{}:
+			default:
+			}
+		}
+		store, controller := cache.NewInformerWithOptions(cache.InformerOptions{
+			ListerWatcher: cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{ListWithContextFunc: list, WatchFuncWithContext: watch}, client),
+			ObjectType:    example,
+			Handler:       cache.ResourceEventHandlerFuncs{AddFunc: touch, UpdateFunc: func(_, o any) { touch(o) }, DeleteFunc: touch},
+		})
+		c.stores[name] = store
+		c.synced = append(c.synced, controller.HasSynced)
+		go controller.RunWithContext(ctx)
+	}
+	core, apps, discovery := client.CoreV1(), client.AppsV1(), client.DiscoveryV1()
+	follow("pods", &corev1.Pod{}, func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		return core.Pods("").List(ctx, o)
+	}, core.Pods("").Watch)
+	follow("services", &corev1.Service{}, func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		return core.Services("").List(ctx, o)
+	}, core.Services("").Watch)
+	follow("slices", &discoveryv1.EndpointSlice{}, func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		return discovery.EndpointSlices("").List(ctx, o)
+	}, discovery.EndpointSlices("").Watch)
+	follow("nodes", &corev1.Node{}, func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		return core.Nodes().List(ctx, o)
+	}, core.Nodes().Watch)
+	follow("deployments", &appsv1.Deployment{}, func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		return apps.Deployments("").List(ctx, o)
+	}, apps.Deployments("").Watch)
+	follow("daemonsets", &appsv1.DaemonSet{}, func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		return apps.DaemonSets("").List(ctx, o)
+	}, apps.DaemonSets("").Watch)
+
+	syncing, cancel := context.WithTimeout(ctx, syncLimit)
+	defer cancel()
+	for {
+		if !slices.ContainsFunc(c.synced, func(done cache.InformerSynced) bool { return !done() }) {
+			return c, nil
+		}
+		select {
+		case <-syncing.Done():
+			return nil, fmt.Errorf("read the cluster's state: %w", syncing.Err())
+		case <-c.changed:
+		case <-time.After(20 * time.Millisecond): // an empty list changes nothing
+		}
+	}
+}
+
+func (c *Cluster) State() State {
+	return State{
+		Pods: stored[corev1.Pod](c.stores["pods"]), Services: stored[corev1.Service](c.stores["services"]),
+		Slices: stored[discoveryv1.EndpointSlice](c.stores["slices"]), Nodes: stored[corev1.Node](c.stores["nodes"]),
+		Deployments: stored[appsv1.Deployment](c.stores["deployments"]), DaemonSets: stored[appsv1.DaemonSet](c.stores["daemonsets"]),
+	}
+}
+
+func stored[T any](store cache.Store) []*T {
+	keys := store.ListKeys()
+	slices.Sort(keys)
+	var out []*T
+	for _, k := range keys {
+		if o, ok, _ := store.GetByKey(k); ok {
+			out = append(out, any(o).(*T))
+		}
+	}
+	return out
+}
+
+// StateWithEvents is state, with the events that tell why something is not so.
+func (c *Cluster) StateWithEvents(ctx context.Context) State {
+	s := c.State()
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	events, err := c.client.CoreV1().Events("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return s // a reason without its event is still a reason
+	}
+	for i := range events.Items {
+		s.Events = append(s.Events, &events.Items[i])
+	}
+	slices.SortStableFunc(s.Events, func(a, b *corev1.Event) int { return eventTime(a).Compare(eventTime(b)) })
+	return s
+}
+
+func eventTime(e *corev1.Event) time.Time {
+	switch {
+	case e.Series != nil:
+		return e.Series.LastObservedTime.Time
+	case !e.LastTimestamp.IsZero():
+		return e.LastTimestamp.Time
+	case !e.EventTime.IsZero():
+		return e.EventTime.Time
+	}
+	return e.CreationTimestamp.Time
+}
+
+// Unmet is a condition that the paths need and that does not hold.
+type Unmet struct {
+	What   string // "pod/echo-w1", "service/echo-lb", "dns", "ingress"
+	Why    string
+	Futile bool // waiting will not mend it
+}
+
+// quiet is how long a cluster in which something lacks may stand still before it counts
+// as stuck. A slow machine is slow step by step.
+const quiet = 15 * time.Second
+
+// Await waits until the cluster lacks nothing, until what it lacks will not come, until
+// nothing has changed for a while, or for at most bound. It gives what is still lacking.
+func (c *Cluster) Await(ctx context.Context, plan topology.Plan, bound time.Duration) []Unmet {
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	quiet := quiet * Patience(plan)
+	still := time.NewTimer(quiet)
+	defer still.Stop()
+	// A cluster whose pools were changed by hand never moves its VIPs to the plan's: that is
+	// waited for as long, whatever else goes on.
+	var moving <-chan time.Time
+	for stuck := false; !stuck && ctx.Err() == nil; {
+		s := c.State()
+		lacking := slices.ContainsFunc(UnmetOf(s, plan), func(l Unmet) bool { return !l.Futile })
+		if !lacking && !s.movingVIP(plan) {
+			break
+		}
+		if !lacking && moving == nil {
+			moving = time.After(quiet)
+		}
+		select {
+		case <-c.changed:
+			still.Reset(quiet)
+		case <-still.C:
+			stuck = true
+		case <-moving:
+			stuck = !lacking
+		case <-ctx.Done():
+		}
+	}
+	if len(UnmetOf(c.State(), plan)) == 0 {
+		return nil
+	}
+	return UnmetOf(c.StateWithEvents(context.WithoutCancel(ctx)), plan)
+}
+
+// movingVIP reports whether a Service still has a VIP of none of the plan's pools: after
+// a pool was changed the load balancer takes a moment to give them new ones.
+func (s State) movingVIP(plan topology.Plan) bool {
+	services := []*corev1.Service{s.ingressService(plan)}
+	for _, spec := range workload.ServiceSpecs(plan) {
+		services = append(services, s.Service(workload.Namespace, spec.Name))
+	}
+	return slices.ContainsFunc(services, func(x *corev1.Service) bool {
+		if x == nil {
+			return false
+		}
+		vip, err := netip.ParseAddr(VIPOf(x))
+		return err == nil && !plan.LoadBalancer.Contains(vip)
+	})
+}
+
+// UnmetOf lists what the paths of a plan need and the cluster does not have.
+func UnmetOf(s State, plan topology.Plan) []Unmet {
+	var out []Unmet
+	c := workload.PodsOf(plan)
+	for _, p := range c.All() {
+		if pod := s.Pod(p.Namespace, p.Name); pod == nil || !PodReady(pod) {
+			out = append(out, Unmet{What: "pod/" + p.Name, Why: fmt.Sprintf("agent Pod %s on %s is not ready: %s", p.Name, p.Node, s.podTrouble(p, pod))})
+		}
+	}
+	for _, spec := range workload.ServiceSpecs(plan) {
+		out = append(out, s.unmetOfService(spec, c)...)
+	}
+	if workload.HasIngress(plan) {
+		out = append(out, s.unmetOfIngress(plan)...)
+	}
+	if len(s.Ready("kube-system", "kube-dns")) == 0 {
+		l := Unmet{What: "dns", Why: "CoreDNS has 0 ready endpoints"}
+		if d := s.deployment("kube-system", "coredns"); d == nil {
+			l.Why += ": there is no Deployment kube-system/coredns"
+		} else if d.Spec.Replicas != nil && *d.Spec.Replicas == 0 {
+			l.Why, l.Futile = l.Why+": Deployment kube-system/coredns is scaled to 0 replicas", true
+		} else {
+			l.Why += ": " + s.troubleOf("kube-system", "k8s-app", "kube-dns", "Deployment coredns")
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+func (s State) unmetOfService(spec workload.ServiceSpec, c workload.Pods) []Unmet {
+	what := "service/" + spec.Name
+	service := s.Service(workload.Namespace, spec.Name)
+	if service == nil {
+		return []Unmet{{What: what, Why: "Service " + spec.Name + " does not exist"}}
+	}
+	var out []Unmet
+	if spec.Type == corev1.ServiceTypeLoadBalancer && VIPOf(service) == "" {
+		out = append(out, Unmet{What: what, Why: fmt.Sprintf("no VIP assigned to Service %s: %s", spec.Name, s.vipTrouble(service))})
+	}
+	endpoints := s.Ready(workload.Namespace, spec.Name)
+	for _, name := range c.WithLabel(spec.Label, spec.Value) {
+		if pod := s.Pod(workload.Namespace, name); pod == nil || !PodReady(pod) || slices.Contains(endpoints, name) {
+			continue
+		}
+		l := Unmet{What: what, Why: fmt.Sprintf("Service %s has no ready endpoint for Pod %s", spec.Name, name)}
+		if len(endpoints) == 0 {
+			l.Why = fmt.Sprintf("Service %s has no ready endpoints", spec.Name)
+		}
+		if service.Spec.Selector[spec.Label] != spec.Value || len(service.Spec.Selector) != 1 {
+			l.Why, l.Futile = fmt.Sprintf("%s: its selector is %s", l.Why, metav1.FormatLabelSelector(&metav1.LabelSelector{MatchLabels: service.Spec.Selector})), true
+		}
+		return append(out, l)
+	}
+	return out
+}
+
+func (s State) unmetOfIngress(plan topology.Plan) []Unmet {
+	service := s.ingressService(plan)
+	switch {
+	case service == nil:
+		return []Unmet{{What: "ingress", Why: "there is no Service of the ingress controller " + plan.Ingress.Name}}
+	case service.Spec.Type == corev1.ServiceTypeLoadBalancer && VIPOf(service) == "":
+		return []Unmet{{What: "ingress", Why: fmt.Sprintf("no VIP assigned to Service %s/%s: %s", service.Namespace, service.Name, s.vipTrouble(service))}}
+	case len(s.Ready(service.Namespace, service.Name)) == 0:
+		why := fmt.Sprintf("no %s controller Pod is ready", plan.Ingress.Name)
+		for label, value := range service.Spec.Selector {
+			if label == "app.kubernetes.io/component" || len(service.Spec.Selector) == 1 {
+				why += ": " + s.troubleOf(service.Namespace, label, value, "Service "+service.Name)
+			}
+		}
+		return []Unmet{{What: "ingress", Why: why}}
+	}
+	return nil
+}
+
+// ingressService finds the controller's Service: by its chart's labels, with port 80, and
+// not one of the namespaced helpers such as metrics or webhooks.
+func (s State) ingressService(plan topology.Plan) *corev1.Service {
+	for _, service := range s.Services {
+		if service.Labels["app.kubernetes.io/name"] != plan.Ingress.Name {
+			continue
+		}
+		if service.Spec.Type != corev1.ServiceTypeLoadBalancer && service.Spec.Type != corev1.ServiceTypeNodePort {
+			continue
+		}
+		if slices.ContainsFunc(service.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == 80 }) {
+			return service
+		}
+	}
+	return nil
+}
+
+func (s State) Pod(namespace, name string) *corev1.Pod {
+	for _, p := range s.Pods {
+		if p.Namespace == namespace && p.Name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+func (s State) Service(namespace, name string) *corev1.Service {
+	for _, x := range s.Services {
+		if x.Namespace == namespace && x.Name == name {
+			return x
+		}
+	}
+	return nil
+}
+
+func (s State) deployment(namespace, name string) *appsv1.Deployment {
+	for _, d := range s.Deployments {
+		if d.Namespace == namespace && d.Name == name {
+			return d
+		}
+	}
+	return nil
+}
+
+// Ready gives the names of the Pods behind a Service that its EndpointSlices call ready.
+func (s State) Ready(namespace, service string) []string {
+	var out []string
+	for _, slice := range s.Slices {
+		if slice.Namespace != namespace || slice.Labels[workload.ServiceLabel] != service {
+			continue
+		}
+		for _, e := range slice.Endpoints {
+			if e.Conditions.Ready != nil && !*e.Conditions.Ready {
+				continue
+			}
+			if e.TargetRef != nil {
+				out = append(out, e.TargetRef.Name)
+			} else {
+				out = append(out, strings.Join(e.Addresses, ","))
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func PodReady(p *corev1.Pod) bool {
+	return p.DeletionTimestamp == nil && p.Status.PodIP != "" && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// VIPOf is the address that a Service of type LoadBalancer got, "" for none yet.
+func VIPOf(s *corev1.Service) string {
+	for _, i := range s.Status.LoadBalancer.Ingress {
+		if net.ParseIP(i.IP) != nil {
+			return i.IP
+		}
+	}
+	return ""
+}
+
+// Patience is how many times longer than elsewhere something may take: emulated machines
+// are slow in everything, most of all when much begins at once.
+func Patience(plan topology.Plan) time.Duration {
+	if plan.Virtual() {
+		return 10
+	}
+	return 1
+}

@@ -1,0 +1,114 @@
+package observe_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"netlab.dev/netlab/verify/observe"
+	"netlab.dev/netlab/verify/observe/observetest"
+	"netlab.dev/netlab/verify/plantest"
+	"netlab.dev/netlab/verify/workload"
+)
+
+// TestAwait: waiting follows the cluster by watches and ends as soon as nothing lacks, or
+// at once where waiting is futile.
+func TestAwait(t *testing.T) {
+	plan := plantest.Plan(t, "quickstart")
+	all := func(s observe.State) []runtime.Object {
+		var out []runtime.Object
+		for _, o := range s.Pods {
+			out = append(out, o)
+		}
+		for _, o := range s.Services {
+			out = append(out, o)
+		}
+		for _, o := range s.Slices {
+			out = append(out, o)
+		}
+		for _, o := range s.Nodes {
+			out = append(out, o)
+		}
+		for _, o := range s.Deployments {
+			out = append(out, o)
+		}
+		return out
+	}
+	follow := func(s observe.State) (*observe.Cluster, *fake.Clientset) {
+		ctx, cancel := context.WithCancel(context.Background())
+		t.Cleanup(cancel)
+		client := fake.NewClientset(all(s)...)
+		c, err := observe.Follow(ctx, client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c, client
+	}
+
+	s := observetest.Healthy(plan)
+	c, _ := follow(s)
+	if got := c.Await(context.Background(), plan, time.Minute); len(got) != 0 {
+		t.Errorf("healthy: %v", got)
+	}
+
+	late := observetest.Healthy(plan)
+	pod := late.Pod(workload.Namespace, "echo-w2")
+	ready := pod.DeepCopy()
+	pod.Status.Conditions = nil
+	c, client := follow(late)
+	time.AfterFunc(100*time.Millisecond, func() {
+		client.CoreV1().Pods(workload.Namespace).Update(context.Background(), ready, metav1.UpdateOptions{})
+	})
+	start := time.Now()
+	if got := c.Await(context.Background(), plan, time.Minute); len(got) != 0 || time.Since(start) > 20*time.Second {
+		t.Errorf("a Pod that comes late: %v after %s", got, time.Since(start))
+	}
+
+	zero := int32(0)
+	futile := observetest.Healthy(plan)
+	futile.Deployments[0].Spec.Replicas = &zero
+	for _, slice := range futile.Slices {
+		if slice.Namespace == "kube-system" {
+			slice.Endpoints = nil
+		}
+	}
+	c, _ = follow(futile)
+	start = time.Now()
+	if got := c.Await(context.Background(), plan, time.Minute); len(got) != 1 || got[0].What != "dns" || time.Since(start) > 10*time.Second {
+		t.Errorf("CoreDNS scaled to zero: %v after %s", got, time.Since(start))
+	}
+
+	stuck := observetest.Healthy(plan)
+	stuck.Pod(workload.Namespace, "echo-w2").Status.Conditions = nil
+	c, client = follow(stuck)
+	client.CoreV1().Events(workload.Namespace).Create(context.Background(), &corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: "e"}, Type: corev1.EventTypeWarning,
+		Reason: "FailedMount", Message: "no disk", InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: workload.Namespace, Name: "echo-w2"}}, metav1.CreateOptions{})
+	got := c.Await(context.Background(), plan, 100*time.Millisecond)
+	if len(got) != 1 || !strings.Contains(got[0].Why, "FailedMount: no disk") {
+		t.Errorf("a Pod that never comes: %v", got)
+	}
+}
+
+// TestUnmet: what waiting waits for, and what it knows not to wait for.
+func TestUnmet(t *testing.T) {
+	plan := plantest.Plan(t, "quickstart")
+	if got := observe.UnmetOf(observetest.Healthy(plan), plan); len(got) != 0 {
+		t.Errorf("a healthy cluster lacks %v", got)
+	}
+	empty := observe.UnmetOf(observe.State{}, plan)
+	want := len(workload.PodsOf(plan).All()) + len(workload.ServiceSpecs(plan)) + 2
+	if len(empty) != want {
+		t.Errorf("an empty cluster lacks %d things, want %d: %v", len(empty), want, empty)
+	}
+	for _, l := range empty {
+		if l.Futile || l.Why == "" {
+			t.Errorf("an empty cluster: %+v", l)
+		}
+	}
+}

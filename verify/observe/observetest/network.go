@@ -1,0 +1,196 @@
+package observetest
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/verify/agent"
+	"netlab.dev/netlab/verify/observe"
+	"netlab.dev/netlab/verify/workload"
+)
+
+// Network answers probes as the lab of a world would. An answer that a test wants
+// otherwise comes from upset, which gives nil for what it leaves alone.
+type Network struct {
+	W     observe.Snapshot
+	Upset func(from string, p agent.Probe, r *agent.Result) *agent.Result
+}
+
+// Reply is one answered repetition, as that of an agent.
+func Reply(name, node, source string) agent.Answer {
+	return agent.Answer{Outcome: agent.Reply, RTTMicros: 300, Status: 200, Seen: &agent.Seen{Name: name, Node: node, Remote: source}}
+}
+
+func Silence(outcome, text string) agent.Result {
+	return agent.Result{Outcome: outcome, Error: text, Answers: []agent.Answer{{Outcome: outcome, Error: text}}}
+}
+
+func AnswersOf(answers ...agent.Answer) agent.Result {
+	return agent.Result{Outcome: agent.Reply, Answers: answers, ElapsedMicros: 400}
+}
+
+func (n Network) Ask(s observe.Station, probes []agent.Probe) []agent.Result {
+	from := s.Machine
+	if _, name, ok := strings.Cut(s.Pod, "/"); ok {
+		from = name
+	}
+	var out []agent.Result
+	for _, p := range probes {
+		r := n.answer(from, s, p)
+		if n.Upset != nil {
+			if other := n.Upset(from, p, &r); other != nil {
+				r = *other
+			}
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+func (n Network) answer(from string, s observe.Station, p agent.Probe) agent.Result {
+	switch p.Kind {
+	case agent.Bind:
+		return Silence(agent.Refused, "address already in use")
+	case agent.MTU:
+		return AnswersOf(agent.Answer{Outcome: agent.Reply, Payload: p.Hint})
+	case agent.ARP:
+		m, _ := n.W.Plan.Machine(n.W.Pods.Echo[0].Node)
+		return AnswersOf(agent.Answer{Outcome: agent.Reply, MACs: []string{m.NICs[0].MAC}})
+	case agent.DNS:
+		return AnswersOf(agent.Answer{Outcome: agent.Reply, RTTMicros: 500, DNS: n.resolve(p.Target)})
+	}
+	u, err := url.Parse(p.Target)
+	if err != nil {
+		panic(err)
+	}
+	host, portText, err := net.SplitHostPort(u.Host)
+	if err != nil {
+		host, portText = u.Host, "80"
+	}
+	port, _ := strconv.Atoi(portText)
+	outside := s.Pod == ""
+	source := n.W.PodIPs[from]
+	if outside {
+		m, _ := n.W.Plan.Machine(from)
+		source = m.Address().String()
+		if target, err := netip.ParseAddr(host); err == nil {
+			source = observe.EgressIP(m, target)
+		}
+	}
+	node := n.W.NodeOfPod(from)
+	pods := func(names []string) agent.Result {
+		if len(names) == 0 {
+			return Silence(agent.Refused, "connection refused")
+		}
+		var answers []agent.Answer
+		for i := range max(p.Count, 1) {
+			name := names[i%len(names)]
+			answers = append(answers, Reply(name, n.W.NodeOfPod(name), source))
+		}
+		return AnswersOf(answers...)
+	}
+	for name, ip := range n.W.PodIPs {
+		if pod, _ := n.W.Pods.Pod(name); ip == host && port == agent.PortHTTP && !pod.HostNetwork {
+			if outside && !n.W.Support.RoutesPodCIDR {
+				return Silence(agent.Unreachable, "network is unreachable")
+			}
+			return pods([]string{name})
+		}
+	}
+	for _, m := range n.W.Plan.Machines {
+		if m.Address().String() != host {
+			continue
+		}
+		if port == agent.PortHTTP {
+			if m.Kind == topology.KindNode {
+				return pods([]string{workload.NodeAgent(m.Name)})
+			}
+			client, _ := n.W.Plan.Machine(node)
+			return AnswersOf(Reply(m.Name, "", observe.EgressIP(client, m.Address())))
+		}
+		for name, x := range n.W.Services {
+			if x.NodePorts[80] == int32(port) {
+				if name != workload.ServiceNodePortLocal {
+					return pods(x.Ready)
+				}
+				if slices.ContainsFunc(x.Ready, func(pod string) bool { return n.W.NodeOfPod(pod) == m.Name }) {
+					return pods(x.Ready)
+				}
+				return Silence(agent.Timeout, "i/o timeout")
+			}
+		}
+		if port == 31080 || port == 31443 {
+			return n.ingress(p, u)
+		}
+	}
+	for _, x := range n.W.Services {
+		switch host {
+		case x.ClusterIP:
+			if outside {
+				return Silence(agent.Timeout, "i/o timeout")
+			}
+			return pods(x.Ready)
+		case x.VIP:
+			return pods(x.Ready)
+		}
+	}
+	domain := "." + workload.Namespace + ".svc.cluster.local"
+	switch host {
+	case n.W.Ingress.VIP:
+		return n.ingress(p, u)
+	case "127.0.0.1":
+		source = "127.0.0.1"
+		return pods([]string{from})
+	case workload.ServiceHeadless + domain:
+		return pods(n.W.Services[workload.ServiceHeadless].Ready[:1])
+	case workload.ServiceExternal + domain:
+		client, _ := n.W.Plan.Machine(node)
+		target, _ := observe.OutsideTarget(n.W.Plan)
+		return AnswersOf(Reply(target.Name, "", observe.EgressIP(client, target.Address())))
+	}
+	panic("nobody is at " + p.Target)
+}
+
+func (n Network) ingress(p agent.Probe, u *url.URL) agent.Result {
+	for _, r := range workload.IngressRoutes() {
+		if r.Host == p.Host && r.Path == u.Path {
+			if len(n.W.Services[r.Service].Ready) == 0 {
+				return AnswersOf(agent.Answer{Outcome: agent.Reply, Status: 503})
+			}
+			a := Reply(n.W.Services[r.Service].Ready[0], "", "10.244.1.9")
+			a.Certificate = &agent.Certificate{SHA256: testLeaf, DNSNames: workload.IngressHosts()}
+			return AnswersOf(a)
+		}
+	}
+	return AnswersOf(agent.Answer{Outcome: agent.Reply, Status: 404})
+}
+
+func (n Network) resolve(name string) *agent.DNSAnswer {
+	domain := "." + workload.Namespace + ".svc.cluster.local."
+	out := &agent.DNSAnswer{Name: name, Server: "10.96.0.10:53", Code: "NOERROR"}
+	record := func(kind, value string) {
+		out.Records = append(out.Records, agent.Record{Name: name, Type: kind, Value: value})
+	}
+	switch name {
+	case workload.ServiceEcho:
+		out.Name = workload.ServiceEcho + domain
+		record("A", n.W.Services[workload.ServiceEcho].ClusterIP)
+	case workload.ServiceHeadless + domain:
+		for _, pod := range n.W.Services[workload.ServiceHeadless].Ready {
+			record("A", n.W.PodIPs[pod])
+		}
+	case workload.ServiceExternal + domain:
+		record("CNAME", workload.OutsideName(n.W.Plan)+".")
+		record("A", n.W.Plan.Names[workload.OutsideName(n.W.Plan)])
+	case workload.OutsideName(n.W.Plan) + ".":
+		record("A", n.W.Plan.Names[workload.OutsideName(n.W.Plan)])
+	default:
+		out.Code = "NXDOMAIN"
+	}
+	return out
+}

@@ -1,0 +1,64 @@
+// Package plantest gives tests of verify the plans of this repository's labs, what CNIs
+// support, and golden files. It takes the name of a lab in scenarios; it makes no lab.
+package plantest
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/labs/labstest"
+	"netlab.dev/netlab/topology"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// Flannel is what Flannel with VXLAN supports.
+func Flannel() components.Support {
+	return components.Support{L7Reason: "Flannel enforces no NetworkPolicy", EncapOverhead: 50}
+}
+
+// Enforcing is a CNI that enforces policies and learns outside routers its Pods.
+func Enforcing() components.Support {
+	return components.Support{NetworkPolicy: true, RoutesPodCIDR: true, L7Reason: "no Envoy"}
+}
+
+// Plan is that of a lab in scenarios.
+func Plan(t *testing.T, scenario string) topology.Plan {
+	t.Helper()
+	file := filepath.Join("..", "..", "scenarios", scenario+".yaml")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lab, err := labs.Load(file, data, labstest.Known())
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := topology.Build(lab)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// Golden compares with a file in testdata, or rewrites it with -update.
+func Golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs (run with -update to accept):\n%s", path, got)
+	}
+}

@@ -1,0 +1,14 @@
+package report
+
+// The kinds of a Ref.
+const (
+	AtPod       = "pod"
+	AtContainer = "container" // the second container of a Pod
+	AtNode      = "node"
+	AtHost      = "host"
+	AtService   = "service"  // its ClusterIP
+	AtNodePort  = "nodeport" // Name is the Service, Node the Node that is asked
+	AtVIP       = "vip"
+	AtIngress   = "ingress" // Name is host/path
+	AtName      = "name"    // a DNS name
+)

@@ -1,0 +1,96 @@
+package report
+
+import (
+	"encoding/xml"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// The JUnit form that CI systems read: one suite a lab, one case a path. A broken path is
+// an error there, a failed one a failure.
+type JunitSuites struct {
+	XMLName xml.Name   `xml:"testsuites"`
+	Suite   junitSuite `xml:"testsuite"`
+}
+
+type junitSuite struct {
+	Name     string      `xml:"name,attr"`
+	Tests    int         `xml:"tests,attr"`
+	Failures int         `xml:"failures,attr"`
+	Errors   int         `xml:"errors,attr"`
+	Skipped  int         `xml:"skipped,attr"`
+	Time     string      `xml:"time,attr"`
+	Cases    []junitCase `xml:"testcase"`
+}
+
+type junitCase struct {
+	Class   string      `xml:"classname,attr"`
+	Name    string      `xml:"name,attr"`
+	Time    string      `xml:"time,attr"`
+	Failure *junitCause `xml:"failure,omitempty"`
+	Error   *junitCause `xml:"error,omitempty"`
+	Skipped *junitCause `xml:"skipped,omitempty"`
+	Out     string      `xml:"system-out,omitempty"` // how to rerun it, and what is known beside the outcome
+}
+
+type junitCause struct {
+	Message string `xml:"message,attr"`
+	Text    string `xml:",chardata"`
+}
+
+// WriteJUnit writes the report as JUnit XML.
+func (r Report) WriteJUnit(w io.Writer) error {
+	suite := junitSuite{Name: "netlab " + r.Lab, Tests: len(r.Paths), Failures: r.Summary.Fail, Errors: r.Summary.Broken, Skipped: r.Summary.Skip}
+	var total int64
+	for _, p := range r.Paths {
+		total += p.DurationMillis
+		c := junitCase{Class: p.ID, Name: fmt.Sprintf("%s to %s over %s is %s", p.From.Name, p.To.Name, p.Protocol, p.Expected), Time: seconds(p.DurationMillis), Out: p.Command + more(p)}
+		cause := &junitCause{Message: p.Reason, Text: details(p)}
+		switch p.Outcome {
+		case Fail:
+			c.Failure = cause
+		case Broken:
+			c.Error = cause
+		case Skip:
+			c.Skipped = &junitCause{Message: p.Reason}
+		}
+		suite.Cases = append(suite.Cases, c)
+	}
+	suite.Time = seconds(total)
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return err
+	}
+	e := xml.NewEncoder(w)
+	e.Indent("", "  ")
+	if err := e.Encode(JunitSuites{Suite: suite}); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "\n")
+	return err
+}
+
+func details(p Result) string {
+	var b strings.Builder
+	for _, q := range p.Properties {
+		mark := "ok"
+		if !q.OK {
+			mark = "not ok"
+		}
+		fmt.Fprintf(&b, "%s %s: expected %s, observed %s\n", mark, q.Name, q.Expected, q.Observed)
+	}
+	return b.String()
+}
+
+// more is the evidence and the figures of a path, a line each.
+func more(p Result) string {
+	var t text
+	t.figures(p)
+	t.evidence(p.Evidence)
+	if t.Len() == 0 {
+		return ""
+	}
+	return "\n" + t.String()
+}
+
+func seconds(millis int64) string { return fmt.Sprintf("%.3f", float64(millis)/1000) }

@@ -1,0 +1,109 @@
+package page
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/topology/drawing"
+	"netlab.dev/netlab/verify/report"
+)
+
+// scene is what a report tells of the inside of machines: Pods that paths end at or
+// packets came through, and the bridges and tunnels that these crossed.
+type scene struct {
+	pods       []drawing.Pod
+	interfaces []drawing.Interface
+}
+
+func sceneOf(r report.Report, plan topology.Plan) scene {
+	var s scene
+	for _, p := range r.Paths {
+		for _, e := range []report.End{p.From, p.To} {
+			if pod := podOf(e); pod != "" {
+				s.pod(pod, e.Node, e.IP)
+			}
+		}
+	}
+	for _, p := range r.Paths {
+		if p.Evidence == nil {
+			continue
+		}
+		for _, h := range p.Evidence.Hops {
+			switch {
+			case h.Pod != "":
+				s.pod(h.Pod, h.Machine, podAddress(h))
+			case h.Peer != "":
+				s.pod(h.Peer, h.Machine, "")
+			case h.Interface != "lo" && !isNIC(plan, h.Machine, h.Interface):
+				s.inner(h.Machine, h.Interface)
+			}
+		}
+	}
+	return s
+}
+
+// podOf names the Pod that an end is, or is a container of.
+func podOf(e report.End) string {
+	switch e.Kind {
+	case report.AtPod:
+		return e.Name
+	case report.AtContainer:
+		name, _, _ := strings.Cut(e.Name, "/") // Pod names have no slash
+		return name
+	}
+	return ""
+}
+
+// podAddress is a Pod's own address, as a packet on its interface has it.
+func podAddress(h report.Hop) string {
+	own := h.Source
+	if h.Direction == "in" {
+		own = h.Destination
+	}
+	if at, err := netip.ParseAddrPort(own); err == nil && h.Interface != "lo" {
+		return at.Addr().String()
+	}
+	return ""
+}
+
+func (s *scene) pod(name, node, ip string) {
+	i := slices.IndexFunc(s.pods, func(p drawing.Pod) bool { return p.Name == name && p.Node == node })
+	if i < 0 {
+		s.pods = append(s.pods, drawing.Pod{Name: name, Label: name[strings.Index(name, "/")+1:], Node: node, IP: ip})
+	} else if s.pods[i].IP == "" {
+		s.pods[i].IP = ip
+	}
+}
+
+func (s *scene) inner(machine, name string) {
+	if i := (drawing.Interface{Machine: machine, Name: name}); !slices.Contains(s.interfaces, i) {
+		s.interfaces = append(s.interfaces, i)
+	}
+}
+
+// node tells where a Pod runs, "" for what is no Pod of the scene.
+func (s scene) node(pod string) string {
+	for _, p := range s.pods {
+		if p.Name == pod {
+			return p.Node
+		}
+	}
+	return ""
+}
+
+func isNIC(plan topology.Plan, machine, name string) bool {
+	return networkOf(plan, machine, name) != ""
+}
+
+// networkOf is the network that a machine's NIC is on, "" for other interfaces.
+func networkOf(plan topology.Plan, machine, name string) string {
+	m, _ := plan.Machine(machine)
+	for _, nic := range m.NICs {
+		if nic.Name == name {
+			return nic.Network
+		}
+	}
+	return ""
+}

@@ -1,0 +1,218 @@
+// Package report is the result of a verification and every form that it is shown in:
+// text, matrices, JSON, JUnit, TAP, the Go benchmark format. It takes what was found of
+// each path and a Layout, which groups them; it asks no agent and no cluster, and knows
+// no path by its id. The HTML page is in report/page.
+package report
+
+import (
+	"slices"
+	"strconv"
+
+	"netlab.dev/netlab/verify/trace"
+)
+
+// Outcomes of a path. A probe that could not run is broken, and never counts as blocked.
+const (
+	Pass   = "pass"
+	Fail   = "fail"
+	Skip   = "skip"
+	Broken = "broken"
+)
+
+// Expectations of a path.
+const (
+	Reachable   = "reachable"
+	Unreachable = "unreachable"
+	Enforced    = "enforced"
+	NotEnforced = "not-enforced"
+)
+
+// Report is the result of one verification. Its JSON is a contract with other tools.
+type Report struct {
+	Lab        string   `json:"lab"`
+	Provider   string   `json:"provider"`
+	Kubernetes string   `json:"kubernetes"`
+	CNI        CNI      `json:"cni"`
+	Paths      []Result `json:"paths"`
+	Summary    Summary  `json:"summary"`
+}
+
+// CNI names the Pod network that was verified.
+type CNI struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// Result is one path: what was expected, what was seen.
+type Result struct {
+	ID             string     `json:"id"`
+	From           End        `json:"from"`
+	To             End        `json:"to"`
+	Protocol       string     `json:"protocol"`
+	Measures       string     `json:"measures,omitempty"` // throughput or latency, of a measurement
+	Route          string     `json:"route,omitempty"`    // of a measurement
+	Expected       string     `json:"expected"`
+	Outcome        string     `json:"outcome"`
+	Reason         string     `json:"reason,omitempty"`
+	Observed       Observed   `json:"observed"`
+	Properties     []Property `json:"properties,omitempty"`
+	Evidence       *Evidence  `json:"evidence,omitempty"`   // where its packets were seen
+	Throughput     *Figure    `json:"throughput,omitempty"` // of throughput-*
+	Latency        *Latency   `json:"latency,omitempty"`    // of latency-*
+	Tries          int        `json:"tries,omitempty"`      // how often it was asked
+	Command        string     `json:"command"`              // reruns the probe by hand
+	DurationMillis int64      `json:"durationMillis"`
+}
+
+// End is one end of a path.
+type End struct {
+	Kind string `json:"kind,omitempty"` // as of a Ref: what Name is the name of; "" where a skipped path has no such end
+	Name string `json:"name"`
+	Node string `json:"node,omitempty"`
+	IP   string `json:"ip,omitempty"`
+}
+
+// Observed is what the far end saw, and where the reply came from.
+type Observed struct {
+	SourceIP  string `json:"sourceIP,omitempty"`
+	Backend   string `json:"backend,omitempty"` // several are joined by commas
+	Node      string `json:"node,omitempty"`    // that the backend runs on
+	RTTMicros int64  `json:"rttMicros,omitempty"`
+}
+
+// What is told of packets, from captures alone.
+type (
+	Evidence = trace.Evidence // how the packets of one probe went
+	Hop      = trace.Hop      // one packet of a probe on one interface
+	Outer    = trace.Outer    // what a hop's packet was wrapped in
+	Change   = trace.Change   // what became of a packet since the hop before
+)
+
+// Figure is a measured quantity: the median of its samples with its confidence interval.
+// A throughput's unit is bit/s. An interval of 95 % takes six samples; with fewer it is
+// their range, whose confidence is less.
+type Figure struct {
+	Unit        string    `json:"unit"`
+	Median      float64   `json:"median"`
+	Low         float64   `json:"low"`
+	High        float64   `json:"high"`
+	Confidence  float64   `json:"confidence"` // of the interval: 0.95 or more with six samples, 0 with one
+	Samples     []float64 `json:"samples"`
+	Streams     int       `json:"streams,omitempty"`
+	Direction   string    `json:"direction,omitempty"` // forward: client sends; reverse: server sends
+	Retransmits *Figure   `json:"retransmits,omitempty"`
+	LostPercent *Figure   `json:"lostPercent,omitempty"` // UDP
+	CPUSeconds  *Figure   `json:"cpuSecondsPerGigabit,omitempty"`
+	Ratio       float64   `json:"ratioToBaseline,omitempty"` // 0 for the baseline itself
+}
+
+// Latency is a request/response measurement over one route, times in µs.
+type Latency struct {
+	Connect   bool    `json:"connect"` // each request on a connection of its own
+	P50       Figure  `json:"p50"`
+	P90       Figure  `json:"p90"`
+	P99       Figure  `json:"p99"`
+	Max       float64 `json:"max"`
+	PerSecond Figure  `json:"transactionsPerSecond"`
+}
+
+// Property is one thing asserted of a path beside the plain reply.
+type Property struct {
+	Name     string `json:"name"`
+	Expected string `json:"expected"`
+	Observed string `json:"observed"`
+	OK       bool   `json:"ok"`
+	Step     Step   `json:"step,omitempty"` // of a policy: what was asked when; "" elsewhere
+}
+
+// Step is one of the four things that prove a policy.
+type Step string
+
+// The steps of a policy, in the order in which they are taken. Before and After are the
+// positive controls: without them a silence under the policy would prove nothing.
+const (
+	StepBefore  Step = "before"
+	StepDenied  Step = "denied"
+	StepAllowed Step = "allowed"
+	StepAfter   Step = "after"
+)
+
+// Steps lists the steps of a policy in their order.
+func Steps() []Step { return []Step{StepBefore, StepDenied, StepAllowed, StepAfter} }
+
+// What a measurement measures.
+const (
+	Throughput   = "throughput"
+	LatencyTimes = "latency"
+)
+
+// The directions of a throughput.
+const (
+	Forward = "forward" // the client sends
+	Reverse = "reverse" // the server sends
+)
+
+// SecondsToEffect is the property of an enforced policy: from its apply to its effect.
+const SecondsToEffect = "seconds to effect"
+
+// Summary counts the outcomes.
+type Summary struct {
+	Pass   int `json:"pass"`
+	Fail   int `json:"fail"`
+	Skip   int `json:"skip"`
+	Broken int `json:"broken"`
+}
+
+// ExitCode is 0 if every path is as expected, else 1. Skipped paths do not count.
+func (r Report) ExitCode() int {
+	if r.Summary.Fail+r.Summary.Broken > 0 {
+		return 1
+	}
+	return 0
+}
+
+// WithoutWays is the report without the evidence of paths that are as expected.
+func (r Report) WithoutWays() Report {
+	r.Paths = slices.Clone(r.Paths)
+	for i, p := range r.Paths {
+		if p.Outcome != Fail && p.Outcome != Broken {
+			r.Paths[i].Evidence = nil
+		}
+	}
+	return r
+}
+
+// PolicySeconds is the median time from a policy's apply to its effect, 0 where none was
+// enforced.
+func (r Report) PolicySeconds() float64 {
+	var all []float64
+	for _, p := range r.Paths {
+		for _, q := range p.Properties {
+			if seconds, err := strconv.ParseFloat(q.Observed, 64); err == nil && q.Name == SecondsToEffect {
+				all = append(all, seconds)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
+func Summarize(results []Result) Summary {
+	var s Summary
+	for _, r := range results {
+		switch r.Outcome {
+		case Pass:
+			s.Pass++
+		case Fail:
+			s.Fail++
+		case Skip:
+			s.Skip++
+		default:
+			s.Broken++
+		}
+	}
+	return s
+}

@@ -1,0 +1,150 @@
+package run
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/verify/agent"
+	"netlab.dev/netlab/verify/observe"
+	"netlab.dev/netlab/verify/trace"
+)
+
+// captureSlack is how long after its caller's own limit a capture ends that nobody ended.
+const captureSlack = 10 * time.Second
+
+// capturing is a capture on its way. Its place is to be read when it is done.
+type capturing struct {
+	place trace.Place
+	ready chan struct{} // closed when nothing is missed any more, or nothing will be caught
+	done  chan struct{}
+	body  *io.PipeWriter
+}
+
+// capture starts to catch all that crosses the interfaces around an agent.
+func (a *client) capture(ctx context.Context, s observe.Station, limit time.Duration, without []uint16) *capturing {
+	reader, writer := io.Pipe()
+	c := &capturing{place: trace.Place{Machine: s.Machine}, ready: make(chan struct{}), done: make(chan struct{}), body: writer}
+	go func() {
+		defer close(c.done)
+		if err := c.run(ctx, a, s, reader); err != nil {
+			c.place.Err = err.Error()
+		}
+		select {
+		case <-c.ready:
+		default:
+			close(c.ready)
+		}
+		reader.Close()
+	}()
+	go json.NewEncoder(writer).Encode(agent.Capture{Seconds: int((limit + captureSlack).Seconds()), Without: without})
+	return c
+}
+
+func (c *capturing) run(ctx context.Context, a *client, s observe.Station, body io.Reader) error {
+	client, err := a.client(s)
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://agent/capture", body)
+	if err != nil {
+		return err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+		return fmt.Errorf("%s: %s", response.Status, strings.TrimSpace(string(text)))
+	}
+	in := json.NewDecoder(response.Body)
+	for {
+		var got agent.Captured
+		if err := in.Decode(&got); err != nil {
+			return fmt.Errorf("the capture broke off: %w", err)
+		}
+		switch {
+		case got.Ready != nil:
+			if s.IP != "" && got.Ready.IP != s.IP {
+				return fmt.Errorf("its predecessor at %s still answers in its place", got.Ready.IP)
+			}
+			c.place.Ready = *got.Ready
+			close(c.ready)
+		case got.Frame != nil:
+			c.place.Frames = append(c.place.Frames, *got.Frame)
+		case got.End != nil:
+			c.place.End = *got.End
+			return nil
+		}
+	}
+}
+
+// captures are those of all the places that probes may come through.
+type captures []*capturing
+
+// capture starts at every Node and outside host, and in the Pods that are named.
+func capture(w observe.Snapshot, ctx context.Context, a *client, pods map[string]bool) captures {
+	var out captures
+	start := func(r observe.Ref, pod string) {
+		s, err := w.Station(r)
+		if err != nil {
+			s = observe.Station{Machine: cmp.Or(r.Node, r.Name)} // no agent of this name runs: the place tells
+		}
+		c := a.capture(ctx, s, tracing(w.Plan), controlPorts(w.Plan))
+		c.place.Pod = pod
+		out = append(out, c)
+	}
+	for _, m := range w.Plan.Nodes() {
+		start(observe.AtNode(m), "")
+	}
+	for _, m := range w.Plan.Hosts() {
+		start(observe.AtHost(m), "")
+	}
+	for _, p := range w.Pods.All() {
+		if pods[p.Name] && !p.HostNetwork {
+			start(observe.AtPod(p), p.Name)
+		}
+	}
+	for _, c := range out {
+		select {
+		case <-c.ready:
+		case <-ctx.Done():
+		}
+	}
+	return out
+}
+
+// end gives what all of them caught until now.
+func (cs captures) end(ctx context.Context) ([]trace.Place, error) {
+	// What left a machine may be about to reach another, and an agent reads its ring
+	// when it has a processor.
+	sleep(ctx, 20*time.Millisecond)
+	for _, c := range cs {
+		c.body.Close()
+	}
+	var places []trace.Place
+	for _, c := range cs {
+		select {
+		case <-c.done:
+		case <-ctx.Done():
+			return nil, errors.New("the captures did not end in time")
+		}
+		places = append(places, c.place)
+	}
+	return places, nil
+}
+
+// controlPorts are those by which a cluster talks to itself: most of what a Node sends,
+// and never a probe's.
+func controlPorts(plan topology.Plan) []uint16 {
+	return []uint16{plan.Kubernetes.API.Port(), 2379, 2380, 10250, 10257, 10259, 7946}
+}

@@ -1,0 +1,77 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/verify/agent"
+	"netlab.dev/netlab/verify/observe"
+	"netlab.dev/netlab/verify/workload"
+)
+
+// hostMachine is a machine whose file system is this one's.
+type hostMachine struct{ dir string }
+
+func (m hostMachine) Command(ctx context.Context, argv ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, argv[0], argv[1:]...)
+}
+
+func (m hostMachine) Dial(ctx context.Context, path string) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, "unix", path)
+}
+
+func (m hostMachine) Logs() string { return m.dir }
+
+// TestClient talks to a real agent that serves nothing but its control socket.
+func TestClient(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "a.sock")
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- agent.Server{Name: "echo-w1", IP: "10.244.1.2", Socket: socket}.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	for range 100 {
+		if c, err := net.Dial("unix", socket); err == nil {
+			c.Close()
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	a := newClient(map[string]providers.Machine{"w1": hostMachine{}})
+	defer a.close()
+	unknown := []agent.Probe{{Kind: "smoke"}, {Kind: "fire"}}
+	rows := []struct {
+		name   string
+		s      observe.Station
+		probes []agent.Probe
+		want   string // part of the error; "" for none
+	}{
+		{"in order", observe.Station{Machine: "w1", Socket: socket, Pod: workload.Namespace + "/echo-w1", IP: "10.244.1.2"}, unknown, ""},
+		{"who does not say", observe.Station{Machine: "w1", Socket: socket}, unknown, ""},
+		{"a predecessor", observe.Station{Machine: "w1", Socket: socket, Pod: workload.Namespace + "/echo-w1", IP: "10.244.1.3"}, unknown, "its predecessor at 10.244.1.2 still answers"},
+		{"no such machine", observe.Station{Machine: "w9", Socket: socket}, unknown, "w9 does not run"},
+		{"no agent there", observe.Station{Machine: "w1", Socket: socket + "x"}, unknown, "no such file"},
+		{"too much", observe.Station{Machine: "w1", Socket: socket}, make([]agent.Probe, agent.MaxProbes+1), "1001 probes in one request; 1000 at most"},
+	}
+	for _, r := range rows {
+		results, err := a.ask(context.Background(), r.s, r.probes)
+		switch {
+		case r.want == "" && err != nil:
+			t.Errorf("%s: %v", r.name, err)
+		case r.want != "" && (err == nil || !strings.Contains(err.Error(), r.want)):
+			t.Errorf("%s: error %v, want %q", r.name, err, r.want)
+		case r.want == "":
+			for i, p := range r.probes {
+				if results[i].Outcome != agent.Broken || !strings.Contains(results[i].Error, fmt.Sprintf("%q", p.Kind)) {
+					t.Errorf("%s: result %d is %+v", r.name, i, results[i])
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,127 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"netlab.dev/netlab/verify/agent"
+	"netlab.dev/netlab/verify/checks"
+	"netlab.dev/netlab/verify/observe"
+	"netlab.dev/netlab/verify/report"
+	"netlab.dev/netlab/verify/workload"
+)
+
+// ownL7 marks a policy as the verification's, so that one that is left over is found.
+func ownL7(policy unstructured.Unstructured) *unstructured.Unstructured {
+	own := policy.DeepCopy()
+	own.SetLabels(workload.OwnMeta("", "", own.GetLabels()).Labels)
+	return own
+}
+
+// resourceOf is where the API server keeps a policy; that of a kind ending in Policy ends
+// in policies.
+func resourceOf(policy runtime.Object) schema.GroupVersionResource {
+	resource, _ := meta.UnsafeGuessKindToResource(policy.GetObjectKind().GroupVersionKind())
+	return resource
+}
+
+// performL7 plays the L7 policy between its controls: before and after it the Pod itself
+// answers each request; while it is on, the Pod answers the one that is allowed, and a
+// proxy answers the others with 403. Silence is no L7 policy.
+func performL7(w observe.Snapshot, ctx context.Context, policy runtime.Object, on cluster, t timing) checks.Finding {
+	play := checks.L7ScenarioOf(w.Pods)
+	subject := play.Allowed.To.Name
+	f := checks.Finding{Outcome: report.Pass, Nodes: []string{play.Allowed.From.Node, play.Allowed.To.Node}}
+	fail := func(outcome, format string, args ...any) checks.Finding {
+		f.Outcome, f.Reason = outcome, fmt.Sprintf(format, args...)
+		return f
+	}
+	by := player{w, on, t}
+	served := func(r agent.Result) bool { return answerer(r) == subject }
+	all := append([]checks.Leg{play.Allowed}, play.Denied...)
+
+	for _, l := range all {
+		r, _, err := by.until(ctx, l, t.Control, served)
+		if err != nil {
+			return fail(report.Broken, "the control before the policy: %v", err)
+		}
+		f.AssertStep(report.StepBefore, l.Request()+" before the policy", "200 from "+subject, answered(r), served(r))
+		if !served(r) {
+			return fail(report.Broken, "the positive control before the policy got %s to %s: its deny would prove nothing", answered(r), l.Request())
+		}
+		f.Observed = observedOf(r)
+	}
+
+	remove, err := by.apply(ctx, policy)
+	if err != nil {
+		return fail(report.Broken, "apply the policy: %v", err)
+	}
+	defer remove()
+	applied := time.Now()
+	enforced, effect := true, time.Duration(0)
+	for _, l := range play.Denied {
+		r, _, err := by.until(ctx, l, late*t.Effect-time.Since(applied), forbidden)
+		if err != nil {
+			return fail(report.Broken, "under the policy: %v", err)
+		}
+		f.AssertStep(report.StepDenied, l.Request()+" under the policy", "403 from the proxy", answered(r), forbidden(r))
+		enforced, effect = enforced && forbidden(r), time.Since(applied)
+	}
+	if enforced {
+		f.Within(report.SecondsToEffect, t.Effect, effect)
+	}
+	r, _, err := by.until(ctx, play.Allowed, t.Control, served)
+	if err != nil {
+		return fail(report.Broken, "under the policy: %v", err)
+	}
+	f.AssertStep(report.StepAllowed, play.Allowed.Request()+" under the policy", "200 from "+subject, answered(r), served(r))
+	if err := remove(); err != nil {
+		return fail(report.Broken, "remove the policy: %v", err)
+	}
+
+	removed := time.Now()
+	for _, l := range all {
+		r, _, err := by.until(ctx, l, late*t.Effect-time.Since(removed), served)
+		if err != nil {
+			return fail(report.Broken, "the control after the policy: %v", err)
+		}
+		f.AssertStep(report.StepAfter, l.Request()+" after the policy", "200 from "+subject, answered(r), served(r))
+	}
+	if f.Outcome == report.Pass {
+		f.Within("seconds to end", t.Effect, time.Since(removed))
+	}
+	return f
+}
+
+// forbidden reports an HTTP 403 that no agent gave: they give none.
+func forbidden(r agent.Result) bool {
+	return r.Outcome == agent.Reply && r.Answers[0].Status == http.StatusForbidden && r.Answers[0].Seen == nil
+}
+
+// answerer names the agent that answered a request with 200, "" where none did.
+func answerer(r agent.Result) string {
+	if r.Outcome != agent.Reply || r.Answers[0].Status != http.StatusOK || r.Answers[0].Seen == nil {
+		return ""
+	}
+	return r.Answers[0].Seen.Name
+}
+
+// answered puts the answer to a request into words.
+func answered(r agent.Result) string {
+	switch {
+	case r.Outcome != agent.Reply:
+		return checks.Said(r)
+	case forbidden(r):
+		return "403 from the proxy"
+	case r.Answers[0].Seen != nil:
+		return fmt.Sprintf("%d from %s", r.Answers[0].Status, r.Answers[0].Seen.Name)
+	}
+	return fmt.Sprintf("%d from no agent", r.Answers[0].Status)
+}

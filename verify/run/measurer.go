@@ -1,0 +1,173 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/verify/agent"
+	"netlab.dev/netlab/verify/checks"
+	"netlab.dev/netlab/verify/observe"
+	"netlab.dev/netlab/verify/report"
+)
+
+// loader makes measurements: the agents of a lab, or a fake of them.
+type loader interface {
+	// Serve begins the far end of a measurement; it listens when Serve returns.
+	Serve(ctx context.Context, at observe.Station, s agent.Servant) error
+	// Stop ends it.
+	Stop(ctx context.Context, at observe.Station) (agent.Served, error)
+	// Load is the near end; it returns when the measurement is over.
+	Load(ctx context.Context, from observe.Station, l agent.Load) (agent.Loaded, error)
+}
+
+// sample is one measurement of a path.
+type sample struct {
+	agent.Loaded
+	CPU agent.CPU // of both ends
+}
+
+// measured is a path on its way to its figures.
+type measured struct {
+	*attempt
+	samples []sample
+	rate    labs.Rate // udp: what is sent
+}
+
+// measurer measures one thing at a time: nothing else that netlab does runs beside it.
+type measurer struct {
+	world observe.Snapshot
+	on    loader
+	say   func(string) // what is measured now
+}
+
+// burst is how many datagrams find out what rate a path bears by UDP.
+const burst = 20000
+
+// all measures the paths, throughput before latency, each as often as the lab says. The
+// repeats go round by round over all paths: what changes on the machine meanwhile falls
+// on all of them alike.
+func (g measurer) all(ctx context.Context, paths []checks.Row) []*attempt {
+	rows := make([]*attempt, len(paths))
+	todo := make([]*measured, len(paths))
+	for i, p := range paths {
+		rows[i] = &attempt{Judged: checks.Judged{Row: p}, command: measureCommand(g.world, p)}
+		todo[i] = &measured{attempt: rows[i]}
+		if p.Skip != "" {
+			rows[i].Finding, rows[i].settled = checks.Finding{Outcome: report.Skip, Reason: p.Skip}, true
+			rows[i].command = ""
+		}
+	}
+	repeats := max(g.world.Plan.Verify.Throughput.Repeats, 1)
+	for _, latency := range []bool{false, true} {
+		for n := range repeats {
+			for _, m := range todo {
+				if m.settled || m.Row.IsLatency() != latency || ctx.Err() != nil {
+					continue
+				}
+				g.say(fmt.Sprintf("%s (%d of %d)", m.Row.Way(), n+1, repeats))
+				g.once(ctx, m)
+			}
+		}
+	}
+	for _, m := range todo {
+		if !m.settled {
+			m.Finding = judgeMeasured(g.world, m.Row, m.samples, m.rate)
+		}
+	}
+	compare(rows)
+	return rows
+}
+
+// once adds a sample to a path. One that fails is tried again at once; a path that fails
+// twice in a row is settled.
+func (g measurer) once(ctx context.Context, m *measured) {
+	start := time.Now()
+	defer func() { m.took += time.Since(start) }()
+	for try := range 2 {
+		m.tries++
+		s, err := g.sample(ctx, m)
+		if err == nil && s.Outcome == agent.Reply {
+			m.samples = append(m.samples, s)
+			return
+		}
+		if try == 0 && ctx.Err() == nil {
+			continue
+		}
+		m.settled = true
+		switch {
+		case err != nil:
+			m.Finding = refusal(err)
+		case s.Outcome == agent.Broken:
+			m.Finding = checks.Finding{Outcome: report.Broken, Reason: "the measurement could not be made: " + s.Error}
+		default:
+			m.Finding = checks.Finding{Outcome: report.Fail, Reason: fmt.Sprintf("measurement %d failed: %s", len(m.samples)+1, s.Error)}
+		}
+		m.Finding.Nodes = checks.NodesOf(g.world, m.Row)
+	}
+}
+
+func (g measurer) sample(ctx context.Context, m *measured) (sample, error) {
+	l, from, to, err := loadOf(g.world, m.Row)
+	if err != nil {
+		return sample{}, err
+	}
+	if l.Kind == agent.LoadUDP && m.rate == 0 {
+		calm := l
+		// Forward even for what goes in reverse: an iperf3 server that sends by UDP does not
+		// end with a count of blocks.
+		calm.Streams, calm.Blocks, calm.Reverse = 1, burst, false
+		first, err := g.between(ctx, calm, serverKind(m.Row), from, to)
+		if err != nil || first.Outcome != agent.Reply {
+			return first, err
+		}
+		m.rate = agent.UDPRate(first.BitsPerSecond)
+	}
+	l.Rate = m.rate
+	return g.between(ctx, l, serverKind(m.Row), from, to)
+}
+
+// between makes one Load, and its far end for as long as that takes.
+func (g measurer) between(ctx context.Context, l agent.Load, servant string, from, to observe.Station) (sample, error) {
+	if err := g.on.Serve(ctx, to, agent.Servant{Kind: servant, Seconds: l.Seconds + 30}); err != nil {
+		return sample{}, fmt.Errorf("the server of the measurement: %w", err)
+	}
+	loaded, err := g.on.Load(ctx, from, l)
+	// Ctrl-C too ends the server at once, and not when its time is up.
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	served, stopErr := g.on.Stop(stopping, to)
+	if err != nil {
+		return sample{}, err
+	}
+	if stopErr != nil {
+		served.CPU.Missing = stopErr.Error()
+	}
+	return sample{Loaded: loaded, CPU: bothEnds(loaded.CPU, served.CPU)}, nil
+}
+
+func bothEnds(client, server agent.CPU) agent.CPU {
+	sum := agent.CPU{Seconds: client.Seconds + server.Seconds}
+	if client.Missing != "" {
+		sum.Missing = "client: " + client.Missing
+	} else if server.Missing != "" {
+		sum.Missing = "server: " + server.Missing
+	}
+	return sum
+}
+
+// Serve implements meter.
+func (a *client) Serve(ctx context.Context, at observe.Station, s agent.Servant) error {
+	return a.request(ctx, at, "POST", "/servant", s, nil)
+}
+
+// Stop implements meter.
+func (a *client) Stop(ctx context.Context, at observe.Station) (served agent.Served, err error) {
+	return served, a.request(ctx, at, "DELETE", "/servant", nil, &served)
+}
+
+// Load implements meter.
+func (a *client) Load(ctx context.Context, from observe.Station, l agent.Load) (loaded agent.Loaded, err error) {
+	return loaded, a.request(ctx, from, "POST", "/load", l, &loaded)
+}

@@ -1,0 +1,49 @@
+package run
+
+import (
+	"cmp"
+	"net/netip"
+
+	"netlab.dev/netlab/verify/observe"
+	"netlab.dev/netlab/verify/report"
+)
+
+// endOf gives the report's form of a Ref.
+func endOf(w observe.Snapshot, r observe.Ref, protocol string) report.End {
+	e := report.End{Kind: r.Kind, Name: r.Name, Node: r.Node}
+	switch r.Kind {
+	case "":
+	case report.AtContainer:
+		e.Name, e.IP = r.Name+"/second", w.PodIPs[r.Name]
+	case report.AtNodePort:
+		e.Name = r.Name + "@" + r.Node
+		e.IP = w.MachineIP(r.Node)
+	case report.AtNode, report.AtHost:
+		e.IP = w.MachineIP(r.Name)
+	case report.AtPod:
+		e.IP = w.PodIPs[r.Name]
+	default:
+		if _, ip, err := w.Address(r, protocol); err == nil {
+			if _, err := netip.ParseAddr(ip); err == nil {
+				e.IP = ip
+			}
+		}
+	}
+	return e
+}
+
+func reportOf(w observe.Snapshot, rows []*attempt, cniVersion string) report.Report {
+	out := report.Report{Lab: w.Plan.Lab.String(), Provider: w.Plan.Provider, Kubernetes: w.Plan.Kubernetes.Version,
+		CNI: report.CNI{Name: w.Plan.CNI.Name, Version: cmp.Or(cniVersion, w.Plan.CNI.Version)}}
+	for _, x := range rows {
+		out.Paths = append(out.Paths, report.Result{
+			ID: x.Row.ID, From: endOf(w, x.Row.From, x.Row.Protocol), To: endOf(w, x.Row.To, x.Row.Protocol),
+			Protocol: x.Row.Protocol, Expected: x.Row.Expected, Outcome: x.Finding.Outcome, Reason: x.Finding.Reason,
+			Observed: x.Finding.Observed, Properties: x.Finding.Properties, Evidence: x.evidence, Tries: x.tries, Command: x.command,
+			Measures: x.Row.Measures, Route: x.Row.Route, Throughput: x.Finding.Throughput, Latency: x.Finding.Latency,
+			DurationMillis: x.took.Milliseconds(),
+		})
+	}
+	out.Summary = report.Summarize(out.Paths)
+	return out
+}

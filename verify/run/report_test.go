@@ -1,0 +1,91 @@
+package run
+
+import (
+	"bytes"
+	"context"
+	"encoding/xml"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"netlab.dev/netlab/verify/agent"
+	"netlab.dev/netlab/verify/checks"
+	"netlab.dev/netlab/verify/observe"
+	"netlab.dev/netlab/verify/observe/observetest"
+	"netlab.dev/netlab/verify/plantest"
+	"netlab.dev/netlab/verify/report"
+	"netlab.dev/netlab/verify/workload"
+)
+
+// reported is the whole report of a quickstart lab on a network, with policies played on
+// an enforcement that has none.
+func reported(t *testing.T, s observe.State, upset func(string, agent.Probe, *agent.Result) *agent.Result) report.Report {
+	t.Helper()
+	plan := plantest.Plan(t, "quickstart")
+	w, rows := reach(t, plan, plantest.Flannel(), s, upset)
+	for _, p := range checks.Rows(plan, plantest.Flannel()) {
+		if !strings.HasPrefix(p.ID, "policy-") {
+			continue
+		}
+		x := &attempt{Judged: checks.Judged{Row: p, Finding: checks.Finding{Outcome: report.Skip, Reason: p.Skip}}}
+		if p.Skip == "" {
+			quick := timing{Control: time.Millisecond, Effect: time.Millisecond, Watch: time.Millisecond, Pause: time.Millisecond, Probe: time.Millisecond}
+			play := checks.ScenarioOf(p.ID, w.Pods)
+			x.Finding = perform(w, context.Background(), p, &enforcement{play: play}, quick)
+			x.command, x.tries = policyCommand(w, play.Policy, play.Denied), 1
+		}
+		rows = append(rows, x)
+	}
+	return reportOf(w, rows, "v0.28.4")
+}
+
+func TestReportGolden(t *testing.T) {
+	plan := plantest.Plan(t, "quickstart")
+	var w observe.Snapshot
+	faulty := observetest.Healthy(plan)
+	faulty.Service(workload.Namespace, workload.ServiceLB).Status.LoadBalancer.Ingress = nil
+	w = observetest.Snapshot(plan, plantest.Flannel(), faulty)
+	lossy := drop(&w, "w1", "w2", "underlay")
+	reports := map[string]report.Report{
+		"report-healthy": reported(t, observetest.Healthy(plan), nil),
+		"report-faulty": reported(t, faulty, func(from string, p agent.Probe, r *agent.Result) *agent.Result {
+			if p.Kind == agent.Bind {
+				b := observetest.Silence(agent.Broken, "too many open files")
+				return &b
+			}
+			return lossy(from, p, r)
+		}),
+	}
+	for name, r := range reports {
+		var plain, coloured, asJSON, asJUnit bytes.Buffer
+		for _, err := range []error{r.WriteText(&plain, checks.Layout(), false), r.WriteText(&coloured, checks.Layout(), true), r.WriteJSON(&asJSON), r.WriteJUnit(&asJUnit)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		plantest.Golden(t, name+".txt", plain.String())
+		if name == "report-faulty" {
+			plantest.Golden(t, name+".json", asJSON.String())
+			plantest.Golden(t, name+".xml", asJUnit.String())
+		}
+		for _, line := range strings.Split(plain.String(), "\n") {
+			if utf8.RuneCountInString(line) > report.Width && !strings.Contains(line, "rerun:") {
+				t.Errorf("%s: %d columns: %s", name, utf8.RuneCountInString(line), line)
+			}
+		}
+		if strings.Contains(plain.String(), "\x1b") || !strings.Contains(coloured.String(), "\x1b[32m✓\x1b[0m") {
+			t.Errorf("%s: colour is not as asked for", name)
+		}
+		var suites report.JunitSuites
+		if err := xml.Unmarshal(asJUnit.Bytes(), &suites); err != nil || suites.Suite.Tests != len(r.Paths) {
+			t.Errorf("%s: JUnit: %v, %d of %d cases", name, err, suites.Suite.Tests, len(r.Paths))
+		}
+		if got := r.Summary.Pass + r.Summary.Fail + r.Summary.Skip + r.Summary.Broken; got != len(r.Paths) {
+			t.Errorf("%s: the summary counts %d of %d", name, got, len(r.Paths))
+		}
+	}
+	if reports["report-healthy"].ExitCode() != 0 || reports["report-faulty"].ExitCode() != 1 {
+		t.Error("exit codes")
+	}
+}

@@ -1,0 +1,333 @@
+// Package run verifies a lab that runs. Prepare puts the agents into the cluster; Run asks
+// them everything that package checks derives from the plan, plays the policies, measures,
+// and gives a report.Report; Trace makes one probe and shows its packets. Agents are asked
+// over unix sockets, so that a broken network cannot hide its own evidence.
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/verify/agent"
+	"netlab.dev/netlab/verify/checks"
+	"netlab.dev/netlab/verify/observe"
+	"netlab.dev/netlab/verify/report"
+	"netlab.dev/netlab/verify/workload"
+)
+
+// Prepare puts the agents and what they need into the cluster, and does not wait for
+// them: `up` calls it as soon as the API server answers, while the components are still
+// being installed. Calling it again changes nothing.
+func Prepare(ctx context.Context, running providers.Running, o Options) error {
+	config, err := running.Config()
+	if err != nil {
+		return err
+	}
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("prepare the verification: %w", err)
+	}
+	// A young API server refuses some things for a moment; so does an Ingress webhook.
+	ctx, cancel := context.WithTimeout(ctx, o.wait(running.Plan))
+	defer cancel()
+	for {
+		err := workload.Apply(ctx, client, running.Plan, o.Agent, o.policyResources()...)
+		if err == nil {
+			return nil
+		}
+		if sleep(ctx, 250*time.Millisecond); ctx.Err() != nil {
+			return fmt.Errorf("prepare the verification: %w", err)
+		}
+	}
+}
+
+// Run verifies every path of a lab that runs. Its error is about the verification as a
+// whole: a cluster that cannot be read. What is wrong with a path is in the Report.
+func Run(ctx context.Context, running providers.Running, o Options) (report.Report, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	w, c, err := enter(ctx, running, o)
+	if err != nil {
+		return report.Report{}, err
+	}
+	asker := newClient(running.Machines)
+	defer asker.close()
+	config, err := running.Config()
+	if err != nil {
+		return report.Report{}, err
+	}
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
+	}
+	r := verification{world: w, ask: asker.ask, settle: o.settle(running.Plan), on: liveCluster{w: w, asker: asker, client: client}, l7: o.L7Policy}
+	rows := r.all(ctx, checks.Rows(running.Plan, o.Support))
+	if err := ctx.Err(); err != nil {
+		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
+	}
+	asked := len(rows)
+	rows = append(rows, measurer{world: w, on: asker, say: o.say}.all(ctx, checks.Measurements(running.Plan, o.Throughput, o.Latency))...)
+	if err := ctx.Err(); err != nil {
+		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
+	}
+	checks.Explain(ctx, w, c.StateWithEvents, r.reaches, judgedOf(rows))
+	if err := newTracer(w, c.State(), asker, o.Pcap).attach(ctx, rows[:asked], o.Evidence || o.Pcap != ""); err != nil && o.Evidence {
+		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
+	}
+	return reportOf(w, rows, o.CNIVersion), nil
+}
+
+// enter waits until a lab is ready to be asked, and learns what its names stand for. The
+// cluster is followed until ctx ends.
+func enter(ctx context.Context, running providers.Running, o Options) (observe.Snapshot, *observe.Cluster, error) {
+	fail := func(err error) (observe.Snapshot, *observe.Cluster, error) {
+		return observe.Snapshot{}, nil, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
+	}
+	config, err := running.Config()
+	if err != nil {
+		return observe.Snapshot{}, nil, err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fail(err)
+	}
+	if err := Prepare(ctx, running, o); err != nil {
+		return observe.Snapshot{}, nil, err
+	}
+	c, err := observe.Follow(ctx, client)
+	if err != nil {
+		return fail(err)
+	}
+	missing := c.Await(ctx, running.Plan, o.wait(running.Plan))
+	secret, err := client.CoreV1().Secrets(workload.Namespace).Get(ctx, workload.SecretName, metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fail(err)
+	}
+	return observe.New(running.Plan, o.Support, filepath.Dir(running.Kubeconfig), c.State(), missing, secret.Data[corev1.TLSCertKey]), c, nil
+}
+
+// attempt is a path on its way to a Result.
+type attempt struct {
+	checks.Judged
+	command string
+	tries   int
+	took    time.Duration
+	settled bool // asking again cannot change it
+
+	evidence *report.Evidence
+}
+
+func judgedOf(rows []*attempt) []*checks.Judged {
+	out := make([]*checks.Judged, len(rows))
+	for i, x := range rows {
+		out[i] = &x.Judged
+	}
+	return out
+}
+
+// verification asks all paths: reachability in rounds, in each of which every agent is asked once
+// for everything it has to say; policies side by side with them.
+type verification struct {
+	world  observe.Snapshot
+	ask    func(ctx context.Context, s observe.Station, probes []agent.Probe) ([]agent.Result, error)
+	settle time.Duration
+	on     cluster
+	l7     unstructured.Unstructured // the policy of PolicyL7, where it is not skipped
+}
+
+func (r verification) all(ctx context.Context, paths []checks.Row) []*attempt {
+	rows := make([]*attempt, len(paths))
+	var reach, last []*attempt
+	var wg sync.WaitGroup
+	for i, p := range paths {
+		rows[i] = &attempt{Judged: checks.Judged{Row: p}}
+		switch {
+		case p.Skip != "":
+			rows[i].Finding = checks.Finding{Outcome: report.Skip, Reason: p.Skip}
+		case p.ID == checks.PolicyL7:
+			last = append(last, rows[i]) // its Pod is another policy's
+		case p.Expected == report.Enforced || p.Expected == report.NotEnforced:
+			wg.Go(func() { r.policy(ctx, rows[i]) })
+		default:
+			reach = append(reach, rows[i])
+		}
+	}
+	r.reachability(ctx, reach)
+	wg.Wait()
+	for _, x := range last {
+		r.policy(ctx, x)
+	}
+	return rows
+}
+
+func (r verification) policy(ctx context.Context, to *attempt) {
+	start := time.Now()
+	if to.Row.ID == checks.PolicyL7 {
+		policy := ownL7(r.l7)
+		to.command = policyCommand(r.world, policy, checks.L7ScenarioOf(r.world.Pods).Denied[0])
+		to.Finding = performL7(r.world, ctx, policy, r.on, usualTiming(r.settle, observe.Patience(r.world.Plan)))
+	} else {
+		play := checks.ScenarioOf(to.Row.ID, r.world.Pods)
+		to.command = policyCommand(r.world, play.Policy, play.Denied)
+		to.Finding = perform(r.world, ctx, to.Row, r.on, usualTiming(r.settle, observe.Patience(r.world.Plan)))
+	}
+	to.tries, to.took = 1, time.Since(start)
+}
+
+// reachability asks until every path is settled: as expected, or tried at least twice and
+// for as long as settle. What answers though it should not is settled at once.
+func (r verification) reachability(ctx context.Context, rows []*attempt) {
+	start := time.Now()
+	pause := min(200*time.Millisecond, r.settle)
+	for open := rows; len(open) > 0 && ctx.Err() == nil; {
+		r.round(ctx, open)
+		late := time.Since(start) > r.settle && open[0].tries > 1
+		var again []*attempt
+		for _, x := range open {
+			breach := x.Row.Expected == report.Unreachable && x.Finding.Outcome == report.Fail
+			if x.Finding.Outcome != report.Pass && !breach && !late && !x.settled {
+				again = append(again, x)
+			}
+		}
+		if open = again; len(open) > 0 {
+			sleep(ctx, pause)
+			pause = min(2*pause, time.Second)
+		}
+	}
+}
+
+// round asks the given paths once.
+func (r verification) round(ctx context.Context, rows []*attempt) {
+	type place struct {
+		row  int
+		part string
+	}
+	probes, places := map[observe.Station][]agent.Probe{}, map[observe.Station][]place{}
+	got := make([]map[string]agent.Result, len(rows))
+	for i, x := range rows {
+		x.tries++
+		asks, err := checks.AsksOf(r.world, x.Row)
+		if err != nil {
+			x.Finding = refusal(err)
+			x.Finding.Nodes, x.settled = checks.NodesOf(r.world, x.Row), true
+			x.command = checks.Command(r.world, checks.PlainAsk(r.world, x.Row))
+			continue
+		}
+		x.command = checks.Command(r.world, asks[0])
+		got[i] = map[string]agent.Result{}
+		for _, a := range asks {
+			s, err := r.world.Station(a.From)
+			if err != nil {
+				got[i][a.Part] = agent.Result{Outcome: agent.Broken, Error: err.Error()}
+				continue
+			}
+			probes[s] = append(probes[s], a.Probe)
+			places[s] = append(places[s], place{i, a.Part})
+		}
+	}
+	var mutex sync.Mutex
+	var wg sync.WaitGroup
+	for s := range probes {
+		wg.Go(func() {
+			results, err := r.ask(ctx, s, probes[s])
+			mutex.Lock()
+			defer mutex.Unlock()
+			for i, at := range places[s] {
+				if err != nil {
+					got[at.row][at.part] = agent.Result{Outcome: agent.Broken, Error: err.Error()}
+				} else {
+					got[at.row][at.part] = results[i]
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for i, x := range rows {
+		if got[i] == nil {
+			continue
+		}
+		x.Finding = checks.Judge(r.world, x.Row, got[i])
+		x.took = 0
+		for _, result := range got[i] {
+			x.took = max(x.took, time.Duration(result.ElapsedMicros)*time.Microsecond)
+		}
+	}
+}
+
+// refusal is the finding of a path that could not be asked.
+func refusal(err error) checks.Finding {
+	var none observe.Absent
+	if errors.As(err, &none) {
+		return checks.Finding{Outcome: report.Fail, Reason: err.Error()}
+	}
+	return checks.Finding{Outcome: report.Broken, Reason: err.Error()}
+}
+
+// reaches tells whether one Node's own agent reaches another Node, and whether it could
+// be asked.
+func (r verification) reaches(ctx context.Context, from, to string) (reached, asked bool) {
+	s, err := r.world.Station(observe.Ref{Kind: report.AtNode, Name: from})
+	if err != nil {
+		return false, false
+	}
+	results, err := r.ask(ctx, s, []agent.Probe{{Kind: agent.HTTP, Target: "http://" + observe.JoinPort(r.world.MachineIP(to), agent.PortHTTP) + "/"}})
+	if err != nil || results[0].Outcome == agent.Broken {
+		return false, false
+	}
+	return results[0].Outcome == agent.Reply, true
+}
+
+// liveCluster plays policies on the cluster.
+type liveCluster struct {
+	w      observe.Snapshot
+	asker  *client
+	client dynamic.Interface
+}
+
+func (l liveCluster) Ask(ctx context.Context, from observe.Ref, probe agent.Probe) (agent.Result, error) {
+	s, err := l.w.Station(from)
+	if err != nil {
+		return agent.Result{}, err
+	}
+	results, err := l.asker.ask(ctx, s, []agent.Probe{probe})
+	if err != nil {
+		return agent.Result{}, err
+	}
+	return results[0], nil
+}
+
+func (l liveCluster) Apply(ctx context.Context, policy runtime.Object) error {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(policy)
+	if err != nil {
+		return err
+	}
+	u := &unstructured.Unstructured{Object: content}
+	_, err = l.client.Resource(resourceOf(policy)).Namespace(u.GetNamespace()).Create(ctx, u, metav1.CreateOptions{})
+	return err
+}
+
+func (l liveCluster) Remove(ctx context.Context, policy runtime.Object) error {
+	named, err := meta.Accessor(policy)
+	if err != nil {
+		return err
+	}
+	err = l.client.Resource(resourceOf(policy)).Namespace(named.GetNamespace()).Delete(ctx, named.GetName(), metav1.DeleteOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,226 @@
+package workload
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+
+	"netlab.dev/netlab/topology"
+)
+
+// annotationHash tells whether an object in the cluster is the one that would be made.
+// What a user changes in it by hand stays: that is how a fault is tried out.
+const annotationHash = "netlab.dev/hash"
+
+// Apply makes the cluster hold exactly the objects of the verification: missing
+// ones are created, changed ones are made anew, and what an earlier plan or an
+// interrupted run left goes.
+// Policies are objects of the resources in policies beside NetworkPolicies.
+func Apply(ctx context.Context, client dynamic.Interface, plan topology.Plan, image string, policies ...schema.GroupVersionResource) error {
+	have, err := listOwn(ctx, client, policies...)
+	if err != nil {
+		return err
+	}
+	wanted := append(namespaces(), Objects(plan, image)...)
+	keep := map[string]bool{}
+	stages := [3][]object{} // each needs the one before
+	for _, o := range wanted {
+		if o.Hash == "" {
+			o.Hash = hashOf(o.Object)
+		}
+		keep[o.key()] = true
+		existing, found := have[o.key()]
+		if found && current(existing, o.Hash) {
+			continue
+		}
+		switch o.Resource {
+		case resourceNamespaces():
+			if found {
+				continue // two labels; never worth losing what is in it
+			}
+			stages[0] = append(stages[0], o)
+		case resourceAccounts():
+			stages[1] = append(stages[1], o)
+		default:
+			stages[2] = append(stages[2], o)
+		}
+	}
+	var errs []error
+	for key, existing := range have {
+		if !keep[key] {
+			errs = append(errs, remove(ctx, client, existing))
+		}
+	}
+	for _, stage := range stages {
+		var g errgroup.Group
+		g.SetLimit(8)
+		failures := make([]error, len(stage))
+		for i, o := range stage {
+			g.Go(func() error {
+				failures[i] = create(ctx, client, o, have)
+				return nil
+			})
+		}
+		g.Wait()
+		errs = append(errs, failures...)
+	}
+	return errors.Join(errs...)
+}
+
+func (o object) key() string { return o.Resource.Resource + "/" + o.Namespace + "/" + o.Name }
+
+// found is an object of verify's in the cluster.
+type found struct {
+	Resource schema.GroupVersionResource
+	Object   unstructured.Unstructured
+}
+
+func listOwn(ctx context.Context, client dynamic.Interface, policies ...schema.GroupVersionResource) (map[string]found, error) {
+	resources := append([]schema.GroupVersionResource{resourceNamespaces(), resourceAccounts(), resourcePods(), resourceServices(),
+		resourceSecrets(), resourceIngresses(), resourcePolicies()}, policies...)
+	lists := make([]*unstructured.UnstructuredList, len(resources))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, r := range resources {
+		g.Go(func() (err error) {
+			lists[i], err = client.Resource(r).List(ctx, metav1.ListOptions{LabelSelector: LabelOwner})
+			if apierrors.IsNotFound(err) && slices.Contains(policies, r) {
+				lists[i], err = &unstructured.UnstructuredList{}, nil // the CNI is still being installed
+			}
+			if err != nil {
+				return fmt.Errorf("list %s: %w", r.Resource, err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	have := map[string]found{}
+	for i, r := range resources {
+		for _, item := range lists[i].Items {
+			o := object{Resource: r, Namespace: item.GetNamespace(), Name: item.GetName()}
+			have[o.key()] = found{Resource: r, Object: item}
+		}
+	}
+	return have, nil
+}
+
+// current reports whether an existing object can stay: made from the same words, not
+// about to go, and, if a Pod, not one that has ended for good.
+func current(existing found, hash string) bool {
+	if existing.Object.GetDeletionTimestamp() != nil || existing.Object.GetAnnotations()[annotationHash] != hash {
+		return false
+	}
+	phase, _, _ := unstructured.NestedString(existing.Object.Object, "status", "phase")
+	return phase != string(corev1.PodFailed) && phase != string(corev1.PodSucceeded)
+}
+
+func create(ctx context.Context, client dynamic.Interface, o object, have map[string]found) error {
+	if existing, ok := have[o.key()]; ok {
+		if err := remove(ctx, client, existing); err != nil {
+			return err
+		}
+	}
+	if o.Resource == resourceSecrets() {
+		secret, err := certificateSecret(o)
+		if err != nil {
+			return err
+		}
+		o.Object = secret
+	}
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o.Object)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", o.key(), err)
+	}
+	u := &unstructured.Unstructured{Object: content}
+	annotations := u.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[annotationHash] = o.Hash
+	u.SetAnnotations(annotations)
+	_, err = resourceIn(client, o.Resource, o.Namespace).Create(ctx, u, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return nil // made by a concurrent Prepare since the list
+	}
+	if err != nil {
+		return fmt.Errorf("create %s: %w", o.key(), err)
+	}
+	return nil
+}
+
+func remove(ctx context.Context, client dynamic.Interface, f found) error {
+	var now int64
+	err := resourceIn(client, f.Resource, f.Object.GetNamespace()).Delete(ctx, f.Object.GetName(), metav1.DeleteOptions{GracePeriodSeconds: &now})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("delete %s %s: %w", f.Resource.Resource, f.Object.GetName(), err)
+	}
+	return nil
+}
+
+func resourceIn(client dynamic.Interface, r schema.GroupVersionResource, namespace string) dynamic.ResourceInterface {
+	if namespace == "" {
+		return client.Resource(r)
+	}
+	return client.Resource(r).Namespace(namespace)
+}
+
+func hashOf(o runtime.Object) string {
+	data, err := json.Marshal(o)
+	if err != nil {
+		return "" // never equal: the object is made anew, and says itself what is wrong
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:8])
+}
+
+// certificateSecret makes a self-signed certificate for the Ingress's hosts.
+func certificateSecret(o object) (*corev1.Secret, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make the Ingress certificate: %w", err)
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "netlab verification"},
+		DNSNames: IngressHosts(), NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(10, 0, 0),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return nil, fmt.Errorf("make the Ingress certificate: %w", err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("make the Ingress certificate: %w", err)
+	}
+	return &corev1.Secret{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+		ObjectMeta: OwnMeta(o.Namespace, o.Name, nil), Type: corev1.SecretTypeTLS,
+		Data: map[string][]byte{
+			corev1.TLSCertKey:       pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+			corev1.TLSPrivateKeyKey: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
+		},
+	}, nil
+}

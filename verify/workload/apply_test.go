@@ -1,0 +1,144 @@
+package workload
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic/fake"
+	"k8s.io/client-go/kubernetes/scheme"
+	clienttesting "k8s.io/client-go/testing"
+
+	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/verify/plantest"
+)
+
+// changes lists what was written since the last call, as "verb resource/name".
+func changes(client *fake.FakeDynamicClient) []string {
+	var out []string
+	for _, a := range client.Actions() {
+		switch a := a.(type) {
+		case clienttesting.CreateAction:
+			name := a.GetObject().(metav1.Object).GetName()
+			out = append(out, "create "+a.GetResource().Resource+"/"+name)
+		case clienttesting.DeleteAction:
+			out = append(out, "delete "+a.GetResource().Resource+"/"+a.GetName())
+		}
+	}
+	client.ClearActions()
+	return out
+}
+
+func TestApplyWorkload(t *testing.T) {
+	ctx := context.Background()
+	plan := plantest.Plan(t, "quickstart")
+	client := fake.NewSimpleDynamicClient(scheme.Scheme)
+	apply := func(image string) []string {
+		t.Helper()
+		if err := Apply(ctx, client, plan, image); err != nil {
+			t.Fatal(err)
+		}
+		return changes(client)
+	}
+	first := apply("netlab.dev/agent:self")
+	if want := len(Objects(plan, "x")) + 2; len(first) != want {
+		t.Errorf("made %d objects, want %d: %v", len(first), want, first)
+	}
+	last := func(prefix string) int {
+		at := -1
+		for i, c := range first {
+			if strings.HasPrefix(c, prefix) {
+				at = i
+			}
+		}
+		return at
+	}
+	firstPod := slices.IndexFunc(first, func(c string) bool { return strings.HasPrefix(c, "create pods/") })
+	if last("create namespaces/") > last("create serviceaccounts/") || last("create serviceaccounts/") > firstPod {
+		t.Errorf("Namespaces, then accounts, then Pods: %v", first)
+	}
+	if again := apply("netlab.dev/agent:self"); len(again) != 0 {
+		t.Errorf("a second time it did %v", again)
+	}
+
+	// What a user changes by hand stays.
+	services := client.Resource(resourceServices()).Namespace(Namespace)
+	b, err := services.Get(ctx, ServiceB, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	unstructured.SetNestedStringMap(b.Object, map[string]string{"app": "gone"}, "spec", "selector")
+	if _, err := services.Update(ctx, b, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	client.ClearActions()
+	if got := apply("netlab.dev/agent:self"); len(got) != 0 {
+		t.Errorf("a selector changed by hand: %v", got)
+	}
+
+	// What has ended, is stale, or was left behind is put right.
+	pods := client.Resource(resourcePods()).Namespace(Namespace)
+	ended, err := pods.Get(ctx, "echo-w1", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	unstructured.SetNestedField(ended.Object, string(corev1.PodFailed), "status", "phase")
+	if _, err := pods.Update(ctx, ended, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := pods.Delete(ctx, "echo-w2", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	left := &networkingv1.NetworkPolicy{TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy"}, ObjectMeta: OwnMeta(Namespace, PolicyDefaultDeny, nil)}
+	if err := create(ctx, client, object{Resource: resourcePolicies(), Namespace: Namespace, Name: PolicyDefaultDeny, Object: left}, nil); err != nil {
+		t.Fatal(err)
+	}
+	client.ClearActions()
+	got := apply("netlab.dev/agent:self")
+	slices.Sort(got)
+	if want := "create pods/echo-w1, create pods/echo-w2, delete networkpolicies/policy-default-deny, delete pods/echo-w1"; strings.Join(got, ", ") != want {
+		t.Errorf("did %v, want %s", got, want)
+	}
+
+	// Another agent image: its Pods anew, and nothing else. The certificate stays.
+	got = apply("netlab.dev/agent:other")
+	if want := 2 * len(PodsOf(plan).All()); len(got) != want {
+		t.Errorf("%d changes for another image, want %d: %v", len(got), want, got)
+	}
+
+	// A worker less: its Pods go.
+	plan.Machines = slices.DeleteFunc(plan.Machines, func(m topology.Machine) bool { return m.Name == "w2" })
+	got = apply("netlab.dev/agent:other")
+	for _, want := range []string{"delete pods/echo-w2", "delete pods/node-w2"} {
+		if !slices.Contains(got, want) {
+			t.Errorf("a worker removed: no %q in %v", want, got)
+		}
+	}
+	if slices.Contains(got, "delete secrets/"+SecretName) {
+		t.Error("the certificate was made anew")
+	}
+}
+
+// TestWorkloadIsCheap holds what makes agents quick to start and harmless.
+func TestWorkloadIsCheap(t *testing.T) {
+	for _, o := range Objects(plantest.Plan(t, "quickstart"), "netlab.dev/agent:self") {
+		pod, ok := o.Object.(*corev1.Pod)
+		if !ok {
+			continue
+		}
+		s := pod.Spec
+		if s.NodeName == "" || *s.AutomountServiceAccountToken || *s.EnableServiceLinks || *s.TerminationGracePeriodSeconds != 0 {
+			t.Errorf("%s: %+v", pod.Name, s)
+		}
+		for _, c := range s.Containers {
+			if c.ImagePullPolicy != corev1.PullNever || c.Image != "netlab.dev/agent:self" {
+				t.Errorf("%s: image %s, %s", pod.Name, c.Image, c.ImagePullPolicy)
+			}
+		}
+	}
+}

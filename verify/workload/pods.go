@@ -1,0 +1,162 @@
+package workload
+
+import (
+	"slices"
+
+	"netlab.dev/netlab/topology"
+)
+
+// Namespaces of the agents. No policy ever selects a Pod of the second.
+const (
+	Namespace       = "netlab-verify"
+	GuestsNamespace = "netlab-verify-guests"
+)
+
+// Labels of the agents.
+const (
+	LabelOwner   = "netlab.dev/verify" // on everything that verify makes
+	labelRole    = "netlab.dev/role"
+	labelBackend = "netlab.dev/backend" // a or b: the Ingress backend that an echo Pod serves
+	labelSingle  = "netlab.dev/single"  // on the one echo Pod behind the Services that need exactly one
+	LabelPolicy  = "netlab.dev/policy"  // the policy that selects the Pod
+	LabelApp     = "app"                // frontend and nginx, as the policies of the Kubernetes documentation have it
+)
+
+// Pod is one Pod with an agent.
+type Pod struct {
+	Name        string
+	Namespace   string
+	Node        string
+	HostNetwork bool
+	Second      bool // has a second container
+	Labels      map[string]string
+}
+
+// Pods is every agent Pod of a lab. Each Node has an echo Pod (server and client of the
+// reachability paths), an agent in its own network namespace, and a second Pod, which is
+// a policy's Pod wherever one happens to be placed there. Policies select different Pods
+// so that they can be tried at once; a Pod that a policy isolates for ingress still
+// serves as a client.
+type Pods struct {
+	Echo    []Pod // workers first; one a Node, two where there is only one Node
+	Nodes   []Pod // in the plan's order
+	Policy  []Pod // in the order of policyIDs
+	Peers   []Pod // second Pods of Nodes that have none else
+	Visitor Pod   // in the guests' namespace, with two containers
+}
+
+func PodsOf(plan topology.Plan) Pods {
+	nodes := WorkersFirst(plan)
+	var c Pods
+	for i, n := range nodes {
+		c.Echo = append(c.Echo, echoPod("echo-"+n.Name, n.Name, i))
+	}
+	if len(nodes) == 1 {
+		c.Echo = append(c.Echo, echoPod("echo-"+nodes[0].Name+"-b", nodes[0].Name, 1))
+	}
+	for _, n := range plan.Nodes() {
+		c.Nodes = append(c.Nodes, Pod{Name: NodeAgent(n.Name), Namespace: Namespace, Node: n.Name, HostNetwork: true,
+			Labels: map[string]string{labelRole: "node"}})
+	}
+	covered := map[string]bool{}
+	for i, id := range PolicyIDs() {
+		node := nodes[i%len(nodes)].Name
+		labels := map[string]string{labelRole: "policy", LabelPolicy: id}
+		if id == PolicyAllowLabel {
+			labels[LabelApp] = "nginx"
+		}
+		c.Policy = append(c.Policy, Pod{Name: id, Namespace: Namespace, Node: node, Labels: labels})
+		// The egress policy's Pod must not be anyone's client while the policy is on.
+		covered[node] = covered[node] || id != PolicyEgressDeny
+	}
+	visitorNode := nodes[len(nodes)-1].Name
+	c.Visitor = Pod{Name: "visitor", Namespace: GuestsNamespace, Node: visitorNode, Second: true,
+		Labels: map[string]string{labelRole: "visitor"}}
+	for _, n := range plan.Nodes() {
+		if !covered[n.Name] && n.Name != visitorNode {
+			c.Peers = append(c.Peers, Pod{Name: "peer-" + n.Name, Namespace: Namespace, Node: n.Name,
+				Labels: map[string]string{labelRole: "peer"}})
+		}
+	}
+	return c
+}
+
+func echoPod(name, node string, index int) Pod {
+	labels := map[string]string{labelRole: "echo", labelBackend: []string{"a", "b"}[index%2]}
+	if index == 0 {
+		labels[labelSingle] = "true"
+		labels[LabelApp] = "frontend"
+	}
+	return Pod{Name: name, Namespace: Namespace, Node: node, Labels: labels}
+}
+
+func NodeAgent(node string) string { return "node-" + node }
+
+func WorkersFirst(plan topology.Plan) []topology.Machine {
+	nodes := plan.Nodes()
+	slices.SortStableFunc(nodes, func(a, b topology.Machine) int {
+		return boolInt(a.Role == topology.RoleControlPlane) - boolInt(b.Role == topology.RoleControlPlane)
+	})
+	return nodes
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// All gives every Pod, in a fixed order.
+func (c Pods) All() []Pod {
+	return slices.Concat(c.Nodes, c.Echo, c.Policy, c.Peers, []Pod{c.Visitor})
+}
+
+func (c Pods) Pod(name string) (Pod, bool) {
+	for _, p := range c.All() {
+		if p.Name == name {
+			return p, true
+		}
+	}
+	return Pod{}, false
+}
+
+// EchoOn gives a Node's echo Pod.
+func (c Pods) EchoOn(node string) Pod {
+	return c.Echo[slices.IndexFunc(c.Echo, func(p Pod) bool { return p.Node == node })]
+}
+
+// SecondOn gives another Pod on the same Node, one that may be a client at any time.
+func (c Pods) SecondOn(node string) Pod {
+	for _, p := range slices.Concat(c.Policy, c.Peers, []Pod{c.Visitor}) {
+		if p.Node == node && p.Name != PolicyEgressDeny {
+			return p
+		}
+	}
+	return c.EchoOn(node)
+}
+
+// WithLabel gives the names of the Pods that a Service's selector of one label finds.
+func (c Pods) WithLabel(label, value string) []string {
+	var names []string
+	for _, p := range c.All() {
+		if p.Labels[label] == value {
+			names = append(names, p.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// The ids of the policies' paths, which are the names of their Pods too.
+const (
+	PolicyDefaultDeny    = "policy-default-deny"
+	PolicyAllowLabel     = "policy-allow-label"
+	PolicyAllowNamespace = "policy-allow-namespace"
+	PolicyAllowPort      = "policy-allow-port"
+	PolicyEgressDeny     = "policy-egress-deny"
+)
+
+func PolicyIDs() []string {
+	return []string{PolicyDefaultDeny, PolicyAllowLabel, PolicyAllowNamespace, PolicyAllowPort, PolicyEgressDeny}
+}
