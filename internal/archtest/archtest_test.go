@@ -66,7 +66,16 @@ func rules() []rule {
 
 		{"verify/agent", stage("labs"), "the agent runs alone in Pods and on hosts: it must stay small"},
 		{"verify/trace", stage("labs", "topology", "components", "verify/agent"), "packets are read without knowing what is expected of a path"},
-		{"verify/...", stage("labs", "topology/...", "components/...", "providers", "verify/..."),
+		{"verify/report/...", stage("labs", "topology/...", "verify/agent", "verify/trace", "verify/report"),
+			"a report is shown without asking an agent or the cluster, and knows no path by its id"},
+		{"verify/plantest", stage("labs", "labs/labstest", "topology", "components"), "plans for tests, which verify nothing"},
+		{"verify/workload", stage("labs", "topology", "components", "verify/agent"), "objects are made from a Plan, whatever they are for"},
+		{"verify/observe/...", stage("labs", "topology", "components", "verify/agent", "verify/report", "verify/workload", "verify/observe"),
+			"the cluster is read without judging it"},
+		{"verify/checks", stage("labs", "topology", "components", "verify/agent", "verify/report", "verify/workload", "verify/observe"),
+			"answers are judged without asking for them"},
+		{"verify/verifytest", stage("verify/..."), "what tests of labs assert of a report"},
+		{"verify/run", stage("labs", "topology", "components", "providers", "verify/agent", "verify/checks", "verify/observe", "verify/report", "verify/trace", "verify/workload"),
 			"a lab is verified in the same way whichever provider runs it"},
 
 		{"cli/...", []string{"internal/...", "labs", "topology/...", "components/...", "providers/...", "verify/..."}, "main calls cli, and nothing else does"},
