@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
+	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
 	speclabs "netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers/command"
@@ -74,15 +75,14 @@ func newRace(b *testing.B) *race {
 	if _, err := command.Run(build); err != nil {
 		b.Fatal(err)
 	}
-	resolver := providertest.Resolver(b, r.program)
-	catalog := resolver.Catalog
+	software := providertest.SoftwareOf(b, r.program)
 	for _, size := range []string{"bare", "whole"} {
 		for _, provider := range []string{"kind", "netns"} {
 			if err := os.WriteFile(r.labFile(size, provider), []byte(r.text(size, provider)), 0o644); err != nil {
 				b.Fatal(err)
 			}
 		}
-		known := catalog.Known()
+		known := software.Known()
 		known.Providers, known.ProxyModes = []string{"kind", "netns"}, []string{"nftables"}
 		lab, err := speclabs.Load("race.yaml", []byte(r.text(size, "kind")), known)
 		if err != nil {
@@ -92,19 +92,10 @@ func newRace(b *testing.B) *race {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if r.artifacts, err = resolver.Obtain(b.Context(), plan, func(string) func(error) { return func(error) {} }); err != nil {
+		set, obtained := software.Obtain(b, plan, func(string) func(error) { return func(error) {} })
+		r.artifacts = obtained
+		if r.parts[size], err = set.Render(obtained); err != nil {
 			b.Fatal(err)
-		}
-		parts, err := catalog.Resolve(plan)
-		if err != nil {
-			b.Fatal(err)
-		}
-		for _, part := range parts {
-			rendered, err := resolver.Objects(b.Context(), part, plan, r.artifacts)
-			if err != nil {
-				b.Fatal(err)
-			}
-			r.parts[size] = append(r.parts[size], rendered)
 		}
 	}
 	archive := filepath.Join(r.dir, "node.tar")
@@ -112,7 +103,7 @@ func newRace(b *testing.B) *race {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := r.artifacts.Node.WriteArchive(f); err != nil {
+	if err := artifacts.WriteNodeImage(r.artifacts.Node, f); err != nil {
 		b.Fatal(err)
 	}
 	f.Close()
@@ -157,7 +148,7 @@ func (r *race) kind(b *testing.B, size string) {
 	var nodes []string
 	for i, role := range []string{"control-plane", "worker", "worker"} {
 		store := filepath.Join(dir, fmt.Sprint(i))
-		if err := components.Clone(b.Context(), r.artifacts.Store, store); err != nil {
+		if err := artifacts.Clone(b.Context(), r.artifacts.Store, store); err != nil {
 			b.Fatal(err)
 		}
 		nodes = append(nodes, fmt.Sprintf("{role: %s, image: %q, extraMounts: [{hostPath: %s, containerPath: /var/lib/containerd}, {hostPath: %s, containerPath: /etc/containerd/conf.d}, {hostPath: %s, containerPath: /etc/nodes-resolv.conf}]}",

@@ -10,11 +10,11 @@ import (
 // ownAgents reports whether the agents of a lab are this netlab's: what they are asked and
 // what they answer belongs to one build.
 func (a *app) ownAgents(state providers.State) (bool, error) {
-	resolver, err := a.resolver()
+	cache, err := a.software()
 	if err != nil {
 		return false, err
 	}
-	agent, err := resolver.Agent()
+	agent, err := cache.Agent(a.catalog)
 	return agent == state.Artifacts.Agent, err
 }
 

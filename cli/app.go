@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/term"
 
+	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
@@ -73,6 +74,21 @@ func (a *app) plan(file string) (topology.Plan, error) {
 	return topology.Load(file, data, a.known())
 }
 
+// resolve reads a lab file, decides everything in it and finds the components for it. What
+// they do not support is reported with the line of the field that asks for it.
+func (a *app) resolve(file string) (components.Set, error) {
+	plan, err := a.plan(file)
+	if err != nil {
+		return components.Set{}, err
+	}
+	set, err := a.catalog.Resolve(plan)
+	var problems labs.Problems
+	if errors.As(err, &problems) {
+		return components.Set{}, problems.At(file)
+	}
+	return set, err
+}
+
 // labFiles puts the lab files that a Matrix names in the Matrix's place.
 func (a *app) labFiles(args []string) ([]string, error) {
 	var files []string
@@ -91,19 +107,19 @@ func (a *app) labFiles(args []string) ([]string, error) {
 	return files, nil
 }
 
-// resolver obtains software for this run.
-func (a *app) resolver() (components.Resolver, error) {
+// software is the cache that this run obtains software from.
+func (a *app) software() (artifacts.Cache, error) {
 	self, err := os.Executable()
-	return components.Resolver{Catalog: a.catalog, Cache: a.cache, Self: self, Offline: os.Getenv("NETLAB_OFFLINE") != "", NodeImage: os.Getenv("NETLAB_NODE_IMAGE")}, err
+	return artifacts.Cache{Dir: a.cache, Self: self, Offline: os.Getenv("NETLAB_OFFLINE") != "", NodeImage: os.Getenv("NETLAB_NODE_IMAGE")}, err
 }
 
-// resolverFor obtains software for Nodes of a provider's.
-func (a *app) resolverFor(plan topology.Plan) (components.Resolver, error) {
-	resolver, err := a.resolver()
+// softwareFor is software for Nodes of a provider's.
+func (a *app) softwareFor(plan topology.Plan) (artifacts.Cache, error) {
+	cache, err := a.software()
 	if shared, ok := a.providers[plan.Provider].(providers.KernelSharer); ok {
-		resolver.KernelHas = shared.KernelHas
+		cache.KernelHas = shared.KernelHas
 	}
-	return resolver, err
+	return cache, err
 }
 
 // lab finds a lab by its name or its file; without either, the only one there is.

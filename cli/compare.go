@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
@@ -83,7 +84,8 @@ func (a *app) strangers(files []string) ([]topology.Plan, error) {
 	var plans []topology.Plan
 	var errs error
 	for _, file := range files {
-		plan, err := a.plan(file)
+		set, err := a.resolve(file)
+		plan := set.Plan
 		if err != nil {
 			errs = errors.Join(errs, err)
 			continue
@@ -108,12 +110,9 @@ func (a *app) strangers(files []string) ([]topology.Plan, error) {
 func (a *app) compare(ctx context.Context, files []string, plans []topology.Plan) ([]compared, error) {
 	shown := a.progress()
 	for _, plan := range plans {
-		resolver, err := a.resolverFor(plan)
+		set, err := a.catalog.Resolve(plan)
 		if err == nil {
-			err = a.missing(ctx, resolver, plan)
-		}
-		if err == nil {
-			_, err = resolver.Obtain(ctx, plan, shown.Step)
+			err = a.obtain(ctx, set, shown.Step)
 		}
 		if err != nil {
 			shown.Close()
@@ -140,6 +139,19 @@ func (a *app) compare(ctx context.Context, files []string, plans []topology.Plan
 	return all, nil
 }
 
+// obtain makes a lab's software present.
+func (a *app) obtain(ctx context.Context, set components.Set, step components.Step) error {
+	cache, err := a.softwareFor(set.Plan)
+	if err != nil {
+		return err
+	}
+	if err := a.missing(ctx, cache, set); err != nil {
+		return err
+	}
+	_, err = cache.Obtain(ctx, set, step)
+	return err
+}
+
 // muted is the app with its result thrown away.
 func (a *app) muted() *app {
 	out := *a
@@ -161,7 +173,7 @@ func (a *app) compareOne(ctx context.Context, file string, plan topology.Plan, o
 	if err != nil {
 		return err
 	}
-	check, err := a.check(plan, state.Artifacts)
+	_, check, err := a.checkOf(state)
 	if err != nil {
 		return err
 	}

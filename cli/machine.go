@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
@@ -34,14 +35,14 @@ func (a *app) doctorCommand() *cobra.Command {
 	}
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		plan, err := topology.Build(labs.Default(labs.MustName("doctor"), a.known()))
+		set, err := a.defaultSet()
 		if len(args) > 0 {
-			plan, err = a.plan(args[0])
+			set, err = a.resolve(args[0])
 		}
 		if err != nil {
 			return err
 		}
-		found, err := a.lacks(cmd, plan)
+		found, err := a.lacks(cmd, set)
 		if err != nil {
 			return err
 		}
@@ -60,16 +61,21 @@ func (a *app) doctorCommand() *cobra.Command {
 	return cmd
 }
 
+// defaultSet is that of the lab of an empty file.
+func (a *app) defaultSet() (components.Set, error) {
+	plan, err := topology.Build(labs.Default(labs.MustName("doctor"), a.known()))
+	if err != nil {
+		return components.Set{}, err
+	}
+	return a.catalog.Resolve(plan)
+}
+
 // missing is all that this machine lacks for a plan: tools of the builds, what the
 // provider takes, and what modes need of the kernel.
-func (a *app) missing(ctx context.Context, resolver components.Resolver, plan topology.Plan) error {
-	provider := a.providers[plan.Provider]
-	needs, err := a.catalog.Needs(plan)
-	if err != nil {
-		return err
-	}
-	all := append(resolver.Missing(plan), provider.Check(ctx, plan))
-	return errors.Join(append(all, kernelLacks(provider, needs)...)...)
+func (a *app) missing(ctx context.Context, cache artifacts.Cache, set components.Set) error {
+	provider := a.providers[set.Plan.Provider]
+	all := append(cache.Missing(set), provider.Check(ctx, set.Plan))
+	return errors.Join(append(all, kernelLacks(provider, set.Needs())...)...)
 }
 
 // kernelLacks gives those needs that the kernel does not meet, as errors with a Hint.
@@ -87,18 +93,18 @@ func kernelLacks(provider providers.Provider, needs []components.Need) (lacking 
 }
 
 // lacks gives what is missing for a plan, and then what only other modes would miss.
-func (a *app) lacks(cmd *cobra.Command, plan topology.Plan) ([]lack, error) {
-	resolver, err := a.resolver()
+func (a *app) lacks(cmd *cobra.Command, set components.Set) ([]lack, error) {
+	cache, err := a.software()
 	if err != nil {
 		return nil, err
 	}
 	found := []lack{}
-	if missing := a.missing(cmd.Context(), resolver, plan); missing != nil {
+	if missing := a.missing(cmd.Context(), cache, set); missing != nil {
 		for _, e := range joined(missing) {
 			found = append(found, lack{What: e.Error(), Mend: hints(e, nil)})
 		}
 	}
-	for _, e := range kernelLacks(a.providers[plan.Provider], a.catalog.EveryNeed()) {
+	for _, e := range kernelLacks(a.providers[set.Plan.Provider], a.catalog.EveryNeed()) {
 		l := lack{What: e.Error(), Mend: hints(e, nil), Mode: e.(components.Need).Mode()}
 		if !slices.ContainsFunc(found, func(other lack) bool { return other.What == l.What }) {
 			found = append(found, l)
@@ -132,11 +138,11 @@ func (a *app) componentsCommand() *cobra.Command {
 	}
 	output := outputFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
-		resolver, err := a.resolver()
+		cache, err := a.software()
 		if err != nil {
 			return err
 		}
-		all, err := resolver.Status()
+		all, err := cache.Status(a.catalog)
 		if err != nil {
 			return err
 		}
@@ -182,7 +188,7 @@ func (a *app) buildCommand() *cobra.Command {
 			"in a CI job of its own. `up` does the same when something is missing.",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			resolver, err := a.resolver()
+			cache, err := a.software()
 			if err != nil {
 				return err
 			}
@@ -190,26 +196,26 @@ func (a *app) buildCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var plans []topology.Plan
+			var sets []components.Set
 			for _, file := range files {
-				plan, err := a.plan(file)
+				set, err := a.resolve(file)
 				if err != nil {
 					return err
 				}
-				if missing := errors.Join(resolver.Missing(plan)...); missing != nil {
+				if missing := errors.Join(cache.Missing(set)...); missing != nil {
 					return providers.WithHint(missing, "`netlab doctor` lists all that is missing")
 				}
-				plans = append(plans, plan)
+				sets = append(sets, set)
 			}
 			shown := a.progress()
-			all, err := resolver.ObtainAll(cmd.Context(), plans, shown.Step)
+			all, err := cache.ObtainAll(cmd.Context(), sets, shown.Step)
 			if err != nil {
 				shown.Close()
 				return err
 			}
 			lacking := map[string]string{}
-			for _, artifacts := range all {
-				maps.Copy(lacking, artifacts.Lacking)
+			for _, obtained := range all {
+				maps.Copy(lacking, obtained.Lacking)
 			}
 			for _, ref := range slices.Sorted(maps.Keys(lacking)) {
 				shown.Note(painterFor(a.stderr).warn("note: ") + "labs do without what is optional: " + lacking[ref])

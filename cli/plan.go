@@ -25,10 +25,11 @@ func (a *app) planCommand() *cobra.Command {
 	}
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		plan, err := a.plan(args[0])
+		set, err := a.resolve(args[0])
 		if err != nil {
 			return err
 		}
+		plan := set.Plan
 		changes, err := a.changes(plan)
 		if err != nil {
 			return err

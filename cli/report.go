@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/checks"
@@ -106,7 +107,8 @@ func (a *app) report(s page.Subject, flags reportFlags, evidence bool) error {
 
 // subject is what the page tells of a lab beside its report: the file that it came from,
 // and the software that it and this netlab are made of.
-func (a *app) subject(r report.Report, plan topology.Plan, file string) page.Subject {
+func (a *app) subject(r report.Report, set components.Set, file string) page.Subject {
+	plan := set.Plan
 	s := page.Subject{Report: r, Layout: checks.Layout(), Plan: plan, Made: time.Now(), File: file}
 	if text, err := os.ReadFile(file); err != nil {
 		s.Doubt = fmt.Sprintf("The lab file could not be read: %v.", err)
@@ -125,11 +127,7 @@ func (a *app) subject(r report.Report, plan topology.Plan, file string) page.Sub
 	if release := kernel(); release != "" {
 		s.Parts = append(s.Parts, page.Part{Name: "kernel", Version: release})
 	}
-	parts, err := a.catalog.Resolve(plan)
-	if err != nil { // of a lab that another netlab made
-		return s
-	}
-	for _, p := range parts {
+	for _, p := range set.Components {
 		if !p.Self() {
 			s.Parts = append(s.Parts, page.Part{Name: p.Name, Version: p.Version})
 		}

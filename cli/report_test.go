@@ -30,7 +30,7 @@ func testApp(t *testing.T) (*app, *bytes.Buffer) {
 func TestReportForms(t *testing.T) {
 	a, out := testApp(t)
 	file := filepath.Join("..", "scenarios", "quickstart.yaml")
-	plan, err := a.plan(file)
+	set, err := a.resolve(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestReportForms(t *testing.T) {
 		return report.Result{ID: checks.PodToPodCrossNode, From: end("w1"), To: end("w2"), Protocol: "http", Expected: report.Reachable, Outcome: outcome,
 			Evidence: &report.Evidence{Hops: []report.Hop{{Machine: "w1", Interface: seen, Direction: "out", Leg: "request", Packet: "TCP SYN"}}}}
 	}
-	r := report.Report{Lab: plan.Lab.String(), Paths: []report.Result{path(report.Pass, "veth-good"), path(report.Fail, "veth-bad")}, Summary: report.Summary{Pass: 1, Fail: 1}}
+	r := report.Report{Lab: set.Plan.Lab.String(), Paths: []report.Result{path(report.Pass, "veth-good"), path(report.Fail, "veth-bad")}, Summary: report.Summary{Pass: 1, Fail: 1}}
 	for _, evidence := range []bool{false, true} {
 		out.Reset()
 		c := &cobra.Command{Use: "verify"}
@@ -54,7 +54,7 @@ func TestReportForms(t *testing.T) {
 		if !flags.evidence() || !flags.toFiles() {
 			t.Error("a page does not want evidence")
 		}
-		if err := a.report(a.subject(r, plan, file), flags, evidence); err != (exitStatus{exitPath}) {
+		if err := a.report(a.subject(r, set, file), flags, evidence); err != (exitStatus{exitPath}) {
 			t.Errorf("report: %v", err)
 		}
 		page, err := os.ReadFile(html)
@@ -86,20 +86,20 @@ func TestSubject(t *testing.T) {
 		}
 	}
 	write(string(text))
-	plan, err := a.plan(file)
+	set, err := a.resolve(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := a.subject(report.Report{}, plan, file); s.Doubt != "" || s.Text != string(text) || len(s.Parts) < 10 {
+	if s := a.subject(report.Report{}, set, file); s.Doubt != "" || s.Text != string(text) || len(s.Parts) < 10 {
 		t.Errorf("%q, %d bytes, %v", s.Doubt, len(s.Text), s.Parts)
 	}
 	for _, changed := range []string{strings.Replace(string(text), "count: 2", "count: 3", 1), "not: a lab"} {
 		write(changed)
-		if s := a.subject(report.Report{}, plan, file); !strings.Contains(s.Doubt, "was changed") || s.Text != changed {
+		if s := a.subject(report.Report{}, set, file); !strings.Contains(s.Doubt, "was changed") || s.Text != changed {
 			t.Errorf("of %.20q the page says %q", changed, s.Doubt)
 		}
 	}
-	if s := a.subject(report.Report{}, plan, file+".none"); !strings.Contains(s.Doubt, "could not be read") || s.Text != "" {
+	if s := a.subject(report.Report{}, set, file+".none"); !strings.Contains(s.Doubt, "could not be read") || s.Text != "" {
 		t.Errorf("of no file the page says %q", s.Doubt)
 	}
 }

@@ -35,7 +35,7 @@ func (a *app) traceCommand() *cobra.Command {
 		if err := a.verifiable(state); err != nil {
 			return err
 		}
-		check, err := a.check(running.Plan, state.Artifacts)
+		_, check, err := a.checkOf(state)
 		if err != nil {
 			return err
 		}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/local"
@@ -43,20 +42,17 @@ func (a *app) upCommand() *cobra.Command {
 }
 
 func (a *app) up(ctx context.Context, file string, flags upFlags) error {
-	plan, err := a.plan(file)
+	set, err := a.resolve(file)
 	if err != nil {
 		return err
 	}
-	parts, err := a.catalog.Resolve(plan)
-	if err != nil {
-		return err
-	}
+	plan := set.Plan
 	provider := a.providers[plan.Provider]
-	resolver, err := a.resolverFor(plan)
+	cache, err := a.softwareFor(plan)
 	if err != nil {
 		return err
 	}
-	if err := a.missing(ctx, resolver, plan); err != nil {
+	if err := a.missing(ctx, cache, set); err != nil {
 		return err
 	}
 	release, err := a.root.Lock(plan.Lab, false)
@@ -90,17 +86,15 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 		shown.Close()
 		return err
 	}
-	for _, part := range parts {
-		for _, notice := range part.Notices(plan) {
-			shown.Note(painterFor(a.stderr).warn("note: ") + notice)
-		}
+	for _, notice := range set.Notices() {
+		shown.Note(painterFor(a.stderr).warn("note: ") + notice)
 	}
 	if known {
 		for _, line := range changes.Lines() {
 			shown.Note(line)
 		}
 		if len(changes.Remake) == 0 && state.Phase != providers.PhaseDeleting {
-			resolver.Before = state.Artifacts
+			cache.Before = state.Artifacts
 		} else {
 			done := shown.Step("remove the old cluster")
 			err := providers.Down(ctx, a.root, a.providers[state.Plan.Provider], plan.Lab)
@@ -110,35 +104,28 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 			}
 		}
 	}
-	artifacts, err := resolver.Obtain(ctx, plan, shown.Step)
+	obtained, err := cache.Obtain(ctx, set, shown.Step)
 	if err != nil {
 		return stopped(err)
 	}
-	var rendered []components.Rendered
-	for _, part := range parts {
-		if part.Install == nil {
-			continue
-		}
-		r, err := resolver.Objects(ctx, part, plan, artifacts)
-		if err != nil {
-			return stopped(err)
-		}
-		rendered = append(rendered, r)
+	rendered, err := set.Render(obtained)
+	if err != nil {
+		return stopped(err)
 	}
 	absolute, err := filepath.Abs(file)
 	if err != nil {
 		return stopped(err)
 	}
-	check, err := a.check(plan, artifacts)
+	options, err := verifyOptions(set, obtained)
 	if err != nil {
 		return stopped(err)
 	}
-	running, err := providers.Up(ctx, a.root, provider, providers.Request{Plan: plan, Artifacts: artifacts, Step: shown.Step}, rendered, absolute,
+	running, err := providers.Up(ctx, a.root, provider, providers.Request{Plan: plan, Artifacts: obtained, Step: shown.Step}, rendered, absolute,
 		func(ctx context.Context, running providers.Running) error {
 			if *flags.noVerify {
 				return nil
 			}
-			return run.Prepare(ctx, running, check)
+			return run.Prepare(ctx, running, options)
 		})
 	if err != nil {
 		return stopped(a.cutOff(ctx, err, fmt.Sprintf("`netlab up %s` goes on from here, `netlab down %s` removes it", file, plan.Lab)))
@@ -147,15 +134,15 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 		a.said(shown.Close(), running)
 		return nil
 	}
-	check.Evidence = flags.report.evidence()
+	options.Evidence = flags.report.evidence()
 	done := shown.Step("verify every path")
-	report, err := run.Run(ctx, running, check)
+	report, err := run.Run(ctx, running, options)
 	done(err)
 	if err != nil {
 		return stopped(err)
 	}
 	a.said(shown.Close(), running)
-	return a.report(a.subject(report, plan, absolute), flags.report, false)
+	return a.report(a.subject(report, set, absolute), flags.report, false)
 }
 
 // said tells where the lab is, once it is up.

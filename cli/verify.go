@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"netlab.dev/netlab/components"
-	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/verify/checks"
 	"netlab.dev/netlab/verify/run"
 )
@@ -44,7 +44,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		if err := a.verifiable(state); err != nil {
 			return err
 		}
-		check, err := a.check(running.Plan, state.Artifacts)
+		set, check, err := a.checkOf(state)
 		if err != nil {
 			return err
 		}
@@ -68,7 +68,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.report(a.subject(report, running.Plan, state.File), flags, asked)
+		return a.report(a.subject(report, set, state.File), flags, asked)
 	}
 	return c
 }
@@ -96,22 +96,23 @@ func routes(cmd *cobra.Command, names []string) ([]string, error) {
 	return names, nil
 }
 
-// check is what the verification has to know of the lab's components.
-func (a *app) check(plan topology.Plan, artifacts components.Artifacts) (run.Options, error) {
-	parts, err := a.catalog.Resolve(plan)
+// checkOf is what the verification of a lab that runs has to know of its components.
+func (a *app) checkOf(state providers.State) (components.Set, run.Options, error) {
+	set, err := a.catalog.Resolve(state.Plan)
 	if err != nil {
-		return run.Options{}, err
+		return set, run.Options{}, err
 	}
-	options := run.Options{Support: a.catalog.Supports(plan, artifacts), Agent: artifacts.Agent}
+	options, err := verifyOptions(set, state.Artifacts)
+	return set, options, err
+}
+
+func verifyOptions(set components.Set, obtained components.Artifacts) (options run.Options, err error) {
+	options = run.Options{Support: set.Support(obtained), Agent: obtained.Agent}
+	if cni, ok := set.Of(components.KindCNI); ok {
+		options.CNIVersion = cni.Version
+	}
 	if options.Support.L7Policy {
-		if options.L7Policy, err = a.catalog.L7Policy(plan, checks.L7Rule(plan)); err != nil {
-			return run.Options{}, err
-		}
+		options.L7Policy, err = set.L7Policy(checks.L7Rule(set.Plan))
 	}
-	for _, part := range parts {
-		if part.Name == plan.CNI.Name {
-			options.CNIVersion = part.Version
-		}
-	}
-	return options, nil
+	return options, err
 }

@@ -1,19 +1,15 @@
 package components
 
 import (
-	"bytes"
 	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
+	"maps"
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-
 	"netlab.dev/netlab/labs"
-	"netlab.dev/netlab/topology"
 )
 
 // Folders whose names begin with an underscore hold sources of other Go modules.
@@ -21,13 +17,16 @@ import (
 //go:embed all:*/*
 var folders embed.FS
 
-// Catalog is every component, by name.
-type Catalog map[string]Component
+// Catalog is every component by name, in all its versions: the default one first, then the
+// newest.
+type Catalog map[string][]Component
 
-// Load reads every folder, strictly, and checks that what they name exists.
-func Load() (Catalog, error) { return read(folders) }
+// Load reads netlab's own catalogue.
+func Load() (Catalog, error) { return Read(folders) }
 
-func read(root fs.FS) (Catalog, error) {
+// Read reads every folder that has a component.yaml, strictly, and checks that what the
+// components name exists.
+func Read(root fs.FS) (Catalog, error) {
 	entries, err := fs.ReadDir(root, ".")
 	if err != nil {
 		return nil, err
@@ -35,306 +34,147 @@ func read(root fs.FS) (Catalog, error) {
 	catalog := Catalog{}
 	var problems []error
 	for _, e := range entries {
-		text, err := fs.ReadFile(root, path.Join(e.Name(), "component.yaml"))
-		if errors.Is(err, fs.ErrNotExist) {
+		if !e.IsDir() {
 			continue
 		}
-		if err != nil {
-			return nil, err
+		versions, err := readVersions(root, e.Name())
+		if len(versions) > 0 {
+			catalog[e.Name()] = versions
 		}
-		c := Component{Name: e.Name()}
-		if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&c); err != nil {
-			problems = append(problems, fmt.Errorf("%s/component.yaml: %w", e.Name(), err))
-			continue
-		}
-		if c.files, err = fs.Sub(root, e.Name()); err != nil {
-			return nil, err
-		}
-		catalog[c.Name] = c
+		problems = append(problems, err)
 	}
-	for _, name := range catalog.names() {
-		for _, err := range catalog.check(catalog[name]) {
-			problems = append(problems, fmt.Errorf("%s/component.yaml: %w", name, err))
+	for _, k := range catalog.all() {
+		for _, err := range catalog.check(k) {
+			problems = append(problems, fmt.Errorf("component %s %s: %w", k.Name, k.Version, err))
 		}
 	}
 	return catalog, errors.Join(problems...)
 }
 
-func (c Catalog) names() []string {
-	var names []string
-	for name := range c {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+// Names lists the components.
+func (c Catalog) Names() []string { return slices.Sorted(maps.Keys(c)) }
+
+// ofKind names the components of a kind.
+func (c Catalog) ofKind(kind string) []string {
+	return slices.DeleteFunc(c.Names(), func(name string) bool { return c[name][0].Kind != kind })
 }
 
-// check reports what a component names that is not there.
-func (c Catalog) check(k Component) (problems []error) {
-	wrong := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	if !slices.Contains([]string{KindBase, KindCNI, KindLoadBalancer, KindIngress, KindMachine, KindHost}, k.Kind) {
-		wrong("kind %q is not one of base, cni, loadBalancer, ingress, machine, host", k.Kind)
+// all is every version of every component, by name.
+func (c Catalog) all() []Component {
+	var all []Component
+	for _, name := range c.Names() {
+		all = append(all, c[name]...)
 	}
-	for field, value := range map[string]string{"version": k.Version, "about": k.About, "source": k.Source} {
-		if value == "" {
-			wrong("%s is empty", field)
-		}
-	}
-	optional := map[string]bool{"": true}
-	for _, i := range k.Images {
-		if i.Over != nil {
-			if err := c.checkUpstream(i); err != nil {
-				wrong("image %s: %w", i.Name, err)
-			}
-		}
-		if err := i.checkPull(); err != nil {
-			wrong("image %s: %w", i.Name, err)
-		}
-		optional[i.Optional] = true
-	}
-	for _, n := range k.Needs {
-		if !optional[n.With] {
-			wrong("needs %s with %s, which is no optional image", n.Option, n.With)
-		}
-		if err := c.checkWhen(k, n.When); err != nil {
-			wrong("needs %s: %w", n.Option, err)
-		}
-	}
-	for _, w := range k.Warns {
-		if err := c.checkWhen(k, w.When); err != nil {
-			wrong("warns %q: %w", w.Says, err)
-		}
-		if len(w.When) == 0 || w.Says == "" || w.Source == "" {
-			wrong("warns %q: needs when, says and source", w.Says)
-		}
-	}
-	for _, b := range k.Builds {
-		if b.Name == "" || len(b.Packages)+len(b.Copies) == 0 {
-			wrong("build %q needs a name, and packages or copies", b.Name)
-		}
-		if b.Module == "" && b.Own == "" {
-			wrong("build %s has neither module nor source of its own", b.Name)
-		}
-		for name, of := range b.Links {
-			if b.Packages[of] == "" {
-				wrong("build %s: link %s to %s, which it does not make", b.Name, name, of)
-			}
-		}
-		if b.Own != "" {
-			if _, err := fs.Stat(k.files, b.Own); err != nil {
-				wrong("build %s: %w", b.Name, err)
-			}
-		}
-	}
-	for _, p := range k.Programs {
-		if _, err := c.output(k.Name + "/" + p); err != nil {
-			wrong("program %s: %w", p, err)
-		}
-	}
-	for _, l := range k.Layers {
-		if l.Debian != nil && l.Debian.Over != "" {
-			if _, _, err := c.layer(l.Debian.Over); err != nil {
-				wrong("layer %s: %w", l.Name, err)
-			}
-		}
-		for _, err := range c.checkContents(k, l.Contents) {
-			wrong("layer %s: %w", l.Name, err)
-		}
-	}
-	for _, i := range k.Images {
-		for _, ref := range i.From {
-			if _, _, err := c.layer(ref); err != nil {
-				wrong("image %s: %w", i.Name, err)
-			}
-		}
-		for _, err := range c.checkContents(k, i.Contents) {
-			wrong("image %s: %w", i.Name, err)
-		}
-	}
-	if k.Install != nil {
-		if (k.Install.Chart == "") == (k.Install.Manifest == "") {
-			wrong("install: needs either chart or manifest")
-		} else if _, _, err := c.copied(k.Install.Chart + k.Install.Manifest); err != nil {
-			wrong("install: %w", err)
-		}
-		for _, ref := range k.Install.CRDs {
-			if _, _, err := c.copied(ref); err != nil {
-				wrong("install: crds: %w", err)
-			}
-		}
-		for _, q := range k.Install.Asks {
-			// In a Node's root, seen from outside, an absolute link would lead astray.
-			if !path.IsAbs(q.Socket) || strings.HasPrefix(q.Socket, "/var/run/") || slices.Contains([]string{q.Path, q.Field, q.Want, q.Name, q.Of}, "") {
-				wrong("install: asks: %s: needs socket (below /run, not /var/run), path, field, want, name and of", q)
-			}
-		}
-		for _, w := range k.Install.Ready {
-			if w.Kind != "Deployment" && w.Kind != "DaemonSet" {
-				wrong("install: ready: kind %q is neither Deployment nor DaemonSet", w.Kind)
-			}
-			if !optional[w.With] {
-				wrong("install: ready: %s with %s, which is no optional image", w, w.With)
-			}
-		}
-	}
-	return problems
+	return all
 }
 
-// checkWhen reports an option, or a value of one, that a component does not have.
-func (c Catalog) checkWhen(k Component, when map[string]string) error {
-	for option, value := range when {
-		of := k
-		if option == optionProxy && k.Name != "kubernetes" {
-			of = c["kubernetes"]
-		}
-		if !slices.Contains(of.Options[option], value) {
-			return fmt.Errorf("when %s is %s, which it cannot be", option, value)
-		}
+// kubernetes is Kubernetes in all versions, the default one first.
+func (c Catalog) kubernetes() []Component {
+	for _, name := range c.ofKind(KindKubernetes) {
+		return c[name]
 	}
 	return nil
 }
 
-func (c Catalog) checkContents(k Component, contents Contents) (problems []error) {
-	for _, f := range contents.Files {
-		sources := 0
-		for _, given := range []bool{f.Build != "", f.Copy != "", f.Own != "", f.Text != "", f.Self} {
-			if given {
-				sources++
-			}
+// Sets gives every version of every component, by name, each with the Set of what goes with
+// it: the release of Kubernetes that it belongs to, and of all else the default version.
+func (c Catalog) Sets() (all []Component, sets []Set) {
+	for _, k := range c.all() {
+		if k.Version != ReleaseVersion || len(c.kubernetes()) == 0 {
+			all, sets = append(all, k), append(sets, c.around(k, c.releaseOf(k)))
+			continue
 		}
-		var err error
-		switch {
-		case sources != 1 || !path.IsAbs(f.To):
-			err = errors.New("needs an absolute path and exactly one of build, copy, own, text, self")
-		case f.Build != "":
-			_, err = c.output(f.Build)
-		case f.Copy != "":
-			_, _, err = c.copied(f.Copy)
-		case f.Own != "":
-			_, err = fs.Stat(k.files, f.Own)
-		}
-		if err != nil {
-			problems = append(problems, fmt.Errorf("file %s: %w", f.To, err))
-		}
-		if len(f.Edits) > 0 && f.Copy == "" {
-			problems = append(problems, fmt.Errorf("file %s: only a copy is edited", f.To))
+		for _, release := range c.kubernetes() {
+			k := k.of(release)
+			all, sets = append(all, k), append(sets, c.around(k, release))
 		}
 	}
-	return problems
+	return all, sets
 }
 
-// made is a build together with the component it belongs to.
-type made struct {
-	of Component
-	Build
-}
-
-// output finds the build that makes "component/output".
-func (c Catalog) output(ref string) (made, error) {
-	component, output, _ := strings.Cut(ref, "/")
-	for _, b := range c[component].Builds {
-		if b.Packages[output] != "" || b.Links[output] != "" {
-			return made{c[component], b}, nil
+// releaseOf is the Kubernetes that a component belongs to: the default one, unless only
+// another one's release has this version of it.
+func (c Catalog) releaseOf(k Component) Component {
+	if k.Kind == KindKubernetes {
+		return k
+	}
+	var none Component
+	for _, release := range c.kubernetes() {
+		if none.Name == "" {
+			none = release
+		}
+		if release.Release[k.Name] == k.Version {
+			return release
 		}
 	}
-	return made{}, fmt.Errorf("no build makes %s", ref)
+	return none
 }
 
-// copied finds the build that keeps "component/name", and the path below its directory of copies.
-func (c Catalog) copied(ref string) (made, string, error) {
-	component, rest, _ := strings.Cut(ref, "/")
-	name, _, _ := strings.Cut(rest, "/")
-	for _, b := range c[component].Builds {
-		if b.Copies[name] != "" {
-			return made{c[component], b}, rest, nil
+// around is the Set of everything that there is beside one component.
+func (c Catalog) around(k, release Component) Set {
+	var set Set
+	for _, name := range c.Names() {
+		switch name {
+		case k.Name:
+			set.Components = append(set.Components, k)
+		case release.Name:
+			set.Components = append(set.Components, release)
+		default:
+			set.Components = append(set.Components, c.released(name, release))
 		}
 	}
-	return made{}, "", fmt.Errorf("no build keeps %s", ref)
+	return set
 }
 
-// layer finds "component/layer".
-func (c Catalog) layer(ref string) (Component, Layer, error) {
-	component, name, _ := strings.Cut(ref, "/")
-	for _, l := range c[component].Layers {
-		if l.Name == name {
-			return c[component], l, nil
+// released is a component at the version that goes with a release of Kubernetes.
+func (c Catalog) released(name string, release Component) Component {
+	k := c[name][0]
+	if found, ok := c.find(name, release.Release[name]); ok {
+		k = found
+	}
+	return k.of(release)
+}
+
+// find gives a version of a component, and with "" the default one.
+func (c Catalog) find(name, version string) (Component, bool) {
+	for _, k := range c[name] {
+		if version == "" || k.Version == version {
+			return k, true
 		}
 	}
-	return Component{}, Layer{}, fmt.Errorf("no layer %s", ref)
+	return Component{}, false
+}
+
+// versions lists those of a component, the default one first.
+func (c Catalog) versions(name string) []string {
+	var all []string
+	for _, k := range c[name] {
+		all = append(all, k.Version)
+	}
+	return all
 }
 
 // Known is what a lab may ask of the components. Providers are the caller's to add.
 func (c Catalog) Known() labs.Known {
-	known := labs.Known{
-		Kubernetes:    []string{c["kubernetes"].Version},
-		ProxyModes:    c["kubernetes"].Options[optionProxy],
-		CNIs:          map[string]labs.Choice{},
-		LoadBalancers: map[string]labs.Choice{},
-		Ingresses:     map[string]labs.Choice{},
+	known := labs.Known{CNIs: map[string]labs.Choice{}, LoadBalancers: map[string]labs.Choice{}, Ingresses: map[string]labs.Choice{}}
+	for i, k := range c.kubernetes() {
+		known.Kubernetes = append(known.Kubernetes, k.Version)
+		if i == 0 {
+			known.ProxyModes = k.Options[optionProxy]
+		}
 	}
 	kinds := map[string]map[string]labs.Choice{
 		KindCNI: known.CNIs, KindLoadBalancer: known.LoadBalancers, KindIngress: known.Ingresses,
 	}
-	for name, k := range c {
-		if choices := kinds[k.Kind]; choices != nil {
-			choices[name] = labs.Choice{Versions: []string{k.Version}, Options: k.Options, Modes: k.Modes}
+	for name, versions := range c {
+		if choices := kinds[versions[0].Kind]; choices != nil {
+			choices[name] = labs.Choice{Versions: c.versions(name), Options: versions[0].Options, Modes: versions[0].Modes}
 		}
 	}
 	return known
 }
 
-// Resolve gives the components that a plan needs: those of every lab (and of virtual
-// machines, and of the load balancer before several control planes) by name, then CNI,
-// load balancer and ingress, which is the order they are installed in. It refuses a
-// component that is not there or does not work with the plan's Kubernetes.
-func (c Catalog) Resolve(p topology.Plan) ([]Component, error) {
-	var set []Component
-	for _, name := range c.names() {
-		if k := c[name].Kind; k == KindBase || k == KindMachine && p.Virtual() || k == KindHost && p.HighlyAvailable() {
-			set = append(set, c[name])
-		}
-	}
-	if v := c["kubernetes"].Version; p.Kubernetes.Version != v {
-		return nil, fmt.Errorf("kubernetes %s is not to be had: the catalog has %s", p.Kubernetes.Version, v)
-	}
-	for _, want := range []struct{ kind, name string }{
-		{KindCNI, p.CNI.Name}, {KindLoadBalancer, p.LoadBalancer.Name}, {KindIngress, p.Ingress.Name},
-	} {
-		if want.name == "" || want.name == "none" {
-			continue
-		}
-		k, ok := c[want.name]
-		if !ok || k.Kind != want.kind {
-			return nil, fmt.Errorf("no %s is called %q: known are %s", want.kind, want.name, strings.Join(c.ofKind(want.kind), ", "))
-		}
-		if err := k.worksWith(p.Kubernetes.Version); err != nil {
-			return nil, err
-		}
-		s, err := k.supports(p, Artifacts{})
-		if err != nil {
-			return nil, err
-		}
-		if k.Kind == KindCNI {
-			if err := k.served(s, p); err != nil {
-				return nil, err
-			}
-		}
-		set = append(set, k)
-	}
-	if v := p.CNI.Version; v != "" && p.CNI.Name != "none" && v != c[p.CNI.Name].Version {
-		return nil, fmt.Errorf("%s %s is not to be had: the catalog has %s", p.CNI.Name, v, c[p.CNI.Name].Version)
-	}
-	return set, nil
-}
-
-func (c Catalog) ofKind(kind string) []string {
-	return slices.DeleteFunc(c.names(), func(name string) bool { return c[name].Kind != kind })
-}
-
-func (k Component) worksWith(kubernetes string) error {
-	if len(k.Kubernetes) > 0 && !slices.Contains(k.Kubernetes, minor(kubernetes)) {
-		return fmt.Errorf("%s %s does not work with Kubernetes %s: it does with %s",
-			k.Name, k.Version, kubernetes, strings.Join(k.Kubernetes, ", "))
-	}
-	return nil
+// notShipped says that a version of a component is not there, and which are.
+func (c Catalog) notShipped(what, name, version string) string {
+	return fmt.Sprintf("%s %s is not available; this release ships %s", what, version, strings.Join(c.versions(name), ", "))
 }

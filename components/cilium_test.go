@@ -16,11 +16,11 @@ import (
 
 // Where Envoy was to be had the chart gets one a Node, and nothing of it where not.
 func TestCiliumWithAndWithoutEnvoy(t *testing.T) {
-	k := load(t)["cilium"]
+	k := load(t)["cilium"][0]
 	envoy := k.Images[slices.IndexFunc(k.Images, func(i Image) bool { return i.Optional == "envoy" })]
 	cilium := func(p *topology.Plan) { cni(p, "cilium", "routing", "tunnel") }
-	with := renderWith(t, Artifacts{Images: []string{k.ref(envoy)}}, cilium)["cilium"]
-	without := renderWith(t, Artifacts{Lacking: map[string]string{k.ref(envoy): "nobody is there"}}, cilium)["cilium"]
+	with := renderWith(t, Artifacts{Images: []string{k.Ref(envoy)}}, cilium)["cilium"]
+	without := renderWith(t, Artifacts{Lacking: map[string]string{k.Ref(envoy): "nobody is there"}}, cilium)["cilium"]
 
 	config := func(r Rendered, key string) string {
 		t.Helper()
@@ -35,8 +35,8 @@ func TestCiliumWithAndWithoutEnvoy(t *testing.T) {
 			t.Errorf("%s is %q with Envoy, %q without", key, config(with, key), config(without, key))
 		}
 	}
-	if images := imagesIn(with.find(t, "DaemonSet", "cilium-envoy")); !slices.Equal(images, []string{k.ref(envoy)}) {
-		t.Errorf("Envoy's DaemonSet runs %v, and %s is what is pulled", images, k.ref(envoy))
+	if images := imagesIn(with.find(t, "DaemonSet", "cilium-envoy")); !slices.Equal(images, []string{k.Ref(envoy)}) {
+		t.Errorf("Envoy's DaemonSet runs %v, and %s is what is pulled", images, k.Ref(envoy))
 	}
 	waits := func(r Rendered) bool {
 		return slices.ContainsFunc(r.Ready, func(w Workload) bool { return w.Name == "cilium-envoy" })
@@ -56,16 +56,8 @@ func TestCiliumPinsTheChartsEnvoy(t *testing.T) {
 	c := load(t)
 	p := quickstart(c)
 	cni(&p, "cilium")
-	r, _ := charts(t, c, p)
-	m, rest, err := c.copied(c["cilium"].Install.Chart)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i, err := m.item()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(filepath.Join(r.path(i), "files", rest, "values.yaml"))
+	k := c["cilium"][0]
+	text, err := os.ReadFile(filepath.Join(copied(t, resolve(t, c, p))[k.Install.Chart], "values.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +70,7 @@ func TestCiliumPinsTheChartsEnvoy(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := values.Envoy.Image
-	for _, i := range c["cilium"].Images {
+	for _, i := range k.Images {
 		if i.Name == want.Repository && i.Tag == want.Tag && i.Pull == want.Digest {
 			return
 		}
@@ -90,7 +82,7 @@ func TestCiliumL7Policy(t *testing.T) {
 	c := load(t)
 	p := quickstart(c)
 	cni(&p, "cilium")
-	o, err := c.L7Policy(p, HTTPRule{Namespace: "ns", Name: "n", Label: "example.org/app", Value: "a", Port: 8080, Method: "GET", Path: "/public"})
+	o, err := resolve(t, c, p).L7Policy(HTTPRule{Namespace: "ns", Name: "n", Label: "example.org/app", Value: "a", Port: 8080, Method: "GET", Path: "/public"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +97,7 @@ func TestCiliumL7Policy(t *testing.T) {
 		}
 	}
 	cni(&p, "flannel")
-	if _, err := c.L7Policy(p, HTTPRule{}); err == nil || !strings.Contains(err.Error(), "flannel/l7policy.yaml") {
+	if _, err := resolve(t, c, p).L7Policy(HTTPRule{}); err == nil || !strings.Contains(err.Error(), "flannel/l7policy.yaml") {
 		t.Errorf("of Flannel: %v", err)
 	}
 }
@@ -113,7 +105,7 @@ func TestCiliumL7Policy(t *testing.T) {
 // Nothing that a lab does not need comes before the agent, and nothing waits for the first
 // look at it.
 func TestCiliumStartsAtOnce(t *testing.T) {
-	k := load(t)["cilium"]
+	k := load(t)["cilium"][0]
 	for name, change := range map[string]func(*topology.Plan){
 		"beside kube-proxy": func(p *topology.Plan) { cni(p, "cilium", "routing", "tunnel") },
 		"in its place": func(p *topology.Plan) {

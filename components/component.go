@@ -1,77 +1,12 @@
-// Package components is where a lab's software comes from. Each folder below it is
-// one upstream: its pin, how to obtain it, chart and values, what it supports and
-// when it is ready, all of it data in component.yaml. The package takes a
-// topology.Plan and gives the set of components that the plan needs (Resolve),
-// makes that set present in a cache (Obtain), and renders what is installed into
-// the cluster (Objects). It starts no part of a lab and knows no provider.
+// Package components is the catalogue of a lab's software. Each folder below it is one
+// upstream and holds its versions: pins, how each artifact is obtained, chart and values,
+// what it supports and when it is ready, all of it data. The package takes a topology.Plan
+// and gives the Set of components that the plan resolves to, and renders what is installed
+// into the cluster. It obtains nothing (package artifacts does), starts no part of a lab and
+// knows no provider.
 package components
 
 import "io/fs"
-
-// Step begins a named, timed step of progress; the caller ends it with its error.
-// Steps may overlap; it is called from several goroutines.
-type Step func(name string) (done func(error))
-
-// Artifacts are a resolved set, present in the cache: what a provider makes machines of.
-type Artifacts struct {
-	// Rootfs is the node image unpacked: overlay lower directories, the topmost first. It is
-	// empty with an upstream's.
-	Rootfs []string `json:"rootfs"`
-	// Node is the same node image, packed.
-	Node NodeImage `json:"node"`
-	// Store is a containerd root directory with every image of the set imported and
-	// unpacked. It is immutable: clone it by hard links, copying the *.db files.
-	Store string `json:"store"`
-	// Images are the references that Store holds.
-	Images []string `json:"images"`
-	// Layouts are the OCI layout directories of Images, by reference.
-	Layouts map[string]string `json:"layouts,omitempty"`
-	// Programs are host-side executables by name: runc, containerd, ctr, kubectl, kubeadm. With
-	// an upstream's node image there are those that its Upstream names.
-	Programs map[string]string `json:"programs"`
-	// Caches are directories of the cache that Nodes write to, by their path in the Node.
-	Caches map[string]string `json:"caches,omitempty"`
-	// Disk is what virtual machines start from, where the plan has any.
-	Disk Disk `json:"disk,omitzero"`
-	// HAProxy is the root of a file system with haproxy, but for what Debian has; where the
-	// plan has a load balancer.
-	HAProxy string `json:"haproxy,omitempty"`
-	// DebianBase is the Debian base unpacked, where Rootfs is not there to hold it.
-	DebianBase string `json:"debianBase,omitempty"`
-	// Self is the netlab executable, at a path that stays when the user replaces theirs.
-	Self string `json:"self"`
-	// Agent is the reference of the verification agent's image.
-	Agent string `json:"agent"`
-	// Lacking tells by reference why an optional image is not among Images.
-	Lacking map[string]string `json:"lacking,omitempty"`
-}
-
-// Debian is the root of a whole Debian file system, that of the Debian base, which is the
-// lowest layer of the node image. It is "" where nothing is unpacked.
-func (s Artifacts) Debian() string {
-	if len(s.Rootfs) == 0 {
-		return s.DebianBase
-	}
-	return s.Rootfs[len(s.Rootfs)-1]
-}
-
-// Resolver obtains components. Cache is a directory; Self the running executable.
-type Resolver struct {
-	Catalog Catalog
-	Cache   string
-	Self    string
-	Offline bool // no registry is asked
-	// NodeImage is the repository that an Upstream is pulled from in place of its own, such
-	// as a mirror's; "" for none.
-	NodeImage string
-	// Before are the Artifacts of a lab whose Nodes run, the zero value for a lab to be made:
-	// their images are the ones they were made with, so that optional ones are had again or
-	// not at all.
-	Before Artifacts
-	// KernelHas reports whether the kernel under the Nodes offers a feature, by its option
-	// and its module; nil: it has all.
-	KernelHas func(option, module string) bool
-}
 
 // Support is what the lab's CNI claims, and so what the paths expect of it.
 type Support struct {
@@ -84,11 +19,13 @@ type Support struct {
 	ServesPods    bool   `json:"servesPods"` // it answers for Services that Pods ask, kube-proxy or not
 }
 
-// The kinds of a Component. Those of KindBase are part of every lab; of each other
-// kind the lab selects one by name, or none; those of KindMachine come with virtual
-// machines, those of KindHost with an outside host of a role of their own.
+// The kinds of a Component. Those of KindBase are part of every lab, and so is the one of
+// KindKubernetes, whose version the lab selects and with it those of its Release; of
+// KindCNI, KindLoadBalancer and KindIngress the lab selects one by name, or none; those of
+// KindMachine come with virtual machines, those of KindHost with outside hosts.
 const (
 	KindBase         = "base"
+	KindKubernetes   = "kubernetes"
 	KindCNI          = "cni"
 	KindLoadBalancer = "loadBalancer"
 	KindIngress      = "ingress"
@@ -96,32 +33,45 @@ const (
 	KindHost         = "host"
 )
 
-// selfVersion stands where a version or tag follows from the netlab executable.
-const selfVersion = "self"
+// What stands in the place of a version. SelfVersion: a version or tag follows from the
+// netlab executable. ReleaseVersion: the version is that of the lab's Kubernetes.
+const (
+	SelfVersion    = "self"
+	ReleaseVersion = "release"
+)
 
 // Self reports that a component is made of the netlab executable, and has no version of
 // its own.
-func (k Component) Self() bool { return k.Version == selfVersion }
+func (k Component) Self() bool { return k.Version == SelfVersion }
 
-// Component is one folder: component.yaml and the files beside it. Beside it may be
-// values.yaml (the chart's values), patches.yaml (strategic merge patches of what chart
-// or manifest give), once.yaml (keys and certificates that it finds made),
-// objects.yaml (our configuration of what was installed) and supports.yaml (Support);
-// these are templates over View. l7policy.yaml is one over HTTPRule.
+// InEveryLab reports whether a lab has no choice but to have the component.
+func (k Component) InEveryLab() bool { return k.Kind == KindBase || k.Kind == KindKubernetes }
+
+// Component is one version of an upstream: what the upstream's component.yaml says, with
+// what its <version>/version.yaml says laid over it (see overlay), and the files of both
+// folders. Among the files may be values.yaml (the chart's values), patches.yaml (strategic
+// merge patches of what chart or manifest give), once.yaml (keys and certificates that it
+// finds made), objects.yaml (our configuration of what was installed) and supports.yaml
+// (Support); these are templates over View. l7policy.yaml is one over HTTPRule.
 type Component struct {
-	Name       string    `json:"-"` // the folder
-	Kind       string    `json:"kind"`
-	Version    string    `json:"version"`
-	About      string    `json:"about"`
-	Source     string    `json:"source"`
-	Kubernetes []string  `json:"kubernetes"` // minor versions it works with, as "v1.37"; none: all
-	Tested     *Tested   `json:"tested"`
-	Warns      []Warning `json:"warns"`
-	Needs      []Need    `json:"needs"`
-	Builds     []Build   `json:"builds"`
-	Programs   []string  `json:"programs"` // build outputs that netlab itself runs
-	Layers     []Layer   `json:"layers"`
-	Images     []Image   `json:"images"`
+	Name      string `json:"-"` // the folder
+	Kind      string `json:"kind"`
+	Version   string `json:"version"`   // the version's folder; written in component.yaml where there is only one
+	Default   bool   `json:"default"`   // the version of a lab that names none; unless told, the newest
+	Preferred bool   `json:"preferred"` // the component of a lab that names none of its kind
+	About     string `json:"about"`
+	Source    string `json:"source"`
+	// Release is the version of each other component that belongs to this one, by name: for
+	// Kubernetes what its kubeadm asks for.
+	Release    map[string]string `json:"release"`
+	Kubernetes []string          `json:"kubernetes"` // minor versions it works with, as "v1.37"; none: all
+	Tested     *Tested           `json:"tested"`
+	Warns      []Warning         `json:"warns"`
+	Needs      []Need            `json:"needs"`
+	Builds     []Build           `json:"builds"`
+	Programs   []string          `json:"programs"` // build outputs that netlab itself runs
+	Layers     []Layer           `json:"layers"`
+	Images     []Image           `json:"images"`
 	// Caches are directories of Nodes, by name: one of the cache, for all labs alike, for
 	// what is worked out when they run and is the same wherever it is.
 	Caches  map[string]string   `json:"caches"`
@@ -132,6 +82,18 @@ type Component struct {
 	Notice  string              `json:"notice"`  // told at every `up`
 
 	files fs.FS
+}
+
+// Files are the component's files: those of its version's folder, and of its own folder
+// those that the version's does not replace.
+func (k Component) Files() fs.FS { return k.files }
+
+// Ref is the reference of an image whose tag is written down.
+func (k Component) Ref(i Image) string {
+	if i.Tag == "" {
+		return i.Name + ":" + k.Version
+	}
+	return i.Name + ":" + i.Tag
 }
 
 // Tested are the minor versions of Kubernetes, as "v1.37", that upstream tested this
@@ -149,104 +111,6 @@ type Warning struct {
 	Source string            `json:"source"`
 }
 
-// Build makes executables from a Go module, in a module of its own, so that the
-// dependencies of two components never meet; or it only keeps Copies of files.
-type Build struct {
-	Name     string              `json:"name"`
-	Seconds  int                 `json:"seconds"`  // cold, on two cores: the longest starts first
-	Module   string              `json:"module"`   // none: our own source alone
-	Version  string              `json:"version"`  // of Module; the component's unless told
-	Requires map[string][]string `json:"requires"` // version → modules
-	// Replaces are module → "module version", or "./dir" of Own; that directory's go.mod
-	// is made, for a module inside a module could not be part of the executable.
-	Replaces map[string]string `json:"replaces"`
-	// Edits change files of Module, by their path in it: a copy of the module is built.
-	Edits map[string][]Edit `json:"edits,omitempty"`
-	// Inside builds in the module's own directory, with its own go.mod and go.sum.
-	Inside   bool              `json:"inside"`
-	Own      string            `json:"own"`      // directory of the component with our main, copied beside go.mod
-	Packages map[string]string `json:"packages"` // output → package
-	Links    map[string]string `json:"links"`    // further name → output, where the name it is called by matters
-	Copies   map[string]string `json:"copies"`   // name → path in the module, kept as it is: charts and the like
-	CGO      bool              `json:"cgo"`
-	Tags     []string          `json:"tags"`
-	LDFlags  string            `json:"ldflags"` // $VERSION, $MAJOR and $MINOR are the component's
-}
-
-// Layer is one file-system layer that several images share.
-type Layer struct {
-	Name     string  `json:"name"`
-	Seconds  int     `json:"seconds"` // as in Build
-	Debian   *Debian `json:"debian"`
-	Contents `json:",inline"`
-}
-
-// Debian is a file system made of Debian packages.
-type Debian struct {
-	Suite    string   `json:"suite"`
-	Over     string   `json:"over"` // "component/layer" to install into; none: a new root
-	Packages []string `json:"packages"`
-	Exclude  []string `json:"exclude"` // path patterns of dpkg's path-exclude
-}
-
-// Contents are files put into a layer.
-type Contents struct {
-	Dirs  []Dir             `json:"dirs"`
-	Files []File            `json:"files"`
-	Links map[string]string `json:"links"` // path → target
-}
-
-// Dir is a directory; parents are made as needed.
-type Dir struct {
-	Path string `json:"path"`
-	Mode int64  `json:"mode"` // 0755 unless told
-	UID  int    `json:"uid"`
-}
-
-// File is a file or a tree, from one of five places.
-type File struct {
-	To    string `json:"to"`
-	Build string `json:"build"` // "component/output"
-	Copy  string `json:"copy"`  // "component/name" of Build.Copies, or a path below it
-	Own   string `json:"own"`   // path in the component's folder
-	Text  string `json:"text"`
-	Self  bool   `json:"self"` // the netlab executable
-	Mode  int64  `json:"mode"` // of a single file; unless told 0755 for what is executable, else 0644
-	UID   int    `json:"uid"`
-	// Edits change a copied file in this order; each has to find its place.
-	Edits []Edit `json:"edits"`
-}
-
-// Edit replaces what a regular expression finds, by the rules of regexp.Expand.
-type Edit struct {
-	Find string `json:"find"`
-	Put  string `json:"put"`
-}
-
-// Image is an OCI image under upstream's own name.
-type Image struct {
-	Name       string   `json:"name"`
-	Tag        string   `json:"tag"`  // the component's version unless told; "self": 12 hex digits of netlab's sha256
-	Node       bool     `json:"node"` // the node image: unpacked for machines, not part of the store
-	From       []string `json:"from"` // "component/layer", the lowest first
-	Contents   `json:",inline"`
-	Entrypoint []string `json:"entrypoint"`
-	Cmd        []string `json:"cmd"`
-	Env        []string `json:"env"`
-	User       string   `json:"user"`
-	WorkingDir string   `json:"workingDir"`
-
-	// Over is what a node image is laid over.
-	Over *Upstream `json:"over,omitempty"`
-
-	// Pull is the digest of an image that cannot be built here and is had from the registry
-	// of its name, or not at all. Such an image is Optional: by that name templates and
-	// other fields ask for it, and Without is what the component lacks where it is not had.
-	Pull     string `json:"pull,omitempty"`
-	Optional string `json:"optional,omitempty"`
-	Without  string `json:"without,omitempty"`
-}
-
 // Install is how a component gets into a running cluster.
 type Install struct {
 	Chart     string            `json:"chart"`    // "component/name" of Build.Copies
@@ -258,6 +122,16 @@ type Install struct {
 	Ready     []Workload        `json:"ready"`
 	Asks      []Question        `json:"asks"` // put to every Node once all of Ready is rolled out
 }
+
+// Copies lists the copied files that the installation is rendered from.
+func (k Component) Copies() []string {
+	if k.Install == nil {
+		return nil
+	}
+	return k.Install.copies()
+}
+
+func (in Install) copies() []string { return append([]string{in.Chart + in.Manifest}, in.CRDs...) }
 
 // Question tells whether what was rolled out on a Node works: a server on a unix socket
 // is asked over HTTP, and answers with a JSON list.

@@ -17,7 +17,8 @@ type Need struct {
 	When   map[string]string `json:"when"`   // option → value; none: always
 	With   string            `json:"with"`   // an optional image, which alone needs it
 
-	Of string `json:"-"` // the component
+	Of    string `json:"-"` // the component
+	Field string `json:"-"` // of the lab file that asks for it; "": every lab does
 }
 
 // Mode tells what asks for it: "kubernetes with proxy ipvs".
@@ -55,44 +56,45 @@ func (n Need) Hint() string {
 	return hint
 }
 
-// Needs lists what a plan's components need of the kernel, those of optional images left
-// out.
-func (c Catalog) Needs(p topology.Plan) ([]Need, error) {
-	set, err := c.Resolve(p)
-	if err != nil {
-		return nil, err
-	}
-	var needs []Need
-	for _, k := range set {
-		options := k.view(p, Artifacts{}).Options
-		for _, n := range k.needs() {
-			if n.With == "" && heldBy(n.When, options) {
-				needs = append(needs, n)
-			}
-		}
-	}
-	return needs, nil
-}
-
 // EveryNeed lists what any mode of any component needs of the kernel.
 func (c Catalog) EveryNeed() []Need {
 	var needs []Need
-	for _, name := range c.names() {
-		needs = append(needs, c[name].needs()...)
+	for _, k := range c.all() {
+		needs = append(needs, k.needs()...)
 	}
 	return needs
+}
+
+// NeedsOf lists what a component needs of the kernel for an optional image, and with "" what
+// it needs without any.
+func (k Component) NeedsOf(optional string) []Need {
+	return slices.DeleteFunc(k.needs(), func(n Need) bool { return n.With != optional })
 }
 
 func (k Component) needs() []Need {
 	needs := slices.Clone(k.Needs)
 	for i := range needs {
-		needs[i].Of = k.Name
+		needs[i].Of, needs[i].Field = k.Name, k.field(needs[i])
 	}
 	return needs
 }
 
-// Notices are what a user of the component is told at every `up`.
-func (k Component) Notices(p topology.Plan) []string {
+// field is the field of a lab file that asks for a need.
+func (k Component) field(n Need) string {
+	switch _, proxy := n.When[optionProxy]; {
+	case proxy:
+		return "kubernetes.proxy"
+	case len(n.When) == 1 && k.Kind == KindCNI:
+		for option := range n.When {
+			return "cni.options." + option
+		}
+	case k.Kind == KindCNI || k.Kind == KindLoadBalancer || k.Kind == KindIngress:
+		return k.Kind + ".name" // the fields are called as the kinds
+	}
+	return ""
+}
+
+func (k Component) notices(p topology.Plan) []string {
 	var notices []string
 	if k.Notice != "" {
 		notices = append(notices, k.Notice)
@@ -122,28 +124,3 @@ func heldBy(when, options map[string]string) bool {
 
 // minor cuts the last number off a version.
 func minor(version string) string { return version[:max(0, strings.LastIndex(version, "."))] }
-
-// served refuses a plan in which nobody answers for Services, or two do.
-func (k Component) served(s Support, p topology.Plan) error {
-	none := p.Kubernetes.Proxy == proxyNone
-	switch {
-	case none && !s.ReplacesProxy:
-		return hinted{fmt.Errorf("with kubernetes.proxy: none nobody answers for Services: %s does not, as it is configured", k.Name),
-			"name a kubernetes.proxy, or a CNI that replaces kube-proxy"}
-	case !none && s.ReplacesProxy:
-		return hinted{fmt.Errorf("both kube-proxy (%s) and %s would answer for Services", p.Kubernetes.Proxy, k.Name),
-			"write kubernetes: {proxy: none}"}
-	}
-	return nil
-}
-
-// proxyNone is the kube-proxy mode in which there is none.
-const proxyNone = "none"
-
-type hinted struct {
-	error
-	hint string
-}
-
-func (h hinted) Hint() string  { return h.hint }
-func (h hinted) Unwrap() error { return h.error }

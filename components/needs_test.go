@@ -33,12 +33,8 @@ func TestNeedsFollowTheModes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := quickstart(c)
 			test.change(&p)
-			needs, err := c.Needs(p)
-			if err != nil {
-				t.Fatal(err)
-			}
 			var options []string
-			for _, n := range needs {
+			for _, n := range resolve(t, c, p).Needs() {
 				options = append(options, n.Option)
 			}
 			if !slices.Contains(options, test.has) || slices.Contains(options, test.lack) {
@@ -70,7 +66,7 @@ func TestServicesHaveOneToAnswer(t *testing.T) {
 	}{
 		"kube-proxy alone": {"nftables", "false", ""},
 		"Cilium alone":     {"none", "true", ""},
-		"nobody":           {"none", "false", "nobody answers for Services"},
+		"nobody":           {"none", "false", "nothing would implement Services"},
 		"both":             {"iptables", "true", "both kube-proxy (iptables) and cilium"},
 	}
 	for name, test := range tests {
@@ -90,21 +86,21 @@ func TestNotices(t *testing.T) {
 	k := Component{Name: "k", Version: "v1", Notice: "retired", Tested: &Tested{Kubernetes: []string{"v1.36"}, Source: "its README"}}
 	var p topology.Plan
 	p.Kubernetes.Version = "v1.37.2"
-	if got := k.Notices(p); len(got) != 2 || got[1] != "k v1 was tested upstream with Kubernetes v1.36, not with v1.37 (its README)" {
+	if got := k.notices(p); len(got) != 2 || got[1] != "k v1 was tested upstream with Kubernetes v1.36, not with v1.37 (its README)" {
 		t.Errorf("notices are %q", got)
 	}
 	k.Options, k.Warns = map[string][]string{"mode": {"a", "b"}}, []Warning{
 		{When: map[string]string{"mode": "a", "proxy": "ipvs"}, Says: "it may break", Source: "issue 1"}}
-	if got := k.Notices(p); len(got) != 2 {
+	if got := k.notices(p); len(got) != 2 {
 		t.Errorf("without the mode that is warned of: %q", got)
 	}
 	p.Kubernetes.Proxy = "ipvs"
-	if got := k.Notices(p); len(got) != 3 || got[1] != "it may break (issue 1)" {
+	if got := k.notices(p); len(got) != 3 || got[1] != "it may break (issue 1)" {
 		t.Errorf("with the mode that is warned of: %q", got)
 	}
 	p.Kubernetes.Version = "v1.36.9"
 	k.Warns = nil
-	if got := k.Notices(p); len(got) != 1 {
+	if got := k.notices(p); len(got) != 1 {
 		t.Errorf("with what it was tested with: %q", got)
 	}
 }

@@ -1,8 +1,6 @@
 package components
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -56,42 +54,5 @@ func TestPatchOfNothing(t *testing.T) {
 	k := Component{Name: "k", files: fstest.MapFS{"patches.yaml": {Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: gone}\n")}}}
 	if err := k.patch(nil, View{}); err == nil || !strings.Contains(err.Error(), "ConfigMap gone: upstream has no such object") {
 		t.Errorf("got %v", err)
-	}
-}
-
-// A build with edits is made from a copy of its module; a module that is replaced by a
-// directory gets a go.mod.
-func TestBuildFromEditedModule(t *testing.T) {
-	module, source := t.TempDir(), t.TempDir()
-	for path, text := range map[string]string{
-		filepath.Join(module, "go.mod"):    "module example.test/m\n",
-		filepath.Join(module, "a/a.go"):    "package a\n\nconst A = old\n",
-		filepath.Join(source, "stub/s.go"): "package s\n",
-	} {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o444); err != nil {
-			t.Fatal(err)
-		}
-	}
-	m := made{Component{Version: "v1"}, Build{Module: "example.test/m", Replaces: map[string]string{"example.test/s": "./stub"},
-		Edits: map[string][]Edit{"a/a.go": {{Find: "old", Put: "1"}}}}}
-	if err := m.lay(source, module); err != nil {
-		t.Fatal(err)
-	}
-	for path, want := range map[string]string{
-		"go.mod":        "replace example.test/m => ./module\n",
-		"stub/go.mod":   "module example.test/s\n",
-		"module/a/a.go": "const A = 1\n",
-	} {
-		text, err := os.ReadFile(filepath.Join(source, path))
-		if err != nil || !strings.Contains(string(text), want) {
-			t.Errorf("%s: %v, %q has no %q", path, err, text, want)
-		}
-	}
-	m.Replaces, m.Edits["a/a.go"][0].Find = nil, "nowhere"
-	if err := m.lay(t.TempDir(), module); err == nil || !strings.Contains(err.Error(), `nothing matches "nowhere"`) {
-		t.Errorf("an edit that finds nothing: %v", err)
 	}
 }

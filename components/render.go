@@ -2,12 +2,10 @@ package components
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"helm.sh/helm/v4/pkg/chart/common"
@@ -37,41 +35,30 @@ type Rendered struct {
 	Config  []unstructured.Unstructured
 }
 
-// Objects renders a component for a plan: upstream's own chart or manifest, from the
-// cache that Obtain filled with the plan's artifacts, with our values and patches over it,
-// hooks and tests left out; and our objects. A component that is not installed into the cluster renders to nothing.
-func (r Resolver) Objects(ctx context.Context, c Component, p topology.Plan, artifacts Artifacts) (Rendered, error) {
-	out := Rendered{Name: c.Name}
-	if c.Install == nil {
-		return out, nil
+// Render gives what installs the set's components, in the order of installation: upstream's
+// own chart or manifest, from the artifacts, with our values and patches over it, hooks and
+// tests left out; and our objects. What is not installed into the cluster is left out.
+func (s Set) Render(artifacts Artifacts) ([]Rendered, error) {
+	var all []Rendered
+	for _, k := range s.Components {
+		if k.Install == nil {
+			continue
+		}
+		r, err := k.render(s.Plan, artifacts)
+		if err != nil {
+			return nil, fmt.Errorf("render %s %s: %w", k.Name, k.Version, err)
+		}
+		all = append(all, r)
 	}
-	wrap := func(err error) (Rendered, error) {
-		return Rendered{}, fmt.Errorf("render %s %s: %w", c.Name, c.Version, err)
-	}
-	path, err := r.kept(c.Install.Chart + c.Install.Manifest)
+	return all, nil
+}
+
+func (k Component) render(p topology.Plan, artifacts Artifacts) (Rendered, error) {
+	out := Rendered{Name: k.Name, Asks: k.Install.Asks, Objects: []unstructured.Unstructured{k.namespace()}}
+	v := k.view(p, artifacts)
+	upstream, err := k.upstream(artifacts, v)
 	if err != nil {
-		return wrap(err)
-	}
-	out.Objects = append(out.Objects, c.namespace())
-	v := c.view(p, artifacts)
-	upstream, err := c.upstream(path, v)
-	if err != nil {
-		return wrap(err)
-	}
-	for _, ref := range c.Install.CRDs {
-		path, err := r.kept(ref)
-		if err != nil {
-			return wrap(err)
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return wrap(err)
-		}
-		definitions, err := decode(text)
-		if err != nil {
-			return wrap(fmt.Errorf("%s: %w", ref, err))
-		}
-		upstream = append(upstream, definitions...)
+		return Rendered{}, err
 	}
 	for _, o := range upstream {
 		if o.GetKind() == "CustomResourceDefinition" {
@@ -81,49 +68,26 @@ func (r Resolver) Objects(ctx context.Context, c Component, p topology.Plan, art
 		}
 	}
 	for file, objects := range map[string]*[]unstructured.Unstructured{"once.yaml": &out.Once, "objects.yaml": &out.Config} {
-		ours, err := c.fill(file, v)
+		ours, err := k.fill(file, v)
 		if err != nil {
-			return wrap(err)
+			return Rendered{}, err
 		}
 		if *objects, err = decode(ours); err != nil {
-			return wrap(fmt.Errorf("%s: %w", file, err))
+			return Rendered{}, fmt.Errorf("%s: %w", file, err)
 		}
 	}
-	for _, w := range c.Install.Ready {
+	for _, w := range k.Install.Ready {
 		if w.With == "" || v.Lacking[w.With] == "" {
 			out.Ready = append(out.Ready, w)
 		}
 	}
-	out.Asks = c.Install.Asks
-	return out, context.Cause(ctx)
+	return out, nil
 }
 
-// kept gives the path of "component/name", which a build keeps.
-func (r Resolver) kept(ref string) (string, error) {
-	m, rest, err := r.Catalog.copied(ref)
-	if err != nil {
-		return "", err
-	}
-	i, err := m.item()
-	if err != nil {
-		return "", err
-	}
-	if _, ok := r.have(i); !ok {
-		return "", fmt.Errorf("%s is not in the cache %s", ref, r.Cache)
-	}
-	return filepath.Join(r.path(i), "files", rest), nil
-}
-
-// upstream gives the objects that upstream's chart or manifest makes, with our patches.
-func (k Component) upstream(path string, v View) ([]unstructured.Unstructured, error) {
-	var texts [][]byte
-	var err error
-	if k.Install.Chart != "" {
-		texts, err = k.chart(path, v)
-	} else {
-		texts = make([][]byte, 1)
-		texts[0], err = os.ReadFile(path)
-	}
+// upstream gives the objects that upstream's chart or manifest makes, with our patches, and
+// its further definitions.
+func (k Component) upstream(artifacts Artifacts, v View) ([]unstructured.Unstructured, error) {
+	texts, err := k.texts(artifacts, v)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +99,35 @@ func (k Component) upstream(path string, v View) ([]unstructured.Unstructured, e
 		}
 		objects = append(objects, more...)
 	}
-	return objects, k.patch(objects, v)
+	if err := k.patch(objects, v); err != nil {
+		return nil, err
+	}
+	for _, ref := range k.Install.CRDs {
+		text, err := os.ReadFile(artifacts.Copies[ref])
+		if err != nil {
+			return nil, err
+		}
+		definitions, err := decode(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", ref, err)
+		}
+		objects = append(objects, definitions...)
+	}
+	return objects, nil
+}
+
+// texts are the chart's rendered files, or the manifest.
+func (k Component) texts(artifacts Artifacts, v View) ([][]byte, error) {
+	ref := k.Install.Chart + k.Install.Manifest
+	path := artifacts.Copies[ref]
+	if path == "" {
+		return nil, fmt.Errorf("%s was not obtained", ref)
+	}
+	if k.Install.Chart != "" {
+		return k.chart(path, v)
+	}
+	text, err := os.ReadFile(path)
+	return [][]byte{text}, err
 }
 
 // namespace is the component's own, which a chart leaves to whoever installs it.

@@ -1,7 +1,10 @@
 package components
 
 import (
+	"cmp"
+	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,47 +15,43 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// charts gives a resolver whose cache holds the files that components copy out of
-// their modules, without building anything.
-func charts(t *testing.T, c Catalog, p topology.Plan) (Resolver, []Component) {
+// copied gives artifacts with the files that a set's components copy out of their modules,
+// where they lie in the module cache: nothing is built.
+func copied(t *testing.T, set Set) map[string]string {
 	t.Helper()
-	needs(t, "go")
-	r := Resolver{Catalog: c, Cache: t.TempDir(), Self: os.Args[0]}
-	set, err := c.Resolve(p)
-	if err != nil {
-		t.Fatal(err)
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skipf("needs go: %v", err)
 	}
-	for _, k := range set {
-		for _, b := range k.Builds {
-			if len(b.Copies) == 0 {
-				continue
-			}
-			m := made{k, b}
-			module, err := moduleDir(t.Context(), m.Module+"@"+m.version())
-			if err != nil {
-				t.Skipf("needs the Go module proxy: %v", err)
-			}
-			i, err := m.item()
+	copies := map[string]string{}
+	for _, k := range set.Components {
+		for _, ref := range k.Copies() {
+			_, b, rest, err := set.Copied(ref)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := r.keep(t.Context(), i, func(dir string, _ *record) error {
-				for name, from := range b.Copies {
-					if err := copyTree(filepath.Join(module, from), filepath.Join(dir, "files", name)); err != nil {
-						return err
-					}
-				}
-				return nil
-			}); err != nil {
-				t.Fatal(err)
-			}
+			name, below, _ := strings.Cut(rest, "/")
+			copies[ref] = filepath.Join(module(t, k, b), b.Copies[name], below)
 		}
 	}
-	return r, set
+	return copies
 }
 
-// render gives everything that a plan installs, by component, where no optional image is
-// to be had.
+// module is the directory of a build's module in the module cache.
+func module(t *testing.T, k Component, b Build) string {
+	t.Helper()
+	version := cmp.Or(b.Version, k.Version)
+	cmd := exec.Command("go", "mod", "download", "-json", b.Module+"@"+version)
+	cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "GOFLAGS=", "GOWORK=off")
+	out, err := cmd.Output()
+	var got struct{ Dir, Error string }
+	if json.Unmarshal(out, &got) != nil || got.Dir == "" {
+		t.Skipf("needs the Go module proxy: %v, %s", err, got.Error)
+	}
+	return got.Dir
+}
+
+// render gives everything that a plan installs, by component, where no optional image was
+// obtained.
 func render(t *testing.T, change func(*topology.Plan)) map[string]Rendered {
 	t.Helper()
 	return renderWith(t, Artifacts{}, change)
@@ -65,18 +64,26 @@ func renderWith(t *testing.T, artifacts Artifacts, change func(*topology.Plan)) 
 	if change != nil {
 		change(&p)
 	}
-	r, set := charts(t, c, p)
+	set := resolve(t, c, p)
+	artifacts.Copies = copied(t, set)
+	all, err := set.Render(artifacts)
+	if err != nil {
+		t.Fatal(err)
+	}
 	out := map[string]Rendered{}
-	for _, k := range set {
-		rendered, err := r.Objects(t.Context(), k, p, artifacts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if k.Install != nil {
-			out[k.Name] = rendered
-		}
+	for _, r := range all {
+		out[r.Name] = r
 	}
 	return out
+}
+
+func resolve(t *testing.T, c Catalog, p topology.Plan) Set {
+	t.Helper()
+	set, err := c.Resolve(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
 }
 
 func (r Rendered) all() []unstructured.Unstructured {
@@ -114,11 +121,11 @@ func imagesIn(v any) (refs []string) {
 }
 
 func TestChartsUseOnlyImagesOfTheSet(t *testing.T) {
-	o := obtaining{selfHash: "0123456789abcdef"}
 	have := map[string]bool{}
-	for _, k := range load(t) {
+	parts, _ := load(t).Sets()
+	for _, k := range parts {
 		for _, i := range k.Images {
-			have[o.picture(k, i).ref] = true
+			have[k.Ref(i)] = true
 		}
 	}
 	for name, rendered := range render(t, nil) {
@@ -225,7 +232,7 @@ func TestOurValues(t *testing.T) {
 // modes: Calico's are too, unless the lab says otherwise, which is warned of.
 func TestCalicoHasTheBackendOfKubeProxy(t *testing.T) {
 	c := load(t)
-	for _, proxy := range c["kubernetes"].Options["proxy"] {
+	for _, proxy := range c["kubernetes"][0].Options["proxy"] {
 		if proxy == proxyNone {
 			continue // somebody else answers for Services then, and Calico does not
 		}
@@ -236,9 +243,9 @@ func TestCalicoHasTheBackendOfKubeProxy(t *testing.T) {
 			if option != "" {
 				p.CNI.Options["iptables"] = option
 			}
-			r, set := charts(t, c, p)
-			calico := set[slices.IndexFunc(set, func(k Component) bool { return k.Name == "calico" })]
-			rendered, err := r.Objects(t.Context(), calico, p, Artifacts{})
+			set := resolve(t, c, p)
+			calico, _ := set.Of(KindCNI)
+			rendered, err := calico.render(p, Artifacts{Copies: copied(t, set)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -258,57 +265,10 @@ func TestCalicoHasTheBackendOfKubeProxy(t *testing.T) {
 			if !got[want] || len(got) != 1 {
 				t.Errorf("kube-proxy %s, option %q: Felix is told %v, want %s", proxy, option, got, want)
 			}
-			warned := strings.Contains(strings.Join(calico.Notices(p), "\n"), "legacy ones are in force beside them")
+			warned := strings.Contains(strings.Join(calico.notices(p), "\n"), "legacy ones are in force beside them")
 			if warned != (want == "Legacy") {
 				t.Errorf("kube-proxy %s, option %q: warned %t", proxy, option, warned)
 			}
 		}
-	}
-}
-
-// Upstream's template is changed where Debian's nginx differs; each edit has to find
-// its place in the pinned version, and nothing that 1.22 refuses may be left.
-func TestEditsOfTheNginxTemplate(t *testing.T) {
-	c := load(t)
-	r, _ := charts(t, c, quickstart(c))
-	for _, i := range c["ingress-nginx"].Images {
-		for _, f := range i.Files {
-			if len(f.Edits) == 0 {
-				continue
-			}
-			m, rest, err := c.copied(f.Copy)
-			if err != nil {
-				t.Fatal(err)
-			}
-			where, err := m.item()
-			if err != nil {
-				t.Fatal(err)
-			}
-			text, err := os.ReadFile(filepath.Join(r.path(where), "files", rest))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, e := range f.Edits {
-				if text, err = e.apply(text); err != nil {
-					t.Fatal(err)
-				}
-			}
-			for _, refused := range []string{"http2 on;", "tcp_udp_balancer", "lua_add_variable"} {
-				if strings.Contains(string(text), refused) {
-					t.Errorf("%s still says %s", f.To, refused)
-				}
-			}
-			if !strings.Contains(string(text), "error_log {{ $cfg.ErrorLogPath }}") {
-				t.Errorf("%s lost its variables", f.To)
-			}
-			return
-		}
-	}
-	t.Error("nothing is edited")
-}
-
-func TestEditThatFindsNothing(t *testing.T) {
-	if _, err := (Edit{Find: "http3", Put: ""}).apply([]byte("http2 on;")); err == nil || !strings.Contains(err.Error(), `"http3"`) {
-		t.Errorf("got %v", err)
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
-	"slices"
 	"text/template"
 
 	"github.com/Masterminds/sprig/v3"
@@ -28,31 +26,15 @@ type View struct {
 const optionProxy = "proxy"
 
 func (k Component) view(p topology.Plan, artifacts Artifacts) View {
-	v := View{Plan: p, Version: k.Version, Options: map[string]string{}, Lacking: map[string]string{}}
+	v := View{Plan: p, Version: k.Version, Lacking: map[string]string{}}
 	for _, i := range k.Images {
 		if i.Optional != "" {
-			v.Lacking[i.Optional] = artifacts.lacks(k.ref(i))
+			v.Lacking[i.Optional] = artifacts.Lacks(k.Ref(i))
 		}
 	}
-	for name, allowed := range k.Options {
-		v.Options[name] = allowed[0]
-	}
-	if k.Kind == KindCNI {
-		maps.Copy(v.Options, p.CNI.Options)
-	}
+	v.Options = k.options(p)
 	v.Options[optionProxy] = p.Kubernetes.Proxy
 	return v
-}
-
-// lacks tells why an image is not in the Artifacts, "" where it is.
-func (s Artifacts) lacks(ref string) string {
-	switch why := s.Lacking[ref]; {
-	case slices.Contains(s.Images, ref):
-		return ""
-	case why != "":
-		return why
-	}
-	return "nobody has asked for " + ref + " yet"
 }
 
 // fill executes one of the component's template files over data, with the functions that
@@ -76,15 +58,15 @@ func (k Component) fill(file string, data any) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// Supports tells what the plan's CNI claims with what of its Artifacts is present;
-// without a CNI nothing is claimed. The plan is one that Resolve accepts.
-func (c Catalog) Supports(p topology.Plan, artifacts Artifacts) Support {
-	k, ok := c[p.CNI.Name]
+// Support is what the set's CNI claims with what of the set was obtained; without a CNI
+// nothing is claimed.
+func (s Set) Support(artifacts Artifacts) Support {
+	k, ok := s.Of(KindCNI)
 	if !ok {
 		return Support{L7Reason: "the lab has no CNI"}
 	}
-	s, _ := k.supports(p, artifacts) // Resolve has seen the error
-	return s
+	claims, _ := k.supports(s.Plan, artifacts) // Resolve has seen the error
+	return claims
 }
 
 func (k Component) supports(p topology.Plan, artifacts Artifacts) (Support, error) {
@@ -109,11 +91,12 @@ type HTTPRule struct {
 	Method, Path    string
 }
 
-// L7Policy gives the object that makes a plan's CNI enforce a rule: its l7policy.yaml. It
+// L7Policy gives the object that makes the set's CNI enforce a rule: its l7policy.yaml. It
 // is there for every CNI whose Support may have L7Policy.
-func (c Catalog) L7Policy(p topology.Plan, rule HTTPRule) (unstructured.Unstructured, error) {
+func (s Set) L7Policy(rule HTTPRule) (unstructured.Unstructured, error) {
 	const file = "l7policy.yaml"
-	text, err := c[p.CNI.Name].fill(file, rule)
+	k, _ := s.Of(KindCNI)
+	text, err := k.fill(file, rule)
 	if err != nil {
 		return unstructured.Unstructured{}, err
 	}
@@ -122,7 +105,7 @@ func (c Catalog) L7Policy(p topology.Plan, rule HTTPRule) (unstructured.Unstruct
 		err = fmt.Errorf("it has %d objects, not one", len(objects))
 	}
 	if err != nil {
-		return unstructured.Unstructured{}, fmt.Errorf("%s/%s: %w", p.CNI.Name, file, err)
+		return unstructured.Unstructured{}, fmt.Errorf("%s/%s: %w", k.Name, file, err)
 	}
 	return objects[0], nil
 }

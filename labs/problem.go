@@ -3,6 +3,7 @@ package labs
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 )
@@ -64,6 +65,20 @@ func (ps Problems) in(filename string) error {
 		ps[i].File = filename
 	}
 	return ps.err()
+}
+
+// At gives problems that were found later, in what a lab file came to, the lines of their
+// fields in the file, and orders them by these. They stay without lines where the file cannot
+// be read any more.
+func (ps Problems) At(filename string) error {
+	located := slices.Clone(ps)
+	data, err := os.ReadFile(filename)
+	if d, _ := decode(data, Kind, &Lab{}); err == nil && d != nil {
+		for i := range located {
+			located[i].Line = d.lineOf(located[i].Field)
+		}
+	}
+	return located.in(filename)
 }
 
 func (ps *Problems) add(field, hint, format string, args ...any) {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/topology"
@@ -56,20 +57,20 @@ const containerdLimit = 30 * time.Second
 
 // loadMissing gives Nodes that were made of earlier artifacts the images that they lack:
 // a newer netlab brings its own agent, and at times newer components.
-func loadMissing(ctx context.Context, running Running, artifacts components.Artifacts, step components.Step) error {
+func loadMissing(ctx context.Context, running Running, of components.Artifacts, step components.Step) error {
 	nodes, ctx := errgroup.WithContext(ctx)
 	for _, m := range running.Plan.Nodes() {
-		nodes.Go(func() error { return loadMissingInto(ctx, m.Name, running.Machines[m.Name], artifacts, step) })
+		nodes.Go(func() error { return loadMissingInto(ctx, m.Name, running.Machines[m.Name], of, step) })
 	}
 	return nodes.Wait()
 }
 
-func loadMissingInto(ctx context.Context, name string, node Machine, artifacts components.Artifacts, step components.Step) (err error) {
+func loadMissingInto(ctx context.Context, name string, node Machine, of components.Artifacts, step components.Step) (err error) {
 	images, err := listed(ctx, node, "images")
 	if err != nil {
 		return fmt.Errorf("list the images of Node %s: %w", name, err)
 	}
-	missing := slices.DeleteFunc(slices.Clone(artifacts.Images), func(ref string) bool { return slices.Contains(images, ref) })
+	missing := slices.DeleteFunc(slices.Clone(of.Images), func(ref string) bool { return slices.Contains(images, ref) })
 	if len(missing) == 0 {
 		return nil
 	}
@@ -82,7 +83,7 @@ func loadMissingInto(ctx context.Context, name string, node Machine, artifacts c
 	r, w := io.Pipe()
 	defer r.Close() // ends the writer, should ctr end early
 	go func() {
-		w.CloseWithError(artifacts.WriteImages(w, missing, func(hex string) bool { return slices.Contains(blobs, "sha256:"+hex) }))
+		w.CloseWithError(artifacts.WriteImages(of, w, missing, func(hex string) bool { return slices.Contains(blobs, "sha256:"+hex) }))
 	}()
 	cmd := importInto(ctx, node)
 	cmd.Stdin = r

@@ -30,12 +30,12 @@ var leaves = []string{"internal/atomicfile", "internal/hint", "internal/procfs",
 // rules holds, in the order in which data flows, one rule for each package. The first rule
 // whose pattern matches a package is its rule.
 //
-//	labs → topology → components → providers → verify → internal/engine → cli → main
+//	labs → topology → components → artifacts → providers → verify → internal/engine → cli → main
 func rules() []rule {
 	stage := func(more ...string) []string { return append(slices.Clone(leaves), more...) }
 	return []rule{
 		{"internal/archtest", nil, "it reads source and runs none of it"},
-		{"internal/engine/...", stage("labs", "topology/...", "components/...", "providers/...", "verify/..."),
+		{"internal/engine/...", stage("labs", "topology/...", "components", "artifacts", "providers/...", "verify/..."),
 			"use cases take and return values: flags, printing and exit codes are cli's"},
 		{"internal/...", leaves, "what several stages share must not know any of them"},
 
@@ -47,21 +47,22 @@ func rules() []rule {
 		{"topology", stage("labs"), "deciding a Plan is pure: only topology/fabric touches Linux"},
 		{"topology/...", stage("labs", "topology"), "deciding and drawing a Plan is pure: only topology/fabric touches Linux"},
 
-		{"components/...", stage("labs", "topology", "components"), "software is obtained for a Plan, whichever provider runs it"},
+		{"components", stage("labs", "topology"), "the catalogue is data: which versions a Plan resolves to, before anything is obtained"},
+		{"artifacts", stage("labs", "topology", "components"), "software is obtained for a Set, whichever provider runs it"},
 
 		{"providers/command", leaves, "runs a command of this machine, for whoever does that"},
 		{"providers/kubeconfig", stage("labs"), "edits a kubeconfig, whoever made the cluster"},
 		{"providers/pid1", leaves, "it is PID 1 of a Node: it must stay small"},
-		{"providers/kubeadm", stage("labs", "topology", "components/...", "providers/command"),
+		{"providers/kubeadm", stage("labs", "topology", "components", "artifacts", "providers/command"),
 			"how a cluster is bootstrapped is the same on every provider"},
-		{"providers/providertest", stage("labs", "topology/...", "components/...", "providers", "providers/command", "providers/kubeadm", "verify/..."),
+		{"providers/providertest", stage("labs", "topology/...", "components", "artifacts", "providers", "providers/command", "providers/kubeadm", "verify/..."),
 			"the conformance suite must not know the providers that it tests"},
 		{"providers/netns/...", provider("netns"), "providers do not know each other: what two of them need is providers/local"},
 		{"providers/kind/...", provider("kind"), "providers do not know each other: what two of them need is providers/local"},
 		{"providers/libvirt/...", provider("libvirt"), "providers do not know each other: what two of them need is providers/local"},
-		{"providers/local/...", stage("labs", "topology/...", "components/...", "providers", "providers/command", "providers/kubeadm", "providers/local", "providers/pid1"),
+		{"providers/local/...", stage("labs", "topology/...", "components", "artifacts", "providers", "providers/command", "providers/kubeadm", "providers/local", "providers/pid1"),
 			"what providers share on this machine must not know which provider it is for"},
-		{"providers", stage("labs", "topology", "components", "providers/command"),
+		{"providers", stage("labs", "topology", "components", "artifacts", "providers/command"),
 			"the contract must not know who fulfils it, nor how a cluster is bootstrapped"},
 
 		{"verify/agent", stage("labs"), "the agent runs alone in Pods and on hosts: it must stay small"},
@@ -78,16 +79,16 @@ func rules() []rule {
 		{"verify/run", stage("labs", "topology", "components", "providers", "verify/agent", "verify/checks", "verify/observe", "verify/report", "verify/trace", "verify/workload"),
 			"a lab is verified in the same way whichever provider runs it"},
 
-		{"cli/...", []string{"internal/...", "labs", "topology/...", "components/...", "providers/...", "verify/..."}, "main calls cli, and nothing else does"},
-		{"e2e/...", stage("labs", "topology/...", "components/...", "providers/...", "verify/..."), "end-to-end tests run the program that users run"},
-		{"bench/...", stage("labs", "topology/...", "components/...", "providers/...", "verify/..."), "benchmarks time the program that users run"},
+		{"cli/...", []string{"internal/...", "labs", "topology/...", "components", "artifacts", "providers/...", "verify/..."}, "main calls cli, and nothing else does"},
+		{"e2e/...", stage("labs", "topology/...", "components", "artifacts", "providers/...", "verify/..."), "end-to-end tests run the program that users run"},
+		{"bench/...", stage("labs", "topology/...", "components", "artifacts", "providers/...", "verify/..."), "benchmarks time the program that users run"},
 		{".", []string{"cli"}, "main only starts the command line"},
 	}
 }
 
 // provider is what one provider may import (the conformance suite: its test support only).
 func provider(name string) []string {
-	return append(slices.Clone(leaves), "labs", "topology/...", "components/...", "providers", "providers/command",
+	return append(slices.Clone(leaves), "labs", "topology/...", "components", "artifacts", "providers", "providers/command",
 		"providers/kubeadm", "providers/local/...", "providers/pid1", "providers/providertest", "providers/"+name+"/...")
 }
 

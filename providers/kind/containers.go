@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
@@ -129,7 +130,7 @@ func (e engine) loadImage(ctx context.Context, image components.NodeImage) error
 		return nil
 	}
 	r, w := io.Pipe()
-	go func() { w.CloseWithError(image.WriteArchive(w)) }()
+	go func() { w.CloseWithError(artifacts.WriteNodeImage(image, w)) }()
 	defer r.Close()
 	if err := e.run(ctx, r, "load", "--quiet"); err != nil {
 		return fmt.Errorf("load the node image into %s: %w", e.title(), err)

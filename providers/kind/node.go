@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 	"sigs.k8s.io/kind/pkg/cluster/constants"
 
+	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
@@ -123,7 +124,7 @@ func (n node) prepare(ctx context.Context, req providers.Request, ca *kubeadm.Au
 	if err := os.WriteFile(n.path("seed", "init"), []byte(boot), 0o755); err != nil {
 		return err
 	}
-	if err := components.Clone(ctx, req.Artifacts.Store, n.path("containerd")); err != nil {
+	if err := artifacts.Clone(ctx, req.Artifacts.Store, n.path("containerd")); err != nil {
 		return fmt.Errorf("give Node %s its images: %w", n.machine.Name, err)
 	}
 	data, err := json.Marshal(n.machine)

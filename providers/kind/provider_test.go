@@ -32,7 +32,7 @@ func TestConformance(t *testing.T) {
 	providertest.Run(t, providertest.Suite{
 		Provider: "kind",
 		New:      func() providers.Provider { return Provider{} },
-		Resolver: providertest.Resolver(t, self),
+		Software: providertest.SoftwareOf(t, self),
 		Kill: func(ctx context.Context, lab labs.Name, _, name string) error {
 			there, err := docker.containers(ctx, lab)
 			if err != nil {
@@ -54,10 +54,7 @@ func TestStrangers(t *testing.T) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	artifacts, err := providertest.Resolver(t, providertest.Netlab(t)).Obtain(ctx, plan(t, name), func(string) func(error) { return func(error) {} })
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, artifacts := providertest.SoftwareOf(t, providertest.Netlab(t)).Obtain(t, plan(t, name), func(string) func(error) { return func(error) {} })
 	if err := docker.loadImage(ctx, artifacts.Node); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +64,7 @@ func TestStrangers(t *testing.T) {
 	}
 	defer docker.remove(context.WithoutCancel(ctx), name+"-control-plane")
 	var hinted interface{ Hint() string }
-	_, err = Provider{}.Create(ctx, providers.Request{Plan: plan(t, name), Artifacts: artifacts, Dir: dir})
+	_, err := Provider{}.Create(ctx, providers.Request{Plan: plan(t, name), Artifacts: artifacts, Dir: dir})
 	if !errors.As(err, &hinted) || !strings.Contains(err.Error(), "did not make") {
 		t.Errorf("create says %v", err)
 	}
@@ -252,7 +249,7 @@ func TestCNIs(t *testing.T) {
 // kindest: with Nodes of upstream's node image a ready lab passes every path, also after
 // Docker started a Node again; and it stays with that image when the registry is gone.
 func kindest(t *testing.T, self, from string) {
-	digest, leave := kindesttest.Serve(t, providertest.Resolver(t, self))
+	digest, leave := kindesttest.Serve(t, providertest.SoftwareOf(t, self))
 	name := "nlt-" + from
 	passes := scenario(t, self, from, name, 70)
 	passes()

@@ -47,11 +47,9 @@ func newImageVM(t *testing.T, name string) vms {
 		t.Fatal(err)
 	}
 	v := vms{images: d.Images, req: providers.Request{Plan: plan, Dir: t.TempDir(), Step: func(string) func(error) { return func(error) {} }}}
-	resolver := providertest.Resolver(t, providertest.Netlab(t))
-	resolver.Offline = false // the image's server is on loopback, and nothing else of this lab is on any
-	if v.req.Artifacts, err = resolver.Obtain(t.Context(), plan, v.req.Step); err != nil {
-		t.Fatal(err)
-	}
+	software := providertest.SoftwareOf(t, providertest.Netlab(t))
+	software.Offline = false // the image's server is on loopback, and nothing else of this lab is on any
+	_, v.req.Artifacts = software.Obtain(t, plan, v.req.Step)
 	// The image has nothing to do in the user's cache.
 	t.Cleanup(func() { os.RemoveAll(filepath.Dir(v.req.Artifacts.Disk.Image)) })
 	v.delete(t) // what a killed test left

@@ -34,7 +34,7 @@ func TestConformance(t *testing.T) {
 	providertest.Run(t, providertest.Suite{
 		Provider: "libvirt",
 		New:      func() providers.Provider { return Provider{} },
-		Resolver: providertest.Resolver(t, self),
+		Software: providertest.SoftwareOf(t, self),
 		Kill: func(ctx context.Context, lab labs.Name, _, node string) error {
 			h, err := connect(ctx, "")
 			if err != nil {

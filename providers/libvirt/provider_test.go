@@ -60,9 +60,7 @@ func newVMs(t *testing.T, name string, change ...func(*labs.Lab)) vms {
 		t.Fatal(err)
 	}
 	v := vms{images: d.Images, req: providers.Request{Plan: plan, Dir: t.TempDir(), Step: func(string) func(error) { return func(error) {} }}}
-	if v.req.Artifacts, err = providertest.Resolver(t, providertest.Netlab(t)).Obtain(t.Context(), plan, v.req.Step); err != nil {
-		t.Fatal(err)
-	}
+	_, v.req.Artifacts = providertest.SoftwareOf(t, providertest.Netlab(t)).Obtain(t, plan, v.req.Step)
 	v.delete(t) // what a killed test left
 	if v.before, err = residue.Take(); err != nil {
 		t.Fatal(err)

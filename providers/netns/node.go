@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
@@ -42,7 +43,7 @@ func (n node) path(elem ...string) string {
 
 // prepare lays the Node out on disk: its containerd root cloned from the store, its
 // files in the overlay's upper directory.
-func (n node) prepare(ctx context.Context, artifacts components.Artifacts, files map[string]kubeadm.File) error {
+func (n node) prepare(ctx context.Context, of components.Artifacts, files map[string]kubeadm.File) error {
 	// What a killed `up` left of a Node that never ran is of no use.
 	if err := os.RemoveAll(n.dir); err != nil {
 		return err
@@ -52,7 +53,7 @@ func (n node) prepare(ctx context.Context, artifacts components.Artifacts, files
 			return err
 		}
 	}
-	if err := components.Clone(ctx, artifacts.Store, n.path("containerd")); err != nil {
+	if err := artifacts.Clone(ctx, of.Store, n.path("containerd")); err != nil {
 		return fmt.Errorf("give Node %s its images: %w", n.machine.Name, err)
 	}
 	return local.WriteFiles(files, func(path string) string {

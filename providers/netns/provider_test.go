@@ -19,7 +19,7 @@ func TestConformance(t *testing.T) {
 	providertest.Run(t, providertest.Suite{
 		Provider: "netns",
 		New:      func() providers.Provider { return Provider{} },
-		Resolver: providertest.Resolver(t, providertest.Netlab(t)),
+		Software: providertest.SoftwareOf(t, providertest.Netlab(t)),
 		Kill: func(ctx context.Context, lab labs.Name, dir, name string) error {
 			n := nodeOf(lab, dir, topology.Machine{Name: name})
 			pid := n.pid()

@@ -25,7 +25,7 @@ import (
 type Suite struct {
 	Provider string                    // its name, as in a lab file
 	New      func() providers.Provider // a fresh value, which knows nothing of earlier ones
-	Resolver components.Resolver       // its Self is a netlab executable, not the test's own
+	Software Software                  // its Self is a netlab executable, not the test's own
 	// Kill ends a Node as a power cut does.
 	Kill func(ctx context.Context, lab labs.Name, dir, node string) error
 
@@ -132,7 +132,7 @@ ingress: {name: none}
 
 func (s Suite) plan(t *testing.T, text string, name labs.Name) topology.Plan {
 	t.Helper()
-	known := s.Resolver.Catalog.Known()
+	known := s.Software.Known()
 	known.Providers, known.ProxyModes = []string{s.Provider}, []string{"nftables", "iptables"}
 	text += "provider: " + s.Provider + "\nmetadata: {name: " + name.Label() + "}\n" + cmp.Or(s.Lab, bare)
 	if cni := os.Getenv(envCNI); cni != "" {
@@ -165,23 +165,11 @@ func (s Suite) open(t *testing.T, root providers.Root, text string, name labs.Na
 	t.Helper()
 	l := &lab{Suite: s, root: root, dir: root.Dir(name), plan: s.plan(t, text, name)}
 	step := func(string) func(error) { return func(error) {} }
+	set, obtained := s.Software.Obtain(t, l.plan, step)
+	l.artifacts = obtained
 	var err error
-	if l.artifacts, err = s.Resolver.Obtain(t.Context(), l.plan, step); err != nil {
+	if l.parts, err = set.Render(obtained); err != nil {
 		t.Fatal(err)
-	}
-	parts, err := s.Resolver.Catalog.Resolve(l.plan)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, part := range parts {
-		if part.Install == nil {
-			continue
-		}
-		r, err := s.Resolver.Objects(t.Context(), part, l.plan, l.artifacts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.parts = append(l.parts, r)
 	}
 	return l
 }

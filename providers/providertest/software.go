@@ -12,8 +12,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
+	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/providers/command"
+	"netlab.dev/netlab/topology"
 )
 
 // Netlab builds netlab, which labs run as PID 1 and as agents, and gives its path.
@@ -28,8 +30,28 @@ func Netlab(t testing.TB) string {
 	return self
 }
 
-// Resolver obtains software for labs of a netlab executable, in the user's cache.
-func Resolver(t testing.TB, self string) components.Resolver {
+// Software is what labs of tests are made of: the catalogue, and the user's cache.
+type Software struct {
+	components.Catalog
+	artifacts.Cache
+}
+
+// Obtain resolves a plan and makes its software present.
+func (s Software) Obtain(t testing.TB, plan topology.Plan, step components.Step) (components.Set, components.Artifacts) {
+	t.Helper()
+	set, err := s.Resolve(plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	obtained, err := s.Cache.Obtain(t.Context(), set, step)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set, obtained
+}
+
+// SoftwareOf gives the software for labs of a netlab executable.
+func SoftwareOf(t testing.TB, self string) Software {
 	t.Helper()
 	catalog, err := components.Load()
 	if err != nil {
@@ -43,7 +65,7 @@ func Resolver(t testing.TB, self string) components.Resolver {
 		}
 		cache = filepath.Join(dir, "netlab")
 	}
-	return components.Resolver{Catalog: catalog, Cache: cache, Self: self, Offline: os.Getenv("NETLAB_OFFLINE") != ""}
+	return Software{catalog, artifacts.Cache{Dir: cache, Self: self, Offline: os.Getenv("NETLAB_OFFLINE") != ""}}
 }
 
 // Archive writes an image of a few bytes as `docker save` does.

@@ -177,7 +177,12 @@ func ciliums(t *testing.T) unstructured.Unstructured {
 	}
 	plan := plantest.Plan(t, "quickstart")
 	plan.CNI.Name = "cilium"
-	policy, err := catalog.L7Policy(plan, checks.L7Rule(plan))
+	plan.CNI.Version, plan.CNI.Options = "", nil
+	set, err := catalog.Resolve(plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy, err := set.L7Policy(checks.L7Rule(plan))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,18 +33,20 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
+	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers/command"
+	"netlab.dev/netlab/providers/providertest"
 	"netlab.dev/netlab/topology"
 )
 
 // upstream is kind's Go module.
 const upstream = "sigs.k8s.io/kind"
 
-// Serve serves the image, which it makes unless the cache of the resolver has it, until the
+// Serve serves the image, which it makes unless the cache has it, until the
 // test ends or close is called, and has netlab pull it. It gives the image's digest.
-func Serve(t testing.TB, r components.Resolver) (digest string, close func()) {
+func Serve(t testing.TB, r providertest.Software) (digest string, close func()) {
 	t.Helper()
 	dir := made(t, r)
 	index, err := layout.ImageIndexFromPath(dir)
@@ -56,7 +58,7 @@ func Serve(t testing.TB, r components.Resolver) (digest string, close func()) {
 		registry.WithBlobHandler(registry.NewDiskBlobHandler(filepath.Join(dir, "blobs")))))
 	t.Cleanup(server.Close)
 	repository := strings.TrimPrefix(server.URL, "http://") + "/kindest/node"
-	tag, err := name.NewTag(repository + ":" + r.Catalog["kubernetes"].Version)
+	tag, err := name.NewTag(repository + ":" + r.Known().Kubernetes[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +68,7 @@ func Serve(t testing.TB, r components.Resolver) (digest string, close func()) {
 	t.Setenv("NETLAB_NODE_IMAGE", repository)
 	t.Setenv("NETLAB_OFFLINE", "")
 	t.Cleanup(func() { // the server's port is another's soon
-		pins, _ := filepath.Glob(filepath.Join(r.Cache, "pins", "*"))
+		pins, _ := filepath.Glob(filepath.Join(r.Dir, "pins", "*"))
 		for _, pin := range pins {
 			data, _ := os.ReadFile(filepath.Join(pin, "record.json"))
 			if strings.Contains(string(data), hash.String()) {
@@ -91,23 +93,20 @@ func only(t testing.TB, index v1.ImageIndex) (v1.Image, v1.Hash) {
 }
 
 // made gives the OCI layout of the image.
-func made(t testing.TB, r components.Resolver) string {
+func made(t testing.TB, r providertest.Software) string {
 	t.Helper()
-	kubernetes := r.Catalog["kubernetes"].Version
+	kubernetes := r.Known().Kubernetes[0]
 	r.Catalog = maps.Clone(r.Catalog)
-	r.Catalog["node"] = recipe(t, kubernetes)
+	r.Catalog["node"] = []components.Component{recipe(t, kubernetes)}
 	plan := topology.Plan{Lab: labs.MustName("kindest"), Provider: "netns"}
 	plan.Kubernetes.Version, plan.Kubernetes.Proxy = kubernetes, "nftables"
 	plan.CNI.Name = "none"
-	artifacts, err := r.Obtain(t.Context(), plan, func(what string) func(error) {
+	_, obtained := r.Obtain(t, plan, func(what string) func(error) {
 		t.Log(what)
 		return func(error) {}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, tag, _ := strings.Cut(artifacts.Node.Ref, ":")
-	dir := filepath.Join(r.Cache, "tests", "kindest", tag)
+	_, tag, _ := strings.Cut(obtained.Node.Ref, ":")
+	dir := filepath.Join(r.Dir, "tests", "kindest", tag)
 	if _, err := os.Stat(dir); err == nil {
 		return dir
 	}
@@ -125,12 +124,12 @@ func made(t testing.TB, r components.Resolver) string {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(tmp)
-	index, err := layout.ImageIndexFromPath(artifacts.Node.Layout)
+	index, err := layout.ImageIndexFromPath(obtained.Node.Layout)
 	if err != nil {
 		t.Fatal(err)
 	}
 	img, _ := only(t, index)
-	held, err := tarball.LayerFromFile(store(t, artifacts, tmp), tarball.WithCompressionLevel(gzip.BestSpeed))
+	held, err := tarball.LayerFromFile(store(t, obtained, tmp), tarball.WithCompressionLevel(gzip.BestSpeed))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,10 +220,10 @@ tar --create --file "$4" --numeric-owner var
 `
 
 // store makes a tar of the containerd root that kubeadm's images are in.
-func store(t testing.TB, artifacts components.Artifacts, tmp string) string {
+func store(t testing.TB, of components.Artifacts, tmp string) string {
 	t.Helper()
 	var refs []string
-	for _, ref := range artifacts.Images {
+	for _, ref := range of.Images {
 		if strings.HasPrefix(ref, "registry.k8s.io/") {
 			refs = append(refs, ref)
 		}
@@ -235,10 +234,10 @@ func store(t testing.TB, artifacts components.Artifacts, tmp string) string {
 	}
 	tar := filepath.Join(tmp, "store.tar")
 	cmd := exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", importing, "sh",
-		artifacts.Programs["containerd"], artifacts.Programs["ctr"], root, tar)
+		of.Programs["containerd"], of.Programs["ctr"], root, tar)
 	r, w := io.Pipe()
 	defer r.Close()
-	go func() { w.CloseWithError(artifacts.WriteImages(w, refs, func(string) bool { return false })) }()
+	go func() { w.CloseWithError(artifacts.WriteImages(of, w, refs, func(string) bool { return false })) }()
 	cmd.Stdin = r
 	if _, err := command.Run(cmd); err != nil {
 		t.Fatal(fmt.Errorf("import images: %w", err))

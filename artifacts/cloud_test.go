@@ -1,4 +1,4 @@
-package components
+package artifacts
 
 import (
 	"bytes"
@@ -67,7 +67,7 @@ func TestCloudImage(t *testing.T) {
 	}))
 	defer server.Close()
 	var steps []string
-	o := obtaining{Resolver: Resolver{Cache: t.TempDir()}, downloads: downloads(), step: func(name string) func(error) {
+	o := obtaining{Cache: Cache{Dir: t.TempDir()}, downloads: downloads(), step: func(name string) func(error) {
 		steps = append(steps, name)
 		return func(error) {}
 	}}
@@ -169,7 +169,7 @@ func TestCloudImageRefused(t *testing.T) {
 			}
 			server := httptest.NewServer(c.serve)
 			defer server.Close()
-			o := obtaining{Resolver: Resolver{Cache: t.TempDir()}, downloads: c.offer, step: func(string) func(error) { return func(error) {} }}
+			o := obtaining{Cache: Cache{Dir: t.TempDir()}, downloads: c.offer, step: func(string) func(error) { return func(error) {} }}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			if c.cancel {
@@ -179,7 +179,7 @@ func TestCloudImageRefused(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), server.URL) || !strings.Contains(hintOf(err), c.hint) {
 				t.Errorf("%v; hint %q", err, hintOf(err))
 			}
-			if files := left(t, o.Cache); len(files) > 0 {
+			if files := left(t, o.Dir); len(files) > 0 {
 				t.Errorf("left: %v", files)
 			}
 		})
@@ -187,7 +187,7 @@ func TestCloudImageRefused(t *testing.T) {
 }
 
 func TestCloudImageOffline(t *testing.T) {
-	o := obtaining{Resolver: Resolver{Cache: t.TempDir(), Offline: true}}
+	o := obtaining{Cache: Cache{Dir: t.TempDir(), Offline: true}}
 	_, err := o.cloudImage(t.Context(), booting(labs.Image{URL: "https://images.invalid/x.qcow2", SHA256: sum256(nil)}))
 	if err == nil || !strings.Contains(err.Error(), "cloud image https://images.invalid/x.qcow2 is not in the cache, and NETLAB_OFFLINE is set") {
 		t.Error(err)

@@ -1,4 +1,4 @@
-package components
+package artifacts
 
 import (
 	"bytes"
@@ -138,7 +138,7 @@ func (d download) fetch(ctx context.Context, o obtaining, image labs.Image, to s
 	err = errors.Join(err, out.Close())
 	switch {
 	case errors.Is(err, unix.ENOSPC):
-		return hinted{fmt.Errorf("download %s: %w", image.URL, err), "make room in " + o.Cache + ", or set NETLAB_CACHE_DIR"}
+		return hinted{fmt.Errorf("download %s: %w", image.URL, err), "make room in " + o.Dir + ", or set NETLAB_CACHE_DIR"}
 	case err != nil:
 		return refused(err)
 	case n > d.largest:
@@ -189,13 +189,21 @@ func checkQCOW2(url, file string) (labs.Size, error) {
 }
 
 // lacksImage tells that a plan's cloud image is not here and will not be downloaded.
-func (r Resolver) lacksImage(p topology.Plan) error {
-	if !p.Virtual() || p.Libvirt.Image == (labs.Image{}) || !r.Offline || strings.HasPrefix(p.Libvirt.Image.URL, "file:") {
+func (c Cache) lacksImage(p topology.Plan) error {
+	if !p.Virtual() || p.Libvirt.Image == (labs.Image{}) || !c.Offline || strings.HasPrefix(p.Libvirt.Image.URL, "file:") {
 		return nil
 	}
-	if _, here := r.have(cloudItem(p.Libvirt.Image)); here {
+	if _, here := c.have(cloudItem(p.Libvirt.Image)); here {
 		return nil
 	}
 	return hinted{fmt.Errorf("cloud image %s is not in the cache, and NETLAB_OFFLINE is set: nothing is downloaded", p.Libvirt.Image.URL),
 		"unset NETLAB_OFFLINE, or name a file: url: file:///PATH"}
 }
+
+type hinted struct {
+	error
+	hint string
+}
+
+func (h hinted) Hint() string  { return h.hint }
+func (h hinted) Unwrap() error { return h.error }

@@ -1,4 +1,4 @@
-package components
+package artifacts
 
 import (
 	"fmt"
@@ -8,29 +8,21 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"netlab.dev/netlab/components"
 )
 
-// NodeImage is the node image as an image, for those who run Nodes as containers.
-type NodeImage struct {
-	// Ref is its name with a tag that follows from its content: whoever has an image of
-	// this name has this image.
-	Ref    string `json:"ref"`
-	Layout string `json:"layout"` // OCI layout directory
-	// Over is the upstream's image that it is laid over, as name:tag@digest; "" for none.
-	Over string `json:"over,omitempty"`
-}
-
-func nodeImage(repository, dir string) (NodeImage, error) {
+func nodeImage(repository, dir string) (components.NodeImage, error) {
 	_, digest, err := onlyImage(dir)
 	if err != nil {
-		return NodeImage{}, err
+		return components.NodeImage{}, err
 	}
-	return NodeImage{Ref: repository + ":" + digest.Hex[:12], Layout: dir}, nil
+	return components.NodeImage{Ref: repository + ":" + digest.Hex[:12], Layout: dir}, nil
 }
 
-// WriteArchive writes the image as `docker save` does: Docker before 25 loads no OCI
+// WriteNodeImage writes the image as `docker save` does: Docker before 25 loads no OCI
 // layout.
-func (n NodeImage) WriteArchive(w io.Writer) error {
+func WriteNodeImage(n components.NodeImage, w io.Writer) error {
 	img, _, err := onlyImage(n.Layout)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package components
+package artifacts
 
 import (
 	"archive/tar"
@@ -20,12 +20,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/components"
 )
 
 const layerTar = "layer.tar"
 
 // keyOfContents covers what the files of a layer are made from.
-func (o obtaining) keyOfContents(k Component, contents Contents) (string, error) {
+func (o obtaining) keyOfContents(k components.Component, contents components.Contents) (string, error) {
 	parts := []any{contents}
 	for _, f := range contents.Files {
 		switch {
@@ -40,7 +42,7 @@ func (o obtaining) keyOfContents(k Component, contents Contents) (string, error)
 			}
 			parts = append(parts, i.key)
 		case f.Own != "":
-			key, err := keyOfFiles(k.files, f.Own)
+			key, err := keyOfFiles(k.Files(), f.Own)
 			if err != nil {
 				return "", err
 			}
@@ -53,17 +55,17 @@ func (o obtaining) keyOfContents(k Component, contents Contents) (string, error)
 }
 
 // madeBy finds the build that a file comes from.
-func (o obtaining) madeBy(f File) (made, error) {
+func (o obtaining) madeBy(f components.File) (made, error) {
 	if f.Build != "" {
-		return o.Catalog.output(f.Build)
+		return o.output(f.Build)
 	}
-	m, _, err := o.Catalog.copied(f.Copy)
-	return m, err
+	of, b, _, err := o.set.Copied(f.Copy)
+	return made{of, b}, err
 }
 
 // layerItem is a shared layer's place in the cache.
 func (o obtaining) layerItem(ref string) (item, error) {
-	k, l, err := o.Catalog.layer(ref)
+	k, l, err := o.set.Layer(ref)
 	if err != nil {
 		return item{}, err
 	}
@@ -82,7 +84,7 @@ func (o obtaining) layerItem(ref string) (item, error) {
 
 // layer gives the directory of a shared layer: its layer.tar and its record.
 func (o obtaining) layer(ctx context.Context, ref string) (string, error) {
-	k, l, err := o.Catalog.layer(ref)
+	k, l, err := o.set.Layer(ref)
 	if err != nil {
 		return "", err
 	}
@@ -105,7 +107,7 @@ func (o obtaining) layer(ctx context.Context, ref string) (string, error) {
 }
 
 // writeLayer makes layer.tar of a tree (where one is given) and of contents.
-func (o obtaining) writeLayer(ctx context.Context, k Component, contents Contents, tree, dir string, rec *record) error {
+func (o obtaining) writeLayer(ctx context.Context, k components.Component, contents components.Contents, tree, dir string, rec *record) error {
 	f, err := os.Create(filepath.Join(dir, layerTar))
 	if err != nil {
 		return err
@@ -129,7 +131,7 @@ func (o obtaining) writeLayer(ctx context.Context, k Component, contents Content
 
 // writeContents writes dirs, files and links in the order of their paths. Parents
 // are left to whoever unpacks: naming them would change what a lower layer says.
-func (o obtaining) writeContents(ctx context.Context, w archive, k Component, contents Contents) error {
+func (o obtaining) writeContents(ctx context.Context, w archive, k components.Component, contents components.Contents) error {
 	entries := map[string]func(name string) error{}
 	for _, d := range contents.Dirs {
 		mode := d.Mode
@@ -156,12 +158,12 @@ func (o obtaining) writeContents(ctx context.Context, w archive, k Component, co
 	return nil
 }
 
-func (o obtaining) writeFile(ctx context.Context, w archive, k Component, f File, name string) error {
+func (o obtaining) writeFile(ctx context.Context, w archive, k components.Component, f components.File, name string) error {
 	switch {
 	case f.Text != "":
 		return w.file(name, strings.NewReader(f.Text), int64(len(f.Text)), orMode(f.Mode, 0o644), f.UID)
 	case f.Own != "":
-		return w.copyFrom(k.files, f.Own, name, f.Mode, f.UID)
+		return w.copyFrom(k.Files(), f.Own, name, f.Mode, f.UID)
 	case f.Self:
 		return w.copyFrom(os.DirFS(filepath.Dir(o.selfPath)), filepath.Base(o.selfPath), name, 0o755, f.UID)
 	}
@@ -186,15 +188,15 @@ func (o obtaining) writeFile(ctx context.Context, w archive, k Component, f File
 		return err
 	}
 	for _, e := range f.Edits {
-		if text, err = e.apply(text); err != nil {
+		if text, err = edit(text, e); err != nil {
 			return fmt.Errorf("edit %s: %w", rest, err)
 		}
 	}
 	return w.file(name, bytes.NewReader(text), int64(len(text)), orMode(f.Mode, 0o644), f.UID)
 }
 
-// apply refuses an edit that finds nothing: upstream's file is not the one it was written for.
-func (e Edit) apply(text []byte) ([]byte, error) {
+// edit refuses an edit that finds nothing: upstream's file is not the one it was written for.
+func edit(text []byte, e components.Edit) ([]byte, error) {
 	find, err := regexp.Compile(e.Find)
 	if err != nil {
 		return nil, err

@@ -1,8 +1,10 @@
-package components
+package artifacts
 
 import (
 	"fmt"
 	"slices"
+
+	"netlab.dev/netlab/components"
 )
 
 // Status is one component as `netlab components` shows it.
@@ -25,57 +27,64 @@ type Status struct {
 	Notice  string   `json:"notice,omitempty"`
 }
 
-// Status tells of every component, by name, what is pinned, what is cached and where
-// it came from. It makes nothing.
-func (r Resolver) Status() ([]Status, error) {
-	o := obtaining{Resolver: r}
+// Status gives every version of every component, by name: what is pinned, what is cached and
+// where it came from. It makes nothing.
+func (c Cache) Status(catalog components.Catalog) ([]Status, error) {
+	o := obtaining{Cache: c}
 	var err error
-	if o.selfHash, _, err = hashFile(r.Self); err != nil {
+	if o.selfHash, _, err = hashFile(c.Self); err != nil {
 		return nil, err
 	}
-	var all []Status
-	for _, name := range r.Catalog.names() {
-		k := r.Catalog[name]
-		s := Status{Name: k.Name, Kind: k.Kind, Version: k.Version, About: k.About, Source: k.Source,
-			Cached: true, Lacks: k.Lacks, Notice: k.Notice}
-		items, err := o.items(k)
-		if err != nil {
+	parts, sets := catalog.Sets()
+	all := make([]Status, len(parts))
+	for n, k := range parts {
+		o.set = sets[n]
+		if all[n], err = o.status(k); err != nil {
 			return nil, err
 		}
-		for _, i := range items {
-			rec, ok := r.have(i)
-			s.Cached = s.Cached && ok
-			if !ok {
-				continue
-			}
-			if i.kind != inImages { // its bytes are the layers'
-				s.Seconds += rec.Seconds
-				s.Bytes += rec.Bytes
-			}
-			if !slices.Contains(s.From, rec.From) {
-				s.From = append(s.From, rec.From)
-			}
-		}
-		if err := o.optional(k, &s); err != nil {
-			return nil, err
-		}
-		for _, i := range k.Images {
-			ref := o.picture(k, i).ref
-			if i.Over != nil {
-				ref = o.upstream(k, *i.Over).ref
-			}
-			s.Images = append(s.Images, ref)
-		}
-		if s.Version == selfVersion {
-			s.Version = o.selfHash[:12]
-		}
-		all = append(all, s)
 	}
 	return all, nil
 }
 
+func (o obtaining) status(k components.Component) (Status, error) {
+	s := Status{Name: k.Name, Kind: k.Kind, Version: k.Version, About: k.About, Source: k.Source,
+		Cached: true, Lacks: k.Lacks, Notice: k.Notice}
+	items, err := o.items(k)
+	if err != nil {
+		return s, err
+	}
+	for _, i := range items {
+		rec, ok := o.have(i)
+		s.Cached = s.Cached && ok
+		if !ok {
+			continue
+		}
+		if i.kind != inImages { // its bytes are the layers'
+			s.Seconds += rec.Seconds
+			s.Bytes += rec.Bytes
+		}
+		if !slices.Contains(s.From, rec.From) {
+			s.From = append(s.From, rec.From)
+		}
+	}
+	if err := o.optional(k, &s); err != nil {
+		return s, err
+	}
+	for _, i := range k.Images {
+		ref := o.picture(k, i).ref
+		if i.Over != nil {
+			ref = o.upstream(k, *i.Over).ref
+		}
+		s.Images = append(s.Images, ref)
+	}
+	if k.Self() {
+		s.Version = o.selfHash[:12]
+	}
+	return s, nil
+}
+
 // optional adds what is known of a component's optional images.
-func (o obtaining) optional(k Component, s *Status) error {
+func (o obtaining) optional(k components.Component, s *Status) error {
 	s.Lacks = slices.Clone(s.Lacks)
 	for _, image := range k.Images {
 		if image.Over != nil {
@@ -102,7 +111,7 @@ func (o obtaining) optional(k Component, s *Status) error {
 }
 
 // items are the things in the cache that a component cannot do without.
-func (o obtaining) items(k Component) ([]item, error) {
+func (o obtaining) items(k components.Component) ([]item, error) {
 	var all []item
 	for _, b := range k.Builds {
 		i, err := made{k, b}.item()

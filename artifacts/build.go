@@ -1,4 +1,4 @@
-package components
+package artifacts
 
 import (
 	"context"
@@ -14,7 +14,21 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"netlab.dev/netlab/components"
 )
+
+// made is a build together with the component that it belongs to.
+type made struct {
+	of components.Component
+	components.Build
+}
+
+// output finds the build of the set that makes "component/output".
+func (o obtaining) output(ref string) (made, error) {
+	of, b, err := o.set.Output(ref)
+	return made{of, b}, err
+}
 
 // ownModule is the name of the module that a build is made in.
 const ownModule = "netlab.dev/component"
@@ -25,7 +39,7 @@ func (m made) item() (item, error) {
 	source := ""
 	if m.Own != "" {
 		var err error
-		if source, err = keyOfFiles(m.of.files, m.Own); err != nil {
+		if source, err = keyOfFiles(m.of.Files(), m.Own); err != nil {
 			return item{}, fmt.Errorf("%s: %w", m.of.Name, err)
 		}
 	}
@@ -121,7 +135,7 @@ func (o obtaining) goBuild(ctx context.Context, m made, i item, dir string) (err
 		source, flags = module, "-mod=readonly -buildvcs=false"
 	} else {
 		if m.Own != "" {
-			own, err := fs.Sub(m.of.files, m.Own)
+			own, err := fs.Sub(m.of.Files(), m.Own)
 			if err != nil {
 				return err
 			}
@@ -186,13 +200,13 @@ func (m made) lay(source, module string) error {
 	return nil
 }
 
-func editFile(path string, edits []Edit) error {
+func editFile(path string, edits []components.Edit) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
 	for _, e := range edits {
-		if text, err = e.apply(text); err != nil {
+		if text, err = edit(text, e); err != nil {
 			return err
 		}
 	}

@@ -1,4 +1,4 @@
-package components
+package artifacts
 
 import (
 	"context"
@@ -10,55 +10,13 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/components"
 )
 
-// Upstream is an image of a registry that a node image is laid over. Where it is to be had,
-// that node image takes the place of the one that is built, for Nodes of one provider, and
-// what it holds is not built.
-type Upstream struct {
-	Name     string `json:"name"`     // repository; the tag is the component's version
-	Provider string `json:"provider"` // the only one whose Nodes it makes
-	// Pull is its digest. Without one it is the digest that the tag has when it is first
-	// asked for: that is kept, and so are the digests that labs were made with.
-	Pull  string   `json:"pull,omitempty"`
-	Holds []string `json:"holds"` // components that come with it
-	Store string   `json:"store"` // the containerd root in it
-	// Programs are executables of it that netlab itself runs, by name; they need no library.
-	Programs map[string]string `json:"programs"`
-	Debian   string            `json:"debian"` // layer that is a whole Debian, for the outside hosts
-}
-
-// check reports what of an upstream's image cannot be.
-func (c Catalog) checkUpstream(i Image) error {
-	u := i.Over
-	for _, name := range u.Holds {
-		if _, there := c[name]; !there {
-			return fmt.Errorf("over: holds %s, which is no component", name)
-		}
-	}
-	if _, _, err := c.layer(u.Debian); err != nil {
-		return fmt.Errorf("over: debian: %w", err)
-	}
-	if u.Pull != "" {
-		if _, err := v1.NewHash(u.Pull); err != nil {
-			return fmt.Errorf("over: pull: %w", err)
-		}
-	}
-	switch {
-	case !i.Node || len(i.From) > 0 || i.Optional != "":
-		return errors.New("over: only a node image is laid over another one, and over nothing else")
-	case u.Name == "" || u.Provider == "" || u.Store == "":
-		return errors.New("over: needs name, provider and store")
-	}
-	return nil
-}
-
 // upstream is the image that one is laid over, of the digest that was settled on.
-func (o obtaining) upstream(k Component, u Upstream) picture {
-	p := o.picture(k, Image{Name: u.Name, Pull: u.Pull})
+func (o obtaining) upstream(k components.Component, u components.Upstream) picture {
+	p := o.picture(k, components.Image{Name: u.Name, Pull: u.Pull})
 	p.from = o.NodeImage
 	return p
 }
@@ -71,60 +29,57 @@ func (p picture) repository() string {
 	return p.Name
 }
 
-// settle decides for each plan which node image its Nodes are of. It gives the set of
-// components without those that come with upstream's, and, by reference, why upstream's is
-// not to be had. Nodes that run stay with what they were made of.
-func (o obtaining) settle(ctx context.Context, plans []topology.Plan, sets [][]Component) (refused []map[string]string, err error) {
-	type answer struct{ digest, why string }
-	asked := map[string]answer{}
-	refused = make([]map[string]string, len(plans))
-	for n, plan := range plans {
-		refused[n] = map[string]string{}
-		var held []string
-		set := slices.Clone(sets[n])
-		for j, k := range set {
-			at := slices.IndexFunc(k.Images, func(i Image) bool { return i.Over != nil })
-			if at < 0 {
-				continue
-			}
-			upstream := *k.Images[at].Over
-			others := slices.Delete(slices.Clone(k.Images), at, at+1)
-			set[j].Images = others
-			if upstream.Provider != plan.Provider {
-				continue
-			}
-			ref := o.upstream(k, upstream).ref
-			if _, known := asked[ref]; !known {
-				var a answer
-				if a.digest, a.why, err = o.digestOf(ctx, k, upstream); err != nil {
-					return nil, err
-				}
-				asked[ref] = a
-			}
-			if why := asked[ref].why; why != "" {
-				refused[n][ref] = why
-				continue
-			}
-			upstream.Pull = asked[ref].digest
-			over := k.Images[at]
-			over.Over = &upstream
-			set[j].Images = append(slices.DeleteFunc(others, func(i Image) bool { return i.Node }), over)
-			held = append(held, upstream.Holds...)
+// answer is what is known of an upstream's image: its digest, or why it is not available.
+type answer struct{ digest, why string }
+
+// settle decides which node image the set's Nodes are of: upstream's takes the place of the
+// one that is built where it is available, and what it holds is not made. Nodes that run stay
+// with what they were made of. asked remembers the answers, by reference.
+func (o obtaining) settle(ctx context.Context, asked map[string]answer) (job, error) {
+	j := job{obtaining: o, parts: slices.Clone(o.set.Components), refused: map[string]string{}}
+	var held []string
+	for n, k := range j.parts {
+		at := slices.IndexFunc(k.Images, func(i components.Image) bool { return i.Over != nil })
+		if at < 0 {
+			continue
 		}
-		sets[n] = slices.DeleteFunc(set, func(k Component) bool { return slices.Contains(held, k.Name) })
+		over := k.Images[at]
+		upstream := *over.Over
+		others := slices.Delete(slices.Clone(k.Images), at, at+1)
+		j.parts[n].Images = others
+		if upstream.Provider != o.set.Plan.Provider {
+			continue
+		}
+		ref := o.upstream(k, upstream).ref
+		if _, known := asked[ref]; !known {
+			digest, why, err := o.digestOf(ctx, k, upstream)
+			if err != nil {
+				return job{}, err
+			}
+			asked[ref] = answer{digest, why}
+		}
+		if why := asked[ref].why; why != "" {
+			j.refused[ref] = why
+			continue
+		}
+		upstream.Pull = asked[ref].digest
+		over.Over = &upstream
+		j.parts[n].Images = append(slices.DeleteFunc(others, func(i components.Image) bool { return i.Node }), over)
+		held = append(held, upstream.Holds...)
 	}
-	return refused, nil
+	j.parts = slices.DeleteFunc(j.parts, func(k components.Component) bool { return slices.Contains(held, k.Name) })
+	return j, nil
 }
 
 // digestOf pulls an upstream's image unless the cache has it, and gives its digest, or why
 // it is not to be had.
-func (o obtaining) digestOf(ctx context.Context, k Component, u Upstream) (digest, why string, err error) {
+func (o obtaining) digestOf(ctx context.Context, k components.Component, u components.Upstream) (digest, why string, err error) {
 	ref := o.upstream(k, u).ref
 	made := len(o.Before.Images) > 0
 	if made {
 		_, u.Pull, _ = strings.Cut(o.Before.Node.Over, "@")
 		if u.Pull == "" {
-			return "", o.Before.lacks(ref), nil
+			return "", o.Before.Lacks(ref), nil
 		}
 	}
 	if u.Pull != "" {
@@ -145,7 +100,7 @@ func (o obtaining) digestOf(ctx context.Context, k Component, u Upstream) (diges
 }
 
 // pulled gives where an upstream's image in the cache came from, if it is there.
-func (o obtaining) pulled(k Component, u Upstream) []string {
+func (o obtaining) pulled(k components.Component, u components.Upstream) []string {
 	if u.Pull == "" {
 		rec, _ := o.have(o.pin(k, u))
 		u.Pull = rec.Digest
@@ -158,14 +113,14 @@ func (o obtaining) pulled(k Component, u Upstream) []string {
 }
 
 // pin is the place in the cache of the digest that a tag had.
-func (o obtaining) pin(k Component, u Upstream) item {
+func (o obtaining) pin(k components.Component, u components.Upstream) item {
 	p := o.upstream(k, u)
 	return item{inPins, p.slug(), keyOf(p.repository())}
 }
 
 // pinned gives the digest that a tag had when the registry was first asked for it, and the
 // image was pulled.
-func (o obtaining) pinned(ctx context.Context, k Component, u Upstream) (string, error) {
+func (o obtaining) pinned(ctx context.Context, k components.Component, u components.Upstream) (string, error) {
 	p := o.upstream(k, u)
 	ref, err := name.NewTag(p.repository() + ":" + k.Version)
 	if err != nil {
@@ -261,7 +216,7 @@ func (o obtaining) heldStore(ctx context.Context, of importer, p picture) (strin
 // overUpstream completes artifacts whose Nodes are of an upstream's image, with a layer of
 // ours over it; dir is the layout of both. It gives what imports images for such Nodes, and
 // the store with those that the image holds.
-func (o obtaining) overUpstream(ctx context.Context, p picture, dir string, artifacts *Artifacts) (importer, string, error) {
+func (o obtaining) overUpstream(ctx context.Context, p picture, dir string, artifacts *components.Artifacts) (importer, string, error) {
 	under := o.upstream(p.of, *p.Over)
 	layout, err := o.image(ctx, under)
 	if err != nil {

@@ -1,4 +1,4 @@
-package components
+package artifacts
 
 import (
 	"encoding/json"
@@ -14,12 +14,11 @@ import (
 func plugin(t *testing.T) string {
 	t.Helper()
 	needs(t, "go")
-	c := load(t)
-	m, err := c.output("flannel/flannel")
+	o := obtaining{Cache: Cache{Dir: t.TempDir()}, set: quickstart(t), step: quiet}
+	m, err := o.output("flannel/flannel")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := obtaining{Resolver: Resolver{Catalog: c, Cache: t.TempDir()}, step: quiet}
 	dir, err := o.build(t.Context(), m)
 	if err != nil {
 		t.Fatal(err)

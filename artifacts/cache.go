@@ -1,4 +1,4 @@
-package components
+package artifacts
 
 import (
 	"context"
@@ -81,12 +81,12 @@ func keyOfFiles(fsys fs.FS, root string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil))[:16], err
 }
 
-func (r Resolver) path(i item) string { return filepath.Join(r.Cache, i.kind, i.String()) }
+func (c Cache) path(i item) string { return filepath.Join(c.Dir, i.kind, i.String()) }
 
 // have reports whether the cache holds a thing, and its record.
-func (r Resolver) have(i item) (record, bool) {
+func (c Cache) have(i item) (record, bool) {
 	var rec record
-	data, err := os.ReadFile(filepath.Join(r.path(i), recordFile))
+	data, err := os.ReadFile(filepath.Join(c.path(i), recordFile))
 	if err != nil || json.Unmarshal(data, &rec) != nil {
 		return record{}, false
 	}
@@ -96,20 +96,20 @@ func (r Resolver) have(i item) (record, bool) {
 // keep gives the path of a thing, making it first where the cache lacks it. Two
 // processes that want the same thing make it once. make fills an empty directory and
 // may set the record's From and Digest; its step of progress begins when work does.
-func (r Resolver) keep(ctx context.Context, i item, make func(dir string, rec *record) error) (string, error) {
-	path := r.path(i)
-	if _, ok := r.have(i); ok {
+func (c Cache) keep(ctx context.Context, i item, make func(dir string, rec *record) error) (string, error) {
+	path := c.path(i)
+	if _, ok := c.have(i); ok {
 		return path, nil
 	}
-	unlock, err := r.lock(ctx, i)
+	unlock, err := c.lock(ctx, i)
 	if err != nil {
 		return "", err
 	}
 	defer unlock()
-	if _, ok := r.have(i); ok {
+	if _, ok := c.have(i); ok {
 		return path, nil
 	}
-	tmp := r.tmp(i)
+	tmp := c.tmp(i)
 	// Holding the lock, so whoever left this is gone.
 	if err := os.RemoveAll(tmp); err != nil {
 		return "", err
@@ -136,12 +136,12 @@ func (r Resolver) keep(ctx context.Context, i item, make func(dir string, rec *r
 	return path, os.Rename(tmp, path)
 }
 
-func (r Resolver) tmp(i item) string { return filepath.Join(r.Cache, inTmp, i.kind+"-"+i.String()) }
+func (c Cache) tmp(i item) string { return filepath.Join(c.Dir, inTmp, i.kind+"-"+i.String()) }
 
 // lock takes a thing's lock, which goes with the process that holds it.
-func (r Resolver) lock(ctx context.Context, i item) (unlock func(), err error) {
+func (c Cache) lock(ctx context.Context, i item) (unlock func(), err error) {
 	for {
-		unlock, err := r.tryLock(i)
+		unlock, err := c.tryLock(i)
 		if err != nil || unlock != nil {
 			return unlock, err
 		}
@@ -154,8 +154,8 @@ func (r Resolver) lock(ctx context.Context, i item) (unlock func(), err error) {
 }
 
 // tryLock is lock without the wait: unlock is nil where somebody holds it.
-func (r Resolver) tryLock(i item) (unlock func(), err error) {
-	return tryLock(filepath.Join(r.Cache, inLocks, i.kind+"-"+i.String()))
+func (c Cache) tryLock(i item) (unlock func(), err error) {
+	return tryLock(filepath.Join(c.Dir, inLocks, i.kind+"-"+i.String()))
 }
 
 func tryLock(path string) (unlock func(), err error) {
@@ -180,8 +180,8 @@ func tryLock(path string) (unlock func(), err error) {
 }
 
 // sweep removes what killed builds left: each tmp directory whose lock is free.
-func (r Resolver) sweep() error {
-	left, err := os.ReadDir(filepath.Join(r.Cache, inTmp))
+func (c Cache) sweep() error {
+	left, err := os.ReadDir(filepath.Join(c.Dir, inTmp))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -190,9 +190,9 @@ func (r Resolver) sweep() error {
 	}
 	var problems []error
 	for _, d := range left {
-		unlock, err := tryLock(filepath.Join(r.Cache, inLocks, d.Name()))
+		unlock, err := tryLock(filepath.Join(c.Dir, inLocks, d.Name()))
 		if unlock != nil {
-			err = os.RemoveAll(filepath.Join(r.Cache, inTmp, d.Name()))
+			err = os.RemoveAll(filepath.Join(c.Dir, inTmp, d.Name()))
 			unlock()
 		}
 		problems = append(problems, err)
@@ -208,7 +208,7 @@ const keptDisks = 2
 
 // prune removes what holds netlab executables that were not used of late. What a lab
 // runs of it stays: Nodes have links of their own to its files.
-func (r Resolver) prune() error {
+func (c Cache) prune() error {
 	type thing struct {
 		item
 		self string
@@ -216,7 +216,7 @@ func (r Resolver) prune() error {
 	var things []thing
 	used := map[string]time.Time{}
 	for _, kind := range []string{inSelf, inLayers, inImages, inStores, inDisks} {
-		entries, err := os.ReadDir(filepath.Join(r.Cache, kind))
+		entries, err := os.ReadDir(filepath.Join(c.Dir, kind))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -226,12 +226,12 @@ func (r Resolver) prune() error {
 				continue
 			}
 			i := item{kind, e.Name()[:cut], e.Name()[cut+1:]}
-			rec, ok := r.have(i)
+			rec, ok := c.have(i)
 			if !ok || rec.Self == "" {
 				continue
 			}
 			things = append(things, thing{i, rec.Self})
-			if info, err := os.Stat(r.path(i)); kind == inSelf && err == nil {
+			if info, err := os.Stat(c.path(i)); kind == inSelf && err == nil {
 				used[rec.Self] = info.ModTime()
 			}
 		}
@@ -245,30 +245,30 @@ func (r Resolver) prune() error {
 	var problems []error
 	for _, t := range things {
 		if !slices.Contains(keep, t.self) || t.item.kind == inDisks && !slices.Contains(keepDisks, t.self) {
-			problems = append(problems, r.remove(t.item))
+			problems = append(problems, c.remove(t.item))
 		}
 	}
 	return errors.Join(problems...)
 }
 
 // remove takes a thing out of the cache; one that is being made stays.
-func (r Resolver) remove(i item) error {
-	unlock, err := r.tryLock(i)
+func (c Cache) remove(i item) error {
+	unlock, err := c.tryLock(i)
 	if err != nil || unlock == nil {
 		return err
 	}
 	defer unlock()
-	if err := os.RemoveAll(r.tmp(i)); err != nil {
+	if err := os.RemoveAll(c.tmp(i)); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(r.tmp(i)), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(c.tmp(i)), 0o755); err != nil {
 		return err
 	}
 	// Renamed first, so that what has its final name is whole.
-	if err := os.Rename(r.path(i), r.tmp(i)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Rename(c.path(i), c.tmp(i)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return os.RemoveAll(r.tmp(i))
+	return os.RemoveAll(c.tmp(i))
 }
 
 // sizeOf sums the bytes of the regular files below a directory.

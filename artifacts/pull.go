@@ -1,4 +1,4 @@
-package components
+package artifacts
 
 import (
 	"context"
@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"netlab.dev/netlab/components"
 )
 
 // fromRegistry is the origin of what was pulled.
@@ -121,24 +123,9 @@ func pulling(ctx context.Context) []remote.Option {
 	}
 }
 
-// checkPull reports what of an image that is pulled cannot be.
-func (i Image) checkPull() error {
-	switch _, err := v1.NewHash(i.Pull); {
-	case i.Pull == "" && i.Optional+i.Without == "":
-		return nil
-	case i.Pull == "" || i.Optional == "" || i.Without == "":
-		return errors.New("pull, optional and without go together")
-	case err != nil:
-		return fmt.Errorf("pull: %w", err)
-	case i.Node || i.Tag == selfVersion || len(i.From)+len(i.Dirs)+len(i.Files)+len(i.Links) > 0:
-		return errors.New("what is pulled is made of nothing here")
-	}
-	return nil
-}
-
 // pull gets the optional images of a set, and tells by reference why one is not to be
 // had: that is no error, unless the Nodes that run have it.
-func (o obtaining) pull(ctx context.Context, set []Component) (map[string]string, error) {
+func (o obtaining) pull(ctx context.Context, set []components.Component) (map[string]string, error) {
 	lacking := map[string]string{}
 	for _, k := range set {
 		for _, i := range k.Images {
@@ -147,11 +134,11 @@ func (o obtaining) pull(ctx context.Context, set []Component) (map[string]string
 			}
 			p := o.picture(k, i)
 			made := len(o.Before.Images) > 0
-			has := o.Before.lacks(p.ref) == ""
+			has := o.Before.Lacks(p.ref) == ""
 			why := ""
 			switch {
 			case made && !has:
-				why = o.Before.lacks(p.ref)
+				why = o.Before.Lacks(p.ref)
 			case !made:
 				why = o.kernelLacks(k, i.Optional)
 			}
@@ -176,10 +163,10 @@ func (o obtaining) pull(ctx context.Context, set []Component) (map[string]string
 	return lacking, nil
 }
 
-// kernelLacks tells what an optional image needs of the kernel and does not find.
-func (o obtaining) kernelLacks(k Component, optional string) string {
-	for _, n := range k.needs() {
-		if n.With == optional && o.KernelHas != nil && !o.KernelHas(n.Option, n.Module) {
+// kernelLacks says what an optional image needs of the kernel and does not find.
+func (o obtaining) kernelLacks(k components.Component, optional string) string {
+	for _, n := range k.NeedsOf(optional) {
+		if o.KernelHas != nil && !o.KernelHas(n.Option, n.Module) {
 			return n.Error()
 		}
 	}

@@ -1,4 +1,4 @@
-package components
+package artifacts
 
 import (
 	"context"
@@ -23,12 +23,14 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"netlab.dev/netlab/components"
 )
 
 // pullable is a registry on loopback that holds one image for two platforms, and a
 // catalog that pins it.
 type pullable struct {
-	catalog  Catalog
+	catalog  components.Catalog
 	ref      string  // that the image is to have here
 	manifest v1.Hash // of the image for this machine
 	asked    *atomic.Int32
@@ -84,7 +86,7 @@ func newPullable(t *testing.T) pullable {
 	}
 	text := "kind: cni\nversion: v9\nabout: a\nsource: b\nimages:\n  - {name: '" + repository + "', tag: v1, pull: '" + digest.String() +
 		"', optional: envoy, without: L7}\nneeds:\n  - {option: CONFIG_PROXY, module: proxy, with: envoy}\n"
-	if p.catalog, err = read(fstest.MapFS{
+	if p.catalog, err = components.Read(fstest.MapFS{
 		"k/component.yaml": {Data: []byte(text)},
 		"k/supports.yaml":  {Data: []byte("l7Policy: {{ not .Lacking.envoy }}\nl7Reason: {{ .Lacking.envoy | quote }}\n")},
 	}); err != nil {
@@ -100,17 +102,18 @@ func (p pullable) obtaining(t *testing.T, cache string) obtaining {
 	if err := os.WriteFile(self, []byte("#!netlab"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	o, err := Resolver{Catalog: p.catalog, Cache: cache, Self: self}.obtaining(t.Context(), quiet)
+	o, err := Cache{Dir: cache, Self: self}.obtaining(t.Context(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
+	o.set = everything(p.catalog)
 	return o
 }
 
 // pulls asks for the image, and gives why it is not had.
 func (p pullable) pulls(t *testing.T, o obtaining) string {
 	t.Helper()
-	lacking, err := o.pull(t.Context(), []Component{p.catalog["k"]})
+	lacking, err := o.pull(t.Context(), []components.Component{p.catalog["k"][0]})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,14 +125,13 @@ func TestPull(t *testing.T) {
 	o := p.obtaining(t, t.TempDir())
 	var steps []string
 	o.step = func(name string) func(error) { steps = append(steps, name); return func(error) {} }
-	o.sources = []source{puller{o}, builder{o}}
 	if why := p.pulls(t, o); why != "" {
 		t.Fatal(why)
 	}
 	if len(steps) != 1 || steps[0] != "pull "+p.ref {
 		t.Errorf("steps are %v", steps)
 	}
-	dir, err := o.image(t.Context(), o.picture(p.catalog["k"], p.catalog["k"].Images[0]))
+	dir, err := o.image(t.Context(), o.picture(p.catalog["k"][0], p.catalog["k"][0].Images[0]))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,14 +150,14 @@ func TestPull(t *testing.T) {
 	if err != nil || len(blobs) != 4 {
 		t.Errorf("%d blobs, %v; want manifest, config and two layers", len(blobs), err)
 	}
-	status, err := o.Status()
+	status, err := o.Status(p.catalog)
 	if err != nil || len(status[0].Lacks) != 0 || !status[0].Cached || status[0].From[0] != fromRegistry {
 		t.Errorf("it is told as %+v, %v", status, err)
 	}
 
 	p.close()
 	asked := p.asked.Load()
-	again := p.obtaining(t, o.Cache)
+	again := p.obtaining(t, o.Dir)
 	again.Offline = true
 	if why := p.pulls(t, again); why != "" || p.asked.Load() != asked {
 		t.Errorf("what is cached takes %d questions, and is lacking: %q", p.asked.Load()-asked, why)
@@ -198,7 +200,6 @@ func TestPullRefused(t *testing.T) {
 			o := p.obtaining(t, t.TempDir())
 			if test.prepare != nil {
 				test.prepare(&o)
-				o.sources = []source{puller{o}, builder{o}}
 			}
 			why := p.pulls(t, o)
 			if !strings.Contains(why, test.want) || strings.Contains(why, "\n") {
@@ -207,14 +208,14 @@ func TestPullRefused(t *testing.T) {
 			if n := p.asked.Load(); n > test.atMost {
 				t.Errorf("%d questions, at most %d wanted", n, test.atMost)
 			}
-			if images, _ := os.ReadDir(filepath.Join(o.Cache, inImages)); len(images) > 0 {
+			if images, _ := os.ReadDir(filepath.Join(o.Dir, inImages)); len(images) > 0 {
 				t.Errorf("it left %v", images)
 			}
-			s := p.catalog.Supports(planOf(p.catalog["k"]), Artifacts{Lacking: map[string]string{p.ref: why}})
+			s := everything(p.catalog).Support(components.Artifacts{Lacking: map[string]string{p.ref: why}})
 			if s.L7Policy || s.L7Reason != why {
 				t.Errorf("the CNI claims %+v", s)
 			}
-			status, err := o.Status()
+			status, err := o.Status(p.catalog)
 			if err != nil || len(status[0].Lacks) != 1 || !strings.Contains(status[0].Lacks[0], p.ref) || !status[0].Cached {
 				t.Errorf("it is told as %+v, %v", status, err)
 			}
@@ -233,7 +234,7 @@ func TestPullRefused(t *testing.T) {
 func TestPullSilence(t *testing.T) {
 	p := newPullable(t)
 	p.turn(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	k := p.catalog["k"]
+	k := p.catalog["k"][0]
 	ref, err := name.NewDigest(k.Images[0].Name + "@" + k.Images[0].Pull)
 	if err != nil {
 		t.Fatal(err)
@@ -244,7 +245,7 @@ func TestPullSilence(t *testing.T) {
 	stopped := errors.New("stopped")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(stopped)
-	if lacking, err := p.obtaining(t, t.TempDir()).pull(ctx, []Component{k}); !errors.Is(err, stopped) {
+	if lacking, err := p.obtaining(t, t.TempDir()).pull(ctx, []components.Component{k}); !errors.Is(err, stopped) {
 		t.Errorf("stopped, it gives %v, %v", lacking, err)
 	}
 }
@@ -252,15 +253,14 @@ func TestPullSilence(t *testing.T) {
 // Nodes that run keep what they were made with.
 func TestPullForNodesThatRun(t *testing.T) {
 	p := newPullable(t)
-	plan := planOf(p.catalog["k"])
 	without := p.obtaining(t, t.TempDir())
-	without.Before = Artifacts{Images: []string{"others"}, Lacking: map[string]string{p.ref: "it was not had then"}}
+	without.Before = components.Artifacts{Images: []string{"others"}, Lacking: map[string]string{p.ref: "it was not had then"}}
 	if why := p.pulls(t, without); why != "it was not had then" || p.asked.Load() != 0 {
 		t.Errorf("made without it: %q, %d questions", why, p.asked.Load())
 	}
 	with := p.obtaining(t, t.TempDir())
-	with.Before = Artifacts{Images: []string{"others", p.ref}}
-	if s := p.catalog.Supports(plan, with.Before); !s.L7Policy || s.L7Reason != "" {
+	with.Before = components.Artifacts{Images: []string{"others", p.ref}}
+	if s := everything(p.catalog).Support(with.Before); !s.L7Policy || s.L7Reason != "" {
 		t.Errorf("made with it, the CNI claims %+v", s)
 	}
 	if why := p.pulls(t, with); why != "" {
@@ -269,7 +269,7 @@ func TestPullForNodesThatRun(t *testing.T) {
 	p.close()
 	gone := p.obtaining(t, t.TempDir())
 	gone.Before = with.Before
-	_, err := gone.pull(t.Context(), []Component{p.catalog["k"]})
+	_, err := gone.pull(t.Context(), []components.Component{p.catalog["k"][0]})
 	var hint interface{ Hint() string }
 	if err == nil || !strings.Contains(err.Error(), p.ref) || !errors.As(err, &hint) {
 		t.Errorf("made with it, and gone: %v", err)

@@ -1,4 +1,4 @@
-package components
+package artifacts
 
 import (
 	"maps"
@@ -13,14 +13,15 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/topology"
 )
 
 // withUpstream is a catalog with a node image that is built and one over the registry's.
-func (p pullable) withUpstream(t *testing.T) Catalog {
+func (p pullable) withUpstream(t *testing.T) components.Catalog {
 	t.Helper()
 	repository, _, _ := strings.Cut(p.ref, ":v1")
-	c, err := read(fstest.MapFS{
+	c, err := components.Read(fstest.MapFS{
 		"engine/component.yaml": {Data: []byte("kind: base\nversion: v1\nabout: a\nsource: b\n")},
 		"others/component.yaml": {Data: []byte("kind: base\nversion: v1\nabout: a\nsource: b\nlayers: [{name: base}]\n")},
 		"node/component.yaml": {Data: []byte("kind: base\nversion: v1\nabout: a\nsource: b\nimages:\n  - {name: built, node: true}\n  - {name: laid, node: true, over: {name: '" +
@@ -32,18 +33,16 @@ func (p pullable) withUpstream(t *testing.T) Catalog {
 	return c
 }
 
-// settles gives the set of one plan, the image that its Nodes are of, and why it is not upstream's.
-func (o obtaining) settles(t *testing.T, provider string) (set []Component, node Image, why string) {
+// settles gives what is made for one plan, the image that its Nodes are of, and why it is not
+// upstream's.
+func (o obtaining) settles(t *testing.T, provider string) (j job, node components.Image, why string) {
 	t.Helper()
-	for _, name := range o.Catalog.names() {
-		set = append(set, o.Catalog[name])
-	}
-	sets := [][]Component{set}
-	refused, err := o.settle(t.Context(), []topology.Plan{{Provider: provider}}, sets)
+	o.set.Plan.Provider = provider
+	j, err := o.settle(t.Context(), map[string]answer{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range sets[0] {
+	for _, k := range j.parts {
 		if k.Name != "node" {
 			continue
 		}
@@ -52,11 +51,11 @@ func (o obtaining) settles(t *testing.T, provider string) (set []Component, node
 		}
 		node = k.Images[0]
 	}
-	return sets[0], node, strings.Join(slices.Collect(maps.Values(refused[0])), " ")
+	return j, node, strings.Join(slices.Collect(maps.Values(j.refused)), " ")
 }
 
-func names(set []Component) (names []string) {
-	for _, k := range set {
+func (j job) names() (names []string) {
+	for _, k := range j.parts {
 		names = append(names, k.Name)
 	}
 	return names
@@ -90,21 +89,21 @@ func TestUpstream(t *testing.T) {
 	p.catalog = p.withUpstream(t)
 	first := p.push(t)
 	o := p.obtaining(t, t.TempDir())
-	if set, node, why := o.settles(t, "netns"); node.Name != "built" || len(set) != 3 || why != "" {
-		t.Errorf("another provider's Nodes are of %s, without %v, since %q", node.Name, names(set), why)
+	if set, node, why := o.settles(t, "netns"); node.Name != "built" || len(set.parts) != 3 || why != "" {
+		t.Errorf("another provider's Nodes are of %s, without %v, since %q", node.Name, set.names(), why)
 	}
 	p.asked.Store(0)
 	set, node, why := o.settles(t, "kind")
 	if node.Name != "laid" || why != "" || node.Over.Pull != first.String() {
 		t.Fatalf("Nodes are of %+v, since %q", node, why)
 	}
-	if want := []string{"node", "others"}; !slices.Equal(names(set), want) {
-		t.Errorf("made are %v, want %v", names(set), want)
+	if want := []string{"node", "others"}; !slices.Equal(set.names(), want) {
+		t.Errorf("made are %v, want %v", set.names(), want)
 	}
-	if pulled := o.Catalog["node"].Images[1].Over.Pull; pulled != "" {
+	if pulled := p.catalog["node"][0].Images[1].Over.Pull; pulled != "" {
 		t.Errorf("the catalog has changed: %s", pulled)
 	}
-	dir, err := o.image(t.Context(), o.picture(set[0], node))
+	dir, err := o.image(t.Context(), o.picture(set.parts[0], node))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +112,7 @@ func TestUpstream(t *testing.T) {
 	} else if layers, err := img.Layers(); err != nil || len(layers) != 1 {
 		t.Errorf("it has %d layers, %v", len(layers), err)
 	}
-	status, err := o.Status()
+	status, err := o.Status(p.catalog)
 	if err != nil || !slices.Contains(status[1].From, fromRegistry) || !slices.Contains(status[1].Images, p.ref) {
 		t.Errorf("it is told as %+v, %v", status[1], err)
 	}
@@ -124,7 +123,7 @@ func TestUpstream(t *testing.T) {
 		t.Errorf("the tag moved, and it is of %s after %d questions", node.Over.Pull, p.asked.Load()-asked)
 	}
 	later := p.obtaining(t, t.TempDir())
-	later.Before = Artifacts{Images: []string{"others"}, Node: NodeImage{Over: p.ref + "@" + first.String()}}
+	later.Before = components.Artifacts{Images: []string{"others"}, Node: components.NodeImage{Over: p.ref + "@" + first.String()}}
 	if _, node, why := later.settles(t, "kind"); node.Name != "laid" || node.Over.Pull != first.String() {
 		t.Errorf("Nodes to come are of %+v, since %q; those that run of %s", node, why, first)
 	}
@@ -136,8 +135,8 @@ func TestUpstream(t *testing.T) {
 	p.close()
 	gone := p.obtaining(t, t.TempDir())
 	gone.Before = later.Before
-	sets := [][]Component{{gone.Catalog["node"]}}
-	if _, err := gone.settle(t.Context(), []topology.Plan{{Provider: "kind"}}, sets); err == nil || !strings.Contains(err.Error(), "the lab's Nodes are of it") {
+	gone.set.Plan.Provider = "kind"
+	if _, err := gone.settle(t.Context(), map[string]answer{}); err == nil || !strings.Contains(err.Error(), "the lab's Nodes are of it") {
 		t.Errorf("Nodes that run are of what is gone: %v", err)
 	}
 }
@@ -151,12 +150,12 @@ func TestUpstreamRefused(t *testing.T) {
 		answer http.HandlerFunc
 		want   string
 		atMost int32
-		before Artifacts
+		before components.Artifacts
 	}{
-		"no such image":   {http.NotFound, "404", 3, Artifacts{}},
-		"offline":         {nil, "NETLAB_OFFLINE", 0, Artifacts{}},
-		"made of ours":    {nil, "not then", 0, Artifacts{Images: []string{"others"}, Lacking: map[string]string{p.ref: "not then"}}},
-		"made by another": {nil, "nobody has asked", 0, Artifacts{Images: []string{"others"}}},
+		"no such image":   {http.NotFound, "404", 3, components.Artifacts{}},
+		"offline":         {nil, "NETLAB_OFFLINE", 0, components.Artifacts{}},
+		"made of ours":    {nil, "not then", 0, components.Artifacts{Images: []string{"others"}, Lacking: map[string]string{p.ref: "not then"}}},
+		"made by another": {nil, "was not asked for", 0, components.Artifacts{Images: []string{"others"}}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -165,13 +164,13 @@ func TestUpstreamRefused(t *testing.T) {
 			o := p.obtaining(t, t.TempDir())
 			o.Offline, o.Before = name == "offline", test.before
 			set, node, why := o.settles(t, "kind")
-			if node.Name != "built" || len(set) != 3 || !strings.Contains(why, test.want) || strings.Contains(why, "\n") {
-				t.Errorf("Nodes are of %s, made are %v, since %q", node.Name, names(set), why)
+			if node.Name != "built" || len(set.parts) != 3 || !strings.Contains(why, test.want) || strings.Contains(why, "\n") {
+				t.Errorf("Nodes are of %s, made are %v, since %q", node.Name, set.names(), why)
 			}
 			if n := p.asked.Load(); n > test.atMost {
 				t.Errorf("%d questions, at most %d wanted", n, test.atMost)
 			}
-			if status, err := o.Status(); err != nil || slices.Contains(status[1].From, fromRegistry) {
+			if status, err := o.Status(p.catalog); err != nil || slices.Contains(status[1].From, fromRegistry) {
 				t.Errorf("it is told as %+v, %v", status[1], err)
 			}
 		})
@@ -184,51 +183,23 @@ func TestUpstreamSavesBuilds(t *testing.T) {
 	p := newPullable(t)
 	c := load(t)
 	mirror := strings.TrimSuffix(p.ref, ":v1")
-	p.ref = mirror + ":" + c["node"].Version
+	p.ref = mirror + ":" + c.Known().Kubernetes[0]
 	p.push(t)
 	p.catalog = c
 	o := p.obtaining(t, t.TempDir())
 	o.NodeImage = mirror
-	for _, cni := range c.ofKind(KindCNI) {
-		plan := quickstart(c)
-		plan.Provider = "kind"
-		plan.CNI.Name, plan.CNI.Options = cni, nil
-		set, err := c.Resolve(plan)
-		if err != nil {
-			t.Fatal(err)
+	for cni := range c.Known().CNIs {
+		o.set = quickstart(t, func(plan *topology.Plan) {
+			plan.Provider = "kind"
+			plan.CNI.Name, plan.CNI.Options = cni, nil
+		})
+		j, node, why := o.settles(t, "kind")
+		if why != "" {
+			t.Fatal(why)
 		}
-		sets := [][]Component{set}
-		if refused, err := o.settle(t.Context(), []topology.Plan{plan}, sets); err != nil || len(refused[0]) > 0 {
-			t.Fatalf("%v, %v", refused, err)
-		}
-		built := map[string]bool{}
-		add := func(contents Contents) {
-			for _, f := range contents.Files {
-				if m, err := o.madeBy(f); err == nil {
-					built[m.Name] = true
-				}
-			}
-		}
-		for _, k := range sets[0] {
-			for _, b := range k.Builds {
-				built[b.Name] = true
-			}
-			for _, l := range k.Layers {
-				add(l.Contents)
-			}
-			for _, i := range k.Images {
-				add(i.Contents)
-				for _, ref := range i.From {
-					_, l, err := c.layer(ref)
-					if err != nil {
-						t.Fatal(err)
-					}
-					add(l.Contents)
-				}
-			}
-		}
-		for _, held := range c["node"].Images[1].Over.Holds {
-			for _, b := range c[held].Builds {
+		built := j.built(t)
+		for _, held := range node.Over.Holds {
+			for _, b := range named(t, o.set, held).Builds {
 				if built[b.Name] {
 					t.Errorf("with %s, %s is built", cni, b.Name)
 				}
@@ -238,4 +209,36 @@ func TestUpstreamSavesBuilds(t *testing.T) {
 			t.Errorf("with %s, what kindest/node lacks is not built: %v", cni, built)
 		}
 	}
+}
+
+// built names the builds that a job makes.
+func (j job) built(t *testing.T) map[string]bool {
+	t.Helper()
+	built := map[string]bool{}
+	add := func(contents components.Contents) {
+		for _, f := range contents.Files {
+			if m, err := j.madeBy(f); err == nil {
+				built[m.Name] = true
+			}
+		}
+	}
+	for _, k := range j.parts {
+		for _, b := range k.Builds {
+			built[b.Name] = true
+		}
+		for _, l := range k.Layers {
+			add(l.Contents)
+		}
+		for _, i := range k.Images {
+			add(i.Contents)
+			for _, ref := range i.From {
+				_, l, err := j.set.Layer(ref)
+				if err != nil {
+					t.Fatal(err)
+				}
+				add(l.Contents)
+			}
+		}
+	}
+	return built
 }

@@ -1,10 +1,9 @@
-package components
+package artifacts
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,10 +12,9 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
-)
 
-func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
-func address(s string) netip.Addr  { return netip.MustParseAddr(s) }
+	"netlab.dev/netlab/components"
+)
 
 // TestMain lets a test run this program again as another process that makes a thing.
 func TestMain(m *testing.M) {
@@ -34,7 +32,7 @@ var slowThing = item{inBuilds, "slow", "0123456789abcdef"}
 
 // keepSlowly makes a thing of two files, half a second apart, and counts itself.
 func keepSlowly(cache string) error {
-	_, err := Resolver{Cache: cache}.keep(context.Background(), slowThing, func(dir string, _ *record) error {
+	_, err := Cache{Dir: cache}.keep(context.Background(), slowThing, func(dir string, _ *record) error {
 		made, err := os.OpenFile(filepath.Join(cache, "made"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 		if err != nil {
 			return err
@@ -69,14 +67,14 @@ func TestTwoProcessesMakeAThingOnce(t *testing.T) {
 	if made, _ := os.ReadFile(filepath.Join(cache, "made")); string(made) != "x" {
 		t.Errorf("made %d times", len(made))
 	}
-	if rec, ok := (Resolver{Cache: cache}).have(slowThing); !ok || rec.Bytes != 2 || rec.From != fromBuild || rec.Seconds < 0.5 {
+	if rec, ok := (Cache{Dir: cache}).have(slowThing); !ok || rec.Bytes != 2 || rec.From != fromBuild || rec.Seconds < 0.5 {
 		t.Errorf("kept %+v, %v", rec, ok)
 	}
 }
 
 func TestKilledBuildLeavesNothingHalf(t *testing.T) {
 	cache := t.TempDir()
-	r := Resolver{Cache: cache}
+	r := Cache{Dir: cache}
 	cmd := again(t, cache)
 	half := filepath.Join(r.tmp(slowThing), "first")
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
@@ -119,7 +117,7 @@ func TestKilledBuildLeavesNothingHalf(t *testing.T) {
 }
 
 func TestKeepOfWhatFails(t *testing.T) {
-	r := Resolver{Cache: t.TempDir()}
+	r := Cache{Dir: t.TempDir()}
 	_, err := r.keep(t.Context(), slowThing, func(dir string, _ *record) error {
 		return errors.Join(os.WriteFile(filepath.Join(dir, "half"), nil, 0o644), errors.New("no luck"))
 	})
@@ -127,14 +125,14 @@ func TestKeepOfWhatFails(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	for _, dir := range []string{inTmp, inBuilds} {
-		if left, _ := os.ReadDir(filepath.Join(r.Cache, dir)); len(left) > 0 {
+		if left, _ := os.ReadDir(filepath.Join(r.Dir, dir)); len(left) > 0 {
 			t.Errorf("%s holds %v", dir, left)
 		}
 	}
 }
 
 func TestWaitEndsWithTheContext(t *testing.T) {
-	r := Resolver{Cache: t.TempDir()}
+	r := Cache{Dir: t.TempDir()}
 	unlock, err := r.lock(t.Context(), slowThing)
 	if err != nil {
 		t.Fatal(err)
@@ -149,7 +147,7 @@ func TestWaitEndsWithTheContext(t *testing.T) {
 }
 
 func TestPruneKeepsWhatWasUsedOfLate(t *testing.T) {
-	r := Resolver{Cache: t.TempDir()}
+	r := Cache{Dir: t.TempDir()}
 	put := func(i item, self string) {
 		t.Helper()
 		if _, err := r.keep(t.Context(), i, func(_ string, rec *record) error { rec.Self = self; return nil }); err != nil {
@@ -181,7 +179,7 @@ func TestPruneKeepsWhatWasUsedOfLate(t *testing.T) {
 			}
 		}
 	}
-	if disks, err := os.ReadDir(filepath.Join(r.Cache, inDisks)); err != nil || len(disks) != keptDisks {
+	if disks, err := os.ReadDir(filepath.Join(r.Dir, inDisks)); err != nil || len(disks) != keptDisks {
 		t.Errorf("%d disks are left, want %d (%v)", len(disks), keptDisks, err)
 	}
 	if _, ok := r.have(item{inStores, "images", "common"}); !ok {
@@ -199,15 +197,18 @@ func TestPruneKeepsWhatWasUsedOfLate(t *testing.T) {
 }
 
 func TestBuildKeyCoversWhatTheBuildIsMadeFrom(t *testing.T) {
-	key := func(change func(k *Component, b *Build, files fstest.MapFS)) string {
-		files := fstest.MapFS{"_src/main.go": {Data: []byte("package main")}}
-		k := Component{Name: "k", Version: "v1.2.3"}
-		b := Build{Name: "b", Module: "m", Own: "_src", Packages: map[string]string{"x": "."}}
+	key := func(change func(version string, b *components.Build, files fstest.MapFS) string) string {
+		version, files := "v1.2.3", fstest.MapFS{"k/_src/main.go": {Data: []byte("package main")}}
+		b := components.Build{Name: "b", Module: "m", Own: "_src", Packages: map[string]string{"x": "."}}
 		if change != nil {
-			change(&k, &b, files)
+			version = change(version, &b, files)
 		}
-		k.files = files
-		i, err := made{k, b}.item()
+		files["k/component.yaml"] = &fstest.MapFile{Data: []byte("kind: base\nabout: a\nsource: b\nversion: " + version)}
+		c, err := components.Read(files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i, err := made{c["k"][0], b}.item()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -217,18 +218,27 @@ func TestBuildKeyCoversWhatTheBuildIsMadeFrom(t *testing.T) {
 	if key(nil) != base {
 		t.Fatal("the key of one recipe differs from call to call")
 	}
-	same := key(func(_ *Component, b *Build, _ fstest.MapFS) { b.Seconds = 500 })
+	same := key(func(v string, b *components.Build, _ fstest.MapFS) string { b.Seconds = 500; return v })
 	if same != base {
 		t.Error("an estimate of time changes the key")
 	}
-	for name, change := range map[string]func(*Component, *Build, fstest.MapFS){
-		"version":  func(k *Component, _ *Build, _ fstest.MapFS) { k.Version = "v1.2.4" },
-		"pin":      func(_ *Component, b *Build, _ fstest.MapFS) { b.Version = "v9" },
-		"flags":    func(_ *Component, b *Build, _ fstest.MapFS) { b.LDFlags = "-s" },
-		"tags":     func(_ *Component, b *Build, _ fstest.MapFS) { b.Tags = []string{"netgo"} },
-		"requires": func(_ *Component, b *Build, _ fstest.MapFS) { b.Requires = map[string][]string{"v1": {"n"}} },
-		"source":   func(_ *Component, _ *Build, f fstest.MapFS) { f["_src/main.go"].Data = []byte("package main // new") },
-		"new file": func(_ *Component, _ *Build, f fstest.MapFS) { f["_src/more.go"] = &fstest.MapFile{} },
+	for name, change := range map[string]func(string, *components.Build, fstest.MapFS) string{
+		"version": func(string, *components.Build, fstest.MapFS) string { return "v1.2.4" },
+		"pin":     func(v string, b *components.Build, _ fstest.MapFS) string { b.Version = "v9"; return v },
+		"flags":   func(v string, b *components.Build, _ fstest.MapFS) string { b.LDFlags = "-s"; return v },
+		"tags":    func(v string, b *components.Build, _ fstest.MapFS) string { b.Tags = []string{"netgo"}; return v },
+		"requires": func(v string, b *components.Build, _ fstest.MapFS) string {
+			b.Requires = map[string][]string{"v1": {"n"}}
+			return v
+		},
+		"source": func(v string, _ *components.Build, f fstest.MapFS) string {
+			f["k/_src/main.go"].Data = []byte("package main // new")
+			return v
+		},
+		"new file": func(v string, _ *components.Build, f fstest.MapFS) string {
+			f["k/_src/more.go"] = &fstest.MapFile{}
+			return v
+		},
 	} {
 		if key(change) == base {
 			t.Errorf("%s does not change the key", name)
@@ -237,7 +247,7 @@ func TestBuildKeyCoversWhatTheBuildIsMadeFrom(t *testing.T) {
 }
 
 func TestGoMod(t *testing.T) {
-	m := made{Component{Version: "v1.2.3"}, Build{Module: "example.org/m",
+	m := made{components.Component{Version: "v1.2.3"}, components.Build{Module: "example.org/m",
 		Requires: map[string][]string{"v0.2.0": {"example.org/b", "example.org/c"}, "v0.1.0": {"example.org/a"}},
 		Replaces: map[string]string{"example.org/x": "example.org/y v1.0.0"}}}
 	want := `module netlab.dev/component
@@ -259,12 +269,12 @@ func TestBuildErrorShowsTheCompiler(t *testing.T) {
 	needs(t, "go")
 	files := fstest.MapFS{"k/component.yaml": {Data: []byte("kind: base\nversion: v1\nabout: a\nsource: b\nbuilds:\n  - {name: broken, own: _src, packages: {broken: .}}\n")},
 		"k/_src/main.go": {Data: []byte("package main\n\nfunc main() { nowhere() }\n")}}
-	c, err := read(files)
+	c, err := components.Read(files)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := obtaining{Resolver: Resolver{Catalog: c, Cache: t.TempDir()}, step: quiet}
-	_, err = o.build(t.Context(), made{c["k"], c["k"].Builds[0]})
+	o := obtaining{Cache: Cache{Dir: t.TempDir()}, step: quiet}
+	_, err = o.build(t.Context(), made{c["k"][0], c["k"][0].Builds[0]})
 	if err == nil {
 		t.Fatal("a broken program was built")
 	}
@@ -277,7 +287,7 @@ func TestBuildErrorShowsTheCompiler(t *testing.T) {
 	if !errors.As(err, &hint) || !strings.Contains(hint.Hint(), inLogs) {
 		t.Errorf("no hint at the log: %v", err)
 	}
-	if left, _ := os.ReadDir(filepath.Join(o.Cache, inTmp)); len(left) > 0 {
+	if left, _ := os.ReadDir(filepath.Join(o.Dir, inTmp)); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
 }

@@ -1,4 +1,4 @@
-package components
+package artifacts
 
 import (
 	"context"
@@ -15,33 +15,27 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"netlab.dev/netlab/components"
 )
 
 // picture is an image of a component with its reference decided.
 type picture struct {
-	of Component
-	Image
+	of components.Component
+	components.Image
 	ref  string
 	from string // repository that it is pulled from in place of Name
 }
 
-func (o obtaining) picture(k Component, i Image) picture {
-	if i.Tag == selfVersion {
+func (o obtaining) picture(k components.Component, i components.Image) picture {
+	if i.Tag == components.SelfVersion {
 		return picture{of: k, Image: i, ref: i.Name + ":" + o.selfHash[:12]}
 	}
-	return picture{of: k, Image: i, ref: k.ref(i)}
-}
-
-// ref is the reference of an image whose tag is written down.
-func (k Component) ref(i Image) string {
-	if i.Tag == "" {
-		return i.Name + ":" + k.Version
-	}
-	return i.Name + ":" + i.Tag
+	return picture{of: k, Image: i, ref: k.Ref(i)}
 }
 
 // self reports an image that changes with every netlab executable.
-func (p picture) self() bool { return p.Tag == selfVersion }
+func (p picture) self() bool { return p.Tag == components.SelfVersion }
 
 // slug makes a reference fit for a file name.
 func (p picture) slug() string { return strings.NewReplacer("/", "_", ":", "_").Replace(p.ref) }
@@ -77,6 +71,9 @@ type source interface {
 	fetch(ctx context.Context, p picture, dir string) error
 }
 
+// sources are the places that images come from, in the order in which they are asked.
+func (o obtaining) sources() []source { return []source{puller{o}, builder{o}} }
+
 var errNotHere = errors.New("not here")
 
 // image gives the OCI layout of an image, from the first source that has it.
@@ -89,7 +86,7 @@ func (o obtaining) image(ctx context.Context, p picture) (string, error) {
 		if p.self() {
 			rec.Self = o.selfHash
 		}
-		for _, s := range o.sources {
+		for _, s := range o.sources() {
 			err := s.fetch(ctx, p, dir)
 			if errors.Is(err, errNotHere) {
 				continue
@@ -214,7 +211,7 @@ func (o obtaining) ownLayer(ctx context.Context, p picture) (string, error) {
 }
 
 // assemble makes an image of layers; equal layers and recipe give an equal digest.
-func assemble(i Image, layers []v1.Layer) (v1.Image, error) {
+func assemble(i components.Image, layers []v1.Layer) (v1.Image, error) {
 	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	img, err := mutate.AppendLayers(img, layers...)
 	if err != nil {
@@ -252,7 +249,7 @@ type tarLayer struct {
 	size   int64
 }
 
-func (r Resolver) tarLayer(dir string) (tarLayer, error) {
+func (c Cache) tarLayer(dir string) (tarLayer, error) {
 	rec, err := readRecord(dir)
 	if err != nil {
 		return tarLayer{}, err

@@ -1,4 +1,4 @@
-package components
+package artifacts
 
 import (
 	"bufio"
@@ -9,11 +9,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
+
+	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/topology"
 )
 
 // TestObtain makes the real thing in the user's cache: cold that takes half an hour.
@@ -26,14 +29,14 @@ func TestObtain(t *testing.T) {
 	}
 	needs(t, "go", "mmdebstrap", "unshare")
 	cache := cacheDir(t)
-	c := load(t)
 	self := filepath.Join(t.TempDir(), "netlab")
 	if err := os.WriteFile(self, []byte("#!/bin/sh\necho "+t.Name()+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	r := Resolver{Catalog: c, Cache: cache, Self: self}
-	p := quickstart(c)
-	artifacts, err := r.Obtain(t.Context(), p, func(name string) func(error) {
+	r := Cache{Dir: cache, Self: self}
+	set := quickstart(t)
+	p := set.Plan
+	artifacts, err := r.Obtain(t.Context(), set, func(name string) func(error) {
 		start := time.Now()
 		return func(err error) { t.Logf("%s: %.1fs, %v", name, time.Since(start).Seconds(), err) }
 	})
@@ -42,7 +45,7 @@ func TestObtain(t *testing.T) {
 	}
 
 	start := time.Now()
-	again, err := r.Obtain(t.Context(), p, func(name string) func(error) {
+	again, err := r.Obtain(t.Context(), set, func(name string) func(error) {
 		t.Errorf("the second time there is still to do: %s", name)
 		return func(error) {}
 	})
@@ -54,12 +57,12 @@ func TestObtain(t *testing.T) {
 	}
 
 	t.Run("status", func(t *testing.T) {
-		all, err := r.Status()
+		all, err := r.Status(load(t))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, s := range all {
-			if !s.Cached || !slices.Equal(s.From, []string{fromBuild}) && s.Kind != KindBase {
+			if !s.Cached || !slices.Equal(s.From, []string{fromBuild}) && s.Kind != components.KindBase {
 				t.Errorf("%+v", s)
 			}
 		}
@@ -176,7 +179,7 @@ func TestNodeImageAsContainer(t *testing.T) {
 		}
 		return string(out)
 	}
-	if version := inside("cat /kind/version"); version != load(t)["kubernetes"].Version+"\n" {
+	if version := inside("cat /kind/version"); version != load(t).Known().Kubernetes[0]+"\n" {
 		t.Errorf("/kind/version says %q", version)
 	}
 	inside("ctr version && test -f /kind/manifests/default-storage.yaml && test -e /dev/kmsg")
@@ -189,16 +192,14 @@ func TestNodeImageAsContainer(t *testing.T) {
 }
 
 // obtainBare makes what a lab without CNI, load balancer and ingress needs.
-func obtainBare(t *testing.T) Artifacts {
+func obtainBare(t *testing.T) components.Artifacts {
 	t.Helper()
-	c := load(t)
-	p := quickstart(c)
-	p.CNI.Name, p.LoadBalancer.Name, p.Ingress.Name = "none", "none", "none"
+	set := quickstart(t, func(p *topology.Plan) { p.CNI.Name, p.LoadBalancer.Name, p.Ingress.Name = "none", "none", "none" })
 	self := filepath.Join(t.TempDir(), "netlab")
 	if err := os.WriteFile(self, []byte("#!/bin/sh\necho "+t.Name()+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	artifacts, err := Resolver{Catalog: c, Cache: cacheDir(t), Self: self}.Obtain(t.Context(), p, quiet)
+	artifacts, err := Cache{Dir: cacheDir(t), Self: self}.Obtain(t.Context(), set, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +220,7 @@ func cacheDir(t *testing.T) string {
 }
 
 // clone gives a copy of the store on the same file system.
-func clone(t *testing.T, artifacts Artifacts, cache string) string {
+func clone(t *testing.T, artifacts components.Artifacts, cache string) string {
 	t.Helper()
 	dir, err := os.MkdirTemp(cache, "test-")
 	if err != nil {
@@ -238,7 +239,7 @@ func clone(t *testing.T, artifacts Artifacts, cache string) string {
 }
 
 // inContainerd runs a script beside a containerd over a root: $2 is its ctr.
-func inContainerd(t *testing.T, artifacts Artifacts, root, script string) string {
+func inContainerd(t *testing.T, artifacts components.Artifacts, root, script string) string {
 	t.Helper()
 	const around = `containerd=$1; root=$3
 mount -t tmpfs tmpfs /run; mkdir /run/containerd
@@ -258,16 +259,41 @@ set -e
 	return string(out)
 }
 
-// Components that several plans need are made once.
-func TestUnion(t *testing.T) {
-	named := func(names ...string) (set []Component) {
-		for _, n := range names {
-			set = append(set, Component{Name: n})
-		}
-		return set
+// What several sets need is made once, the longest first, and a version of it apart from
+// another.
+func TestWorksOfSeveralSets(t *testing.T) {
+	const head = "kind: base\nabout: a\nsource: b\n"
+	c, err := components.Read(fstest.MapFS{
+		"k8s/component.yaml":       {Data: []byte("kind: kubernetes\nabout: a\nsource: b\n")},
+		"k8s/v1.2.0/version.yaml":  {Data: []byte("release: {etcd: v2.0.0}\n")},
+		"k8s/v1.1.0/version.yaml":  {Data: []byte("release: {etcd: v1.0.0}\n")},
+		"etcd/component.yaml":      {Data: []byte(head + "builds: [{name: etcd, module: m, packages: {etcd: m}, seconds: 9}]\n")},
+		"etcd/v1.0.0/version.yaml": {Data: []byte("{}\n")},
+		"etcd/v2.0.0/version.yaml": {Data: []byte("{}\n")},
+		"runc/component.yaml":      {Data: []byte(head + "version: v1\nbuilds: [{name: runc, module: n, packages: {runc: n}, seconds: 10}]\n")},
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	got := union([][]Component{named("etcd", "flannel"), nil, named("etcd", "calico", "flannel"), named("metallb")})
-	if want := named("etcd", "flannel", "calico", "metallb"); !reflect.DeepEqual(got, want) {
-		t.Errorf("the union is %+v", got)
+	var jobs []job
+	for _, version := range []string{"v1.2.0", "v1.1.0", "v1.2.0"} {
+		p := topology.Plan{}
+		p.Kubernetes.Version = version
+		set, err := c.Resolve(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		jobs = append(jobs, job{obtaining: obtaining{set: set}, parts: set.Components})
+	}
+	all, err := worksOf(jobs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, w := range all {
+		got = append(got, w.item.name)
+	}
+	if want := []string{"runc", "etcd", "etcd"}; !slices.Equal(got, want) {
+		t.Errorf("works are %v, want %v", got, want)
 	}
 }

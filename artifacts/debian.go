@@ -1,4 +1,4 @@
-package components
+package artifacts
 
 import (
 	"context"
@@ -7,11 +7,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"netlab.dev/netlab/components"
 )
 
 // debian installs packages and gives the directory that holds them: a whole root, or
 // what changed where they were installed over another layer.
-func (o obtaining) debian(ctx context.Context, d Debian, i item, dir string) (string, error) {
+func (o obtaining) debian(ctx context.Context, d components.Debian, i item, dir string) (string, error) {
 	if d.Over != "" {
 		return o.debianOver(ctx, d, i, dir)
 	}
@@ -59,7 +61,7 @@ chroot "$root" apt-get -q -y -o APT::Sandbox::User=root --no-install-recommends 
 rm -f "$root/etc/resolv.conf" "$root/usr/sbin/policy-rc.d" "$root/var/cache/debconf/"*-old "$root/var/lib/dpkg/"*-old "$root/var/cache/ldconfig/aux-cache"
 `
 
-func (o obtaining) debianOver(ctx context.Context, d Debian, i item, dir string) (string, error) {
+func (o obtaining) debianOver(ctx context.Context, d components.Debian, i item, dir string) (string, error) {
 	lower, err := o.unpacked(ctx, d.Over)
 	if err != nil {
 		return "", err

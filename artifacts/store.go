@@ -1,4 +1,4 @@
-package components
+package artifacts
 
 import (
 	"archive/tar"
@@ -19,6 +19,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/components"
 )
 
 // importImages runs containerd ($1 containerd, $2 ctr, $3 its root) just long enough
@@ -56,10 +58,10 @@ wait $pid || true
 rm -rf "$root"/*.lock "$root/tmpmounts" "$root/io.containerd.runtime.v2.task" "$root/io.containerd.grpc.v1.introspection"
 `
 
-// store gives a containerd root that holds images. Where under is given the store is
+// fillStore gives a containerd root that holds images. Where under is given the store is
 // a clone of that one with the images added.
-func (o obtaining) store(ctx context.Context, with importer, pictures []picture, under string) (string, error) {
-	containerd, err := o.Catalog.output("containerd/containerd")
+func (o obtaining) fillStore(ctx context.Context, with importer, pictures []picture, under string) (string, error) {
+	containerd, err := o.output("containerd/containerd")
 	if err != nil {
 		return "", err
 	}
@@ -237,10 +239,10 @@ func stream(layouts []string, root string) (*os.File, error) {
 
 // WriteImages writes images as one OCI archive, without the blobs that its
 // reader holds: held is asked for their sha256 in hex.
-func (s Artifacts) WriteImages(w io.Writer, refs []string, held func(sha256 string) bool) error {
+func WriteImages(of components.Artifacts, w io.Writer, refs []string, held func(sha256 string) bool) error {
 	var layouts []string
 	for _, ref := range refs {
-		dir, there := s.Layouts[ref]
+		dir, there := of.Layouts[ref]
 		if !there {
 			return fmt.Errorf("the artifacts have no image %s", ref)
 		}

@@ -1,4 +1,4 @@
-package components
+package artifacts
 
 import (
 	"errors"
@@ -8,10 +8,9 @@ import (
 )
 
 func TestMissing(t *testing.T) {
-	c := load(t)
-	r := Resolver{Catalog: c, Cache: t.TempDir(), Self: os.Args[0]}
+	set := quickstart(t)
 	t.Setenv("PATH", t.TempDir())
-	lacks := r.Missing(quickstart(c))
+	lacks := Cache{Dir: t.TempDir(), Self: os.Args[0]}.Missing(set)
 	packages := map[string]int{}
 	for _, err := range lacks {
 		var hint interface{ Hint() string }
@@ -30,35 +29,30 @@ func TestMissing(t *testing.T) {
 
 // What lies in the cache needs no tool.
 func TestMissingOfWhatIsCached(t *testing.T) {
-	c := load(t)
-	p := quickstart(c)
-	r := Resolver{Catalog: c, Cache: t.TempDir(), Self: os.Args[0]}
-	o := obtaining{Resolver: r}
-	set, err := c.Resolve(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, k := range set {
+	set := quickstart(t)
+	c := Cache{Dir: t.TempDir(), Self: os.Args[0]}
+	o := obtaining{Cache: c, set: set}
+	for _, k := range set.Components {
 		k.Images = nil
 		items, err := o.items(k)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, i := range items {
-			if _, err := r.keep(t.Context(), i, func(string, *record) error { return nil }); err != nil {
+			if _, err := c.keep(t.Context(), i, func(string, *record) error { return nil }); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	t.Setenv("PATH", t.TempDir())
-	if lacks := r.Missing(p); len(lacks) != 2 { // unshare and tar
+	if lacks := c.Missing(set); len(lacks) != 2 { // unshare and tar
 		t.Errorf("missing are %v", lacks)
 	}
 }
 
 func TestStatusOfAnEmptyCache(t *testing.T) {
 	c := load(t)
-	all, err := Resolver{Catalog: c, Cache: t.TempDir(), Self: os.Args[0]}.Status()
+	all, err := Cache{Dir: t.TempDir(), Self: os.Args[0]}.Status(c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package components
+package artifacts
 
 import (
 	"context"
@@ -8,19 +8,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-)
 
-// Disk is what a virtual machine starts from.
-type Disk struct {
-	Kernel string `json:"kernel"`
-	Initrd string `json:"initrd"` // leads from the kernel to Root, where it starts `netlab guest`
-	// Root is an ext4 file system without partitions: the node image, the kernel's modules,
-	// a containerd root with the store's images, netlab itself. It has no room to spare.
-	Root string `json:"root"`
-	// Image is the cloud image that machines boot instead of Kernel, Initrd and Root; Root is
-	// then a disk beside it. "" for none.
-	Image string `json:"image,omitempty"`
-}
+	"netlab.dev/netlab/components"
+)
 
 // rootModules lead to the root disk, and to entropy and the network.
 var rootModules = []string{"crc32c_generic", "virtio_pci", "virtio_blk", "ext4", "virtio_rng", "virtio_net"}
@@ -60,18 +50,18 @@ mke2fs -q -F -t ext4 -b 4096 -i 16384 -m 0 -L netlab -E lazy_itable_init=0,lazy_
 
 // disk gives what virtual machines start from. The component has the kernel in a layer
 // "kernel" and the initramfs's first program in a build "stage1".
-func (o obtaining) disk(ctx context.Context, k Component, artifacts Artifacts) (Disk, error) {
+func (o obtaining) disk(ctx context.Context, k components.Component, artifacts components.Artifacts) (components.Disk, error) {
 	kernel, err := o.unpacked(ctx, k.Name+"/kernel")
 	if err != nil {
-		return Disk{}, err
+		return components.Disk{}, err
 	}
-	stage1, err := o.Catalog.output(k.Name + "/stage1")
+	stage1, err := o.output(k.Name + "/stage1")
 	if err != nil {
-		return Disk{}, err
+		return components.Disk{}, err
 	}
 	built, err := o.build(ctx, stage1)
 	if err != nil {
-		return Disk{}, err
+		return components.Disk{}, err
 	}
 	// The kernel lies over the Debian base that both share.
 	lower := slices.Insert(slices.Clone(artifacts.Rootfs), len(artifacts.Rootfs)-1, kernel)
@@ -102,9 +92,9 @@ func (o obtaining) disk(ctx context.Context, k Component, artifacts Artifacts) (
 		return os.RemoveAll(scratch)
 	})
 	if err != nil {
-		return Disk{}, err
+		return components.Disk{}, err
 	}
-	return Disk{Kernel: filepath.Join(dir, "kernel"), Initrd: filepath.Join(dir, "initrd"), Root: filepath.Join(dir, "root.img")}, nil
+	return components.Disk{Kernel: filepath.Join(dir, "kernel"), Initrd: filepath.Join(dir, "initrd"), Root: filepath.Join(dir, "root.img")}, nil
 }
 
 // writeInitrd packs a first program and the modules it loads.

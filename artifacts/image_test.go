@@ -1,4 +1,4 @@
-package components
+package artifacts
 
 import (
 	"archive/tar"
@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/components"
 )
 
 const twoImages = `kind: base
@@ -41,7 +43,7 @@ images:
 // twoOf gives an obtaining of the catalog above and its images.
 func twoOf(t *testing.T) (obtaining, []picture) {
 	t.Helper()
-	c, err := read(fstest.MapFS{"k/component.yaml": {Data: []byte(twoImages)}, "k/files/one": {Data: []byte("one\n")}})
+	c, err := components.Read(fstest.MapFS{"k/component.yaml": {Data: []byte(twoImages)}, "k/files/one": {Data: []byte("one\n")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,11 +51,13 @@ func twoOf(t *testing.T) (obtaining, []picture) {
 	if err := os.WriteFile(self, []byte("#!netlab"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	o, err := Resolver{Catalog: c, Cache: t.TempDir(), Self: self}.obtaining(t.Context(), quiet)
+	o, err := Cache{Dir: t.TempDir(), Self: self}.obtaining(t.Context(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return o, []picture{o.picture(c["k"], c["k"].Images[0]), o.picture(c["k"], c["k"].Images[1])}
+	o.set = everything(c)
+	k := named(t, o.set, "k")
+	return o, []picture{o.picture(k, k.Images[0]), o.picture(k, k.Images[1])}
 }
 
 func TestImageReadBack(t *testing.T) {
@@ -150,7 +154,7 @@ func TestImagesAreReproducible(t *testing.T) {
 
 func TestArchiveHoldsASharedLayerOnce(t *testing.T) {
 	o, pictures := twoOf(t)
-	artifacts := Artifacts{Layouts: map[string]string{}}
+	artifacts := components.Artifacts{Layouts: map[string]string{}}
 	var refs []string
 	for _, p := range pictures {
 		dir, err := o.image(t.Context(), p)
@@ -163,7 +167,7 @@ func TestArchiveHoldsASharedLayerOnce(t *testing.T) {
 		t.Helper()
 		r, w := io.Pipe()
 		go func() {
-			w.CloseWithError(artifacts.WriteImages(w, refs, func(hex string) bool {
+			w.CloseWithError(WriteImages(artifacts, w, refs, func(hex string) bool {
 				_, err := os.Stat(filepath.Join(held, hex))
 				return err == nil
 			}))
@@ -194,7 +198,7 @@ func TestArchiveHoldsASharedLayerOnce(t *testing.T) {
 	if n := count(filepath.Join(artifacts.Layouts[refs[1]], "blobs", "sha256")); n != 3 {
 		t.Errorf("%d blobs beside those that are there", n)
 	}
-	if err := artifacts.WriteImages(io.Discard, []string{"example.test/none:v1"}, nil); err == nil {
+	if err := WriteImages(artifacts, io.Discard, []string{"example.test/none:v1"}, nil); err == nil {
 		t.Error("an image that the artifacts do not have is written")
 	}
 }
@@ -220,9 +224,9 @@ func TestTreeRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	o := obtaining{Resolver: Resolver{Cache: t.TempDir()}, step: quiet}
+	o := obtaining{Cache: Cache{Dir: t.TempDir()}, step: quiet}
 	layer, err := o.keep(t.Context(), item{inLayers, "x", "0"}, func(dir string, rec *record) error {
-		return o.writeLayer(t.Context(), Component{}, Contents{}, from, dir, rec)
+		return o.writeLayer(t.Context(), components.Component{}, components.Contents{}, from, dir, rec)
 	})
 	if err != nil {
 		t.Fatal(err)

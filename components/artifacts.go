@@ -1,0 +1,85 @@
+package components
+
+import "slices"
+
+// Artifacts are the references of a Set that was obtained: what a provider makes machines of.
+type Artifacts struct {
+	// Rootfs is the node image unpacked: overlay lower directories, the topmost first. It is
+	// empty with an upstream's.
+	Rootfs []string `json:"rootfs"`
+	// Node is the same node image, packed.
+	Node NodeImage `json:"node"`
+	// Store is a containerd root directory with every image of the set imported and
+	// unpacked. It is immutable: clone it by hard links, copying the *.db files.
+	Store string `json:"store"`
+	// Images are the references that Store holds.
+	Images []string `json:"images"`
+	// Layouts are the OCI layout directories of Images, by reference.
+	Layouts map[string]string `json:"layouts,omitempty"`
+	// Copies are the files that Install names, by "component/name".
+	Copies map[string]string `json:"copies,omitempty"`
+	// Programs are host-side executables by name: runc, containerd, ctr, kubectl, kubeadm. With
+	// an upstream's node image there are those that its Upstream names.
+	Programs map[string]string `json:"programs"`
+	// Caches are directories of the cache that Nodes write to, by their path in the Node.
+	Caches map[string]string `json:"caches,omitempty"`
+	// Disk is what virtual machines start from, where the plan has any.
+	Disk Disk `json:"disk,omitzero"`
+	// HAProxy is the root of a file system with haproxy, but for what Debian has; where the
+	// plan has a load balancer.
+	HAProxy string `json:"haproxy,omitempty"`
+	// DebianBase is the Debian base unpacked, where Rootfs is not there to hold it.
+	DebianBase string `json:"debianBase,omitempty"`
+	// Self is the netlab executable, at a path that stays when the user replaces theirs.
+	Self string `json:"self"`
+	// Agent is the reference of the verification agent's image.
+	Agent string `json:"agent"`
+	// Lacking gives by reference why an optional image is not among Images.
+	Lacking map[string]string `json:"lacking,omitempty"`
+}
+
+// NodeImage is the node image as an image, for those who run Nodes as containers.
+type NodeImage struct {
+	// Ref is its name with a tag that follows from its content: whoever has an image of
+	// this name has this image.
+	Ref    string `json:"ref"`
+	Layout string `json:"layout"` // OCI layout directory
+	// Over is the upstream's image that it is laid over, as name:tag@digest; "" for none.
+	Over string `json:"over,omitempty"`
+}
+
+// Disk is what a virtual machine starts from.
+type Disk struct {
+	Kernel string `json:"kernel"`
+	Initrd string `json:"initrd"` // leads from the kernel to Root, where it starts `netlab guest`
+	// Root is an ext4 file system without partitions: the node image, the kernel's modules,
+	// a containerd root with the store's images, netlab itself. It has no room to spare.
+	Root string `json:"root"`
+	// Image is the cloud image that machines boot instead of Kernel, Initrd and Root; Root is
+	// then a disk beside it. "" for none.
+	Image string `json:"image,omitempty"`
+}
+
+// Debian is the root of a whole Debian file system, that of the Debian base, which is the
+// lowest layer of the node image. It is "" where nothing is unpacked.
+func (a Artifacts) Debian() string {
+	if len(a.Rootfs) == 0 {
+		return a.DebianBase
+	}
+	return a.Rootfs[len(a.Rootfs)-1]
+}
+
+// Lacks gives why an image is not among the artifacts, "" where it is.
+func (a Artifacts) Lacks(ref string) string {
+	switch why := a.Lacking[ref]; {
+	case slices.Contains(a.Images, ref):
+		return ""
+	case why != "":
+		return why
+	}
+	return ref + " was not asked for yet"
+}
+
+// Step begins a named, timed step of progress; the caller ends it with its error. Steps may
+// overlap; it is called from several goroutines.
+type Step func(name string) (done func(error))
