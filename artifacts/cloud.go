@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
@@ -65,8 +66,8 @@ func (o obtaining) cloudImage(ctx context.Context, p topology.Plan) (string, err
 	size, err := checkQCOW2(image.URL, file)
 	if disk := p.Libvirt.Disk; err == nil && size > disk {
 		const gib = 1 << 30
-		err = hinted{fmt.Errorf("cloud image %s is a disk of %s, and libvirt.disk is %s", image.URL, size, disk),
-			fmt.Sprintf("write libvirt: {disk: %s} or more", (size+gib-1)/gib*gib)}
+		err = hint.With(fmt.Errorf("cloud image %s is a disk of %s, and libvirt.disk is %s", image.URL, size, disk),
+			fmt.Sprintf("write libvirt: {disk: %s} or more", (size+gib-1)/gib*gib))
 	}
 	return file, err
 }
@@ -98,7 +99,7 @@ func (d download) fetch(ctx context.Context, o obtaining, image labs.Image, to s
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return hinted{fmt.Errorf("download %s: %w", image.URL, err), "look at libvirt.image.url; proxies are those of the environment"}
+		return hint.With(fmt.Errorf("download %s: %w", image.URL, err), "look at libvirt.image.url; proxies are those of the environment")
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, image.URL, nil)
 	if err != nil {
@@ -138,15 +139,15 @@ func (d download) fetch(ctx context.Context, o obtaining, image labs.Image, to s
 	err = errors.Join(err, out.Close())
 	switch {
 	case errors.Is(err, unix.ENOSPC):
-		return hinted{fmt.Errorf("download %s: %w", image.URL, err), "make room in " + o.Dir + ", or set NETLAB_CACHE_DIR"}
+		return hint.With(fmt.Errorf("download %s: %w", image.URL, err), "make room in "+o.Dir+", or set NETLAB_CACHE_DIR")
 	case err != nil:
 		return refused(err)
 	case n > d.largest:
 		return refused(fmt.Errorf("it has more than %d bytes, which are the most", d.largest))
 	}
 	if got := hex.EncodeToString(h.Sum(nil)); got != want {
-		return hinted{fmt.Errorf("cloud image %s has another checksum: its %s is\n  %s, and the lab file says\n  %s", image.URL, name, got, want),
-			"take URL and " + name + " from the same list of its publisher; an address with `latest` in it changes its file"}
+		return hint.With(fmt.Errorf("cloud image %s has another checksum: its %s is\n  %s, and the lab file says\n  %s", image.URL, name, got, want),
+			"take URL and "+name+" from the same list of its publisher; an address with `latest` in it changes its file")
 	}
 	return nil
 }
@@ -177,13 +178,13 @@ func checkQCOW2(url, file string) (labs.Size, error) {
 	defer f.Close()
 	head := make([]byte, 80)
 	if n, err := io.ReadFull(f, head); err != nil || !bytes.HasPrefix(head, []byte("QFI\xfb")) {
-		return 0, hinted{fmt.Errorf("cloud image %s is no disk in format qcow2: it begins with %q", url, head[:min(n, 8)]),
-			"take the publisher's qcow2, or convert it: qemu-img convert -O qcow2"}
+		return 0, hint.With(fmt.Errorf("cloud image %s is no disk in format qcow2: it begins with %q", url, head[:min(n, 8)]),
+			"take the publisher's qcow2, or convert it: qemu-img convert -O qcow2")
 	}
 	version, backing, size := binary.BigEndian.Uint32(head[4:]), binary.BigEndian.Uint64(head[8:]), binary.BigEndian.Uint64(head[24:])
 	const externalData = 1 << 2
 	if backing != 0 || version >= 3 && binary.BigEndian.Uint64(head[72:])&externalData != 0 {
-		return 0, hinted{fmt.Errorf("cloud image %s has a part of its disk in another file", url), "make it one file: qemu-img convert -O qcow2"}
+		return 0, hint.With(fmt.Errorf("cloud image %s has a part of its disk in another file", url), "make it one file: qemu-img convert -O qcow2")
 	}
 	return labs.Size(size), nil
 }
@@ -196,14 +197,6 @@ func (c Cache) lacksImage(p topology.Plan) error {
 	if _, here := c.have(cloudItem(p.Libvirt.Image)); here {
 		return nil
 	}
-	return hinted{fmt.Errorf("cloud image %s is not in the cache, and NETLAB_OFFLINE is set: nothing is downloaded", p.Libvirt.Image.URL),
-		"unset NETLAB_OFFLINE, or name a file: url: file:///PATH"}
+	return hint.With(fmt.Errorf("cloud image %s is not in the cache, and NETLAB_OFFLINE is set: nothing is downloaded", p.Libvirt.Image.URL),
+		"unset NETLAB_OFFLINE, or name a file: url: file:///PATH")
 }
-
-type hinted struct {
-	error
-	hint string
-}
-
-func (h hinted) Hint() string  { return h.hint }
-func (h hinted) Unwrap() error { return h.error }

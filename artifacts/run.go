@@ -8,9 +8,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"syscall"
 	"time"
+
+	"netlab.dev/netlab/internal/shell"
 )
 
 // tool is one program to run while making a thing; its output goes to a log.
@@ -88,14 +89,7 @@ func apart(argv ...string) []string {
 
 // commandLine quotes a command for a shell.
 func commandLine(dir string, argv []string) string {
-	var words []string
-	for _, a := range argv {
-		if a == "" || strings.ContainsAny(a, " \t\n'\"$&|;<>()*?[]#~`\\!{}") {
-			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
-		}
-		words = append(words, a)
-	}
-	line := strings.Join(words, " ")
+	line := shell.Join(argv...)
 	if dir != "" {
 		line = "cd " + dir + " && " + line
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
 )
@@ -27,7 +28,7 @@ func (a *app) verifiable(state providers.State) error {
 	if err != nil || own {
 		return err
 	}
-	return providers.WithHint(fmt.Errorf("the agents of lab %s are another netlab's, and may not understand this one", state.Plan.Lab),
+	return hint.With(fmt.Errorf("the agents of lab %s are another netlab's, and may not understand this one", state.Plan.Lab),
 		fmt.Sprintf("`netlab up %s` puts this one's in their place", state.File))
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/kind"
@@ -44,7 +45,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) (*app, error) {
 	if cache == "" {
 		dir, err := os.UserCacheDir()
 		if err != nil {
-			return nil, providers.WithHint(err, "set NETLAB_CACHE_DIR")
+			return nil, hint.With(err, "set NETLAB_CACHE_DIR")
 		}
 		cache = filepath.Join(dir, "netlab")
 	}
@@ -66,7 +67,7 @@ func (a *app) known() labs.Known {
 func (a *app) plan(file string) (topology.Plan, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return topology.Plan{}, providers.WithHint(err, "give the path of a lab file, such as scenarios/quickstart.yaml")
+		return topology.Plan{}, hint.With(err, "give the path of a lab file, such as scenarios/quickstart.yaml")
 	}
 	for _, note := range labs.Notes(file, data) {
 		fmt.Fprintf(a.stderr, "note: %v\n", note)
@@ -133,11 +134,11 @@ func (a *app) lab(args []string) (labs.Name, error) {
 	}
 	switch len(names) {
 	case 0:
-		return labs.Name{}, providers.WithHint(errors.New("there is no lab"), "make one with `netlab up FILE`")
+		return labs.Name{}, hint.With(errors.New("there is no lab"), "make one with `netlab up FILE`")
 	case 1:
 		return names[0], nil
 	}
-	return labs.Name{}, providers.WithHint(errors.New("there are several labs"), "name one of: "+listed(names))
+	return labs.Name{}, hint.With(errors.New("there are several labs"), "name one of: "+listed(names))
 }
 
 // labNamed turns a lab's name, or the file of one, into its name. What is neither is refused
@@ -154,7 +155,7 @@ func (a *app) labNamed(arg string) (labs.Name, error) {
 func parseLab(arg string) (labs.Name, error) {
 	lab, err := labs.ParseName(arg)
 	if err != nil {
-		return lab, providers.WithHint(err, "`netlab list` names the labs of this machine; a lab file is named by its path")
+		return lab, hint.With(err, "`netlab list` names the labs of this machine; a lab file is named by its path")
 	}
 	return lab, nil
 }
@@ -210,11 +211,11 @@ func (a *app) attached(ctx context.Context, name labs.Name) (providers.Running, 
 // noLab says that there is no lab of a name, and which there are.
 func (a *app) noLab(name labs.Name) error {
 	known, _ := a.root.Labs()
-	hint := "make one with `netlab up FILE`"
+	todo := "make one with `netlab up FILE`"
 	if len(known) > 0 {
-		hint = "there are: " + listed(known)
+		todo = "there are: " + listed(known)
 	}
-	return providers.WithHint(fmt.Errorf("there is no lab %q", name), hint)
+	return hint.With(fmt.Errorf("there is no lab %q", name), todo)
 }
 
 func (a *app) progress() *progress {

@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
-	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/report"
 	"netlab.dev/netlab/verify/run"
@@ -91,11 +91,11 @@ func (a *app) strangers(files []string) ([]topology.Plan, error) {
 			continue
 		}
 		if slices.ContainsFunc(plans, func(p topology.Plan) bool { return p.Lab == plan.Lab }) {
-			errs = errors.Join(errs, providers.WithHint(fmt.Errorf("%s: another of these labs is called %s too", file, plan.Lab), "give it another metadata.name"))
+			errs = errors.Join(errs, hint.With(fmt.Errorf("%s: another of these labs is called %s too", file, plan.Lab), "give it another metadata.name"))
 		}
 		_, err = a.root.Read(plan.Lab)
 		if err == nil {
-			err = providers.WithHint(fmt.Errorf("lab %s is there already, and comparing would remove it", plan.Lab), fmt.Sprintf("`netlab down %s` removes it", plan.Lab))
+			err = hint.With(fmt.Errorf("lab %s is there already, and comparing would remove it", plan.Lab), fmt.Sprintf("`netlab down %s` removes it", plan.Lab))
 		} else if errors.Is(err, fs.ErrNotExist) {
 			err = a.refuseStranger(plan.Lab)
 		}

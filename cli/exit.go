@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 )
 
@@ -37,8 +37,8 @@ func printError(w io.Writer, paint painter, err error) int {
 	}
 	for _, e := range joined(err) {
 		fmt.Fprintf(w, "%s %s\n", paint.bad("error:"), e)
-		for _, hint := range hints(e, nil) {
-			fmt.Fprintf(w, "%s %s\n", paint.bold("hint:"), hint)
+		for _, todo := range hint.Of(e) {
+			fmt.Fprintf(w, "%s %s\n", paint.bold("hint:"), todo)
 		}
 	}
 	return exitFault
@@ -74,24 +74,6 @@ func joined(err error) []error {
 		return []error{err}
 	}
 	return out
-}
-
-// hints collects what an error, and all it wraps, says can be done.
-func hints(err error, found []string) []string {
-	if h, ok := err.(interface{ Hint() string }); ok && h.Hint() != "" && !slices.Contains(found, h.Hint()) {
-		found = append(found, h.Hint())
-	}
-	switch e := err.(type) {
-	case interface{ Unwrap() error }:
-		if inner := e.Unwrap(); inner != nil {
-			found = hints(inner, found)
-		}
-	case interface{ Unwrap() []error }:
-		for _, inner := range e.Unwrap() {
-			found = hints(inner, found)
-		}
-	}
-	return found
 }
 
 // painterFor colours a stream only where it is a terminal and nobody objects.

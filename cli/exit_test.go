@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
-	"netlab.dev/netlab/providers"
 )
 
 func TestReport(t *testing.T) {
@@ -20,12 +20,12 @@ func TestReport(t *testing.T) {
 	}{
 		"nothing":      {nil, 0, ""},
 		"plain":        {lost, 2, "error: no runc\n"},
-		"hint":         {providers.WithHint(lost, "install it"), 2, "error: no runc\nhint: install it\n"},
-		"hint below":   {fmt.Errorf("start w1: %w", providers.WithHint(lost, "install it")), 2, "error: start w1: no runc\nhint: install it\n"},
-		"hint twice":   {providers.WithHint(providers.WithHint(lost, "a"), "a"), 2, "error: no runc\nhint: a\n"},
-		"joined":       {errors.Join(providers.WithHint(lost, "a"), errors.New("no space")), 2, "error: no runc\nhint: a\nerror: no space\n"},
+		"hint":         {hint.With(lost, "install it"), 2, "error: no runc\nhint: install it\n"},
+		"hint below":   {fmt.Errorf("start w1: %w", hint.With(lost, "install it")), 2, "error: start w1: no runc\nhint: install it\n"},
+		"hint twice":   {hint.With(hint.With(lost, "a"), "a"), 2, "error: no runc\nhint: a\n"},
+		"joined":       {errors.Join(hint.With(lost, "a"), errors.New("no space")), 2, "error: no runc\nhint: a\nerror: no space\n"},
 		"joined twice": {errors.Join(errors.Join(lost, lost), lost), 2, "error: no runc\nerror: no runc\nerror: no runc\n"},
-		"in a sentence": {fmt.Errorf("both: %w and %w", lost, providers.WithHint(lost, "a")), 2,
+		"in a sentence": {fmt.Errorf("both: %w and %w", lost, hint.With(lost, "a")), 2,
 			"error: both: no runc and no runc\nhint: a\n"},
 		"inner exit status": {fmt.Errorf("ssh: %w", exitStatus{7}), 7, ""},
 		"a path failed":     {exitStatus{exitPath}, 1, ""},

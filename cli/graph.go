@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/topology/drawing"
 )
@@ -54,11 +54,11 @@ func (a *app) planOf(arg string) (topology.Plan, error) {
 	state, err := a.root.Read(lab)
 	if errors.Is(err, fs.ErrNotExist) {
 		known, _ := a.root.Labs()
-		hint := "give a lab file, such as scenarios/quickstart.yaml"
+		todo := "give a lab file, such as scenarios/quickstart.yaml"
 		if len(known) > 0 {
-			hint += ", or one of: " + listed(known)
+			todo += ", or one of: " + listed(known)
 		}
-		return topology.Plan{}, providers.WithHint(fmt.Errorf("there is no lab %q", lab), hint)
+		return topology.Plan{}, hint.With(fmt.Errorf("there is no lab %q", lab), todo)
 	}
 	return state.Plan, err
 }

@@ -11,8 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"netlab.dev/netlab/internal/atomicfile"
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
-	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/kubeconfig"
 )
 
@@ -47,7 +48,7 @@ func (a *app) kubeconfigCommand() *cobra.Command {
 		lab := state.Plan.Lab
 		data, err := os.ReadFile(a.kubeconfig(lab))
 		if err != nil {
-			return providers.WithHint(err, "the lab has no API server yet; go on with `netlab up "+state.File+"`")
+			return hint.With(err, "the lab has no API server yet; go on with `netlab up "+state.File+"`")
 		}
 		if !*merge {
 			_, err = a.stdout.Write(data)
@@ -91,7 +92,7 @@ func (a *app) recordMerge(lab labs.Name, file string) error {
 	if err != nil || slices.Contains(files, file) {
 		return err
 	}
-	return providers.WriteFile(filepath.Join(a.root.Dir(lab), mergedFile), []byte(strings.Join(append(files, file), "\n")+"\n"), 0o644)
+	return atomicfile.Write(filepath.Join(a.root.Dir(lab), mergedFile), []byte(strings.Join(append(files, file), "\n")+"\n"), 0o644)
 }
 
 // unmerge takes a lab's entries out of the files that it was merged into, and of those that
@@ -105,7 +106,7 @@ func (a *app) unmerge(lab labs.Name) error {
 			continue // nothing says that it was ever merged there
 		}
 		if err != nil {
-			errs = errors.Join(errs, providers.WithHint(fmt.Errorf("take lab %s out of %s: %w", lab, file, err), "mend the file, or remove the lab's context from it by hand"))
+			errs = errors.Join(errs, hint.With(fmt.Errorf("take lab %s out of %s: %w", lab, file, err), "mend the file, or remove the lab's context from it by hand"))
 		} else if found {
 			fmt.Fprintf(a.stderr, "took lab %s out of %s\n", lab, file)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
@@ -101,11 +102,11 @@ func (a *app) lacks(cmd *cobra.Command, set components.Set) ([]lack, error) {
 	found := []lack{}
 	if missing := a.missing(cmd.Context(), cache, set); missing != nil {
 		for _, e := range joined(missing) {
-			found = append(found, lack{What: e.Error(), Mend: hints(e, nil)})
+			found = append(found, lack{What: e.Error(), Mend: hint.Of(e)})
 		}
 	}
 	for _, e := range kernelLacks(a.providers[set.Plan.Provider], a.catalog.EveryNeed()) {
-		l := lack{What: e.Error(), Mend: hints(e, nil), Mode: e.(components.Need).Mode()}
+		l := lack{What: e.Error(), Mend: hint.Of(e), Mode: e.(components.Need).Mode()}
 		if !slices.ContainsFunc(found, func(other lack) bool { return other.What == l.What }) {
 			found = append(found, l)
 		}
@@ -203,7 +204,7 @@ func (a *app) buildCommand() *cobra.Command {
 					return err
 				}
 				if missing := errors.Join(cache.Missing(set)...); missing != nil {
-					return providers.WithHint(missing, "`netlab doctor` lists all that is missing")
+					return hint.With(missing, "`netlab doctor` lists all that is missing")
 				}
 				sets = append(sets, set)
 			}

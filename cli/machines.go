@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 )
@@ -59,7 +60,7 @@ func (a *app) run(cmd *cobra.Command, lab, machine string, argv []string) error 
 		if slices.Contains(names, machine) || err != nil && len(names) == 0 {
 			return err
 		}
-		return providers.WithHint(fmt.Errorf("lab %s has no machine %q", lab, machine), "its machines are "+strings.Join(names, ", "))
+		return hint.With(fmt.Errorf("lab %s has no machine %q", lab, machine), "its machines are "+strings.Join(names, ", "))
 	}
 	c := m.Command(cmd.Context(), argv...)
 	// In the foreground: the terminal's own signals and job control reach it.
@@ -91,7 +92,7 @@ func (a *app) kubectlCommand() *cobra.Command {
 			}
 			program := state.Artifacts.Programs["kubectl"]
 			if program == "" {
-				return providers.WithHint(fmt.Errorf("lab %s is not made yet", state.Plan.Lab), "go on with `netlab up "+state.File+"`")
+				return hint.With(fmt.Errorf("lab %s is not made yet", state.Plan.Lab), "go on with `netlab up "+state.File+"`")
 			}
 			c := exec.CommandContext(cmd.Context(), program, args[1:]...)
 			c.Env = append(os.Environ(), "KUBECONFIG="+filepath.Join(a.root.Dir(state.Plan.Lab), "kubeconfig"))
@@ -141,7 +142,7 @@ func (a *app) logsCommand() *cobra.Command {
 			flat, _ := filepath.Glob(filepath.Join(logs, pattern+".log"))
 			files = append(files, flat...)
 			if len(files) == 0 {
-				return providers.WithHint(fmt.Errorf("there are no logs in %s", logs), "`netlab list` names the labs, `netlab status LAB` their machines")
+				return hint.With(fmt.Errorf("there are no logs in %s", logs), "`netlab list` names the labs, `netlab status LAB` their machines")
 			}
 			for _, file := range files {
 				rel, _ := filepath.Rel(logs, file)

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netlab.dev/netlab/components"
-	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/checks"
 	"netlab.dev/netlab/verify/report"
@@ -95,7 +95,7 @@ func (a *app) report(s page.Subject, flags reportFlags, evidence bool) error {
 			return fmt.Errorf("write the report as %s: %w", f.form, err)
 		}
 		if err := os.WriteFile(*f.path, out.Bytes(), 0o644); err != nil {
-			return providers.WithHint(fmt.Errorf("write the report as %s: %w", f.form, err),
+			return hint.With(fmt.Errorf("write the report as %s: %w", f.form, err),
 				fmt.Sprintf("the lab is as it was; `netlab verify %s` verifies again", r.Lab))
 		}
 	}

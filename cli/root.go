@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/internal/hint"
 )
 
 // Main runs netlab with its arguments (without the program's name) and gives the
@@ -52,11 +52,11 @@ func (a *app) rootCommand() *cobra.Command {
 		if len(args) == 0 {
 			return cmd.Help()
 		}
-		hint := "`netlab --help` lists them"
+		todo := "`netlab --help` lists them"
 		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-			hint = "did you mean " + strings.Join(near, " or ") + "?"
+			todo = "did you mean " + strings.Join(near, " or ") + "?"
 		}
-		return providers.WithHint(fmt.Errorf("unknown verb %q", args[0]), hint)
+		return hint.With(fmt.Errorf("unknown verb %q", args[0]), todo)
 	}
 	root.SuggestionsMinimumDistance = 2
 	cobra.EnableCommandSorting = false
@@ -116,7 +116,7 @@ func checkArgs(cmd *cobra.Command) {
 
 // usageError adds how the verb is used.
 func usageError(cmd *cobra.Command, err error) error {
-	return providers.WithHint(err, fmt.Sprintf("usage: %s; more with --help", strings.TrimSuffix(cmd.UseLine(), " [flags]")))
+	return hint.With(err, fmt.Sprintf("usage: %s; more with --help", strings.TrimSuffix(cmd.UseLine(), " [flags]")))
 }
 
 // format is the value of -o: how a result is printed.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
 )
@@ -45,7 +46,7 @@ var snapshotName = regexp.MustCompile(`^[a-zA-Z0-9][-_.a-zA-Z0-9]{0,62}$`)
 func (a *app) snapshot(ctx context.Context, lab, name, done string,
 	act func(providers.Snapshotter, context.Context, topology.Plan, string, string) error) error {
 	if !snapshotName.MatchString(name) {
-		return providers.WithHint(fmt.Errorf("%q is no name of a snapshot", name), "letters, digits, -, _ and . in between, 63 at most")
+		return hint.With(fmt.Errorf("%q is no name of a snapshot", name), "letters, digits, -, _ and . in between, 63 at most")
 	}
 	s, state, err := a.snapshotter(lab)
 	if err != nil {
@@ -71,11 +72,11 @@ func (a *app) snapshotter(lab string) (providers.Snapshotter, providers.State, e
 	}
 	state, err := a.root.Read(name)
 	if err != nil {
-		return nil, state, providers.WithHint(fmt.Errorf("there is no lab %q", name), "`netlab list` names the labs")
+		return nil, state, hint.With(fmt.Errorf("there is no lab %q", name), "`netlab list` names the labs")
 	}
 	s, ok := a.providers[state.Plan.Provider].(providers.Snapshotter)
 	if !ok {
-		return nil, state, providers.WithHint(fmt.Errorf("lab %s is of provider %s, which keeps no snapshots", name, state.Plan.Provider), "provider libvirt does")
+		return nil, state, hint.With(fmt.Errorf("lab %s is of provider %s, which keeps no snapshots", name, state.Plan.Provider), "provider libvirt does")
 	}
 	return s, state, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/providers"
 )
 
@@ -95,9 +96,9 @@ func (a *app) change(args []string, act func(providers.State, providers.Provider
 }
 
 // cutOff adds to an error how to go on or back. Of what Ctrl-C stopped nothing else is told.
-func (a *app) cutOff(ctx context.Context, err error, hint string) error {
+func (a *app) cutOff(ctx context.Context, err error, todo string) error {
 	if ctx.Err() != nil {
 		err = errors.New("stopped")
 	}
-	return providers.WithHint(err, hint)
+	return hint.With(err, todo)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/local"
@@ -232,13 +233,13 @@ func (a *app) refuseStranger(lab labs.Name) error {
 	case err != nil || !slices.Contains(names, lab):
 		return err
 	}
-	return providers.WithHint(fmt.Errorf("parts of a lab %s run on this machine, and %s holds no state of it", lab, a.root),
+	return hint.With(fmt.Errorf("parts of a lab %s run on this machine, and %s holds no state of it", lab, a.root),
 		fmt.Sprintf("`netlab down %s` removes them; or give the lab another name, or NETLAB_STATE_DIR its own directory", lab))
 }
 
 // refuseGuest tells that a lab is another machine's, which has Nodes here.
 func refuseGuest(lab labs.Name) error {
-	return providers.WithHint(fmt.Errorf("lab %s is another machine's, and has Nodes on this one's hypervisor", lab),
+	return hint.With(fmt.Errorf("lab %s is another machine's, and has Nodes on this one's hypervisor", lab),
 		fmt.Sprintf("`netlab down %s` on that machine removes it; if that machine is no more, remove %s first; a lab of your own takes another name",
 			lab, filepath.Join(local.GuestsDir, lab.Label())))
 }

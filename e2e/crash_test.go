@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netlab.dev/netlab/internal/procfs"
 	"netlab.dev/netlab/providers"
 )
 
@@ -214,7 +214,5 @@ func until(t *testing.T, what string, is func() bool) {
 
 // zombie: nobody has waited for it yet.
 func zombie(pid int) bool {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	_, after, _ := strings.Cut(string(data), ") ")
-	return err != nil || strings.HasPrefix(after, "Z")
+	return !procfs.Alive(pid)
 }

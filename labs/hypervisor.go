@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"netlab.dev/netlab/internal/hint"
 )
 
 // Hypervisor is a libvirt on another machine, reached by SSH: libvirt's URI of the form
@@ -36,8 +38,8 @@ var loginName = regexp.MustCompile(`^[a-z_][-a-z0-9_.]*\$?$`)
 // qemu+ssh://NAME/system. An error has a Hint.
 func ParseHypervisor(text string) (Hypervisor, error) {
 	const form = "write qemu+ssh://host/system, or the host's name alone"
-	fail := func(hint, format string, args ...any) (Hypervisor, error) {
-		return Hypervisor{}, misplaced{fmt.Errorf(format, args...), hint}
+	fail := func(todo, format string, args ...any) (Hypervisor, error) {
+		return Hypervisor{}, hint.With(fmt.Errorf(format, args...), todo)
 	}
 	if hostName.MatchString(text) {
 		if err := properHost(text); err != nil {
@@ -52,11 +54,11 @@ func ParseHypervisor(text string) (Hypervisor, error) {
 	case u.Scheme == "qemu":
 		return fail("leave it out for the hypervisor of this machine; for another's "+form, "%q is on this machine", text)
 	case u.Scheme != sshScheme:
-		hint := form
+		todo := form
 		if nearest(u.Scheme, []string{sshScheme}) != "" {
-			hint = "did you mean " + sshScheme + "?"
+			todo = "did you mean " + sshScheme + "?"
 		}
-		return fail(hint, "%q is no hypervisor that is reached by SSH", text)
+		return fail(todo, "%q is no hypervisor that is reached by SSH", text)
 	case u.Path != "/system":
 		return fail("write "+sshScheme+"://"+u.Host+"/system", "%q: netlab uses the hypervisor of the system, and this path is %q", text, u.Path)
 	}
@@ -125,11 +127,3 @@ func (h Hypervisor) String() string {
 
 // Elsewhere reports whether a libvirt URI is of the form that ParseHypervisor reads.
 func Elsewhere(uri string) bool { return strings.HasPrefix(uri, sshScheme+":") }
-
-// misplaced is an error of ParseHypervisor.
-type misplaced struct {
-	error
-	hint string
-}
-
-func (m misplaced) Hint() string { return m.hint }

@@ -1,11 +1,13 @@
 package labs
 
 import (
-	"errors"
 	"fmt"
 	"net/url"
 	"path"
 	"regexp"
+	"strings"
+
+	"netlab.dev/netlab/internal/hint"
 )
 
 const maxCPUs = 64
@@ -97,8 +99,7 @@ func (v *validator) placed(at string, g NodeGroup) {
 
 // refused tells of an error of ParseHypervisor.
 func (v *validator) refused(field string, err error) {
-	var why misplaced
-	if errors.As(err, &why) {
-		v.add(field, why.hint, "%s", why.Error())
+	if err != nil {
+		v.add(field, strings.Join(hint.Of(err), ", "), "%s", err)
 	}
 }

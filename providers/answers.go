@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/internal/unixhttp"
 )
 
 // answerLimit bounds one question to a Node.
@@ -26,9 +27,7 @@ func answers(ctx context.Context, q components.Question, name string, node Machi
 	if node == nil {
 		return fmt.Errorf("ask whether %s: node %s does not run", q, name)
 	}
-	client := &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return node.Dial(ctx, q.Socket) },
-	}}
+	client := unixhttp.NewClient(func(ctx context.Context) (net.Conn, error) { return node.Dial(ctx, q.Socket) })
 	defer client.CloseIdleConnections()
 	var last error
 	for {

@@ -76,17 +76,6 @@ func (r Running) Config() (*rest.Config, error) {
 	return config, nil
 }
 
-// WithHint adds to an error what the user can do about it.
-func WithHint(err error, hint string) error { return hinted{err, hint} }
-
-type hinted struct {
-	error
-	hint string
-}
-
-func (h hinted) Hint() string  { return h.hint }
-func (h hinted) Unwrap() error { return h.error }
-
 // Machine is a Node or an outside host, from netlab's side.
 type Machine interface {
 	// Command prepares a program to run inside the machine: its namespaces, and for a Node

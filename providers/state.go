@@ -13,6 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/internal/atomicfile"
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
@@ -49,11 +51,11 @@ func (s State) NotUp() error {
 	how := fmt.Sprintf("`netlab up %s` goes on, `netlab down %s` removes it", s.File, s.Plan.Lab)
 	switch {
 	case s.Phase == PhaseStopped:
-		return WithHint(fmt.Errorf("lab %s is stopped", s.Plan.Lab), fmt.Sprintf("`netlab start %s` starts it", s.Plan.Lab))
+		return hint.With(fmt.Errorf("lab %s is stopped", s.Plan.Lab), fmt.Sprintf("`netlab start %s` starts it", s.Plan.Lab))
 	case s.Made():
 		how = fmt.Sprintf("`netlab start %s` starts it", s.Plan.Lab)
 	}
-	return WithHint(fmt.Errorf("lab %s is not up: its phase is %q", s.Plan.Lab, s.Phase), how)
+	return hint.With(fmt.Errorf("lab %s is not up: its phase is %q", s.Plan.Lab, s.Phase), how)
 }
 
 // Root is the directory of all labs' states.
@@ -165,21 +167,5 @@ func (r Root) Write(s State) error {
 	if err != nil {
 		return err
 	}
-	return WriteFile(filepath.Join(dir, "state.json"), data, 0o600)
-}
-
-// WriteFile replaces a file in one step: a reader, or a killed writer, sees the old
-// content or the new.
-func WriteFile(path string, data []byte, mode os.FileMode) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(data)
-	err = errors.Join(err, tmp.Chmod(mode), tmp.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
+	return atomicfile.Write(filepath.Join(dir, "state.json"), data, 0o600)
 }

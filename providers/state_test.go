@@ -239,39 +239,3 @@ func TestDefaultRoot(t *testing.T) {
 		t.Errorf("%s", r)
 	}
 }
-
-// A reader sees the old content or the new, and never a part.
-func TestWriteFileIsWhole(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "f")
-	contents := []string{strings.Repeat("a", 1<<16), strings.Repeat("b", 1<<17)}
-	if err := WriteFile(path, []byte(contents[0]), 0o640); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error)
-	go func() {
-		var err error
-		for i := range 200 {
-			err = errors.Join(err, WriteFile(path, []byte(contents[i%2]), 0o640))
-		}
-		done <- err
-	}()
-	for reading := true; reading; {
-		select {
-		case err := <-done:
-			if err != nil {
-				t.Error(err)
-			}
-			reading = false
-		default:
-			if data, err := os.ReadFile(path); err != nil || !slices.Contains(contents, string(data)) {
-				t.Fatalf("read %d bytes (%v)", len(data), err)
-			}
-		}
-	}
-	if info, err := os.Stat(path); err != nil || info.Mode() != 0o640 {
-		t.Errorf("mode %v (%v)", info.Mode(), err)
-	}
-	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 1 {
-		t.Errorf("left: %v", entries)
-	}
-}

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 )
 
@@ -44,7 +45,7 @@ func Stop(ctx context.Context, root Root, p Provider, lab labs.Name) error {
 	stopper, able := p.(Stopper)
 	switch {
 	case !able:
-		return WithHint(fmt.Errorf("provider %s cannot stop a lab and keep it", state.Plan.Provider), fmt.Sprintf("`netlab down %s` removes it", lab))
+		return hint.With(fmt.Errorf("provider %s cannot stop a lab and keep it", state.Plan.Provider), fmt.Sprintf("`netlab down %s` removes it", lab))
 	case !state.Made():
 		return state.NotUp()
 	}
@@ -72,7 +73,7 @@ func Start(ctx context.Context, root Root, p Provider, lab labs.Name, step compo
 		return Running{}, state.NotUp()
 	}
 	if _, err := os.Stat(state.Artifacts.Self); err != nil {
-		return Running{}, WithHint(fmt.Errorf("the cache no longer holds what lab %s was made with: %w", lab, err),
+		return Running{}, hint.With(fmt.Errorf("the cache no longer holds what lab %s was made with: %w", lab, err),
 			fmt.Sprintf("`netlab up %s` starts it with what there is now", state.File))
 	}
 	began := time.Now()

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+
+	"netlab.dev/netlab/internal/shell"
 )
 
 // Error is a program that failed.
@@ -19,7 +21,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	s := fmt.Sprintf("%s: %v", Line(e.Args), e.Err)
+	s := fmt.Sprintf("%s: %v", shell.Join(e.Args...), e.Err)
 	if e.Output != "" {
 		s += "\n" + e.Output
 	}
@@ -57,20 +59,4 @@ func (s *shared) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.text.Write(p)
-}
-
-// Line writes the arguments so that a POSIX shell reads them back the same.
-func Line(args []string) string {
-	quoted := make([]string, len(args))
-	for i, a := range args {
-		quoted[i] = a
-		special := " \t\r\n\"'`$&|;<>()*?[]#~!{}\\"
-		if i == 0 {
-			special += "=" // a program, not an assignment
-		}
-		if a == "" || strings.ContainsAny(a, special) {
-			quoted[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
-		}
-	}
-	return strings.Join(quoted, " ")
 }

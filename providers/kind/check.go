@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/providers/local"
 	"netlab.dev/netlab/topology"
@@ -19,7 +19,7 @@ import (
 // what kind asks of it, and what every lab takes from the kernel.
 func (p Provider) Check(ctx context.Context, plan topology.Plan) error {
 	if os.Geteuid() != 0 {
-		return providers.WithHint(errors.New("the lab's networks take root, and this is not root"), "run netlab with sudo, or as root")
+		return hint.With(errors.New("the lab's networks take root, and this is not root"), "run netlab with sudo, or as root")
 	}
 	_, err := choose(ctx)
 	return errors.Join(err, local.Check(plan))
@@ -59,11 +59,11 @@ func judgePodman(said podmanInfo) error {
 	fmt.Sscanf(said.Version.Version, "%d", &major)
 	switch {
 	case said.Host.ServiceIsRemote:
-		return providers.WithHint(errors.New("Podman is on another machine, and the lab's networks are on this one"), "unset CONTAINER_HOST")
+		return hint.With(errors.New("Podman is on another machine, and the lab's networks are on this one"), "unset CONTAINER_HOST")
 	case said.Host.Security.Rootless:
-		return providers.WithHint(errors.New("Podman is rootless: its containers' networks are closed to the lab's"), "run netlab with sudo, or as root")
+		return hint.With(errors.New("Podman is rootless: its containers' networks are closed to the lab's"), "run netlab with sudo, or as root")
 	case major < 3:
-		return providers.WithHint(fmt.Errorf("Podman %s is too old: kind needs 3.0", said.Version.Version), "install a newer Podman, or set provider: netns, which needs none")
+		return hint.With(fmt.Errorf("Podman %s is too old: kind needs 3.0", said.Version.Version), "install a newer Podman, or set provider: netns, which needs none")
 	}
 	return nil
 }
@@ -76,17 +76,17 @@ func judge(said info, err error) error {
 	fmt.Sscanf(said.ServerVersion, "%d.%d", &major, &minor)
 	switch {
 	case strings.Contains(text, "permission denied"):
-		return providers.WithHint(fmt.Errorf("Docker does not let us in: %s", text), "run netlab with sudo, or as root")
+		return hint.With(fmt.Errorf("Docker does not let us in: %s", text), "run netlab with sudo, or as root")
 	case strings.Contains(text, "Cannot connect") || strings.Contains(text, "failed to connect"):
-		return providers.WithHint(fmt.Errorf("Docker does not run: %s", text), "start it with `systemctl start docker`, or set provider: netns, which needs none")
+		return hint.With(fmt.Errorf("Docker does not run: %s", text), "start it with `systemctl start docker`, or set provider: netns, which needs none")
 	case err != nil || text != "":
 		return errors.Join(err, errors.New("docker info: "+text))
 	case said.ServerVersion == "":
-		return providers.WithHint(errors.New("the docker command here is no Docker's"), "remove podman-docker, or set "+engineKey+"=podman")
+		return hint.With(errors.New("the docker command here is no Docker's"), "remove podman-docker, or set "+engineKey+"=podman")
 	case major < 20 || major == 20 && minor < 10:
-		return providers.WithHint(fmt.Errorf("Docker %s is too old: kind needs 20.10", said.ServerVersion), "install a newer Docker, or set provider: netns, which needs none")
+		return hint.With(fmt.Errorf("Docker %s is too old: kind needs 20.10", said.ServerVersion), "install a newer Docker, or set provider: netns, which needs none")
 	case slices.ContainsFunc(said.SecurityOptions, func(o string) bool { return strings.Contains(o, "name=rootless") }):
-		return providers.WithHint(errors.New("Docker is rootless: its containers' networks are closed to the lab's"), "use the system's Docker (DOCKER_HOST, DOCKER_CONTEXT), or set provider: netns")
+		return hint.With(errors.New("Docker is rootless: its containers' networks are closed to the lab's"), "use the system's Docker (DOCKER_HOST, DOCKER_CONTEXT), or set provider: netns")
 	}
 	return nil
 }

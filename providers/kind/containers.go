@@ -11,8 +11,8 @@ import (
 
 	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
-	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/command"
 )
 
@@ -60,7 +60,7 @@ func (e engine) refuseStrangers(ctx context.Context, lab labs.Name) error {
 	all, err := e.inspect(ctx, clusterLabel+"="+lab.Label())
 	for _, c := range all {
 		if c.machine() == "" {
-			return providers.WithHint(fmt.Errorf("there is a kind cluster %s that netlab did not make: container %s", lab, c.Name),
+			return hint.With(fmt.Errorf("there is a kind cluster %s that netlab did not make: container %s", lab, c.Name),
 				"give the lab another metadata.name, or remove that cluster with `kind delete cluster --name "+lab.Label()+"`")
 		}
 	}

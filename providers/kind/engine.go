@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/providers/command"
 )
 
@@ -63,13 +63,13 @@ func (e engine) run(ctx context.Context, stdin io.Reader, args ...string) error 
 func choose(ctx context.Context) (engine, error) {
 	if name := os.Getenv(engineKey); name != "" {
 		if !slices.Contains(engines(), engine(name)) {
-			return "", providers.WithHint(fmt.Errorf("%s is %q, and netlab runs kind on docker or podman", engineKey, name), "unset "+engineKey)
+			return "", hint.With(fmt.Errorf("%s is %q, and netlab runs kind on docker or podman", engineKey, name), "unset "+engineKey)
 		}
 		return engine(name), engine(name).check(ctx)
 	}
 	there := installed()
 	if len(there) == 0 {
-		return "", providers.WithHint(errNoDocker, "apt-get install docker.io, or set provider: netns, which needs none")
+		return "", hint.With(errNoDocker, "apt-get install docker.io, or set provider: netns, which needs none")
 	}
 	var errs error
 	for _, e := range there {
@@ -113,13 +113,13 @@ func installed() []engine {
 // check tells what is wrong with an engine, nil when nothing is.
 func (e engine) check(ctx context.Context) error {
 	if !e.installed() {
-		return providers.WithHint(fmt.Errorf("%s is not on the PATH", e), fmt.Sprintf("apt-get install %s, or set provider: netns, which needs none", map[engine]string{docker: "docker.io", podman: "podman"}[e]))
+		return hint.With(fmt.Errorf("%s is not on the PATH", e), fmt.Sprintf("apt-get install %s, or set provider: netns, which needs none", map[engine]string{docker: "docker.io", podman: "podman"}[e]))
 	}
 	if e == podman {
 		return checkPodman(ctx)
 	}
 	if host := os.Getenv("DOCKER_HOST"); host != "" && !strings.HasPrefix(host, "unix://") {
-		return providers.WithHint(fmt.Errorf("Docker is on another machine (DOCKER_HOST is %s), and the lab's networks are on this one", host), "unset DOCKER_HOST")
+		return hint.With(fmt.Errorf("Docker is on another machine (DOCKER_HOST is %s), and the lab's networks are on this one", host), "unset DOCKER_HOST")
 	}
 	out, err := command.Run(docker.command(ctx, "info", "--format", "{{json .}}"))
 	var said info

@@ -13,6 +13,8 @@ import (
 
 	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/internal/atomicfile"
+	"netlab.dev/netlab/internal/procfs"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/kubeadm"
@@ -84,7 +86,7 @@ func keepSelf(req providers.Request) error {
 		if err != nil {
 			return err
 		}
-		return providers.WriteFile(to, data, 0o755)
+		return atomicfile.Write(to, data, 0o755)
 	}
 	return os.Rename(next, to)
 }
@@ -95,12 +97,8 @@ func startOf(pid int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	if err != nil || len(fields) < 20 {
-		return "", fmt.Errorf("read the start time of process %d: %w", pid, err)
-	}
-	return space + " " + fields[19] + "\n", nil
+	stat, err := procfs.Read(pid)
+	return space + " " + stat.Start + "\n", err
 }
 
 // prepare lays out on disk what the container mounts.
@@ -131,7 +129,7 @@ func (n node) prepare(ctx context.Context, req providers.Request, ca *kubeadm.Au
 	if err != nil {
 		return err
 	}
-	return providers.WriteFile(n.path("machine.json"), data, 0o644)
+	return atomicfile.Write(n.path("machine.json"), data, 0o644)
 }
 
 // recall gives what a Node was made from; false when that is not known any more.

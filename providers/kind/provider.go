@@ -24,6 +24,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"netlab.dev/netlab/internal/atomicfile"
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/kubeadm"
@@ -52,7 +54,7 @@ func (p Provider) Create(ctx context.Context, req providers.Request) (providers.
 	if err := e.refuseStrangers(ctx, req.Plan.Lab); err != nil {
 		return providers.Running{}, err
 	}
-	if err := providers.WriteFile(filepath.Join(req.Dir, engineFile), []byte(e+"\n"), 0o644); err != nil {
+	if err := atomicfile.Write(filepath.Join(req.Dir, engineFile), []byte(e+"\n"), 0o644); err != nil {
 		return providers.Running{}, err
 	}
 	if err := p.removeExtra(ctx, e, req); err != nil {
@@ -152,7 +154,7 @@ func (p Provider) plug(ctx context.Context, req providers.Request, ca *kubeadm.A
 		if err == nil {
 			again = append(again, m.Name) // also where Docker itself started it
 		}
-		if err := providers.WriteFile(file, []byte(start), 0o644); err != nil {
+		if err := atomicfile.Write(file, []byte(start), 0o644); err != nil {
 			return running, err
 		}
 	}
@@ -236,7 +238,7 @@ func (p Provider) Attach(ctx context.Context, plan topology.Plan, dir string) (p
 		running.Machines[m.Name] = found
 	}
 	if err != nil {
-		err = providers.WithHint(err, "start what is missing with `netlab up`")
+		err = hint.With(err, "start what is missing with `netlab up`")
 	}
 	return running, err
 }
@@ -254,7 +256,7 @@ func (p Provider) Inspect(ctx context.Context, state providers.State, dir string
 			return err
 		}
 		if was, err := os.Stat(fabric.Path(state.Plan.Lab, m.Name)); err != nil || !os.SameFile(was, is) {
-			return providers.WithHint(fmt.Errorf("node %s was started again and has no NICs yet", m.Name), "`netlab up "+state.File+"` puts them back")
+			return hint.With(fmt.Errorf("node %s was started again and has no NICs yet", m.Name), "`netlab up "+state.File+"` puts them back")
 		}
 	}
 	return local.Inspect(ctx, state, dir)

@@ -6,11 +6,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
+
+	"netlab.dev/netlab/internal/atomicfile"
 )
 
 // lockLimit is how long another writer of the file is waited for.
@@ -52,27 +53,7 @@ func change(file string, act func(config *api.Config, made bool) (empty bool, er
 	if data, err = clientcmd.Write(*config); err != nil {
 		return err
 	}
-	return replace(file, data)
-}
-
-func replace(file string, data []byte) error {
-	mode, uid, gid := fs.FileMode(0o600), os.Geteuid(), os.Getegid()
-	if info, err := os.Stat(file); err == nil {
-		mode = info.Mode().Perm()
-		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			uid, gid = int(st.Uid), int(st.Gid)
-		}
-	}
-	next, err := os.CreateTemp(filepath.Dir(file), ".netlab-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(next.Name())
-	_, err = next.Write(data)
-	if err = errors.Join(err, next.Chown(uid, gid), next.Chmod(mode), next.Sync(), next.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", file, err)
-	}
-	return os.Rename(next.Name(), file)
+	return atomicfile.Replace(file, data, 0o600)
 }
 
 // lock makes the file's lock file, as clientcmd.ModifyConfig does.

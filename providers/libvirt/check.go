@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"netlab.dev/netlab/internal/atomicfile"
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
@@ -24,13 +26,13 @@ import (
 func (p Provider) Check(ctx context.Context, plan topology.Plan) error {
 	var errs error
 	if os.Geteuid() != 0 {
-		errs = providers.WithHint(errors.New("the lab's networks take root, and this is not root"), "run netlab with sudo, or as root")
+		errs = hint.With(errors.New("the lab's networks take root, and this is not root"), "run netlab with sudo, or as root")
 	}
 	if runtime.GOARCH != "amd64" {
 		errs = errors.Join(errs, fmt.Errorf("virtual machines are made for amd64, and this is %s", runtime.GOARCH))
 	}
 	if _, err := exec.LookPath("nsenter"); err != nil {
-		errs = errors.Join(errs, providers.WithHint(err, "apt-get install util-linux"))
+		errs = errors.Join(errs, hint.With(err, "apt-get install util-linux"))
 	}
 	if _, err := fabric.WayIn(plan); err != nil {
 		errs = errors.Join(errs, err)
@@ -62,7 +64,7 @@ func kinds(h *hypervisor) ([]string, error) {
 		return nil, fmt.Errorf("%s: %w", h.uri, err)
 	}
 	if !slices.Contains(found, emulated) && !slices.Contains(found, hardware) {
-		return nil, providers.WithHint(fmt.Errorf("libvirt at %s has no QEMU for x86-64 machines", h.uri), "apt-get install qemu-system-x86 qemu-utils")
+		return nil, hint.With(fmt.Errorf("libvirt at %s has no QEMU for x86-64 machines", h.uri), "apt-get install qemu-system-x86 qemu-utils")
 	}
 	return found, nil
 }
@@ -133,7 +135,7 @@ func virtualisation(ctx context.Context, req providers.Request, h *hypervisor) (
 		}
 		done(nil)
 	}
-	return kind, errors.Join(ctx.Err(), providers.WriteFile(file, []byte(kind), 0o644))
+	return kind, errors.Join(ctx.Err(), atomicfile.Write(file, []byte(kind), 0o644))
 }
 
 // probe starts a machine without disks and NICs and waits for what it says.

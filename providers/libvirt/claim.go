@@ -11,8 +11,9 @@ import (
 	"slices"
 	"strings"
 
+	"netlab.dev/netlab/internal/atomicfile"
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
-	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology/fabric"
 )
 
@@ -48,7 +49,7 @@ func (h *hypervisor) claim(ctx context.Context, lab labs.Name, dir string) error
 	word, err := os.ReadFile(filepath.Join(dir, claimFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		word = []byte(rand.Text())
-		err = providers.WriteFile(filepath.Join(dir, claimFile), word, 0o600)
+		err = atomicfile.Write(filepath.Join(dir, claimFile), word, 0o600)
 	}
 	if err != nil {
 		return err
@@ -76,8 +77,8 @@ func (h *hypervisor) claim(ctx context.Context, lab labs.Name, dir string) error
 	case string(word):
 		return nil
 	case "":
-		return providers.WithHint(fmt.Errorf("%s has a lab %s of its own", h.far.At.Host, lab), "give this lab another name")
+		return hint.With(fmt.Errorf("%s has a lab %s of its own", h.far.At.Host, lab), "give this lab another name")
 	}
-	return providers.WithHint(fmt.Errorf("%s has Nodes of a lab %s already, which %s made", h.far.At.Host, lab, owner),
+	return hint.With(fmt.Errorf("%s has Nodes of a lab %s already, which %s made", h.far.At.Host, lab, owner),
 		fmt.Sprintf("give this lab another name; or where its state was lost remove it first, with `netlab down %s` on %s", lab, owner))
 }

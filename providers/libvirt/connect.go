@@ -15,8 +15,8 @@ import (
 	"github.com/digitalocean/go-libvirt/socket/dialers"
 	"golang.org/x/sys/unix"
 
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
-	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/libvirt/far"
 )
 
@@ -50,7 +50,7 @@ func connect(ctx context.Context, uri string) (*hypervisor, error) {
 	uri = resolve(uri)
 	u, err := url.Parse(uri)
 	if err != nil || u.Scheme != "qemu" || u.Host != "" || u.Path != "/system" {
-		return nil, providers.WithHint(fmt.Errorf("libvirt: %q is no hypervisor on this machine", uri),
+		return nil, hint.With(fmt.Errorf("libvirt: %q is no hypervisor on this machine", uri),
 			"write qemu:///system, or qemu:///system?socket=PATH; another machine's is named in the lab file (libvirt.uri, or a Node's host)")
 	}
 	h := &hypervisor{uri: uri}
@@ -113,13 +113,13 @@ func (h *hypervisor) unreachable(err error) error {
 	told := fmt.Errorf("libvirt at %s: %w", h.uri, err)
 	switch {
 	case h.far != nil: // SSH does not say why
-		return providers.WithHint(told, "on "+h.far.At.Host+": apt-get install libvirt-daemon-system qemu-system-x86 qemu-utils, `systemctl start libvirtd`, and let its sshd forward (AllowStreamLocalForwarding yes)")
+		return hint.With(told, "on "+h.far.At.Host+": apt-get install libvirt-daemon-system qemu-system-x86 qemu-utils, `systemctl start libvirtd`, and let its sshd forward (AllowStreamLocalForwarding yes)")
 	case errors.Is(err, fs.ErrNotExist):
-		return providers.WithHint(told, "apt-get install libvirt-daemon-system qemu-system-x86 qemu-utils, or set provider: netns, which needs none")
+		return hint.With(told, "apt-get install libvirt-daemon-system qemu-system-x86 qemu-utils, or set provider: netns, which needs none")
 	case errors.Is(err, fs.ErrPermission):
-		return providers.WithHint(told, "run netlab with sudo, or as root")
+		return hint.With(told, "run netlab with sudo, or as root")
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return providers.WithHint(told, "start it with `systemctl start libvirtd`")
+		return hint.With(told, "start it with `systemctl start libvirtd`")
 	}
 	return told
 }
@@ -167,7 +167,7 @@ func notFound(err error) bool {
 // full adds to an error that a disk is full how to go on.
 func full(err error, images string) error {
 	if err != nil && strings.Contains(err.Error(), "No space left on device") {
-		return providers.WithHint(err, "make room in "+images+", or name another directory as libvirt.images")
+		return hint.With(err, "make room in "+images+", or name another directory as libvirt.images")
 	}
 	return err
 }

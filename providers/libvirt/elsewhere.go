@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
@@ -125,7 +126,7 @@ func (h *hypervisor) order(ctx context.Context, lab labs.Name, o order) (a answe
 	}
 	err = fmt.Errorf("on %s: %s", h.far.At.Host, a.Error)
 	if a.Hint != "" {
-		err = providers.WithHint(err, a.Hint)
+		err = hint.With(err, a.Hint)
 	}
 	return a, err
 }

@@ -11,8 +11,9 @@ import (
 	"strconv"
 	"strings"
 
+	"netlab.dev/netlab/internal/atomicfile"
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
-	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/local"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/topology/fabric"
@@ -110,7 +111,7 @@ func remember(dir string, p place) error {
 	if err != nil {
 		return err
 	}
-	return providers.WriteFile(filepath.Join(dir, placeFile), data, 0o644)
+	return atomicfile.Write(filepath.Join(dir, placeFile), data, 0o644)
 }
 
 func recall(dir string) (p place, known bool) {
@@ -201,7 +202,7 @@ func (h *hypervisor) checkFar(ctx context.Context) error {
 	case len(said) != 3:
 		errs = fmt.Errorf("%s says %q to id and uname", h.far.At.Host, out)
 	case said[0] != "0":
-		errs = providers.WithHint(fmt.Errorf("the lab's networks on %s take root, and %s is not", h.far.At.Host, h.far.At.User), "write qemu+ssh://root@"+h.far.At.Host+"/system")
+		errs = hint.With(fmt.Errorf("the lab's networks on %s take root, and %s is not", h.far.At.Host, h.far.At.User), "write qemu+ssh://root@"+h.far.At.Host+"/system")
 	case said[1] != "x86_64" || said[2] != "Linux":
 		errs = fmt.Errorf("virtual machines are made for amd64 on Linux, and %s is %s on %s", h.far.At.Host, said[1], said[2])
 	}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/term"
 
+	"netlab.dev/netlab/internal/shell"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/providers/local"
@@ -93,7 +94,7 @@ func runIn(args []string, stdin *os.File, stdout, stderr io.Writer) (int, error)
 		}
 		defer restore()
 	}
-	err = s.Run(command.Line(args[4:]))
+	err = s.Run(shell.Join(args[4:]...))
 	var exit *ssh.ExitError
 	if errors.As(err, &exit) {
 		return exit.ExitStatus(), nil

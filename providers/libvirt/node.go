@@ -14,6 +14,8 @@ import (
 	"github.com/digitalocean/go-libvirt"
 	"golang.org/x/crypto/ssh"
 
+	"netlab.dev/netlab/internal/atomicfile"
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/kubeadm"
@@ -74,7 +76,7 @@ func (n node) remember(m made) error {
 	if err != nil {
 		return err
 	}
-	return providers.WriteFile(n.path("machine.json"), data, 0o644)
+	return atomicfile.Write(n.path("machine.json"), data, 0o644)
 }
 
 // recall gives what a Node was made of; false when it was not made whole.
@@ -159,7 +161,7 @@ func (n node) start(ctx context.Context, h *hypervisor, plan topology.Plan, kind
 	if err != nil {
 		return err
 	}
-	if err := providers.WriteFile(n.path("domain.xml"), []byte(text), 0o644); err != nil {
+	if err := atomicfile.Write(n.path("domain.xml"), []byte(text), 0o644); err != nil {
 		return err
 	}
 	d, err := h.DomainCreateXML(text, libvirt.DomainStartPaused)
@@ -175,7 +177,7 @@ func (n node) start(ctx context.Context, h *hypervisor, plan topology.Plan, kind
 // taken adds to an error that a tap's name is another link's how to find whose.
 func taken(err error, h *hypervisor) error {
 	if strings.Contains(err.Error(), "interface already exists") {
-		return providers.WithHint(err, "a link of this name is there already"+h.on()+", in libvirt's network namespace: look at `ip -details link` there, and delete it if nobody needs it")
+		return hint.With(err, "a link of this name is there already"+h.on()+", in libvirt's network namespace: look at `ip -details link` there, and delete it if nobody needs it")
 	}
 	return err
 }
@@ -262,7 +264,7 @@ func (n node) silent(ctx context.Context, h *hypervisor, err error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchLimit)
 	defer cancel()
 	n.fetchConsole(ctx, h)
-	return providers.WithHint(fmt.Errorf("%w; its console said last:\n%s", err, tail(n.console(), 12)), "the whole console is in "+n.console()+n.underlayHint())
+	return hint.With(fmt.Errorf("%w; its console said last:\n%s", err, tail(n.console(), 12)), "the whole console is in "+n.console()+n.underlayHint())
 }
 
 // underlayHint tells what else may be between us and a Node elsewhere.

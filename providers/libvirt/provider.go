@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/kubeadm"
 	"netlab.dev/netlab/providers/local"
@@ -327,7 +328,7 @@ func (p Provider) attach(ctx context.Context, hs hypervisors, plan topology.Plan
 		found.Machines[m.Name] = Machine{session: n.session(), self: self, logs: n.logs}
 	}
 	if err != nil {
-		err = providers.WithHint(err, "start what is missing with `netlab up`")
+		err = hint.With(err, "start what is missing with `netlab up`")
 	}
 	return found, err
 }

@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
-	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/local"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/topology/fabric"
@@ -91,7 +91,7 @@ func (p Provider) Delete(ctx context.Context, lab labs.Name, dir string) error {
 		return errors.Join(errs, local.Delete(ctx, lab, dir))
 	}
 	for _, uri := range far {
-		errs = errors.Join(errs, providers.WithHint(fmt.Errorf("machines of lab %s are left at %s: %w", lab, uri, missed[uri]),
+		errs = errors.Join(errs, hint.With(fmt.Errorf("machines of lab %s are left at %s: %w", lab, uri, missed[uri]),
 			fmt.Sprintf("repeat `netlab down %s` when it answers; if it never will, remove %s", lab, dir)))
 	}
 	return errors.Join(errs, local.Stop(ctx, lab), os.MkdirAll(dir, 0o755), remember(dir, place{Elsewhere: far}))

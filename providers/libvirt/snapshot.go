@@ -17,6 +17,7 @@ import (
 	"github.com/digitalocean/go-libvirt"
 	"golang.org/x/sync/errgroup"
 
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
@@ -37,7 +38,7 @@ func snapshotDir(dir, name string) string { return filepath.Join(dir, "snapshots
 // of each is written out, its disk is left as it is, and it goes on over a new overlay.
 func (p Provider) Save(ctx context.Context, plan topology.Plan, dir, name string) error {
 	if _, err := os.Stat(snapshotDir(dir, name)); err == nil {
-		return providers.WithHint(fmt.Errorf("lab %s has a snapshot %q already", plan.Lab, name), "give another name")
+		return hint.With(fmt.Errorf("lab %s has a snapshot %q already", plan.Lab, name), "give another name")
 	}
 	hs, err := placeOf(plan).connect(ctx)
 	if err != nil {
@@ -64,7 +65,7 @@ func (p Provider) Save(ctx context.Context, plan topology.Plan, dir, name string
 		n := nodeOf(plan.Lab, dir, m)
 		was, whole := n.recall()
 		if on, err := running(hs.of(m), n.domain()); err != nil || !on || !whole {
-			return providers.WithHint(errors.Join(fmt.Errorf("node %s does not run", m.Name), err), "start it with `netlab up`")
+			return hint.With(errors.Join(fmt.Errorf("node %s does not run", m.Name), err), "start it with `netlab up`")
 		}
 		snapshot.Nodes[m.Name] = was
 	}
@@ -155,14 +156,14 @@ func wake(domains map[string]domain) (errs error) {
 func (p Provider) Restore(ctx context.Context, plan topology.Plan, dir, name string) error {
 	snapshot, err := readSnapshot(dir, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return providers.WithHint(fmt.Errorf("lab %s has no snapshot %q", plan.Lab, name), "`netlab snapshot list "+plan.Lab.String()+"` names them")
+		return hint.With(fmt.Errorf("lab %s has no snapshot %q", plan.Lab, name), "`netlab snapshot list "+plan.Lab.String()+"` names them")
 	}
 	if err != nil {
 		return err
 	}
 	for _, m := range plan.Nodes() {
 		if was, there := snapshot.Nodes[m.Name]; !there || !reflect.DeepEqual(was.Machine, m) || len(snapshot.Nodes) != len(plan.Nodes()) {
-			return providers.WithHint(fmt.Errorf("lab %s had other machines than now when %q was saved", plan.Lab, name), "bring its file back to what it was, and `netlab up` it")
+			return hint.With(fmt.Errorf("lab %s had other machines than now when %q was saved", plan.Lab, name), "bring its file back to what it was, and `netlab up` it")
 		}
 	}
 	hs, err := placeOf(plan).connect(ctx)

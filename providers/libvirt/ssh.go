@@ -18,9 +18,9 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
+	"netlab.dev/netlab/internal/atomicfile"
+	"netlab.dev/netlab/internal/shell"
 	"netlab.dev/netlab/labs"
-	"netlab.dev/netlab/providers"
-	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/topology/fabric"
 )
 
@@ -59,7 +59,7 @@ func keyPair(path string) (private, public string, err error) {
 	}
 	private, public = string(pem.EncodeToMemory(block)), strings.TrimSpace(string(ssh.MarshalAuthorizedKey(shown)))
 	err = errors.Join(os.MkdirAll(filepath.Dir(path), 0o700),
-		providers.WriteFile(path, []byte(private), 0o600), providers.WriteFile(path+".pub", []byte(public+"\n"), 0o644))
+		atomicfile.Write(path, []byte(private), 0o600), atomicfile.Write(path+".pub", []byte(public+"\n"), 0o644))
 	return private, public, err
 }
 
@@ -80,7 +80,7 @@ func writeKnownHosts(dir string, nodes []node) error {
 	if err := os.MkdirAll(filepath.Join(dir, "ssh"), 0o700); err != nil {
 		return err
 	}
-	return providers.WriteFile(filepath.Join(dir, "ssh", knownHosts), []byte(b.String()), 0o644)
+	return atomicfile.Write(filepath.Join(dir, "ssh", knownHosts), []byte(b.String()), 0o644)
 }
 
 // dial opens an SSH connection to a machine of a lab, through the lab's fabric. The host
@@ -158,7 +158,7 @@ func (s *session) run(ctx context.Context, argv ...string) error {
 		return err
 	}
 	defer session.Close()
-	if out, err := session.CombinedOutput(command.Line(argv)); err != nil {
+	if out, err := session.CombinedOutput(shell.Join(argv...)); err != nil {
 		return fmt.Errorf("%s on %s: %w: %s", argv[0], s.address, err, out)
 	}
 	return nil

@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
 
+	"netlab.dev/netlab/internal/atomicfile"
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/kubeadm"
 	"netlab.dev/netlab/topology"
@@ -44,7 +46,7 @@ func shared(dir string) (map[string]kubeadm.File, error) {
 	if data, err = json.Marshal(files); err != nil {
 		return nil, err
 	}
-	return files, providers.WriteFile(path, data, 0o600)
+	return files, atomicfile.Write(path, data, 0o600)
 }
 
 // directly gives a client of one API server of several, past the load balancer.
@@ -75,7 +77,7 @@ func waitEach(ctx context.Context, running providers.Running) error {
 				err = kubeadm.WaitAPI(ctx, client, running.Plan)
 			}
 			if err != nil {
-				return providers.WithHint(fmt.Errorf("control plane %s: %w", m.Name, err), seeLogs(running.Machines[m.Name]))
+				return hint.With(fmt.Errorf("control plane %s: %w", m.Name, err), seeLogs(running.Machines[m.Name]))
 			}
 			return nil
 		})

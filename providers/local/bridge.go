@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/providers/command"
 )
 
@@ -37,7 +37,7 @@ func (b bridgeFilter) provide(ctx context.Context) error {
 		return nil
 	}
 	if err := b.load(ctx); err != nil {
-		return providers.WithHint(fmt.Errorf("have bridged packets pass the Nodes' firewalls: %w", err),
+		return hint.With(fmt.Errorf("have bridged packets pass the Nodes' firewalls: %w", err),
 			"modprobe br_netfilter; in a container, on the machine that it runs on")
 	}
 	for _, what := range []string{"arptables", "ip6tables", "iptables"} {

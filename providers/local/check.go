@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/topology/fabric"
 )
@@ -27,7 +27,7 @@ func Check(plan topology.Plan) error {
 	errs := fabric.CheckUplinks(plan)
 	for _, n := range needs(plan) {
 		if !n.met {
-			errs = errors.Join(errs, providers.WithHint(errors.New(n.what), n.hint))
+			errs = errors.Join(errs, hint.With(errors.New(n.what), n.hint))
 		}
 	}
 	return errs

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"netlab.dev/netlab/internal/atomicfile"
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/kubeadm"
@@ -77,7 +79,7 @@ func Endpoint(req providers.Request, name string, ca *kubeadm.Authority) (int, e
 	if err != nil {
 		return 0, err
 	}
-	return port, providers.WriteFile(file, kubeconfig, 0o600)
+	return port, atomicfile.Write(file, kubeconfig, 0o600)
 }
 
 // ControlPlane waits for the API server of the control planes, whose Nodes run, and
@@ -108,7 +110,7 @@ func ControlPlane(ctx context.Context, req providers.Request, running *providers
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if err := kubeadm.WaitAPI(limited, client, req.Plan); err != nil {
-		return providers.WithHint(err, seeLogs(running.Machines[req.Plan.WithRole(topology.RoleControlPlane)[0].Name]))
+		return hint.With(err, seeLogs(running.Machines[req.Plan.WithRole(topology.RoleControlPlane)[0].Name]))
 	}
 	if missing == nil {
 		if err := waitEach(limited, *running); err != nil {
@@ -153,7 +155,7 @@ func Inspect(ctx context.Context, state providers.State, dir string) error {
 	}
 	errs = errors.Join(errs, inspectEach(ctx, providers.Running{Plan: state.Plan, Kubeconfig: filepath.Join(dir, "kubeconfig")}))
 	if errs != nil {
-		errs = providers.WithHint(errs, "`netlab up "+state.File+"` mends it")
+		errs = hint.With(errs, "`netlab up "+state.File+"` mends it")
 	}
 	return errs
 }
@@ -204,5 +206,5 @@ func authority(dir string) (*kubeadm.Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ca, errors.Join(providers.WriteFile(certPath, ca.Cert, 0o644), providers.WriteFile(keyPath, ca.Key, 0o600))
+	return ca, errors.Join(atomicfile.Write(certPath, ca.Cert, 0o644), atomicfile.Write(keyPath, ca.Key, 0o600))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/local"
@@ -15,7 +16,7 @@ import (
 // Check implements providers.Provider: root, and what every lab takes from the kernel.
 func (p Provider) Check(_ context.Context, plan topology.Plan) error {
 	if os.Geteuid() != 0 {
-		return providers.WithHint(errors.New("namespace Nodes take root, and this is not root"), "run netlab with sudo, or as root")
+		return hint.With(errors.New("namespace Nodes take root, and this is not root"), "run netlab with sudo, or as root")
 	}
 	return local.Check(plan)
 }

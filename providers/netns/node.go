@@ -17,8 +17,9 @@ import (
 
 	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/internal/atomicfile"
+	"netlab.dev/netlab/internal/procfs"
 	"netlab.dev/netlab/labs"
-	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/providers/kubeadm"
 	"netlab.dev/netlab/providers/local"
@@ -107,18 +108,10 @@ func (n node) pid() int {
 	// A process id is used again one day; one in the Node's own cgroup is the Node's.
 	cgroups, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	own := local.CgroupOf(n.lab, n.machine.Name)
-	if err != nil || !(strings.Contains(string(cgroups), own+"\n") || strings.Contains(string(cgroups), own+"/")) || dead(pid) {
+	if err != nil || !(strings.Contains(string(cgroups), own+"\n") || strings.Contains(string(cgroups), own+"/")) || !procfs.Alive(pid) {
 		return 0
 	}
 	return pid
-}
-
-// dead reports that a process has ended, though its threads or its parent may keep it
-// in the process table: a PID 1 takes all of its Node with it, which lasts seconds.
-func dead(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	after := string(stat[strings.LastIndexByte(string(stat), ')')+1:]) // proc_pid_stat(5): the name may hold anything
-	return err != nil || strings.HasPrefix(after, " Z") || strings.HasPrefix(after, " X")
 }
 
 // remember keeps what the Node was made from, once it runs.
@@ -127,7 +120,7 @@ func (n node) remember() error {
 	if err != nil {
 		return err
 	}
-	return providers.WriteFile(n.path("machine.json"), data, 0o644)
+	return atomicfile.Write(n.path("machine.json"), data, 0o644)
 }
 
 // recall gives what a Node was made from; false when it never got to run.

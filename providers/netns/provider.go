@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/kubeadm"
@@ -161,7 +162,7 @@ func (p Provider) Attach(_ context.Context, plan topology.Plan, dir string) (pro
 		running.Machines[m.Name] = found
 	}
 	if err != nil {
-		err = providers.WithHint(err, "start what is missing with `netlab up`")
+		err = hint.With(err, "start what is missing with `netlab up`")
 	}
 	return running, err
 }

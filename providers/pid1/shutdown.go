@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/internal/procfs"
 )
 
 // How long a service and the containers may take to end by themselves. etcd needs a
@@ -78,9 +80,7 @@ func containers() []int {
 
 // living gives the process back, or none when it has ended.
 func living(pid int) []int {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	_, after, _ := strings.Cut(string(stat[max(0, strings.LastIndexByte(string(stat), ')')):]), " ")
-	if err != nil || strings.HasPrefix(after, "Z") || strings.HasPrefix(after, "X") {
+	if !procfs.Alive(pid) {
 		return nil
 	}
 	return []int{pid}

@@ -12,6 +12,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
@@ -67,10 +68,8 @@ func freeAddress(plan topology.Plan, at int, whom string) (netip.Prefix, error) 
 			at--
 		}
 	}
-	return netip.Prefix{}, hint{
-		fmt.Errorf("%s: network %s (%s) has no free address", whom, n.Name, n.CIDR),
-		"make the network larger or the pools smaller",
-	}
+	return netip.Prefix{}, hint.With(fmt.Errorf("%s: network %s (%s) has no free address", whom, n.Name, n.CIDR),
+		"make the network larger or the pools smaller")
 }
 
 // HostAccess gives the calling thread's namespace, which is the machine's own, a link
@@ -184,9 +183,9 @@ func hostConflict(own *space, name string, network netip.Prefix) error {
 		}
 		err := fmt.Errorf("host access to %s: this machine already routes %s through %s", network, to, dev)
 		if lab != "" {
-			return hint{err, fmt.Sprintf("lab %s has host access to it: `netlab down %s`, or give this lab another CIDR", lab, lab)}
+			return hint.With(err, fmt.Sprintf("lab %s has host access to it: `netlab down %s`, or give this lab another CIDR", lab, lab))
 		}
-		return hint{err, "give the lab's first network another CIDR, or leave hostAccess off"}
+		return hint.With(err, "give the lab's first network another CIDR, or leave hostAccess off")
 	}
 	return nil
 }
@@ -218,12 +217,3 @@ func last(p netip.Prefix) netip.Addr {
 	a, _ := netip.AddrFromSlice(b)
 	return a
 }
-
-// hint is an error that says what to do about it.
-type hint struct {
-	error
-	what string
-}
-
-func (h hint) Hint() string  { return h.what }
-func (h hint) Unwrap() error { return h.error }

@@ -19,6 +19,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netlab.dev/netlab/internal/atomicfile"
+	"netlab.dev/netlab/internal/hint"
+	"netlab.dev/netlab/internal/procfs"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
@@ -116,7 +119,7 @@ func startHost(ctx context.Context, plan topology.Plan, m topology.Machine, dir 
 	home := filepath.Join(dir, "hosts", m.Name)
 	socket, pidFile := filepath.Join(home, socketName), filepath.Join(home, pidName)
 	if len(socket) >= len(unix.RawSockaddrUnix{}.Path) {
-		return hint{fmt.Errorf("socket path %s is too long for the kernel", socket), "choose a shorter NETLAB_STATE_DIR"}
+		return hint.With(fmt.Errorf("socket path %s is too long for the kernel", socket), "choose a shorter NETLAB_STATE_DIR")
 	}
 	log := filepath.Join(dir, "logs", m.Name)
 	for _, d := range []string{home, filepath.Dir(log)} {
@@ -175,9 +178,9 @@ func startHost(ctx context.Context, plan topology.Plan, m topology.Machine, dir 
 	for !answers(socket) {
 		select {
 		case err := <-ended:
-			return hint{fmt.Errorf("%s ended at once: %v", strings.Join(argv, " "), err), "see " + log + ".log"}
+			return hint.With(fmt.Errorf("%s ended at once: %v", strings.Join(argv, " "), err), "see "+log+".log")
 		case <-limit:
-			return hint{fmt.Errorf("%s does not answer on its socket after %s", strings.Join(argv, " "), agentStart), "see " + log + ".log"}
+			return hint.With(fmt.Errorf("%s does not answer on its socket after %s", strings.Join(argv, " "), agentStart), "see "+log+".log")
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(2 * time.Millisecond):
@@ -249,15 +252,7 @@ func writeChanged(path string, what map[string]string) (changed bool, err error)
 	if err == nil && string(was) == string(data) {
 		return false, nil
 	}
-	return err == nil, writeFile(path, data)
-}
-
-// writeFile replaces a file as a whole: a kill leaves the old one or the new one.
-func writeFile(path string, data []byte) error {
-	if err := os.WriteFile(path+".new", data, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return err == nil, atomicfile.Write(path, data, 0o644)
 }
 
 // process is one run of a process. Ids come round again; with the start time, in
@@ -269,8 +264,8 @@ type process struct {
 }
 
 func (p process) alive() bool {
-	state, start, err := stat(p.pid)
-	return err == nil && start == p.start && state != "Z" && state != "X"
+	s, err := procfs.Read(p.pid)
+	return err == nil && s.Start == p.start && !s.Ended()
 }
 
 func (p process) inNamespace(path string) bool {
@@ -282,26 +277,12 @@ func (p process) inNamespace(path string) bool {
 	return err == nil && got == want
 }
 
-// stat gives the process state and start time, fields 3 and 22 of proc_pid_stat(5).
-// They are counted from behind the command name, which may hold spaces and brackets.
-func stat(pid int) (state, start string, err error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return "", "", err
-	}
-	f := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
-	if len(f) < 20 {
-		return "", "", fmt.Errorf("/proc/%d/stat is too short", pid)
-	}
-	return f[0], f[19], nil
-}
-
 func writePid(path string, pid int) error {
-	_, start, err := stat(pid)
+	s, err := procfs.Read(pid)
 	if err != nil {
 		return err
 	}
-	return writeFile(path, fmt.Appendf(nil, "%d %s\n", pid, start))
+	return atomicfile.Write(path, fmt.Appendf(nil, "%d %s\n", pid, s.Start), 0o644)
 }
 
 func readPid(path string) (p process, err error) {
@@ -337,8 +318,8 @@ func agents(lab labs.Name) ([]process, error) {
 		if err != nil || len(argv) < 5 || !slices.Equal(argv[1:4], []string{"agent", "serve", "--name"}) {
 			continue
 		}
-		if _, start, err := stat(pid); err == nil {
-			out = append(out, process{pid, start, argv[4]})
+		if s, err := procfs.Read(pid); err == nil {
+			out = append(out, process{pid, s.Start, argv[4]})
 		}
 	}
 	return out, nil

@@ -18,6 +18,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"netlab.dev/netlab/internal/procfs"
 	"netlab.dev/netlab/topology"
 )
 
@@ -138,7 +139,7 @@ func TestHosts(t *testing.T) {
 	client, err := strconv.Atoi(first["client"])
 	must(t, err)
 	must(t, unix.Kill(client, unix.SIGKILL))
-	for running(client) {
+	for procfs.Alive(client) {
 		time.Sleep(time.Millisecond)
 	}
 	must(t, os.Remove(filepath.Join(state, "hosts", "router", "agent.pid"))) // found by its label
@@ -158,7 +159,7 @@ func TestHosts(t *testing.T) {
 	for _, host := range []string{"client", "internet"} {
 		id, err := strconv.Atoi(second[host])
 		must(t, err)
-		if running(id) {
+		if procfs.Alive(id) {
 			t.Errorf("%s left the plan and runs", host)
 		}
 	}
@@ -215,9 +216,4 @@ func TestLoadBalancer(t *testing.T) {
 	if got := said(); !strings.Contains(got, `"w2": "172.30.0.13:6443"`) {
 		t.Errorf("it balances %s", got)
 	}
-}
-
-func running(pid int) bool {
-	state, _, err := stat(pid)
-	return err == nil && state != "Z"
 }

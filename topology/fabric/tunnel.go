@@ -15,6 +15,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
@@ -153,10 +154,10 @@ func (w *work) tunnel(own, fabric *space, fabricFd int, n topology.Network, ends
 			attrs.Name, attrs.MTU, attrs.Group, attrs.Namespace = name, n.MTU, linkGroup, netlink.NsFd(fabricFd)
 			err := own.LinkAdd(&netlink.Vxlan{LinkAttrs: attrs, VxlanId: n.VNI, Port: vxlanPort, Learning: true})
 			if errors.Is(err, unix.EEXIST) {
-				return hint{fmt.Errorf("this machine has a VXLAN %d already", n.VNI), "give the lab another name: its VNIs follow from that"}
+				return hint.With(fmt.Errorf("this machine has a VXLAN %d already", n.VNI), "give the lab another name: its VNIs follow from that")
 			}
 			if errors.Is(err, unix.EOPNOTSUPP) {
-				return hint{fmt.Errorf("the kernel has no VXLAN: %w", err), "modprobe vxlan, or a kernel with CONFIG_VXLAN"}
+				return hint.With(fmt.Errorf("the kernel has no VXLAN: %w", err), "modprobe vxlan, or a kernel with CONFIG_VXLAN")
 			}
 			if err != nil {
 				return err
@@ -222,7 +223,7 @@ func (w *work) underlay(own *space, n topology.Network, ends []End) bool {
 		}
 		r := routes[0]
 		if r.Type == unix.RTN_LOCAL {
-			w.check(doing, hint{errors.New("that is this machine itself"), "leave `host` out for Nodes that run here"})
+			w.check(doing, hint.With(errors.New("that is this machine itself"), "leave `host` out for Nodes that run here"))
 			continue
 		}
 		for _, l := range own.links {
@@ -234,8 +235,8 @@ func (w *work) underlay(own *space, n topology.Network, ends []End) bool {
 				mtu = min(mtu, r.MTU)
 			}
 			if mtu < n.MTU+Overhead {
-				w.check(doing, hint{fmt.Errorf("its packets of %d bytes take %d with VXLAN, and %s on the way takes %d", n.MTU, n.MTU+Overhead, l.Attrs().Name, mtu),
-					fmt.Sprintf("give the network mtu: %d, or the machines' own links %d", mtu-Overhead, n.MTU+Overhead)})
+				w.check(doing, hint.With(fmt.Errorf("its packets of %d bytes take %d with VXLAN, and %s on the way takes %d", n.MTU, n.MTU+Overhead, l.Attrs().Name, mtu),
+					fmt.Sprintf("give the network mtu: %d, or the machines' own links %d", mtu-Overhead, n.MTU+Overhead)))
 			}
 		}
 	}

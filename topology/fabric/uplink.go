@@ -11,6 +11,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
@@ -87,8 +88,8 @@ func noVLAN(n topology.Network, err error) error {
 	}
 	err = fmt.Errorf("join network %s with bridge %s, VLAN %d: %w", n.Name, n.Uplink, n.VLAN, err)
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		return hint{fmt.Errorf("%w: the kernel has no CONFIG_VLAN_8021Q", err),
-			"modprobe 8021q, or run a kernel with it; or take `vlan` out of the lab file and name a bridge whose port is in the VLAN already"}
+		return hint.With(fmt.Errorf("%w: the kernel has no CONFIG_VLAN_8021Q", err),
+			"modprobe 8021q, or run a kernel with it; or take `vlan` out of the lab file and name a bridge whose port is in the VLAN already")
 	}
 	return err
 }
@@ -96,7 +97,7 @@ func noVLAN(n topology.Network, err error) error {
 // theirs finds the bridge that a network is to be joined with.
 func (w *work) theirs(own *space, n topology.Network) netlink.Link {
 	fail := func(what, todo string) netlink.Link {
-		w.errs = append(w.errs, hint{fmt.Errorf("join network %s with bridge %s: %s", n.Name, n.Uplink, what), todo})
+		w.errs = append(w.errs, hint.With(fmt.Errorf("join network %s with bridge %s: %s", n.Name, n.Uplink, what), todo))
 		return nil
 	}
 	bridge, there := own.links[n.Uplink]

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
+
+	"netlab.dev/netlab/internal/procfs"
 )
 
 // CPU is the processor time of one end's cgroup, or why there is none to tell.
@@ -133,16 +135,11 @@ func strangerIn(dir string) int {
 	return 0
 }
 
-// parentOf reads field 4 of proc_pid_stat(5), counted from behind the command name.
+// parentOf gives a process's parent; of one that has ended since, this process.
 func parentOf(pid int) int {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	s, err := procfs.Read(pid)
 	if err != nil {
-		return os.Getpid() // it has ended since
+		return os.Getpid()
 	}
-	f := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
-	if len(f) < 2 {
-		return 0
-	}
-	parent, _ := strconv.Atoi(f[1])
-	return parent
+	return s.Parent
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"netlab.dev/netlab/internal/shell"
 	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/observe"
 	"netlab.dev/netlab/verify/report"
@@ -143,23 +144,11 @@ func Command(w observe.Snapshot, a Ask) string {
 	name := a.From.Name
 	switch a.From.Kind {
 	case report.AtHost:
-		return Quoted(append([]string{"netlab", "exec", w.Plan.Lab.String(), name, "--", "netlab"}, words...))
+		return shell.Join(append([]string{"netlab", "exec", w.Plan.Lab.String(), name, "--", "netlab"}, words...)...)
 	case report.AtNode:
 		name = workload.NodeAgent(name)
 	}
 	p, _ := w.Pods.Pod(name)
 	prefix := []string{"netlab", "kubectl", w.Plan.Lab.String(), "--", "exec", "-n", p.Namespace, p.Name, "-c", "agent", "--", workload.AgentPath}
-	return Quoted(append(prefix, words...))
-}
-
-// Quoted joins words for a POSIX shell.
-func Quoted(words []string) string {
-	out := make([]string, len(words))
-	for i, word := range words {
-		if word == "" || strings.ContainsAny(word, " \t\n'\"\\$`&|;<>()*?[]{}#~!") {
-			word = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-		}
-		out[i] = word
-	}
-	return strings.Join(out, " ")
+	return shell.Join(append(prefix, words...)...)
 }

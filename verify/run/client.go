@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"netlab.dev/netlab/internal/unixhttp"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/observe"
@@ -90,9 +91,7 @@ func (a *client) client(s observe.Station) (*http.Client, error) {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
 	if a.clients[s] == nil {
-		a.clients[s] = &http.Client{Transport: &http.Transport{
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return machine.Dial(ctx, s.Socket) },
-		}}
+		a.clients[s] = unixhttp.NewClient(func(ctx context.Context) (net.Conn, error) { return machine.Dial(ctx, s.Socket) })
 	}
 	return a.clients[s], nil
 }

@@ -3,6 +3,7 @@ package run
 import (
 	"fmt"
 
+	"netlab.dev/netlab/internal/shell"
 	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/checks"
 	"netlab.dev/netlab/verify/observe"
@@ -60,5 +61,5 @@ func measureCommand(w observe.Snapshot, p checks.Row) string {
 	if p.IsLatency() {
 		flag = "--latency="
 	}
-	return checks.Quoted([]string{"netlab", "verify", w.Plan.Lab.String(), flag + p.Route})
+	return shell.Join("netlab", "verify", w.Plan.Lab.String(), flag+p.Route)
 }

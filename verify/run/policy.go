@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"netlab.dev/netlab/internal/shell"
 	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/checks"
 	"netlab.dev/netlab/verify/observe"
@@ -190,7 +191,7 @@ func policyCommand(w observe.Snapshot, policy runtime.Object, denied checks.Leg)
 		text = []byte(err.Error())
 	}
 	probe, _ := legProbe(w, denied, time.Second)
-	return fmt.Sprintf("echo %s | netlab kubectl %s -- apply -f - && %s", checks.Quoted([]string{string(text)}), w.Plan.Lab,
+	return fmt.Sprintf("echo %s | netlab kubectl %s -- apply -f - && %s", shell.Join(string(text)), w.Plan.Lab,
 		checks.Command(w, checks.Ask{From: denied.From, Probe: probe}))
 }
 

@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/agent"
@@ -89,7 +90,7 @@ func agentNamed(w observe.Snapshot, name string) (observe.Ref, error) {
 		}
 		return observe.AtPod(p), nil
 	}
-	return observe.Ref{}, providers.WithHint(fmt.Errorf("no agent runs in %q", name), "a trace starts at one of: "+strings.Join(TraceFrom(w.Plan), " "))
+	return observe.Ref{}, hint.With(fmt.Errorf("no agent runs in %q", name), "a trace starts at one of: "+strings.Join(TraceFrom(w.Plan), " "))
 }
 
 // TraceFrom names where a trace of a lab may start.
@@ -136,7 +137,7 @@ func probeOf(w observe.Snapshot, s observe.State, from observe.Ref, way Way) (ag
 		port = own
 	}
 	if port == 0 {
-		return agent.Probe{}, providers.WithHint(fmt.Errorf("%s has no port of its own to ask", host), "give one with --port")
+		return agent.Probe{}, hint.With(fmt.Errorf("%s has no port of its own to ask", host), "give one with --port")
 	}
 	return agent.Probe{Kind: agent.HTTP, Target: "http://" + observe.JoinPort(ip, port) + "/"}, nil
 }
@@ -144,7 +145,7 @@ func probeOf(w observe.Snapshot, s observe.State, from observe.Ref, way Way) (ag
 func urlProbe(scheme, rest string, way Way) (agent.Probe, error) {
 	kind := strings.ToLower(scheme)
 	if !slices.Contains([]string{agent.HTTP, agent.HTTPS, agent.TCP, agent.UDP}, kind) {
-		return agent.Probe{}, providers.WithHint(fmt.Errorf("no trace speaks %q", scheme), "it is http, https, tcp or udp")
+		return agent.Probe{}, hint.With(fmt.Errorf("no trace speaks %q", scheme), "it is http, https, tcp or udp")
 	}
 	if kind == agent.TCP || kind == agent.UDP {
 		if way.Port != 0 {
@@ -212,7 +213,7 @@ func farEnd(w observe.Snapshot, s observe.State, from observe.Ref, name string) 
 		consider(x.Namespace, x.Name, ours(x.Namespace), serviceAddress(w, x, from), own)
 	}
 	if len(found) > 1 && !slices.ContainsFunc(found, func(f string) bool { ns, _, _ := strings.Cut(f, "/"); return ours(ns) }) {
-		return "", 0, providers.WithHint(fmt.Errorf("there are several %s", name), "name one of: "+strings.Join(found, " "))
+		return "", 0, hint.With(fmt.Errorf("there are several %s", name), "name one of: "+strings.Join(found, " "))
 	}
 	if ip != "" {
 		return ip, port, nil
@@ -220,7 +221,7 @@ func farEnd(w observe.Snapshot, s observe.State, from observe.Ref, name string) 
 	if strings.Contains(name, ".") {
 		return name, 80, nil // a DNS name
 	}
-	return "", 0, providers.WithHint(fmt.Errorf("the lab has no machine, Pod or Service %q", name),
+	return "", 0, hint.With(fmt.Errorf("the lab has no machine, Pod or Service %q", name),
 		"there are, beside any NAMESPACE/NAME, address or URL: "+strings.Join(TraceTo(w.Plan), " "))
 }
 

@@ -20,8 +20,9 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
+	"netlab.dev/netlab/internal/hint"
+	"netlab.dev/netlab/internal/shell"
 	"netlab.dev/netlab/labs"
-	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/command"
 )
 
@@ -45,10 +46,10 @@ func Dial(ctx context.Context, at labs.Hypervisor) (*Machine, error) {
 		port = 22
 	}
 	address := net.JoinHostPort(at.Host, strconv.Itoa(port))
-	failed := func(err error, hint string) error {
+	failed := func(err error, todo string) error {
 		err = fmt.Errorf("reach %s by SSH: %w", address, err)
-		if hint != "" {
-			return providers.WithHint(err, hint)
+		if todo != "" {
+			return hint.With(err, todo)
 		}
 		return err
 	}
@@ -215,7 +216,7 @@ func (m *Machine) Run(ctx context.Context, stdin io.Reader, argv ...string) ([]b
 	defer stop()
 	var stdout, stderr bytes.Buffer
 	s.Stdin, s.Stdout, s.Stderr = stdin, &stdout, &stderr
-	if err := s.Run(command.Line(argv)); err != nil {
+	if err := s.Run(shell.Join(argv...)); err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}

@@ -12,15 +12,15 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
-	"netlab.dev/netlab/providers"
 )
 
 // knownFiles gives the known_hosts files that there are.
 func knownFiles(at labs.Hypervisor) ([]string, error) {
 	if at.KnownHosts != "" {
 		if _, err := os.Stat(at.KnownHosts); err != nil {
-			return nil, providers.WithHint(fmt.Errorf("known_hosts: %w", err), "name a file that is there, or leave known_hosts out")
+			return nil, hint.With(fmt.Errorf("known_hosts: %w", err), "name a file that is there, or leave known_hosts out")
 		}
 		return []string{at.KnownHosts}, nil
 	}
@@ -49,9 +49,9 @@ func keysFor(ctx context.Context, at labs.Hypervisor) (keys []ssh.Signer, releas
 		var locked *ssh.PassphraseMissingError
 		switch {
 		case errors.As(err, &locked):
-			err = providers.WithHint(fmt.Errorf("%s has a passphrase", at.KeyFile), "`ssh-add "+at.KeyFile+"`, and leave keyfile out")
+			err = hint.With(fmt.Errorf("%s has a passphrase", at.KeyFile), "`ssh-add "+at.KeyFile+"`, and leave keyfile out")
 		case err != nil:
-			err = providers.WithHint(fmt.Errorf("keyfile: %w", err), "name a private key of OpenSSH's")
+			err = hint.With(fmt.Errorf("keyfile: %w", err), "name a private key of OpenSSH's")
 		}
 		return []ssh.Signer{key}, func() {}, err
 	}
@@ -81,7 +81,7 @@ func keysFor(ctx context.Context, at labs.Hypervisor) (keys []ssh.Signer, releas
 	}
 	if len(keys) == 0 {
 		release()
-		return nil, nil, providers.WithHint(errors.New("no agent holds a key for it, and ~/.ssh has none without a passphrase"),
+		return nil, nil, hint.With(errors.New("no agent holds a key for it, and ~/.ssh has none without a passphrase"),
 			"make one with `ssh-keygen -t ed25519`, or name one: ?keyfile=PATH")
 	}
 	return keys, release, nil

@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"netlab.dev/netlab/providers/command"
+	"netlab.dev/netlab/internal/shell"
 	"netlab.dev/netlab/providers/providertest"
 )
 
@@ -97,7 +97,7 @@ func start(t testing.TB, images string) (Directory, int) {
 	defer log.Close()
 	script := daemon
 	if images != "" {
-		script = "mount --bind " + command.Line([]string{d.Images, images}) + " || exit\n" + daemon
+		script = "mount --bind " + shell.Join(d.Images, images) + " || exit\n" + daemon
 	}
 	cmd := exec.Command("sh", "-c", script, "sh", filepath.Join(dir, "own"), "libvirtd", "--config", config, "--pid-file", filepath.Join(dir, "pid"))
 	cmd.Stdout, cmd.Stderr = log, log
