@@ -43,7 +43,7 @@ func downloads() download { return download{stall: time.Minute, largest: 32 << 3
 // cloudImage gives the cloud image that a plan's machines boot, downloading it once; "" where
 // they boot none. What is kept had the checksum that the lab file tells.
 func (o obtaining) cloudImage(ctx context.Context, p topology.Plan) (string, error) {
-	if !p.Virtual() || p.Libvirt.Image == (labs.Image{}) {
+	if p.Libvirt == nil || p.Libvirt.Image == (labs.Image{}) {
 		return "", nil
 	}
 	image := p.Libvirt.Image
@@ -191,7 +191,7 @@ func checkQCOW2(url, file string) (labs.Size, error) {
 
 // lacksImage tells that a plan's cloud image is not here and will not be downloaded.
 func (c Cache) lacksImage(p topology.Plan) error {
-	if !p.Virtual() || p.Libvirt.Image == (labs.Image{}) || !c.Offline || strings.HasPrefix(p.Libvirt.Image.URL, "file:") {
+	if p.Libvirt == nil || p.Libvirt.Image == (labs.Image{}) || !c.Offline || strings.HasPrefix(p.Libvirt.Image.URL, "file:") {
 		return nil
 	}
 	if _, here := c.have(cloudItem(p.Libvirt.Image)); here {

@@ -24,7 +24,7 @@ func (c Cache) Missing(set components.Set) []error {
 	l := lookout{obtaining: obtaining{Cache: c, set: set}}
 	l.program("unshare", "util-linux", "keeps builds apart from the machine")
 	l.program("tar", "tar", "unpacks the node image")
-	if set.Plan.Virtual() {
+	if set.Plan.Capabilities.OwnKernel {
 		l.program("mke2fs", "e2fsprogs", "makes the disk of virtual machines")
 	}
 	if err := c.lacksImage(set.Plan); err != nil {

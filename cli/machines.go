@@ -132,7 +132,7 @@ func (a *app) logsCommand() *cobra.Command {
 			if len(args) > 1 {
 				pattern = args[1]
 			}
-			if state, err := a.root.Read(name); err == nil && state.Plan.Virtual() {
+			if state, err := a.root.Read(name); err == nil && state.Plan.Capabilities.OwnKernel {
 				if err := a.fetchLogs(cmd.Context(), name, pattern); err != nil {
 					fmt.Fprintln(a.stderr, "note: logs of Nodes may be out of date:", err)
 				}

@@ -123,13 +123,13 @@ func printPlan(w io.Writer, p topology.Plan) error {
 	}
 	t.rows(machines...)
 
-	elsewhere := [][]string{{"NODE ELSEWHERE", "HYPERVISOR"}}
+	remote := [][]string{{"REMOTE NODE", "HYPERVISOR"}}
 	for _, m := range p.Machines {
-		if m.Hypervisor != "" {
-			elsewhere = append(elsewhere, []string{m.Name, m.Hypervisor})
+		if m.Remote != "" {
+			remote = append(remote, []string{m.Name, m.Remote})
 		}
 	}
-	t.table(elsewhere)
+	t.table(remote)
 
 	routes := [][]string{{"ROUTE OF", "TO", "VIA"}}
 	for _, m := range p.Machines {

@@ -33,7 +33,7 @@ func (c Catalog) Resolve(p topology.Plan) (Set, error) {
 		switch kind := c[name][0].Kind; {
 		case kind == KindKubernetes:
 			set.Components = append(set.Components, release)
-		case kind == KindBase || kind == KindMachine && p.Virtual() || kind == KindHost && p.HighlyAvailable():
+		case kind == KindBase || kind == KindMachine && p.Capabilities.OwnKernel || kind == KindHost && p.HighlyAvailable():
 			set.Components = append(set.Components, c.released(name, release))
 		}
 	}

@@ -125,5 +125,5 @@ func (h Hypervisor) String() string {
 	return u.String()
 }
 
-// Elsewhere reports whether a libvirt URI is of the form that ParseHypervisor reads.
-func Elsewhere(uri string) bool { return strings.HasPrefix(uri, sshScheme+":") }
+// IsRemote reports whether a libvirt URI is of the form that ParseHypervisor reads.
+func IsRemote(uri string) bool { return strings.HasPrefix(uri, sshScheme+":") }

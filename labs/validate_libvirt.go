@@ -18,7 +18,7 @@ const minMemory, minDisk = gib, 4 * gib
 
 func (v *validator) libvirt() {
 	l := v.lab.Libvirt
-	if Elsewhere(l.URI) {
+	if IsRemote(l.URI) {
 		_, err := ParseHypervisor(l.URI)
 		v.refused("libvirt.uri", err)
 	} else if u, err := url.Parse(l.URI); err != nil || l.URI != "" && (u.Scheme != "qemu" || u.Host != "" || u.Path != "/system") {

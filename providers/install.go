@@ -27,8 +27,8 @@ const manager = "netlab"
 // installLimit bounds the roll-out of one component: a loaded laptop has needed three minutes.
 // On virtual machines that are emulated everything takes ten times as long.
 const (
-	installLimit        = 6 * time.Minute
-	virtualInstallLimit = 30 * time.Minute
+	installLimit         = 6 * time.Minute
+	emulatedInstallLimit = 30 * time.Minute
 )
 
 // installer applies rendered components to a cluster.
@@ -59,8 +59,8 @@ func newInstaller(running Running) (*installer, error) {
 		nodes[n.Name] = running.Machines[n.Name]
 	}
 	limit := installLimit
-	if running.Plan.Virtual() {
-		limit = virtualInstallLimit
+	if running.Plan.Capabilities.Emulated {
+		limit = emulatedInstallLimit
 	}
 	return &installer{client, dyn, mapper, nodes, limit}, nil
 }

@@ -30,9 +30,9 @@ const (
 	// stopLimit bounds Stop: each Node ends within half of it, and all at once.
 	stopLimit = time.Minute
 	// settleLimit bounds the wait for a started lab's Pods, on a laptop under load; that of
-	// virtual machines, which may be emulated, is longer.
-	settleLimit        = 4 * time.Minute
-	virtualSettleLimit = 20 * time.Minute
+	// emulated machines is longer.
+	settleLimit         = 4 * time.Minute
+	emulatedSettleLimit = 20 * time.Minute
 )
 
 // Stop ends a lab that has been made and keeps it. The state says so before the first
@@ -104,8 +104,8 @@ func settle(ctx context.Context, running Running, since time.Time, step componen
 		return err
 	}
 	limit := settleLimit
-	if running.Plan.Virtual() {
-		limit = virtualSettleLimit
+	if running.Plan.Capabilities.Emulated {
+		limit = emulatedSettleLimit
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

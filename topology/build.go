@@ -51,6 +51,7 @@ func Build(lab labs.Lab) (Plan, error) {
 	}
 	p.Lab = lab.Metadata.Name
 	p.Provider = lab.Provider
+	p.Capabilities = Capabilities{OwnKernel: lab.Provider == labs.ProviderLibvirt, Remote: len(p.Remotes()) > 0}
 	p.HostAccess = lab.HostAccess
 	if lab.Provider == labs.ProviderLibvirt {
 		p.Libvirt = &lab.Libvirt
@@ -106,7 +107,7 @@ func (b *builder) machines(members []member) error {
 		}
 	}
 	for _, m := range members {
-		hypervisor, err := b.hypervisor(m.Member)
+		remote, err := b.remote(m.Member)
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.Name, err)
 		}
@@ -115,8 +116,8 @@ func (b *builder) machines(members []member) error {
 			Routes:     []Route{},
 			Nameserver: nameserver,
 			Forward:    m.Node || m.Role == RoleRouter,
-			Virtual:    m.Node && b.lab.Provider == labs.ProviderLibvirt,
-			Hypervisor: hypervisor,
+			OwnKernel:  m.Node && b.lab.Provider == labs.ProviderLibvirt,
+			Remote:     remote,
 		}
 		if m.Node {
 			out.Kind = KindNode

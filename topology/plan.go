@@ -16,6 +16,7 @@ type Plan struct {
 	Lab          labs.Name         `json:"lab"`
 	Provider     string            `json:"provider"`
 	Libvirt      *labs.Libvirt     `json:"libvirt,omitempty"` // where the Nodes are virtual machines
+	Capabilities Capabilities      `json:"capabilities"`
 	HostAccess   bool              `json:"hostAccess"`
 	Kubernetes   Kubernetes        `json:"kubernetes"`
 	Networks     []Network         `json:"networks"`
@@ -25,6 +26,16 @@ type Plan struct {
 	Ingress      labs.Ingress      `json:"ingress"`
 	Names        map[string]string `json:"names"` // DNS name → address, served by the internet host
 	Verify       labs.Verify       `json:"verify"`
+}
+
+// Capabilities are what other stages may ask about how a provider runs Nodes, instead of
+// which provider it is.
+type Capabilities struct {
+	OwnKernel bool `json:"ownKernel"` // Nodes have kernels of their own, else they share this machine's
+	Remote    bool `json:"remote"`    // some Nodes run on other machines
+	// Emulated: some Nodes' processors are emulated, about ten times slower than others. A lab
+	// does not tell: Build leaves it unset, and the provider sets it in the Plan of what it runs.
+	Emulated bool `json:"emulated,omitempty"`
 }
 
 // Kubernetes is the cluster with its fixed addresses.
@@ -73,11 +84,12 @@ type Machine struct {
 	Routes     []Route    `json:"routes"`
 	Nameserver netip.Addr `json:"nameserver"` // the internet host; the zero Addr where there is none
 	Forward    bool       `json:"forward"`    // forwards IP packets: routers and Nodes
-	// Virtual tells a virtual machine: it has a kernel of its own and no namespace, and the
-	// other ends of its NICs are taps of its hypervisor.
-	Virtual bool `json:"virtual,omitempty"`
-	// Hypervisor is the URI of another machine's libvirt that runs it, "" for this machine's.
-	Hypervisor string `json:"hypervisor,omitempty"`
+	// OwnKernel tells a machine that does not share this machine's kernel: it has no namespace
+	// here, and its provider plugs its NICs.
+	OwnKernel bool `json:"ownKernel,omitempty"`
+	// Remote is the URI of the other machine that runs it, as its provider reads it; "" for
+	// this machine.
+	Remote string `json:"remote,omitempty"`
 }
 
 // NIC is one end of a veth pair in a machine; the other end is a port of the
@@ -113,9 +125,6 @@ type Pool struct {
 
 // Address gives the machine's address on its first NIC: for a Node, its InternalIP.
 func (m Machine) Address() netip.Addr { return m.NICs[0].Address.Addr() }
-
-// Virtual reports whether Nodes are virtual machines.
-func (p Plan) Virtual() bool { return p.Libvirt != nil }
 
 // APIEndpoint is the machine at the API server's address: the only control plane, or the load
 // balancer in front of several.

@@ -35,7 +35,7 @@ const afterAPI = "control-plane/controller-manager,control-plane/scheduler"
 func StartControlPlanes(ctx context.Context, control []Runner, plan topology.Plan) error {
 	skip := "preflight,kubelet-start,wait-control-plane,upload-config,upload-certs," +
 		"mark-control-plane,bootstrap-token,kubelet-finalize,addon,show-join-command"
-	if plan.Virtual() {
+	if plan.Capabilities.Emulated {
 		skip += "," + afterAPI
 	}
 	all, ctx := errgroup.WithContext(ctx)
@@ -62,7 +62,7 @@ func finish(ctx context.Context, cp Runner, m topology.Machine, plan topology.Pl
 	if !first {
 		skip += ",upload-config,bootstrap-token,addon"
 	}
-	if plan.Virtual() {
+	if plan.Capabilities.Emulated {
 		skip += ",control-plane/apiserver"
 	} else {
 		skip += ",control-plane"
@@ -96,7 +96,7 @@ const askLimit = 5 * time.Second
 // start.
 func WaitAPI(ctx context.Context, client kubernetes.Interface, plan topology.Plan) error {
 	pause := 50 * time.Millisecond
-	if plan.Virtual() {
+	if plan.Capabilities.Emulated {
 		pause = 2 * time.Second
 	}
 	tick := time.NewTicker(pause)

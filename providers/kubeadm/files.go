@@ -47,7 +47,7 @@ func NodeFiles(plan topology.Plan, node topology.Machine, ca *Authority, limits 
 		}
 		files["/etc/kubernetes/pki/ca.key"] = File{ca.Key, 0o600}
 		files[Config] = File{[]byte(kubeadmConfig(plan, node)), 0o600}
-		if plan.Virtual() {
+		if plan.Capabilities.Emulated {
 			for _, name := range []string{"etcd", "kube-apiserver", "kube-scheduler"} {
 				files[patches+"/"+name+"+strategic.yaml"] = File{fmt.Appendf(nil, lessProbing, name), 0o644}
 			}
@@ -163,7 +163,7 @@ func kubeadmConfig(plan topology.Plan, node topology.Machine) string {
 	name, value, _ := strings.Cut(LessCollecting, "=")
 	envs := fmt.Sprintf("\n  extraEnvs: [{name: %s, value: %q}]", name, value)
 	endpoint, patched := "", ""
-	if plan.Virtual() {
+	if plan.Capabilities.Emulated {
 		patched = "\npatches: {directory: " + patches + "}"
 	}
 	if plan.HighlyAvailable() {

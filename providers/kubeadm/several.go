@@ -62,7 +62,7 @@ type arg struct{ name, value string }
 // after another.
 func etcdConfig(plan topology.Plan, envs string) string {
 	var args []arg
-	if plan.Virtual() {
+	if plan.Capabilities.Emulated {
 		// An etcd that is slow tells of each request that it was slow, and gets slower by it.
 		// It does wait for its disk: a member that lost in its kernel's memory what it had
 		// confirmed would never be let in again.

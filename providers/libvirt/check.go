@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,7 +45,7 @@ func (p Provider) Check(ctx context.Context, plan topology.Plan) error {
 		_, err := kinds(hs[uri])
 		errs = errors.Join(errs, err)
 		if uri != "" {
-			errs = errors.Join(errs, hs[uri].checkFar(ctx))
+			errs = errors.Join(errs, hs[uri].checkRemote(ctx))
 		}
 	}
 	if len(missed) > 0 {
@@ -107,6 +108,31 @@ const (
 	probeWord   = "netlab.probe"
 	probeAnswer = "this machine runs virtual machines"
 )
+
+// virtualisation tells for each hypervisor how it runs the plan's Nodes.
+func (hs hypervisors) virtualisation(ctx context.Context, req providers.Request) (map[string]string, error) {
+	kinds := map[string]string{}
+	for _, m := range req.Plan.Nodes() {
+		if kinds[m.Remote] != "" {
+			continue
+		}
+		kind, err := virtualisation(ctx, req, hs.of(m))
+		if err != nil {
+			return nil, err
+		}
+		kinds[m.Remote] = kind
+	}
+	return kinds, nil
+}
+
+// emulated reports whether a hypervisor emulates Nodes of the lab whose directory it is, as
+// virtualisation found.
+func (hs hypervisors) emulated(dir string) bool {
+	return slices.ContainsFunc(slices.Collect(maps.Values(hs)), func(h *hypervisor) bool {
+		kind, err := os.ReadFile(filepath.Join(dir, virtualisationFile+h.suffix()))
+		return err == nil && string(kind) == emulated
+	})
+}
 
 // virtualisation tells how the lab's machines are run. That /dev/kvm is there says little
 // (it may be for other guests), so a machine is started with it; the answer is kept.

@@ -33,7 +33,7 @@ func (hs hypervisors) claim(ctx context.Context, lab labs.Name, dir string, was 
 			}
 			return err
 		}
-		if !slices.Contains(was.Elsewhere, uri) {
+		if !slices.Contains(was.Remote, uri) {
 			fresh = append(fresh, hs[uri])
 		}
 	}
@@ -43,7 +43,7 @@ func (hs hypervisors) claim(ctx context.Context, lab labs.Name, dir string, was 
 // claim makes a lab's name on another machine ours. Domains, pools and namespaces go by the
 // lab's name: that of a lab which the machine has itself, or a third one has there, is refused.
 func (h *hypervisor) claim(ctx context.Context, lab labs.Name, dir string) error {
-	if h.far == nil {
+	if h.remote == nil {
 		return nil
 	}
 	word, err := os.ReadFile(filepath.Join(dir, claimFile))
@@ -68,17 +68,17 @@ func (h *hypervisor) claim(ctx context.Context, lab labs.Name, dir string) error
 	}
 	// Of two at once one writes the file.
 	const script = `[ -e "$1/$2" ] || { [ -z "$4" ] && [ ! -e "$5" ] || exit 0; mkdir -p "$1"; (set -C; echo "$3" >"$1/$2") 2>/dev/null || true; }; cat "$1/$2"`
-	out, err := h.far.Run(ctx, nil, "sh", "-c", script, "sh", farDir(lab), claimFile, string(word)+" "+host, runs, fabric.Path(lab, ""))
+	out, err := h.remote.Run(ctx, nil, "sh", "-c", script, "sh", remoteDir(lab), claimFile, string(word)+" "+host, runs, fabric.Path(lab, ""))
 	if err != nil {
-		return fmt.Errorf("tell whose lab %s on %s is: %w", lab, h.far.At.Host, err)
+		return fmt.Errorf("tell whose lab %s on %s is: %w", lab, h.remote.At.Host, err)
 	}
 	is, owner, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
 	switch is {
 	case string(word):
 		return nil
 	case "":
-		return hint.With(fmt.Errorf("%s has a lab %s of its own", h.far.At.Host, lab), "give this lab another name")
+		return hint.With(fmt.Errorf("%s has a lab %s of its own", h.remote.At.Host, lab), "give this lab another name")
 	}
-	return hint.With(fmt.Errorf("%s has Nodes of a lab %s already, which %s made", h.far.At.Host, lab, owner),
+	return hint.With(fmt.Errorf("%s has Nodes of a lab %s already, which %s made", h.remote.At.Host, lab, owner),
 		fmt.Sprintf("give this lab another name; or where its state was lost remove it first, with `netlab down %s` on %s", lab, owner))
 }

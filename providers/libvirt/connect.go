@@ -17,7 +17,7 @@ import (
 
 	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
-	"netlab.dev/netlab/providers/libvirt/far"
+	"netlab.dev/netlab/providers/libvirt/remote"
 )
 
 // uriVariable names the hypervisor where a lab does not, as for virsh.
@@ -30,9 +30,9 @@ var sockets = []string{"/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock
 type hypervisor struct {
 	*libvirt.Libvirt
 	uri     string
-	socket  string       // of libvirt, on its machine
-	far     *far.Machine // the other machine; nil for this one
-	program string       // netlab's path there, once it is there
+	socket  string          // of libvirt, on its machine
+	remote  *remote.Machine // the other machine; nil for this one
+	program string          // netlab's path there, once it is there
 }
 
 // resolve gives the URI that is meant.
@@ -60,19 +60,19 @@ func connect(ctx context.Context, uri string) (*hypervisor, error) {
 	})
 }
 
-// connectFar does the same on another machine, over SSH.
-func connectFar(ctx context.Context, uri string) (*hypervisor, error) {
+// connectRemote does the same on another machine, over SSH.
+func connectRemote(ctx context.Context, uri string) (*hypervisor, error) {
 	at, err := labs.ParseHypervisor(uri)
 	if err != nil {
 		return nil, err
 	}
 	h := &hypervisor{uri: at.String()}
-	if h.far, err = far.Dial(ctx, at); err != nil {
+	if h.remote, err = remote.Dial(ctx, at); err != nil {
 		return nil, err
 	}
-	err = h.open(at.Socket, func(path string) (net.Conn, error) { return h.far.Unix(ctx, path) })
+	err = h.open(at.Socket, func(path string) (net.Conn, error) { return h.remote.Unix(ctx, path) })
 	if err != nil {
-		h.far.Close()
+		h.remote.Close()
 	}
 	return h, err
 }
@@ -112,8 +112,8 @@ func (h *hypervisor) open(socket string, dial func(path string) (net.Conn, error
 func (h *hypervisor) unreachable(err error) error {
 	told := fmt.Errorf("libvirt at %s: %w", h.uri, err)
 	switch {
-	case h.far != nil: // SSH does not say why
-		return hint.With(told, "on "+h.far.At.Host+": apt-get install libvirt-daemon-system qemu-system-x86 qemu-utils, `systemctl start libvirtd`, and let its sshd forward (AllowStreamLocalForwarding yes)")
+	case h.remote != nil: // SSH does not say why
+		return hint.With(told, "on "+h.remote.At.Host+": apt-get install libvirt-daemon-system qemu-system-x86 qemu-utils, `systemctl start libvirtd`, and let its sshd forward (AllowStreamLocalForwarding yes)")
 	case errors.Is(err, fs.ErrNotExist):
 		return hint.With(told, "apt-get install libvirt-daemon-system qemu-system-x86 qemu-utils, or set provider: netns, which needs none")
 	case errors.Is(err, fs.ErrPermission):
@@ -152,8 +152,8 @@ func spaceOf(ctx context.Context, socket string) (string, error) {
 // close ends the connection.
 func (h *hypervisor) close() {
 	h.Disconnect()
-	if h.far != nil {
-		h.far.Close()
+	if h.remote != nil {
+		h.remote.Close()
 	}
 }
 

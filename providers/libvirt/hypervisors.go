@@ -23,7 +23,7 @@ import (
 type hypervisors map[string]*hypervisor
 
 // of gives the one that runs a machine.
-func (hs hypervisors) of(m topology.Machine) *hypervisor { return hs[m.Hypervisor] }
+func (hs hypervisors) of(m topology.Machine) *hypervisor { return hs[m.Remote] }
 
 func (hs hypervisors) close() {
 	for _, h := range hs {
@@ -33,16 +33,16 @@ func (hs hypervisors) close() {
 
 // place is where a lab's machines run.
 type place struct {
-	URI       string   `json:"uri,omitempty"`       // of this machine's hypervisor; "" for none
-	Elsewhere []string `json:"elsewhere,omitempty"` // URIs of others'
+	URI    string   `json:"uri,omitempty"`       // of this machine's hypervisor; "" for none
+	Remote []string `json:"elsewhere,omitempty"` // URIs of others'
 }
 
 // placeOf tells where a plan's machines are to run.
 func placeOf(plan topology.Plan) (p place) {
-	if plan.Here() {
+	if plan.LocalVMs() {
 		p.URI = resolve(plan.Libvirt.URI)
 	}
-	p.Elsewhere = plan.Elsewhere()
+	p.Remote = plan.Remotes()
 	return p
 }
 
@@ -51,8 +51,8 @@ func (p place) with(q place) place {
 	if p.URI == "" {
 		p.URI = q.URI
 	}
-	all := slices.Sorted(slices.Values(append(slices.Clone(p.Elsewhere), q.Elsewhere...)))
-	p.Elsewhere = slices.Compact(all)
+	all := slices.Sorted(slices.Values(append(slices.Clone(p.Remote), q.Remote...)))
+	p.Remote = slices.Compact(all)
 	return p
 }
 
@@ -67,8 +67,8 @@ func (p place) reach(ctx context.Context) (hs hypervisors, missed map[string]err
 			missed[""] = err
 		}
 	}
-	for _, uri := range p.Elsewhere {
-		if h, err := connectFar(ctx, uri); err == nil {
+	for _, uri := range p.Remote {
+		if h, err := connectRemote(ctx, uri); err == nil {
 			hs[uri] = h
 		} else {
 			missed[uri] = err
@@ -120,91 +120,91 @@ func recall(dir string) (p place, known bool) {
 	return p, known
 }
 
-// farRoot is below what netlab keeps on another machine: for each lab whose it is, netlab
+// remoteRoot is below what netlab keeps on another machine: for each lab whose it is, netlab
 // itself, as the program that makes the lab's networks there, consoles and saved memory. /run
 // may forbid programs.
-const farRoot = local.GuestsDir
+const remoteRoot = local.GuestsDir
 
-// farDir is a lab's directory there.
-func farDir(lab labs.Name) string { return filepath.Join(farRoot, lab.Label()) }
+// remoteDir is a lab's directory there.
+func remoteDir(lab labs.Name) string { return filepath.Join(remoteRoot, lab.Label()) }
 
 // dir gives the directory of a lab on the hypervisor's machine; here is this machine's.
 func (h *hypervisor) dir(lab labs.Name, here string) string {
-	if h.far == nil {
+	if h.remote == nil {
 		return here
 	}
-	return farDir(lab)
+	return remoteDir(lab)
 }
 
 // suffix tells apart what a lab's directory on this machine has of each hypervisor.
 func (h *hypervisor) suffix() string {
-	if h.far == nil {
+	if h.remote == nil {
 		return ""
 	}
-	s := "@" + h.far.At.Host
-	if h.far.At.Port != 0 {
-		s += "-" + strconv.Itoa(h.far.At.Port)
+	s := "@" + h.remote.At.Host
+	if h.remote.At.Port != 0 {
+		s += "-" + strconv.Itoa(h.remote.At.Port)
 	}
 	return s
 }
 
 // on tells where a hypervisor is, after a word for what is there.
 func (h *hypervisor) on() string {
-	if h.far == nil {
+	if h.remote == nil {
 		return ""
 	}
-	return " on " + h.far.At.Host
+	return " on " + h.remote.At.Host
 }
 
 // mkdir makes a directory on the hypervisor's machine, and those above it.
 func (h *hypervisor) mkdir(ctx context.Context, path string) error {
-	if h.far == nil {
+	if h.remote == nil {
 		return os.MkdirAll(path, 0o755)
 	}
-	_, err := h.far.Run(ctx, nil, "mkdir", "-p", path)
+	_, err := h.remote.Run(ctx, nil, "mkdir", "-p", path)
 	return err
 }
 
 // clear removes a file or directory there.
 func (h *hypervisor) clear(ctx context.Context, path string) error {
-	if h.far == nil {
+	if h.remote == nil {
 		return os.RemoveAll(path)
 	}
-	_, err := h.far.Run(ctx, nil, "rm", "-rf", path)
+	_, err := h.remote.Run(ctx, nil, "rm", "-rf", path)
 	return err
 }
 
 // rename gives a file or directory there its name.
 func (h *hypervisor) rename(ctx context.Context, from, to string) error {
-	if h.far == nil {
+	if h.remote == nil {
 		return os.Rename(from, to)
 	}
-	_, err := h.far.Run(ctx, nil, "mv", "-T", from, to)
+	_, err := h.remote.Run(ctx, nil, "mv", "-T", from, to)
 	return err
 }
 
 // read gives a file there.
 func (h *hypervisor) read(ctx context.Context, path string) ([]byte, error) {
-	if h.far == nil {
+	if h.remote == nil {
 		return os.ReadFile(path)
 	}
-	return h.far.Run(ctx, nil, "cat", path)
+	return h.remote.Run(ctx, nil, "cat", path)
 }
 
-// checkFar reports what another machine lacks.
-func (h *hypervisor) checkFar(ctx context.Context) error {
-	out, err := h.far.Run(ctx, nil, "sh", "-c", "id -u; uname -m; uname -s")
+// checkRemote reports what another machine lacks.
+func (h *hypervisor) checkRemote(ctx context.Context) error {
+	out, err := h.remote.Run(ctx, nil, "sh", "-c", "id -u; uname -m; uname -s")
 	if err != nil {
 		return err
 	}
 	var errs error
 	switch said := strings.Fields(string(out)); {
 	case len(said) != 3:
-		errs = fmt.Errorf("%s says %q to id and uname", h.far.At.Host, out)
+		errs = fmt.Errorf("%s says %q to id and uname", h.remote.At.Host, out)
 	case said[0] != "0":
-		errs = hint.With(fmt.Errorf("the lab's networks on %s take root, and %s is not", h.far.At.Host, h.far.At.User), "write qemu+ssh://root@"+h.far.At.Host+"/system")
+		errs = hint.With(fmt.Errorf("the lab's networks on %s take root, and %s is not", h.remote.At.Host, h.remote.At.User), "write qemu+ssh://root@"+h.remote.At.Host+"/system")
 	case said[1] != "x86_64" || said[2] != "Linux":
-		errs = fmt.Errorf("virtual machines are made for amd64 on Linux, and %s is %s on %s", h.far.At.Host, said[1], said[2])
+		errs = fmt.Errorf("virtual machines are made for amd64 on Linux, and %s is %s on %s", h.remote.At.Host, said[1], said[2])
 	}
 	return errs
 }
@@ -217,13 +217,13 @@ func (hs hypervisors) ends(plan topology.Plan, at string) fabric.Ends {
 			continue
 		}
 		if at != "" {
-			ends[n.Name] = []fabric.End{{Address: hs[at].far.Own}}
+			ends[n.Name] = []fabric.End{{Address: hs[at].remote.Own}}
 		}
-		for _, uri := range plan.Elsewhere() {
+		for _, uri := range plan.Remotes() {
 			if uri == at || !plan.On(n.Name, uri) {
 				continue
 			}
-			end := fabric.End{Address: hs[uri].far.Its}
+			end := fabric.End{Address: hs[uri].remote.Its}
 			if at == "" {
 				end.Name = uri
 			}

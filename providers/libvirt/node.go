@@ -48,7 +48,7 @@ func (n node) consoleOn(h *hypervisor) string {
 
 // fetchConsole copies the console of a Node elsewhere to this machine, where it can.
 func (n node) fetchConsole(ctx context.Context, h *hypervisor) {
-	if h.far == nil {
+	if h.remote == nil {
 		return
 	}
 	if text, err := h.read(ctx, n.consoleOn(h)); err == nil {
@@ -269,7 +269,7 @@ func (n node) silent(ctx context.Context, h *hypervisor, err error) error {
 
 // underlayHint tells what else may be between us and a Node elsewhere.
 func (n node) underlayHint() string {
-	if n.machine.Hypervisor == "" {
+	if n.machine.Remote == "" {
 		return ""
 	}
 	return "; where the machine is ready, see that firewalls let UDP port 4789 pass between the hypervisors"

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -53,6 +54,7 @@ func (p Provider) Create(ctx context.Context, req providers.Request) (running pr
 	if err != nil {
 		return running, err
 	}
+	req.Plan = running.Plan // which knows whether Nodes are emulated
 	n := nodeOf(req.Plan.Lab, req.Dir, req.Plan.WithRole(topology.RoleControlPlane)[0])
 	if err = local.ControlPlane(ctx, req, &running, n.path("bootstrapped"), again); err != nil {
 		for _, m := range running.Machines {
@@ -105,6 +107,11 @@ func (p Provider) machines(ctx context.Context, req providers.Request) (running 
 	if err := hs.segments(ctx, req); err != nil {
 		return running, nil, err
 	}
+	kinds, err := hs.virtualisation(ctx, req)
+	if err != nil {
+		return running, nil, err
+	}
+	req.Plan.Capabilities.Emulated = slices.Contains(slices.Collect(maps.Values(kinds)), emulated)
 	stopped, again, err := p.prepare(ctx, req, hs, stores, ca)
 	if err != nil {
 		return running, nil, err
@@ -112,14 +119,14 @@ func (p Provider) machines(ctx context.Context, req providers.Request) (running 
 	if err := p.leave(ctx, req, hs, at); err != nil {
 		return running, nil, err
 	}
-	running, err = p.boot(ctx, req, hs, ca, stopped)
+	running, err = p.boot(ctx, req, hs, kinds, ca, stopped)
 	return running, again, err
 }
 
 // leave removes the lab from hypervisors that run nothing of it any more.
 func (p Provider) leave(ctx context.Context, req providers.Request, hs hypervisors, at place) error {
 	for uri, h := range hs {
-		if uri == "" && at.URI != "" || slices.Contains(at.Elsewhere, uri) {
+		if uri == "" && at.URI != "" || slices.Contains(at.Remote, uri) {
 			continue
 		}
 		if err := errors.Join(h.unlink(ctx, req.Plan.Lab), deletePool(h, req.Plan.Lab), h.forget(ctx, req.Plan.Lab)); err != nil {
@@ -139,7 +146,7 @@ func (p Provider) prepare(ctx context.Context, req providers.Request, hs hypervi
 		all = append(all, n)
 		_, made := n.recall()
 		if !made {
-			fresh[m.Hypervisor] = append(fresh[m.Hypervisor], n)
+			fresh[m.Remote] = append(fresh[m.Remote], n)
 			stopped = append(stopped, n)
 			continue
 		}
@@ -173,7 +180,7 @@ func (p Provider) prepare(ctx context.Context, req providers.Request, hs hypervi
 // disks makes those of the Nodes of one hypervisor.
 func (p Provider) disks(ctx context.Context, req providers.Request, h *hypervisor, store *pool, nodes []node, ca *kubeadm.Authority) (err error) {
 	name := "disks of virtual machines"
-	if h.far != nil {
+	if h.remote != nil {
 		name += h.on()
 		if info, err := os.Stat(req.Artifacts.Disk.Root); err == nil {
 			name += fmt.Sprintf(", %.1f GB at most", float64(info.Size())/1e9)
@@ -200,19 +207,12 @@ func (p Provider) disks(ctx context.Context, req providers.Request, h *hyperviso
 }
 
 // boot starts the stopped Nodes and waits until they have booted.
-func (p Provider) boot(ctx context.Context, req providers.Request, hs hypervisors, ca *kubeadm.Authority, stopped []node) (running providers.Running, err error) {
+func (p Provider) boot(ctx context.Context, req providers.Request, hs hypervisors, kinds map[string]string, ca *kubeadm.Authority, stopped []node) (running providers.Running, err error) {
 	plan := req.Plan
 	if len(stopped) > 0 {
-		kinds, name := map[string]string{}, fmt.Sprintf("nodes: %d to start", len(stopped))
-		for _, n := range stopped {
-			uri := n.machine.Hypervisor
-			if kinds[uri] != "" {
-				continue
-			}
-			if kinds[uri], err = virtualisation(ctx, req, hs[uri]); err != nil {
-				return running, err
-			}
-			if kinds[uri] == emulated {
+		name := fmt.Sprintf("nodes: %d to start", len(stopped))
+		for _, uri := range sorted(kinds) {
+			if kinds[uri] == emulated && slices.ContainsFunc(stopped, func(n node) bool { return n.machine.Remote == uri }) {
 				name += ", emulated" + hs[uri].on()
 			}
 		}
@@ -222,7 +222,7 @@ func (p Provider) boot(ctx context.Context, req providers.Request, hs hypervisor
 		for _, n := range stopped {
 			started.Go(func() error {
 				h := hs.of(n.machine)
-				if err := n.start(startCtx, h, plan, kinds[n.machine.Hypervisor]); err != nil {
+				if err := n.start(startCtx, h, plan, kinds[n.machine.Remote]); err != nil {
 					return fmt.Errorf("start Node %s: %w", n.machine.Name, err)
 				}
 				return n.await(startCtx, h, n.session(), bootLimit(plan))
@@ -267,7 +267,7 @@ func (p Provider) removeExtra(hs hypervisors, req providers.Request, stores map[
 			return err
 		}
 		for name := range there {
-			if m, planned := req.Plan.Machine(name); planned && m.Hypervisor != uri {
+			if m, planned := req.Plan.Machine(name); planned && m.Remote != uri {
 				if err := destroy(h, domainName(req.Plan.Lab, name)); err != nil {
 					return fmt.Errorf("end Node %s%s: %w", name, h.on(), err)
 				}
@@ -305,6 +305,7 @@ func (p Provider) Attach(ctx context.Context, plan topology.Plan, dir string) (p
 
 func (p Provider) attach(ctx context.Context, hs hypervisors, plan topology.Plan, dir string) (providers.Running, error) {
 	found := providers.Running{Plan: plan, Kubeconfig: filepath.Join(dir, "kubeconfig"), Machines: map[string]providers.Machine{}}
+	found.Plan.Capabilities.Emulated = hs.emulated(dir)
 	self, err := os.Executable()
 	if err != nil {
 		return found, err
@@ -336,10 +337,10 @@ func (p Provider) attach(ctx context.Context, hs hypervisors, plan topology.Plan
 // Inspect implements providers.Inspector.
 func (p Provider) Inspect(ctx context.Context, state providers.State, dir string) error {
 	errs := local.Inspect(ctx, state, dir)
-	if len(state.Plan.Elsewhere()) == 0 {
+	if len(state.Plan.Remotes()) == 0 {
 		return errs
 	}
-	hs, err := place{Elsewhere: state.Plan.Elsewhere()}.connect(ctx)
+	hs, err := place{Remote: state.Plan.Remotes()}.connect(ctx)
 	if err != nil {
 		return errors.Join(errs, err)
 	}

@@ -69,7 +69,7 @@ func (p Provider) Delete(ctx context.Context, lab labs.Name, dir string) error {
 	var errs error
 	if !known {
 		at.URI = resolve("")
-		at.Elsewhere, errs = fabric.KnownEnds(lab)
+		at.Remote, errs = fabric.KnownEnds(lab)
 	}
 	hs, missed := at.reach(ctx)
 	defer hs.close()
@@ -94,7 +94,7 @@ func (p Provider) Delete(ctx context.Context, lab labs.Name, dir string) error {
 		errs = errors.Join(errs, hint.With(fmt.Errorf("machines of lab %s are left at %s: %w", lab, uri, missed[uri]),
 			fmt.Sprintf("repeat `netlab down %s` when it answers; if it never will, remove %s", lab, dir)))
 	}
-	return errors.Join(errs, local.Stop(ctx, lab), os.MkdirAll(dir, 0o755), remember(dir, place{Elsewhere: far}))
+	return errors.Join(errs, local.Stop(ctx, lab), os.MkdirAll(dir, 0o755), remember(dir, place{Remote: far}))
 }
 
 // Find implements providers.Finder. Where no libvirt answers there are no labs of it.

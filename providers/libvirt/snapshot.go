@@ -28,8 +28,8 @@ import (
 type frozen struct {
 	Created time.Time       `json:"created"`
 	Nodes   map[string]made `json:"nodes"`
-	// Elsewhere are the bytes of memory that are on other machines.
-	Elsewhere int64 `json:"elsewhere,omitempty"`
+	// RemoteBytes are the bytes of memory that are on other machines.
+	RemoteBytes int64 `json:"elsewhere,omitempty"`
 }
 
 func snapshotDir(dir, name string) string { return filepath.Join(dir, "snapshots", name) }
@@ -54,7 +54,7 @@ func (p Provider) Save(ctx context.Context, plan topology.Plan, dir, name string
 		return err
 	}
 	for _, h := range hs {
-		if p := snapshotDir(h.dir(plan.Lab, dir), ".saving"); h.far != nil {
+		if p := snapshotDir(h.dir(plan.Lab, dir), ".saving"); h.remote != nil {
 			if err := errors.Join(h.clear(ctx, p), h.mkdir(ctx, p)); err != nil {
 				return err
 			}
@@ -83,8 +83,8 @@ func (p Provider) Save(ctx context.Context, plan topology.Plan, dir, name string
 		}
 		if size, err := h.size(ctx, memory); err != nil {
 			return err
-		} else if h.far != nil {
-			snapshot.Elsewhere += size
+		} else if h.remote != nil {
+			snapshot.RemoteBytes += size
 		}
 	}
 	data, err := json.Marshal(snapshot)
@@ -92,7 +92,7 @@ func (p Provider) Save(ctx context.Context, plan topology.Plan, dir, name string
 		return err
 	}
 	for _, h := range hs {
-		if there := h.dir(plan.Lab, dir); h.far != nil {
+		if there := h.dir(plan.Lab, dir); h.remote != nil {
 			if err := h.rename(ctx, snapshotDir(there, ".saving"), snapshotDir(there, name)); err != nil {
 				return err
 			}
@@ -128,14 +128,14 @@ func (hs hypervisors) nodesOf(lab labs.Name) (map[string]domain, error) {
 
 // size gives the bytes of a file on the hypervisor's machine.
 func (h *hypervisor) size(ctx context.Context, path string) (int64, error) {
-	if h.far == nil {
+	if h.remote == nil {
 		info, err := os.Stat(path)
 		if err != nil {
 			return 0, err
 		}
 		return info.Size(), nil
 	}
-	out, err := h.far.Run(ctx, nil, "stat", "-c", "%s", path)
+	out, err := h.remote.Run(ctx, nil, "stat", "-c", "%s", path)
 	if err != nil {
 		return 0, err
 	}
@@ -267,7 +267,7 @@ func (p Provider) Snapshots(dir string) ([]providers.Snapshot, error) {
 		if err != nil {
 			continue // one that was not saved to its end
 		}
-		found := providers.Snapshot{Name: e.Name(), Created: s.Created, Bytes: s.Elsewhere}
+		found := providers.Snapshot{Name: e.Name(), Created: s.Created, Bytes: s.RemoteBytes}
 		files, err := os.ReadDir(snapshotDir(dir, e.Name()))
 		if err != nil {
 			return nil, err

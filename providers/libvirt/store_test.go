@@ -13,6 +13,7 @@ import (
 
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers/libvirt/libvirttest"
+	"netlab.dev/netlab/providers/libvirt/remote"
 	"netlab.dev/netlab/providers/providertest"
 )
 
@@ -118,5 +119,31 @@ func TestStore(t *testing.T) {
 	var exists *os.PathError
 	if _, err := p.uploadFile("k", filepath.Join(dir, "none")); !errors.As(err, &exists) {
 		t.Errorf("a file that is not there: %v", err)
+	}
+}
+
+// Whether Nodes are emulated is known of each hypervisor by what was found there.
+func TestEmulated(t *testing.T) {
+	other := &hypervisor{remote: &remote.Machine{At: labs.Hypervisor{Host: "kvm2"}}}
+	for name, c := range map[string]struct {
+		found map[string]string // file → kind
+		want  bool
+	}{
+		"nothing found yet":  {nil, false},
+		"hardware on both":   {map[string]string{"virtualisation": hardware, "virtualisation@kvm2": hardware}, false},
+		"one of two":         {map[string]string{"virtualisation": hardware, "virtualisation@kvm2": emulated}, true},
+		"one of no more use": {map[string]string{"virtualisation": hardware, "virtualisation@kvm3": emulated}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for file, kind := range c.found {
+				if err := os.WriteFile(filepath.Join(dir, file), []byte(kind), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := (hypervisors{"": {}, "qemu+ssh://kvm2/system": other}).emulated(dir); got != c.want {
+				t.Errorf("emulated: %t", got)
+			}
+		})
 	}
 }

@@ -22,17 +22,17 @@ import (
 )
 
 // apiLimit bounds the wait for the API server; a laptop under load takes a tenth of it.
-// Virtual machines may be emulated, which is ten times slower.
+// Emulated machines are ten times slower.
 const (
-	apiLimit        = 2 * time.Minute
-	virtualAPILimit = 10 * time.Minute
+	apiLimit         = 2 * time.Minute
+	emulatedAPILimit = 10 * time.Minute
 )
 
 // Segments makes the networks and starts the outside hosts on them.
 func Segments(ctx context.Context, req providers.Request) (err error) {
 	done := req.Step("networks and outside hosts")
 	defer func() { done(err) }()
-	if !req.Plan.Virtual() { // else Nodes have kernels of their own
+	if !req.Plan.Capabilities.OwnKernel { // else Nodes have kernels of their own
 		if err := kernelBridgeFilter().provide(ctx); err != nil {
 			return err
 		}
@@ -104,8 +104,8 @@ func ControlPlane(ctx context.Context, req providers.Request, running *providers
 		return err
 	}
 	limit := apiLimit
-	if req.Plan.Virtual() {
-		limit = virtualAPILimit
+	if req.Plan.Capabilities.Emulated {
+		limit = emulatedAPILimit
 	}
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -17,7 +17,7 @@ import (
 // into this Node: kubeadm.NodeFiles, the services of its PID 1, its names and its DNS.
 func Files(plan topology.Plan, m topology.Machine, ca *kubeadm.Authority) (map[string]kubeadm.File, error) {
 	limits, scores := kubeadm.Limits{CgroupV1: cgroupV1()}, mayRaiseScores()
-	if m.Virtual { // its kernel is its own
+	if m.OwnKernel { // its kernel is its own
 		limits, scores = kubeadm.Limits{}, true
 	}
 	files, err := kubeadm.NodeFiles(plan, m, ca, limits)
@@ -72,7 +72,7 @@ func nodeServices(plan topology.Plan, m topology.Machine) []pid1.Service {
 	for i := range services {
 		services[i].Env = []string{kubeadm.LessCollecting}
 	}
-	if m.Virtual {
+	if plan.Capabilities.Emulated {
 		services[1].Argv = append(services[1].Argv, "--housekeeping-interval=60s") // of cgroups' statistics
 		if m.Role == topology.RoleWorker {
 			// An emulated API server that starts does not get far among kubelets that ask for it.

@@ -84,7 +84,7 @@ func StartForward(plan topology.Plan, dir, self string, port int) (int, error) {
 	}
 	defer log.Close()
 	api, from := plan.Kubernetes.API, plan.APIEndpoint()
-	if from.Virtual {
+	if from.OwnKernel {
 		from.Name = "" // it has no namespace here: from the fabric
 	}
 	cmd := exec.Command(self, "forward", plan.Lab.Label(), from.Name, api.String())

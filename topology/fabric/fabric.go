@@ -123,10 +123,10 @@ func (w *work) walk(ctx context.Context) {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
-				if m.Hypervisor != "" {
+				if m.Remote != "" {
 					continue // another machine's fabric has its ports
 				}
-				if m.Virtual {
+				if m.OwnKernel {
 					w.ports(fabric, m)
 					continue
 				}
@@ -146,7 +146,7 @@ func (w *work) walk(ctx context.Context) {
 func (w *work) settle(ctx context.Context) error {
 	links := map[string][]string{} // by machine; "" is the fabric
 	for _, m := range w.plan.Machines {
-		if m.Virtual {
+		if m.OwnKernel {
 			continue // whoever starts it plugs it
 		}
 		for _, nic := range m.NICs {

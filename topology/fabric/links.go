@@ -104,7 +104,7 @@ func (w *work) fabric(s *space) {
 	for _, n := range w.plan.Networks {
 		w.bridge(s, n)
 	}
-	if w.plan.Virtual() {
+	if w.plan.Capabilities.OwnKernel {
 		w.wayIn(s)
 	}
 }

@@ -371,7 +371,7 @@ func VIPOf(s *corev1.Service) string {
 // Patience is how many times longer than elsewhere something may take: emulated machines
 // are slow in everything, most of all when much begins at once.
 func Patience(plan topology.Plan) time.Duration {
-	if plan.Virtual() {
+	if plan.Capabilities.Emulated {
 		return 10
 	}
 	return 1

@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/checks"
@@ -117,8 +116,8 @@ func TestTracer(t *testing.T) {
 // TestTracerWaits: where everything is asked at once, emulated machines get longer to answer.
 func TestTracerWaits(t *testing.T) {
 	plan := plantest.Plan(t, "quickstart")
-	for want, machines := range map[time.Duration]*labs.Libvirt{time.Second: nil, 10 * time.Second: {}} {
-		plan.Libvirt = machines
+	for want, emulated := range map[time.Duration]bool{time.Second: false, 10 * time.Second: true} {
+		plan.Capabilities.Emulated = emulated
 		tr, asked := tracer{world: observetest.Snapshot(plan, plantest.Flannel(), observetest.Healthy(plan))}, 0
 		for _, p := range checks.Rows(plan, plantest.Flannel()) {
 			if p.ID != checks.OutsideToIngressHTTP {

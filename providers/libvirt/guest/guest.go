@@ -250,7 +250,7 @@ func write(path string, data []byte, mode fs.FileMode) error {
 
 // machine turns a seed's network-config back into what the plan had.
 func machine(s seed.Seed) (topology.Machine, error) {
-	m := topology.Machine{Name: s.Meta.Hostname, Kind: topology.KindNode, Virtual: true, Forward: true}
+	m := topology.Machine{Name: s.Meta.Hostname, Kind: topology.KindNode, OwnKernel: true, Forward: true}
 	var errs error
 	for name, e := range s.Network.Ethernets {
 		nic := topology.NIC{Name: name, MAC: e.Match.MAC, MTU: e.MTU}

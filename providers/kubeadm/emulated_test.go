@@ -4,15 +4,13 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
-
-	"netlab.dev/netlab/labs"
 )
 
-// Control planes that may be emulated are spared what nobody needs: kubeadm finds the
+// Emulated control planes are spared what nobody needs: kubeadm finds the
 // changes to its static Pods where its configuration says.
-func TestVirtualControlPlane(t *testing.T) {
+func TestEmulatedControlPlane(t *testing.T) {
 	p := plan(t, true)
-	p.Libvirt = &labs.Libvirt{}
+	p.Capabilities.Emulated = true
 	f := files(t, p, "cp", newAuthority(t), Limits{})
 	d := documents(t, f[Config].Data)
 	dir := at(t, d["InitConfiguration"], "patches", "directory").(string)

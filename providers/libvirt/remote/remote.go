@@ -2,7 +2,7 @@
 // which programs run there and unix sockets are connected to. Host keys are checked against
 // known_hosts, and a key that is not known there is refused: there is no trust on first use.
 // ~/.ssh/config is not read; what a connection needs is in its labs.Hypervisor.
-package far
+package remote
 
 import (
 	"bytes"

@@ -9,27 +9,27 @@ import (
 	"netlab.dev/netlab/labs"
 )
 
-// Elsewhere gives the URIs of the hypervisors on other machines that run Nodes, in order.
-func (p Plan) Elsewhere() []string {
+// Remotes gives the URIs of the hypervisors on other machines that run Nodes, in order.
+func (p Plan) Remotes() []string {
 	var all []string
 	for _, m := range p.Machines {
-		if m.Hypervisor != "" && !slices.Contains(all, m.Hypervisor) {
-			all = append(all, m.Hypervisor)
+		if m.Remote != "" && !slices.Contains(all, m.Remote) {
+			all = append(all, m.Remote)
 		}
 	}
 	slices.Sort(all)
 	return all
 }
 
-// Here reports whether a hypervisor of this machine runs Nodes.
-func (p Plan) Here() bool {
-	return slices.ContainsFunc(p.Machines, func(m Machine) bool { return m.Virtual && m.Hypervisor == "" })
+// LocalVMs reports whether a hypervisor of this machine runs Nodes.
+func (p Plan) LocalVMs() bool {
+	return slices.ContainsFunc(p.Machines, func(m Machine) bool { return m.OwnKernel && m.Remote == "" })
 }
 
-// On reports whether a network has Nodes on a hypervisor elsewhere.
+// On reports whether a network has Nodes on a hypervisor of another machine.
 func (p Plan) On(network, hypervisor string) bool {
 	return slices.ContainsFunc(p.Machines, func(m Machine) bool {
-		return m.Hypervisor == hypervisor && slices.ContainsFunc(m.NICs, func(n NIC) bool { return n.Network == network })
+		return m.Remote == hypervisor && slices.ContainsFunc(m.NICs, func(n NIC) bool { return n.Network == network })
 	})
 }
 
@@ -45,21 +45,21 @@ func (p Plan) At(hypervisor string) Plan {
 		}
 	}
 	for _, m := range p.Machines {
-		if m.Hypervisor == hypervisor {
-			m.Hypervisor = ""
+		if m.Remote == hypervisor {
+			m.Remote = ""
 			part.Machines = append(part.Machines, m)
 		}
 	}
 	return part
 }
 
-// hypervisor gives where a Node runs that does not run on this machine.
-func (b *builder) hypervisor(m labs.Member) (string, error) {
+// remote gives where a Node runs that does not run on this machine.
+func (b *builder) remote(m labs.Member) (string, error) {
 	if !m.Node || b.lab.Provider != labs.ProviderLibvirt {
 		return "", nil
 	}
 	at := m.Hypervisor
-	if at == "" && labs.Elsewhere(b.lab.Libvirt.URI) {
+	if at == "" && labs.IsRemote(b.lab.Libvirt.URI) {
 		at = b.lab.Libvirt.URI
 	}
 	if at == "" {
@@ -69,12 +69,12 @@ func (b *builder) hypervisor(m labs.Member) (string, error) {
 	return h.String(), err
 }
 
-// stretch gives a VNI to each network with Nodes elsewhere: of the 24 bits that there are
+// stretch gives a VNI to each network with Nodes on other machines: of the 24 bits that there are
 // (RFC 7348, section 5), the same in every run.
 func (b *builder) stretch() {
 	used := map[int]bool{0: true}
 	for i, n := range b.plan.Networks {
-		if !slices.ContainsFunc(b.plan.Elsewhere(), func(h string) bool { return b.plan.On(n.Name, h) }) {
+		if !slices.ContainsFunc(b.plan.Remotes(), func(h string) bool { return b.plan.On(n.Name, h) }) {
 			continue
 		}
 		for salt := 0; used[n.VNI]; salt++ {

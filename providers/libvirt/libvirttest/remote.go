@@ -27,17 +27,17 @@ import (
 // The wire between this machine and the other one, which has no other way out. Its addresses
 // are for tests of networks (RFC 2544); it takes a network of 1500 bytes and VXLAN.
 const (
-	wire     = "nlt-wire"
-	wireMTU  = "1550"
-	ownEnd   = "198.18.77.1/30"
-	itsEnd   = "198.18.77.2/30"
-	itself   = "198.18.77.2"
-	farState = "/var/lib/netlab-elsewhere"
+	wire        = "nlt-wire"
+	wireMTU     = "1550"
+	ownEnd      = "198.18.77.1/30"
+	itsEnd      = "198.18.77.2/30"
+	itself      = "198.18.77.2"
+	remoteState = "/var/lib/netlab-elsewhere"
 )
 
-// Far is another machine with a hypervisor: a libvirtd and an sshd in network and mount
+// RemoteHost is another machine with a hypervisor: a libvirtd and an sshd in network and mount
 // namespaces of their own, at the end of a wire.
-type Far struct {
+type RemoteHost struct {
 	Images     string // where its storage pools really are
 	KnownHosts string // a known_hosts file that has its key
 	HostKey    ssh.PublicKey
@@ -50,9 +50,9 @@ type Far struct {
 	sshd   *exec.Cmd
 }
 
-// Elsewhere makes such a machine until the test ends. images is where its pools are to be
+// Remote makes such a machine until the test ends. images is where its pools are to be
 // by the lab's word.
-func Elsewhere(t testing.TB, images string) *Far {
+func Remote(t testing.TB, images string) *RemoteHost {
 	t.Helper()
 	if _, err := exec.LookPath("sshd"); err != nil {
 		refuse := t.Skipf
@@ -64,7 +64,7 @@ func Elsewhere(t testing.TB, images string) *Far {
 	exec.Command("ip", "link", "del", wire).Run() // of a test that was killed
 	d, pid := start(t, images)
 	dir := t.TempDir()
-	f := &Far{Images: d.Images, t: t, pid: pid, dir: dir, socket: strings.TrimPrefix(d.URI, "qemu:///system?socket="),
+	f := &RemoteHost{Images: d.Images, t: t, pid: pid, dir: dir, socket: strings.TrimPrefix(d.URI, "qemu:///system?socket="),
 		KnownHosts: filepath.Join(dir, "known_hosts"), Key: filepath.Join(dir, "client")}
 	f.must(exec.Command("ip", "link", "add", wire, "mtu", wireMTU, "type", "veth", "peer", "name", "wire", "mtu", wireMTU, "netns", strconv.Itoa(pid)))
 	t.Cleanup(func() { exec.Command("ip", "link", "del", wire).Run() })
@@ -86,7 +86,7 @@ func Elsewhere(t testing.TB, images string) *Far {
 }
 
 // URI is the hypervisor's, with another key or known_hosts file than its own where one is given.
-func (f *Far) URI(key, known string) string {
+func (f *RemoteHost) URI(key, known string) string {
 	if key == "" {
 		key = f.Key
 	}
@@ -97,10 +97,10 @@ func (f *Far) URI(key, known string) string {
 }
 
 // Address is the machine's.
-func (f *Far) Address() string { return itself }
+func (f *RemoteHost) Address() string { return itself }
 
 // newKey makes a pair, and gives the public one.
-func (f *Far) newKey(name string) ssh.PublicKey {
+func (f *RemoteHost) newKey(name string) ssh.PublicKey {
 	f.t.Helper()
 	public, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -119,14 +119,14 @@ func (f *Far) newKey(name string) ssh.PublicKey {
 }
 
 // NewKey makes a private key that nobody knows, and gives its path.
-func (f *Far) NewKey(name string) (string, ssh.PublicKey) {
+func (f *RemoteHost) NewKey(name string) (string, ssh.PublicKey) {
 	f.t.Helper()
 	public := f.newKey(name)
 	return filepath.Join(f.dir, name), public
 }
 
 // Write makes a file, and gives its path.
-func (f *Far) Write(name, text string) string {
+func (f *RemoteHost) Write(name, text string) string {
 	f.t.Helper()
 	path := filepath.Join(f.dir, name)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -135,7 +135,7 @@ func (f *Far) Write(name, text string) string {
 	return path
 }
 
-func (f *Far) must(cmd *exec.Cmd) string {
+func (f *RemoteHost) must(cmd *exec.Cmd) string {
 	f.t.Helper()
 	out, err := command.Run(cmd)
 	if err != nil {
@@ -144,18 +144,18 @@ func (f *Far) must(cmd *exec.Cmd) string {
 	return string(out)
 }
 
-func (f *Far) command(argv ...string) *exec.Cmd {
+func (f *RemoteHost) command(argv ...string) *exec.Cmd {
 	return exec.Command("nsenter", append([]string{"--target=" + strconv.Itoa(f.pid), "--net", "--mount", "--"}, argv...)...)
 }
 
 // In runs a program on the machine.
-func (f *Far) In(argv ...string) string {
+func (f *RemoteHost) In(argv ...string) string {
 	f.t.Helper()
 	return f.must(f.command(argv...))
 }
 
 // StartSSH has the machine answer SSH.
-func (f *Far) StartSSH() {
+func (f *RemoteHost) StartSSH() {
 	f.t.Helper()
 	sshd, err := exec.LookPath("sshd")
 	if err != nil {
@@ -187,7 +187,7 @@ func (f *Far) StartSSH() {
 }
 
 // StopSSH ends it, with its connections.
-func (f *Far) StopSSH() {
+func (f *RemoteHost) StopSSH() {
 	if f.sshd == nil {
 		return
 	}
@@ -197,14 +197,14 @@ func (f *Far) StopSSH() {
 }
 
 // Left tells what of labs the machine has: links, namespaces, files, volumes.
-func (f *Far) Left() (left []string) {
+func (f *RemoteHost) Left() (left []string) {
 	f.t.Helper()
 	for line := range strings.Lines(f.In("ip", "-o", "link")) {
 		if name := strings.Fields(line)[1]; !strings.HasPrefix(name, "lo:") && !strings.HasPrefix(name, "wire@") {
 			left = append(left, "link "+name)
 		}
 	}
-	for _, path := range []string{"/run/netns", farState} {
+	for _, path := range []string{"/run/netns", remoteState} {
 		if out, err := f.command("find", path).Output(); err == nil {
 			left = append(left, strings.Fields(string(out))...)
 		}

@@ -19,7 +19,7 @@ import (
 )
 
 // The networks of a lab on another hypervisor's machine are made by the code that makes
-// them here: netlab is brought there, one file below farRoot, and does one order at a time.
+// them here: netlab is brought there, one file below remoteRoot, and does one order at a time.
 
 // FarVerb is netlab's hidden argument for an order from another machine.
 const FarVerb = "elsewhere"
@@ -114,17 +114,17 @@ func (h *hypervisor) order(ctx context.Context, lab labs.Name, o order) (a answe
 	if err != nil {
 		return a, err
 	}
-	out, err := h.far.Run(ctx, bytes.NewReader(text), h.program, FarVerb)
+	out, err := h.remote.Run(ctx, bytes.NewReader(text), h.program, FarVerb)
 	if err != nil {
 		return a, err
 	}
 	if err := json.Unmarshal(out, &a); err != nil {
-		return a, fmt.Errorf("netlab on %s says %q: %w", h.far.At.Host, out, err)
+		return a, fmt.Errorf("netlab on %s says %q: %w", h.remote.At.Host, out, err)
 	}
 	if a.Error == "" {
 		return a, nil
 	}
-	err = fmt.Errorf("on %s: %s", h.far.At.Host, a.Error)
+	err = fmt.Errorf("on %s: %s", h.remote.At.Host, a.Error)
 	if a.Hint != "" {
 		err = hint.With(err, a.Hint)
 	}
@@ -148,14 +148,14 @@ func (h *hypervisor) bring(ctx context.Context, lab labs.Name) error {
 	if _, err := self.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	program := filepath.Join(farDir(lab), fmt.Sprintf("netlab-%x", sum.Sum(nil)[:8]))
-	if _, err := h.far.Run(ctx, nil, "test", "-x", program); err == nil {
+	program := filepath.Join(remoteDir(lab), fmt.Sprintf("netlab-%x", sum.Sum(nil)[:8]))
+	if _, err := h.remote.Run(ctx, nil, "test", "-x", program); err == nil {
 		h.program = program
 		return nil
 	}
 	const script = `set -e; mkdir -p "${1%/*}"; rm -f "${1%/*}"/netlab-*; cat >"$1.part"; chmod 755 "$1.part"; mv "$1.part" "$1"`
-	if _, err := h.far.Run(ctx, self, "sh", "-c", script, "sh", program); err != nil {
-		return fmt.Errorf("bring netlab to %s: %w", h.far.At.Host, err)
+	if _, err := h.remote.Run(ctx, self, "sh", "-c", script, "sh", program); err != nil {
+		return fmt.Errorf("bring netlab to %s: %w", h.remote.At.Host, err)
 	}
 	h.program = program
 	return nil
@@ -164,12 +164,12 @@ func (h *hypervisor) bring(ctx context.Context, lab labs.Name) error {
 // segments makes a lab's networks on every hypervisor's machine, and joins them.
 func (hs hypervisors) segments(ctx context.Context, req providers.Request) (err error) {
 	plan := req.Plan
-	if len(plan.Elsewhere()) == 0 {
+	if len(plan.Remotes()) == 0 {
 		return fabric.Stretch(ctx, plan, nil) // what was elsewhere before is not any more
 	}
 	done := req.Step("networks on other machines")
 	defer func() { done(err) }()
-	for _, uri := range plan.Elsewhere() {
+	for _, uri := range plan.Remotes() {
 		if _, err := hs[uri].order(ctx, plan.Lab, order{Do: "create", Plan: plan.At(uri), Ends: hs.ends(plan, uri)}); err != nil {
 			return err
 		}
@@ -182,7 +182,7 @@ func (hs hypervisors) differs(ctx context.Context, plan topology.Plan) (lines []
 	if lines, err = fabric.Stretched(plan, hs.ends(plan, "")); err != nil {
 		return nil, err
 	}
-	for _, uri := range plan.Elsewhere() {
+	for _, uri := range plan.Remotes() {
 		a, err := hs[uri].order(ctx, plan.Lab, order{Do: "diff", Plan: plan.At(uri), Ends: hs.ends(plan, uri)})
 		if err != nil {
 			return nil, err
@@ -196,7 +196,7 @@ func (hs hypervisors) differs(ctx context.Context, plan topology.Plan) (lines []
 
 // plugged reports whether a machine's NICs are all ports of the lab's networks.
 func (h *hypervisor) plugged(ctx context.Context, plan topology.Plan, m topology.Machine) (bool, error) {
-	if h.far == nil {
+	if h.remote == nil {
 		return fabric.Plugged(plan.Lab, m), nil
 	}
 	a, err := h.order(ctx, plan.Lab, order{Do: "plugged", Plan: plan.At(h.uri), Node: m.Name})
@@ -205,7 +205,7 @@ func (h *hypervisor) plugged(ctx context.Context, plan topology.Plan, m topology
 
 // plug makes a tap of the hypervisor's the port of a NIC.
 func (h *hypervisor) plug(ctx context.Context, plan topology.Plan, nic topology.NIC, tap string) error {
-	if h.far == nil {
+	if h.remote == nil {
 		space, err := spaceOf(ctx, h.socket)
 		if err != nil {
 			return err
@@ -218,10 +218,10 @@ func (h *hypervisor) plug(ctx context.Context, plan topology.Plan, nic topology.
 
 // unlink removes a lab's networks on another machine.
 func (h *hypervisor) unlink(ctx context.Context, lab labs.Name) error {
-	if h.far == nil {
+	if h.remote == nil {
 		return nil // local.Stop does it
 	}
-	out, err := h.far.Run(ctx, nil, "sh", "-c", `ls -d "$@" 2>/dev/null; true`, "sh", fabric.Path(lab, ""), farDir(lab))
+	out, err := h.remote.Run(ctx, nil, "sh", "-c", `ls -d "$@" 2>/dev/null; true`, "sh", fabric.Path(lab, ""), remoteDir(lab))
 	if err != nil || len(out) == 0 {
 		return err
 	}
@@ -231,9 +231,9 @@ func (h *hypervisor) unlink(ctx context.Context, lab labs.Name) error {
 
 // forget removes a lab's files on another machine.
 func (h *hypervisor) forget(ctx context.Context, lab labs.Name) error {
-	if h.far == nil {
+	if h.remote == nil {
 		return nil // local.Delete does it
 	}
-	_, err := h.far.Run(ctx, nil, "sh", "-c", `rm -rf "$1" && { rmdir "${1%/*}" 2>/dev/null || true; }`, "sh", farDir(lab))
+	_, err := h.remote.Run(ctx, nil, "sh", "-c", `rm -rf "$1" && { rmdir "${1%/*}" 2>/dev/null || true; }`, "sh", remoteDir(lab))
 	return err
 }

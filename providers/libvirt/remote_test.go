@@ -28,14 +28,14 @@ import (
 
 // A real sshd and libvirtd, no machine: who is let in, what is refused, and the lab's
 // networks there, made and removed.
-func TestReachElsewhere(t *testing.T) {
+func TestReachRemote(t *testing.T) {
 	providertest.NeedLabs(t)
 	images := t.TempDir()
-	f := libvirttest.Elsewhere(t, images)
+	f := libvirttest.Remote(t, images)
 	ctx := t.Context()
 	refused := func(uri, want, hint string) {
 		t.Helper()
-		_, err := connectFar(ctx, uri)
+		_, err := connectRemote(ctx, uri)
 		var hinted interface{ Hint() string }
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %s", uri, err, want)
@@ -62,7 +62,7 @@ func TestReachElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	uri := plan.Elsewhere()[0]
+	uri := plan.Remotes()[0]
 	remove := func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
@@ -71,12 +71,12 @@ func TestReachElsewhere(t *testing.T) {
 		}
 	}
 	t.Cleanup(remove)
-	hs, err := place{Elsewhere: plan.Elsewhere()}.connect(ctx)
+	hs, err := place{Remote: plan.Remotes()}.connect(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer hs.close()
-	if err := errors.Join(hs[uri].checkFar(ctx), fabric.CheckUnderlay(plan, hs.ends(plan, ""))); err != nil {
+	if err := errors.Join(hs[uri].checkRemote(ctx), fabric.CheckUnderlay(plan, hs.ends(plan, ""))); err != nil {
 		t.Error(err)
 	}
 	if err := fabric.Create(ctx, plan); err != nil {
@@ -137,7 +137,7 @@ func TestReachElsewhere(t *testing.T) {
 		t.Error(err)
 	}
 	// Where a second hypervisor refuses the first is given back.
-	gone, err := connectFar(ctx, uri)
+	gone, err := connectRemote(ctx, uri)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,14 +190,14 @@ loadBalancer: {name: none}
 ingress: {name: none}
 `
 
-// TestElsewhere: a cluster of a Node here and one on another hypervisor passes every path, with
+// TestRemote: a cluster of a Node here and one on another hypervisor passes every path, with
 // packets of full size between them and the outside hosts. It is saved and put back, stopped
 // and started. While the other machine does not answer, `down` says so and removes the rest;
 // then, and without state, it leaves nothing on either.
-func TestElsewhere(t *testing.T) {
+func TestRemote(t *testing.T) {
 	providertest.NeedLabs(t)
 	d := libvirttest.Start(t)
-	f := libvirttest.Elsewhere(t, d.Images)
+	f := libvirttest.Remote(t, d.Images)
 	state := t.TempDir()
 	t.Setenv("NETLAB_STATE_DIR", state)
 	w := whole{self: providertest.Netlab(t)}
@@ -229,7 +229,7 @@ func TestElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	uri := plan.Elsewhere()[0]
+	uri := plan.Remotes()[0]
 	hs, err := placeOf(plan).connect(ctx)
 	if err != nil {
 		t.Fatal(err)

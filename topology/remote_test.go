@@ -1,0 +1,70 @@
+package topology
+
+import (
+	"slices"
+	"testing"
+
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/labs/labstest"
+)
+
+// The part of a plan that is another machine's has its Nodes as its own, and nothing else.
+func TestAt(t *testing.T) {
+	known := labstest.Known()
+	known.Providers = []string{labs.ProviderLibvirt}
+	lab := labs.Default(labs.MustName("x"), known)
+	lab.Networks[0].Bridge = "br0"
+	lab.Nodes[1].Count, lab.Nodes[1].Hypervisor = 0, "kvm2"
+	p, err := Build(lab)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const uri = "qemu+ssh://kvm2/system"
+	if !p.LocalVMs() || !slices.Equal(p.Remotes(), []string{uri}) || !p.On("lan", uri) || p.On("wan", uri) {
+		t.Errorf("here: %v, elsewhere: %v", p.LocalVMs(), p.Remotes())
+	}
+	if lan, wan := p.Networks[0], p.Networks[1]; lan.VNI <= 0 || lan.VNI >= 1<<24 || wan.VNI != 0 {
+		t.Errorf("VNIs are %d and %d", lan.VNI, wan.VNI)
+	}
+	part := p.At(uri)
+	if len(part.Networks) != 1 || part.Networks[0].Uplink != "" || part.Networks[0].VNI != p.Networks[0].VNI ||
+		len(part.Machines) != 1 || part.Machines[0].Name != "w" || !part.Machines[0].OwnKernel || part.Machines[0].Remote != "" {
+		t.Errorf("there: %+v", part)
+	}
+	lab.Nodes[1].Hypervisor, lab.Libvirt.URI = "", uri
+	if p, err = Build(lab); err != nil || p.LocalVMs() || len(p.At(uri).Machines) != 2 {
+		t.Errorf("all elsewhere: here %v, there %d (%v)", p.LocalVMs(), len(p.At(uri).Machines), err)
+	}
+	lab.Libvirt.URI, lab.Provider = "", "netns"
+	if p, err = Build(lab); err != nil || len(p.Remotes()) > 0 || p.Networks[0].VNI != 0 {
+		t.Errorf("of another provider: %v (%v)", p.Remotes(), err)
+	}
+}
+
+// What Build can know of how Nodes are run is in the plan's capabilities.
+func TestCapabilities(t *testing.T) {
+	known := labstest.Known()
+	for name, c := range map[string]struct {
+		provider, hypervisor string
+		want                 Capabilities
+	}{
+		"namespaces":       {"netns", "", Capabilities{}},
+		"containers":       {"kind", "", Capabilities{}},
+		"virtual machines": {"libvirt", "", Capabilities{OwnKernel: true}},
+		"on two machines":  {"libvirt", "kvm2", Capabilities{OwnKernel: true, Remote: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lab := labs.Default(labs.MustName("x"), known)
+			lab.Provider, lab.Nodes[1].Hypervisor = c.provider, c.hypervisor
+			p, err := Build(lab)
+			if err != nil || p.Capabilities != c.want {
+				t.Errorf("got %+v (%v), want %+v", p.Capabilities, err, c.want)
+			}
+			for _, m := range p.Machines {
+				if own := m.OwnKernel; own != (c.want.OwnKernel && m.Kind == KindNode) {
+					t.Errorf("%s has a kernel of its own: %t", m.Name, own)
+				}
+			}
+		})
+	}
+}
