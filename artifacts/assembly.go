@@ -40,14 +40,11 @@ func (j job) artifacts(ctx context.Context, lacking map[string]string) (componen
 	}
 	a.Store = filepath.Join(a.store, "root")
 	for _, k := range j.parts {
-		var err error
-		switch k.Kind {
-		case components.KindMachine:
-			a.Disk, err = a.disk(ctx, k, a.Artifacts)
-		case components.KindHost:
-			a.HAProxy, err = a.unpacked(ctx, k.Name+"/haproxy")
+		if k.Kind != components.KindMachine {
+			continue
 		}
-		if err != nil {
+		var err error
+		if a.Disk, err = a.disk(ctx, k, a.Artifacts); err != nil {
 			return components.Artifacts{}, err
 		}
 	}
@@ -55,6 +52,9 @@ func (j job) artifacts(ctx context.Context, lacking map[string]string) (componen
 		a.Lacking[ref] = why
 	}
 	var err error
+	if a.Hosts, err = a.hosts(ctx); err != nil {
+		return components.Artifacts{}, err
+	}
 	a.Disk.Image, err = j.cloudImage(ctx, j.set.Plan)
 	return a.Artifacts, err
 }

@@ -137,5 +137,8 @@ func (o obtaining) items(k components.Component) ([]item, error) {
 		}
 		all = append(all, i)
 	}
+	if k.Self() && len(all) == 0 { // it is netlab itself
+		all = append(all, item{inSelf, "netlab", o.selfHash[:min(16, len(o.selfHash))]})
+	}
 	return all, nil
 }

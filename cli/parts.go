@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 
+	"netlab.dev/netlab/components/outside-dns/nameserver"
 	"netlab.dev/netlab/providers/kind"
 	"netlab.dev/netlab/providers/libvirt"
 	"netlab.dev/netlab/providers/libvirt/guest"
@@ -15,7 +16,7 @@ import (
 )
 
 // play runs the parts of a lab that netlab itself plays: PID 1 of a Node, the agent of
-// a Pod or outside host, the way to the API server, who has kind make containers, who makes
+// a Pod or outside host, the outside DNS server, the way to the API server, who has kind make containers, who makes
 // networks on another machine. They come before all verbs: they run where there is no home,
 // no cache and no user, and should start at once.
 func play(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int, played bool) {
@@ -25,6 +26,8 @@ func play(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int, p
 	switch args[0] {
 	case "agent":
 		return agent.Main(args[1:], stdout, stderr), true
+	case nameserver.Verb:
+		return nameserver.Main(args[1:], stderr), true
 	case kind.HelperVerb:
 		return kind.CreateMain(stdin, stderr), true
 	case "init":

@@ -25,9 +25,8 @@ type Artifacts struct {
 	Caches map[string]string `json:"caches,omitempty"`
 	// Disk is what virtual machines start from, where the plan has any.
 	Disk Disk `json:"disk,omitzero"`
-	// HAProxy is the root of a file system with haproxy, but for what Debian has; where the
-	// plan has a load balancer.
-	HAProxy string `json:"haproxy,omitempty"`
+	// Hosts are the services of each outside host, by its name.
+	Hosts map[string][]HostService `json:"hosts,omitempty"`
 	// DebianBase is the Debian base unpacked, where Rootfs is not there to hold it.
 	DebianBase string `json:"debianBase,omitempty"`
 	// Self is the netlab executable, at a path that stays when the user replaces theirs.

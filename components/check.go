@@ -22,6 +22,9 @@ func (c Catalog) check(k Component) []error {
 	x.builds()
 	x.layers()
 	x.images()
+	if err := k.checkService(); err != nil {
+		x.wrong("%w", err)
+	}
 	if k.Install != nil {
 		x.install(*k.Install)
 	}

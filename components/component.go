@@ -76,6 +76,7 @@ type Component struct {
 	// what is worked out when they run and is the same wherever it is.
 	Caches  map[string]string   `json:"caches"`
 	Install *Install            `json:"install"`
+	Service *Service            `json:"service"` // how it runs on an outside host
 	Options map[string][]string `json:"options"` // option → allowed values, the first the default
 	Modes   []string            `json:"modes"`   // loadBalancer.mode or ingress.service, the first the default
 	Lacks   []string            `json:"lacks"`   // what our build does not do that upstream's image does

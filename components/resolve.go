@@ -10,11 +10,14 @@ import (
 )
 
 // Resolve gives the components that a plan needs: those of every lab, at the versions that
-// belong to the plan's Kubernetes (and those of virtual machines, and of the load balancer
-// before several control planes), by name; then CNI, load balancer and ingress, which is the
+// belong to the plan's Kubernetes (and those of virtual machines, and those that outside
+// hosts run), by name; then CNI, load balancer and ingress, which is the
 // order they are installed in. It runs once a command, and refuses what is not there or does
 // not work together: the error is labs.Problems, each with the field of the lab file.
 func (c Catalog) Resolve(p topology.Plan) (Set, error) {
+	if err := c.checkServices(p); err != nil {
+		return Set{}, err
+	}
 	set := Set{Plan: p}
 	var problems labs.Problems
 	refuse := func(field, hint, format string, args ...any) {
@@ -33,7 +36,7 @@ func (c Catalog) Resolve(p topology.Plan) (Set, error) {
 		switch kind := c[name][0].Kind; {
 		case kind == KindKubernetes:
 			set.Components = append(set.Components, release)
-		case kind == KindBase || kind == KindMachine && p.Capabilities.OwnKernel || kind == KindHost && p.HighlyAvailable():
+		case kind == KindBase || kind == KindMachine && p.Capabilities.OwnKernel || kind == KindHost && c[name][0].runsOn(p):
 			set.Components = append(set.Components, c.released(name, release))
 		}
 	}

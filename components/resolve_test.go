@@ -29,20 +29,6 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-// haproxy comes with several control planes, and with them alone.
-func TestResolveSeveralControlPlanes(t *testing.T) {
-	c := load(t)
-	for count := range 3 {
-		p := quickstart(c)
-		for range count {
-			p.Machines = append(p.Machines, topology.Machine{Role: topology.RoleControlPlane})
-		}
-		if _, has := resolve(t, c, p).Find("haproxy"); has != (count > 1) {
-			t.Errorf("%d control planes, haproxy: %t", count, has)
-		}
-	}
-}
-
 func TestResolveRefuses(t *testing.T) {
 	c := load(t)
 	old := c["flannel"][0]

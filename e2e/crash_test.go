@@ -28,7 +28,7 @@ func moments() []moment {
 		{name: "the state is written", file: "state.json"},
 		{name: "the fabric is begun", file: "/run/netns/netlab.nlt-kill"},
 		{name: "a Node is laid out", file: "nodes/*/upper/etc/hostname"},
-		{name: "an outside host starts", file: "hosts/*/agent.pid", interrupt: true},
+		{name: "an outside host starts", file: "hosts/*/pid", interrupt: true},
 		{name: "runc runs a Node", file: "nodes/*/runc/*"},
 		{name: "the Nodes run", line: "nodes: 2 to start", interrupt: true},
 		{name: "kubeadm is at work", file: "nodes/cp/upper/etc/kubernetes/manifests/kube-apiserver.yaml", interrupt: true},
@@ -118,14 +118,8 @@ func (b *lab) mend(t *testing.T) {
 		status string // that status says
 	}{
 		{"forwarder", func(t *testing.T) []int { return b.pids(t, "forward") }, "nothing forwards 127.0.0.1:"},
-		{"outside host", func(t *testing.T) []int { return b.pids(t, "agent", "serve", "--name", "client") }, "client"},
-		{"PID 1 of a Node", func(t *testing.T) []int {
-			data, err := os.ReadFile(b.path("nodes", "w1", "pid"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return []int{atoi(t, string(data))}
-		}, "node w1 does not run"},
+		{"PID 1 of an outside host", func(t *testing.T) []int { return b.pid1(t, "hosts", "client") }, "host client is not running"},
+		{"PID 1 of a Node", func(t *testing.T) []int { return b.pid1(t, "nodes", "w1") }, "node w1 does not run"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			pids := c.pids(t)
@@ -145,6 +139,16 @@ func (b *lab) mend(t *testing.T) {
 		})
 	}
 	b.passes(t)
+}
+
+// pid1 is the first process of a machine; kind is its directory in the state.
+func (b *lab) pid1(t *testing.T, kind, machine string) []int {
+	t.Helper()
+	data, err := os.ReadFile(b.path(kind, machine, "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []int{atoi(t, string(data))}
 }
 
 // path is a path below the lab's state directory.

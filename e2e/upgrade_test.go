@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -16,7 +17,7 @@ func (b *lab) newer(t *testing.T) {
 	second.netlab = filepath.Join(t.TempDir(), "netlab")
 	second.build(t, "-ldflags", "-s -w")
 	defer func() { b.labs = first }()
-	was := ""
+	was := uint64(0)
 	for _, turn := range []struct{ of, other *labs }{{&second, first}, {first, &second}} {
 		b.labs = turn.of
 		if out := b.run(t, 0, "plan", b.file); !strings.HasSuffix(out, "  configure verification agents, which are another netlab's\n") {
@@ -29,9 +30,13 @@ func (b *lab) newer(t *testing.T) {
 				t.Errorf("the agent is loaded into %s: %t, in\n%s", node, loaded, progress)
 			}
 		}
-		is, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", b.pids(t, "agent", "serve", "--name", "client")[0]))
-		if err != nil || is == was {
-			t.Errorf("the agent of client runs %s, and ran %s (%v)", is, was, err)
+		info, err := os.Stat(fmt.Sprintf("/proc/%d/exe", b.pids(t, "agent", "serve", "--name", "client")[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		is := info.Sys().(*syscall.Stat_t).Ino // by its path all are /usr/local/bin/netlab
+		if is == was {
+			t.Errorf("the agent of client still runs the executable of before")
 		}
 		was = is
 		if out := b.run(t, 0, "up", b.file); !strings.Contains(out, "nothing to do") {

@@ -121,6 +121,8 @@ func (b *builder) machines(members []member) error {
 		}
 		if m.Node {
 			out.Kind = KindNode
+		} else {
+			out.Services = services(m.Role)
 		}
 		for i, name := range m.Networks {
 			at := slices.IndexFunc(b.plan.Networks, func(n Network) bool { return n.Name == name })
@@ -147,6 +149,19 @@ func (b *builder) machines(members []member) error {
 		b.plan.Machines = append(b.plan.Machines, out)
 	}
 	return nil
+}
+
+// services are those of an outside host: the verification agent everywhere, and what its
+// role is there for.
+func services(role string) []Service {
+	all := []Service{{Name: "agent"}}
+	switch role {
+	case RoleInternet:
+		all = append(all, Service{Name: "outside-dns"})
+	case RoleAPILB:
+		all = append(all, Service{Name: "haproxy"})
+	}
+	return all
 }
 
 // serviceRoute is what a Node without a default route needs to reach ClusterIPs: the

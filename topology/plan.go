@@ -5,6 +5,7 @@ package topology
 
 import (
 	"net/netip"
+	"slices"
 
 	"netlab.dev/netlab/labs"
 )
@@ -82,8 +83,9 @@ type Machine struct {
 	Role       string     `json:"role"`
 	NICs       []NIC      `json:"nics"` // eth0 first; eth0 carries the Node's address
 	Routes     []Route    `json:"routes"`
-	Nameserver netip.Addr `json:"nameserver"` // the internet host; the zero Addr where there is none
-	Forward    bool       `json:"forward"`    // forwards IP packets: routers and Nodes
+	Nameserver netip.Addr `json:"nameserver"`         // the internet host; the zero Addr where there is none
+	Forward    bool       `json:"forward"`            // forwards IP packets: routers and Nodes
+	Services   []Service  `json:"services,omitempty"` // of an outside host
 	// OwnKernel tells a machine that does not share this machine's kernel: it has no namespace
 	// here, and its provider plugs its NICs.
 	OwnKernel bool `json:"ownKernel,omitempty"`
@@ -91,6 +93,15 @@ type Machine struct {
 	// this machine.
 	Remote string `json:"remote,omitempty"`
 }
+
+// Service is a program that an outside host keeps running. Its name is that of the component
+// that says how.
+type Service struct {
+	Name string `json:"name"`
+}
+
+// Runs reports whether an outside host has a service.
+func (m Machine) Runs(service string) bool { return slices.Contains(m.Services, Service{service}) }
 
 // NIC is one end of a veth pair in a machine; the other end is a port of the
 // network's bridge.

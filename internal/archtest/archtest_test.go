@@ -48,6 +48,7 @@ func rules() []rule {
 		{"topology/...", stage("labs", "topology"), "deciding and drawing a Plan is pure: only topology/fabric touches Linux"},
 
 		{"components", stage("labs", "topology"), "the catalogue is data: which versions a Plan resolves to, before anything is obtained"},
+		{"components/outside-dns/...", leaves, "a program that runs alone on a host: it must stay small"},
 		{"artifacts", stage("labs", "topology", "components"), "software is obtained for a Set, whichever provider runs it"},
 
 		{"providers/command", leaves, "runs a command of this machine, for whoever does that"},
@@ -79,7 +80,7 @@ func rules() []rule {
 		{"verify/run", stage("labs", "topology", "components", "providers", "verify/agent", "verify/checks", "verify/observe", "verify/report", "verify/trace", "verify/workload"),
 			"a lab is verified in the same way whichever provider runs it"},
 
-		{"cli/...", []string{"internal/...", "labs", "topology/...", "components", "artifacts", "providers/...", "verify/..."}, "main calls cli, and nothing else does"},
+		{"cli/...", []string{"internal/...", "labs", "topology/...", "components/...", "artifacts", "providers/...", "verify/..."}, "main calls cli, and nothing else does"},
 		{"e2e/...", stage("labs", "topology/...", "components", "artifacts", "providers/...", "verify/..."), "end-to-end tests run the program that users run"},
 		{"bench/...", stage("labs", "topology/...", "components", "artifacts", "providers/...", "verify/..."), "benchmarks time the program that users run"},
 		{".", []string{"cli"}, "main only starts the command line"},

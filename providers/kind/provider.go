@@ -215,10 +215,6 @@ func (p Provider) Attach(ctx context.Context, plan topology.Plan, dir string) (p
 		Kubeconfig: filepath.Join(dir, "kubeconfig"),
 		Machines:   map[string]providers.Machine{},
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return running, err
-	}
 	e, err := engineOf(ctx, dir)
 	if err != nil {
 		return running, err
@@ -227,15 +223,14 @@ func (p Provider) Attach(ctx context.Context, plan topology.Plan, dir string) (p
 	if err != nil {
 		return running, err
 	}
-	for _, m := range plan.Machines {
-		found := local.Machine{Lab: plan.Lab, Name: m.Name, LogDir: nodeOf(plan.Lab, dir, m).logs, Self: self}
-		if m.Kind == topology.KindNode {
-			if found.PID = there[m.Name].pid(); found.PID == 0 {
-				err = errors.Join(err, fmt.Errorf("node %s does not run", m.Name))
-				continue
-			}
+	local.Hosts(&running, dir)
+	for _, m := range plan.Nodes() {
+		pid := there[m.Name].pid()
+		if pid == 0 {
+			err = errors.Join(err, fmt.Errorf("node %s does not run", m.Name))
+			continue
 		}
-		running.Machines[m.Name] = found
+		running.Machines[m.Name] = local.Machine{Lab: plan.Lab, Name: m.Name, PID: pid, Node: true, LogDir: nodeOf(plan.Lab, dir, m).logs}
 	}
 	if err != nil {
 		err = hint.With(err, "start what is missing with `netlab up`")

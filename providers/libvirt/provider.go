@@ -310,12 +310,9 @@ func (p Provider) attach(ctx context.Context, hs hypervisors, plan topology.Plan
 	if err != nil {
 		return found, err
 	}
-	for _, m := range plan.Machines {
+	local.Hosts(&found, dir)
+	for _, m := range plan.Nodes() {
 		n := nodeOf(plan.Lab, dir, m)
-		if m.Kind != topology.KindNode {
-			found.Machines[m.Name] = local.Machine{Lab: plan.Lab, Name: m.Name, LogDir: n.logs, Self: self}
-			continue
-		}
 		h := hs.of(m)
 		runs, stateErr := running(h, n.domain())
 		if stateErr == nil && !runs {

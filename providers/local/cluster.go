@@ -43,19 +43,7 @@ func Segments(ctx context.Context, req providers.Request) (err error) {
 	if err := fabric.HostAccess(ctx, req.Plan, req.Plan.HostAccess); err != nil {
 		return err
 	}
-	if err := fabric.StartHosts(ctx, req.Plan, req.Dir, fabric.Software{Self: req.Artifacts.Self, Debian: req.Artifacts.Debian(), HAProxy: req.Artifacts.HAProxy}); err != nil {
-		return err
-	}
-	for _, h := range req.Plan.Hosts() {
-		pid, err := fabric.HostPID(h.Name, req.Dir)
-		if err != nil {
-			return err
-		}
-		if err := Account(req.Plan.Lab, h.Name, pid); err != nil {
-			return err
-		}
-	}
-	return nil
+	return startHosts(ctx, req)
 }
 
 // Endpoint gives the loopback port that reaches the API server: the one that was
@@ -145,11 +133,7 @@ func Inspect(ctx context.Context, state providers.State, dir string) error {
 	for _, m := range missing {
 		errs = errors.Join(errs, fmt.Errorf("the networks are not as planned: %s", m))
 	}
-	for _, h := range state.Plan.Hosts() {
-		if !fabric.HostRuns(state.Plan.Lab, h.Name, dir) {
-			errs = errors.Join(errs, fmt.Errorf("the agent of outside host %s does not answer", h.Name))
-		}
-	}
+	errs = errors.Join(errs, inspectHosts(ctx, state, dir))
 	if !Forwarding(state.Plan.Lab, state.APIPort) {
 		errs = errors.Join(errs, fmt.Errorf("nothing forwards 127.0.0.1:%d to the API server", state.APIPort))
 	}

@@ -11,7 +11,8 @@ import (
 func TestNoName(t *testing.T) {
 	ctx, none := t.Context(), labs.Name{}
 	for what, err := range map[string]error{
-		"Stop": Stop(ctx, none), "Delete": Delete(ctx, none, t.TempDir()), "RemoveCgroups": RemoveCgroups(ctx, none, ""), "Account": Account(none, "", 0),
+		"Stop": Stop(ctx, none), "Delete": Delete(ctx, none, t.TempDir()), "RemoveCgroups": RemoveCgroups(ctx, none, ""), "Start": Container{Name: "w1"}.Start(ctx, "runc", nil, nil),
+		"Clear": Container{Name: "w1"}.Clear(ctx), "Remove": Container{Name: "w1"}.Remove(ctx), "Stop of a machine": Container{Name: "w1"}.Stop(ctx),
 		"ForwardMain": ForwardMain(ctx, "..", "", "127.0.0.1:1"),
 	} {
 		if err == nil || !strings.Contains(err.Error(), "lab name") {
@@ -21,6 +22,11 @@ func TestNoName(t *testing.T) {
 	for _, dir := range []string{"", "/", ".", "/var/lib/netlab", "/var/lib/netlab/nlt-one/nodes"} {
 		if err := Delete(ctx, labs.MustName("nlt-one"), dir); err == nil || !strings.Contains(err.Error(), "is not the state directory") {
 			t.Errorf("Delete of %q: %v", dir, err)
+		}
+	}
+	for _, name := range []string{"", ".", "..", "a/b"} {
+		if err := (Container{Lab: labs.MustName("nlt-one"), Name: name}).Clear(ctx); err == nil || !strings.Contains(err.Error(), "is not the name of a machine") {
+			t.Errorf("Clear of machine %q: %v", name, err)
 		}
 	}
 	for what, make := range map[string]func(){

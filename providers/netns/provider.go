@@ -51,13 +51,13 @@ func (p Provider) Create(ctx context.Context, req providers.Request) (providers.
 	segments.Go(func() error { return local.Segments(early, req) })
 	for _, m := range req.Plan.Nodes() {
 		n := nodeOf(req.Plan.Lab, req.Dir, m)
-		if n.pid() != 0 {
+		if n.PID() != 0 {
 			continue
 		}
 		stopped = append(stopped, n)
 		if _, ran := n.recall(); ran {
 			again = append(again, m.Name)
-			segments.Go(func() error { return n.clear(early) }) // it keeps its disk: a reboot
+			segments.Go(func() error { return n.Clear(early) }) // it keeps its disk: a reboot
 		} else {
 			segments.Go(func() error { return p.prepare(early, req, n, ca) })
 		}
@@ -107,7 +107,7 @@ func (p Provider) boot(ctx context.Context, req providers.Request, ca *kubeadm.A
 	running.APIPort = port
 
 	n := nodeOf(plan.Lab, req.Dir, control)
-	err = local.ControlPlane(ctx, req, &running, n.path("bootstrapped"), again)
+	err = local.ControlPlane(ctx, req, &running, n.Path("bootstrapped"), again)
 	return running, err
 }
 
@@ -129,7 +129,7 @@ func (p Provider) removeExtra(ctx context.Context, req providers.Request) error 
 		if was, known := n.recall(); planned && known && reflect.DeepEqual(was, m) {
 			continue
 		}
-		if err := n.remove(ctx); err != nil {
+		if err := n.Remove(ctx); err != nil {
 			return fmt.Errorf("remove Node %s: %w", e.Name(), err)
 		}
 	}
@@ -146,20 +146,16 @@ func (p Provider) Attach(_ context.Context, plan topology.Plan, dir string) (pro
 		Kubeconfig: filepath.Join(dir, "kubeconfig"),
 		Machines:   map[string]providers.Machine{},
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return running, err
-	}
-	for _, m := range plan.Machines {
+	local.Hosts(&running, dir)
+	var err error
+	for _, m := range plan.Nodes() {
 		n := nodeOf(plan.Lab, dir, m)
-		found := local.Machine{Lab: plan.Lab, Name: m.Name, LogDir: n.logs, Self: self}
-		if m.Kind == topology.KindNode {
-			if found.PID = n.pid(); found.PID == 0 {
-				err = errors.Join(err, fmt.Errorf("node %s does not run", m.Name))
-				continue
-			}
+		pid := n.PID()
+		if pid == 0 {
+			err = errors.Join(err, fmt.Errorf("node %s does not run", m.Name))
+			continue
 		}
-		running.Machines[m.Name] = found
+		running.Machines[m.Name] = local.Machine{Lab: plan.Lab, Name: m.Name, PID: pid, Node: true, LogDir: n.Logs}
 	}
 	if err != nil {
 		err = hint.With(err, "start what is missing with `netlab up`")
@@ -179,7 +175,7 @@ func (p Provider) Stop(ctx context.Context, lab labs.Name, dir string) error {
 	nodes, nodesCtx := errgroup.WithContext(ctx)
 	for _, e := range entries {
 		n := nodeOf(lab, dir, topology.Machine{Name: e.Name()})
-		nodes.Go(func() error { return n.stop(nodesCtx) })
+		nodes.Go(func() error { return n.Stop(nodesCtx) })
 	}
 	if err := nodes.Wait(); err != nil {
 		return fmt.Errorf("stop the Nodes: %w", err)

@@ -22,14 +22,14 @@ func TestConformance(t *testing.T) {
 		Software: providertest.SoftwareOf(t, providertest.Netlab(t)),
 		Kill: func(ctx context.Context, lab labs.Name, dir, name string) error {
 			n := nodeOf(lab, dir, topology.Machine{Name: name})
-			pid := n.pid()
+			pid := n.PID()
 			if pid == 0 {
 				return fmt.Errorf("node %s does not run", name)
 			}
 			if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 				return err
 			}
-			for n.pid() != 0 && ctx.Err() == nil {
+			for n.PID() != 0 && ctx.Err() == nil {
 				time.Sleep(time.Millisecond)
 			}
 			return ctx.Err()

@@ -3,7 +3,6 @@ package netns
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -52,7 +51,7 @@ func TestSpecCapabilities(t *testing.T) {
 func TestSpecMounts(t *testing.T) {
 	n := testNode(t)
 	s := n.spec(components.Artifacts{Self: "/cache/self/netlab", Caches: map[string]string{"/var/cache/x": "/cache/caches/x"}})
-	if s.Root.Path != filepath.Join(n.dir, "rootfs") || s.Root.Readonly {
+	if s.Root.Path != filepath.Join(n.Dir, "rootfs") || s.Root.Readonly {
 		t.Errorf("root is %+v", s.Root)
 	}
 	got := map[string]specs.Mount{}
@@ -63,9 +62,9 @@ func TestSpecMounts(t *testing.T) {
 		got[m.Destination] = m
 	}
 	for to, from := range map[string]string{
-		"/var/lib/containerd": filepath.Join(n.dir, "containerd"),
-		"/var/lib/kubelet":    filepath.Join(n.dir, "kubelet"),
-		"/var/log":            n.logs,
+		"/var/lib/containerd": filepath.Join(n.Dir, "containerd"),
+		"/var/lib/kubelet":    filepath.Join(n.Dir, "kubelet"),
+		"/var/log":            n.Logs,
 		s.Process.Args[0]:     "/cache/self/netlab",
 		"/var/cache/x":        "/cache/caches/x",
 	} {
@@ -104,31 +103,6 @@ func TestSpecNamespaces(t *testing.T) {
 	}
 }
 
-// A pid file tells of a Node only while that process is one of the Node's.
-func TestPid(t *testing.T) {
-	n := testNode(t)
-	if err := os.MkdirAll(n.dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	ended := exec.Command("true")
-	if err := ended.Run(); err != nil {
-		t.Fatal(err)
-	}
-	for what, text := range map[string]string{
-		"another process":      strconv.Itoa(os.Getpid()),
-		"a process that ended": strconv.Itoa(ended.Process.Pid),
-		"no number":            "x",
-		"nothing":              "",
-	} {
-		if err := os.WriteFile(n.path("pid"), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if pid := n.pid(); pid != 0 {
-			t.Errorf("%s: pid %d", what, pid)
-		}
-	}
-}
-
 // What a Node was made from is known again, and only when it was written whole.
 func TestRemember(t *testing.T) {
 	n := testNode(t)
@@ -136,7 +110,7 @@ func TestRemember(t *testing.T) {
 	if _, known := n.recall(); known {
 		t.Error("a Node that never ran is known")
 	}
-	if err := os.MkdirAll(n.dir, 0o755); err != nil {
+	if err := os.MkdirAll(n.Dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := n.remember(); err != nil {

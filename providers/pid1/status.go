@@ -5,10 +5,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"os"
 	"reflect"
 
 	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/internal/atomicfile"
 )
 
 // StatusFile is where PID 1 says what runs, in the machine.
@@ -50,10 +51,7 @@ func (s *supervisor) report() {
 	}
 	data, err := json.Marshal(now)
 	if err == nil {
-		err = os.WriteFile(s.status+".new", data, 0o644)
-	}
-	if err == nil {
-		err = os.Rename(s.status+".new", s.status)
+		err = atomicfile.Write(s.status, data, 0o644)
 	}
 	if err != nil {
 		s.say("write %s: %v", s.status, err)

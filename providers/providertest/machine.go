@@ -26,10 +26,8 @@ import (
 // routes of the plan.
 func (l *lab) machine(t *testing.T, m topology.Machine) {
 	machine := l.running.Machines[m.Name]
-	if m.Kind == topology.KindNode {
-		if out, err := command.Run(machine.Command(t.Context(), "hostname")); err != nil || string(out) != m.Name+"\n" {
-			t.Errorf("hostname is %q (%v)", out, err)
-		}
+	if out, err := command.Run(machine.Command(t.Context(), "hostname")); err != nil || string(out) != m.Name+"\n" {
+		t.Errorf("hostname is %q (%v)", out, err)
 	}
 	nics(t, machine, m)
 	routes(t, machine, m)
@@ -37,7 +35,7 @@ func (l *lab) machine(t *testing.T, m topology.Machine) {
 	ends(t, machine)
 	socket := "/run/containerd/containerd.sock"
 	if m.Kind == topology.KindHost {
-		socket = filepath.Join(l.dir, "hosts", m.Name, "agent.sock")
+		socket = "/run/netlab/agent.sock"
 	}
 	l.dial(t, machine, socket)
 	if logs, err := filepath.Glob(machine.Logs() + "*"); err != nil || len(logs) == 0 {

@@ -144,7 +144,7 @@ func TestAfterKill(t *testing.T) {
 		t.Run(next, func(t *testing.T) {
 			for step := range 12 {
 				before := take(t)
-				cmd := exec.Command("/proc/self/exe", "agent", "create", p.Lab.Label())
+				cmd := exec.Command("/proc/self/exe", "create", p.Lab.Label())
 				must(t, cmd.Start())
 				time.Sleep(time.Duration(step*step) * 300 * time.Microsecond)
 				cmd.Process.Kill()

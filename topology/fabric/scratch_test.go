@@ -8,11 +8,13 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"netlab.dev/netlab/labs"
@@ -25,8 +27,11 @@ import (
 const inScratch = "NETLAB_FABRIC_TEST"
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 2 && os.Args[1] == "agent" {
-		fakeAgent(os.Args[2:])
+	if len(os.Args) > 2 && os.Args[1] == "create" { // to be killed at it
+		if err := Create(context.Background(), quickstart(os.Args[2])); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		return
 	}
 	if os.Geteuid() != 0 || os.Getenv(inScratch) != "" {
@@ -63,6 +68,16 @@ func scratch() error {
 	}
 	return withSpace(func(s *space) error { return s.LinkSetUp(s.links["lo"]) })
 }
+
+func addr(s string) *netlink.Addr {
+	a, err := netlink.ParseAddr(s)
+	if err != nil {
+		panic(err)
+	}
+	return a
+}
+
+func pid(cmd *exec.Cmd) string { return strconv.Itoa(cmd.Process.Pid) }
 
 func needRoot(t testing.TB) {
 	t.Helper()

@@ -2,8 +2,8 @@
 // Pods and in outside hosts as `netlab agent serve`: it answers HTTP, TCP and UDP with
 // who saw what, and takes probe requests on a unix socket, so that asking it never
 // depends on the network under test. `netlab agent probe` makes the same probe from a
-// command line. On the lab's load balancer it keeps haproxy (Balancer). It knows little of
-// Kubernetes and draws no conclusions; those are verify's.
+// command line. It knows little of Kubernetes and draws no conclusions; those are verify's.
+// Other services of outside hosts are programs of their own.
 package agent
 
 import (
@@ -13,10 +13,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -40,8 +38,7 @@ const (
 )
 
 const usage = `usage:
-  netlab agent serve [--name NAME] [--node NODE] [--ip IP] [--socket PATH] [--dns-file FILE]
-                     [--balance ADDRESS --servers-file FILE --haproxy ROOT]
+  netlab agent serve [--name NAME] [--node NODE] [--ip IP] [--socket PATH]
   netlab agent probe KIND TARGET [flags]
   netlab agent load LOAD
   netlab agent servant http|requests [--address IP] [--port PORT]
@@ -88,34 +85,8 @@ func serveMain(ctx context.Context, args []string, stderr io.Writer) int {
 	flags.IntVar(&s.HTTP, "http", PortHTTP, "HTTP port; 0 for none")
 	flags.IntVar(&s.TCP, "tcp", PortTCP, "TCP port; 0 for none")
 	flags.IntVar(&s.UDP, "udp", PortUDP, "UDP port; 0 for none")
-	flags.StringVar(&s.Debian, "debian", "", "root of a Debian file system to run iperf3 from; this one's own when empty")
-	dnsFile := flags.String("dns-file", "", "JSON file, name → address; serves DNS on port 53 when given")
-	balance := flags.String("balance", "", "address and port; passes connections on to the API servers of --servers-file when given")
-	serversFile := flags.String("servers-file", "", "JSON file, name → address and port")
-	haproxy := flags.String("haproxy", "", "root of a file system with haproxy, but for what --debian has")
-	zone := flags.String("dns-zone", "outside.test.", "zone that the DNS server is authoritative for")
 	if err := flags.Parse(args); err != nil {
 		return 2
-	}
-	if *dnsFile != "" {
-		names, err := readMap(*dnsFile)
-		if err != nil {
-			fmt.Fprintln(stderr, err)
-			return 2
-		}
-		s.DNS = &Zone{Name: *zone, Names: names}
-	}
-	if *balance != "" {
-		listen, err := netip.ParseAddrPort(*balance)
-		var servers map[string]string
-		if err == nil {
-			servers, err = readMap(*serversFile)
-		}
-		if err != nil {
-			fmt.Fprintln(stderr, err)
-			return 2
-		}
-		s.Balancer = &Balancer{Listen: listen, Servers: servers, HAProxy: *haproxy, File: filepath.Join(filepath.Dir(*serversFile), "haproxy.cfg")}
 	}
 	// An agent idles nearly always and there are several a Node: trade its speed for memory.
 	runtime.GOMAXPROCS(1)
@@ -186,19 +157,6 @@ func envOr(name, otherwise string) string {
 		return v
 	}
 	return otherwise
-}
-
-// readMap reads a file of names with their addresses.
-func readMap(path string) (map[string]string, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read names: %w", err)
-	}
-	names := map[string]string{}
-	if err := json.Unmarshal(data, &names); err != nil {
-		return nil, fmt.Errorf("read names of %s: %w", path, err)
-	}
-	return names, nil
 }
 
 var (

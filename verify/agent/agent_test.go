@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"netlab.dev/netlab/components/outside-dns/nameserver"
 )
 
 // asAgent makes the test executable an agent, to be started inside a namespace.
@@ -25,6 +27,9 @@ const asAgent = "NETLAB_TEST_AS_AGENT"
 func TestMain(m *testing.M) {
 	if os.Getenv(asAgent) != "" {
 		args := os.Args[1:]
+		if args[0] == nameserver.Verb {
+			os.Exit(nameserver.Main(args[1:], os.Stderr))
+		}
 		if args[0] == "agent" { // as netlab's own command line has it
 			args = args[1:]
 		}
@@ -78,9 +83,10 @@ func newBench(t *testing.T) bench {
 		t.Fatal(err)
 	}
 	b.socket = filepath.Join(dir, "c.sock")
-	b.serve("client", "--name", "client", "--socket", b.socket)
+	b.start("client", "serve", "--name", "client", "--socket", b.socket)
 	ready := filepath.Join(dir, "s.sock")
-	b.serve("server", "--name", "web", "--node", "w1", "--ip", "10.9.2.2", "--dns-file", names, "--socket", ready)
+	b.start("server", nameserver.Verb, "--names", names)
+	b.start("server", "serve", "--name", "web", "--node", "w1", "--ip", "10.9.2.2", "--socket", ready)
 	for _, s := range []string{b.socket, ready} {
 		waitFor(t, s)
 	}
@@ -103,9 +109,9 @@ func (b bench) in(ns string, lines ...string) {
 	}
 }
 
-func (b bench) serve(ns string, flags ...string) {
+func (b bench) start(ns string, args ...string) {
 	b.t.Helper()
-	cmd := exec.Command("ip", append([]string{"netns", "exec", b.prefix + ns, os.Args[0], "serve"}, flags...)...)
+	cmd := exec.Command("ip", append([]string{"netns", "exec", b.prefix + ns, os.Args[0]}, args...)...)
 	cmd.Env = append(os.Environ(), asAgent+"=1")
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -100,55 +99,4 @@ func records(answer []dns.RR) []Record {
 		out = append(out, r)
 	}
 	return out
-}
-
-// Zone is the outside's DNS: it knows Names (with or without their final dot) and says
-// NXDOMAIN to everything else. Only in its zone does it claim authority.
-type Zone struct {
-	Name  string            // with its final dot
-	Names map[string]string // name → address
-}
-
-// ServeDNS answers A queries from Names.
-func (z *Zone) ServeDNS(w dns.ResponseWriter, query *dns.Msg) {
-	response := new(dns.Msg).SetReply(query)
-	if len(query.Question) != 1 {
-		w.WriteMsg(response.SetRcode(query, dns.RcodeFormatError))
-		return
-	}
-	q := query.Question[0]
-	response.Authoritative = dns.IsSubDomain(z.Name, q.Name)
-	addr, known := z.lookup(q.Name)
-	switch {
-	case !known && !strings.EqualFold(q.Name, z.Name):
-		response.Rcode = dns.RcodeNameError
-	case known && (q.Qtype == dns.TypeA && addr.Is4() || q.Qtype == dns.TypeAAAA && addr.Is6()):
-		response.Answer = []dns.RR{addressRecord(q.Name, q.Qtype, addr)}
-	}
-	if len(response.Answer) == 0 && response.Authoritative {
-		// RFC 2308: a negative answer carries the SOA, and is cached for its last field.
-		response.Ns = []dns.RR{&dns.SOA{
-			Hdr: dns.RR_Header{Name: z.Name, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: 5},
-			Ns:  "ns." + z.Name, Mbox: "hostmaster." + z.Name, Serial: 1, Refresh: 60, Retry: 60, Expire: 60, Minttl: 5,
-		}}
-	}
-	w.WriteMsg(response)
-}
-
-func (z *Zone) lookup(name string) (netip.Addr, bool) {
-	for n, a := range z.Names {
-		if strings.EqualFold(dns.Fqdn(n), name) {
-			addr, err := netip.ParseAddr(a)
-			return addr, err == nil
-		}
-	}
-	return netip.Addr{}, false
-}
-
-func addressRecord(name string, kind uint16, addr netip.Addr) dns.RR {
-	header := dns.RR_Header{Name: name, Rrtype: kind, Class: dns.ClassINET, Ttl: 5}
-	if kind == dns.TypeA {
-		return &dns.A{Hdr: header, A: addr.AsSlice()}
-	}
-	return &dns.AAAA{Hdr: header, AAAA: addr.AsSlice()}
 }

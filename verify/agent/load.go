@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -71,7 +70,7 @@ func (s Server) servantArgv(kind string) ([]string, error) {
 	port := strconv.Itoa(PortLoad)
 	switch kind {
 	case LoadTCP, LoadUDP:
-		return append(s.iperf3(), "--server", "--port", port, "--forceflush"), nil
+		return []string{"iperf3", "--server", "--port", port, "--forceflush"}, nil
 	case LoadHTTP, LoadRequests:
 		self, err := os.Executable()
 		return []string{self, "agent", "servant", kind, "--address", s.Address, "--port", port}, err
@@ -79,27 +78,17 @@ func (s Server) servantArgv(kind string) ([]string, error) {
 	return nil, fmt.Errorf("unknown kind of load %q", kind)
 }
 
-// iperf3 is the one on the PATH, or of the Debian file system in s.Debian, which is run
-// by its own dynamic loader: this machine has to have neither iperf3 nor its libraries.
-func (s Server) iperf3() []string {
-	loaders, _ := filepath.Glob(filepath.Join(s.Debian, "usr/lib/*/ld-linux*.so.*"))
-	if s.Debian == "" || len(loaders) == 0 {
-		return []string{"iperf3"}
-	}
-	return []string{loaders[0], "--library-path", filepath.Dir(loaders[0]), filepath.Join(s.Debian, "usr/bin/iperf3")}
-}
-
-// load makes a measurement as a client. Its error says that it could not be made.
-func (s Server) load(ctx context.Context, l Load) Loaded {
+// measure makes a measurement as a client. Its error says that it could not be made.
+func measure(ctx context.Context, l Load) Loaded {
 	ctx, cancel := context.WithTimeout(ctx, min(time.Duration(l.Seconds)*time.Second+15*time.Second, maxLoad))
 	defer cancel()
 	var out Loaded
 	var err error
 	switch l.Kind {
 	case LoadTCP, LoadUDP:
-		out, err = s.loadIperf3(ctx, l)
+		out, err = loadIperf3(ctx, l)
 	case LoadHTTP, LoadRequests:
-		out, err = s.loadSelf(ctx, l)
+		out, err = loadSelf(ctx, l)
 	default:
 		err = broken{fmt.Errorf("unknown kind of load %q", l.Kind)}
 	}
@@ -112,13 +101,13 @@ func (s Server) load(ctx context.Context, l Load) Loaded {
 	return out
 }
 
-func (s Server) loadIperf3(ctx context.Context, l Load) (Loaded, error) {
+func loadIperf3(ctx context.Context, l Load) (Loaded, error) {
 	args, err := l.iperf3Args()
 	if err != nil {
 		return Loaded{}, broken{err}
 	}
 	before := ownCPU()
-	said, err := output(ctx, append(s.iperf3(), args...))
+	said, err := output(ctx, append([]string{"iperf3"}, args...))
 	used := ownCPU().since(before)
 	if err != nil && len(said) == 0 {
 		return Loaded{}, broken{err}
@@ -129,7 +118,7 @@ func (s Server) loadIperf3(ctx context.Context, l Load) (Loaded, error) {
 }
 
 // loadSelf runs `netlab agent load`, whose output is a Loaded.
-func (s Server) loadSelf(ctx context.Context, l Load) (Loaded, error) {
+func loadSelf(ctx context.Context, l Load) (Loaded, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return Loaded{}, broken{err}

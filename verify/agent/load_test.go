@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,21 +69,6 @@ func TestIperf3Args(t *testing.T) {
 		if got := strings.Join(args, " "); err != nil || got != c.want {
 			t.Errorf("got  %s (%v)\nwant %s", got, err, c.want)
 		}
-	}
-	debian := t.TempDir()
-	lib := filepath.Join(debian, "usr/lib/x86_64-linux-gnu")
-	if err := os.MkdirAll(lib, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if got := (Server{Debian: debian}).iperf3(); !slices.Equal(got, []string{"iperf3"}) {
-		t.Errorf("without a loader: %v", got)
-	}
-	loader := filepath.Join(lib, "ld-linux-x86-64.so.2")
-	if err := os.WriteFile(loader, nil, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if got := (Server{Debian: debian}).iperf3(); !slices.Equal(got, []string{loader, "--library-path", lib, filepath.Join(debian, "usr/bin/iperf3")}) {
-		t.Errorf("with one: %v", got)
 	}
 }
 

@@ -111,7 +111,7 @@ func (s Server) control(mux *http.ServeMux, x *servants) {
 	mux.HandleFunc("POST /load", func(w http.ResponseWriter, r *http.Request) {
 		var l Load
 		if decoded(w, r, &l) {
-			json.NewEncoder(w).Encode(s.load(r.Context(), l))
+			json.NewEncoder(w).Encode(measure(r.Context(), l))
 		}
 	})
 }

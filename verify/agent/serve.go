@@ -14,8 +14,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/miekg/dns"
 )
 
 // Server is one agent: its data ports and its control socket. A port of 0 and an empty
@@ -25,9 +23,6 @@ type Server struct {
 	Address        string // the data ports bind to it; all addresses when empty
 	HTTP, TCP, UDP int
 	Socket         string
-	DNS            *Zone
-	Debian         string    // root of a file system to run iperf3 from; this one's own when empty
-	Balancer       *Balancer // runs as long as the server does
 }
 
 // Seen is what a server saw of a request: who answered, and whom it took the client for.
@@ -87,20 +82,6 @@ func (s Server) Run(ctx context.Context) error {
 		}
 		context.AfterFunc(ctx, func() { udp.Close() })
 		servers = append(servers, func(context.Context) error { return s.answerUDP(udp) })
-	}
-	if s.DNS != nil {
-		for _, network := range []string{"udp", "tcp"} {
-			d := &dns.Server{Addr: net.JoinHostPort(s.Address, "53"), Net: network, Handler: s.DNS}
-			context.AfterFunc(ctx, func() { d.Shutdown() })
-			servers = append(servers, func(context.Context) error { return d.ListenAndServe() })
-		}
-	}
-	if s.Balancer != nil {
-		wait, err := s.Balancer.start(ctx, s.Debian)
-		if err != nil {
-			return fmt.Errorf("balance: %w", err)
-		}
-		servers = append(servers, wait)
 	}
 	if s.Socket != "" {
 		l, err := listenControl(s.Socket)

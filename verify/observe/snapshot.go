@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,7 +38,6 @@ type Snapshot struct {
 	Plan     topology.Plan
 	Support  components.Support
 	Pods     workload.Pods
-	Dir      string // the lab's state directory
 	PodIPs   map[string]string
 	Services map[string]service
 	Ingress  service
@@ -58,8 +56,8 @@ type service struct {
 	Nodes     []string        // that they run on
 }
 
-func New(plan topology.Plan, support components.Support, dir string, s State, missing []Unmet, certificate []byte) Snapshot {
-	w := Snapshot{Plan: plan, Support: support, Pods: workload.PodsOf(plan), Dir: dir,
+func New(plan topology.Plan, support components.Support, s State, missing []Unmet, certificate []byte) Snapshot {
+	w := Snapshot{Plan: plan, Support: support, Pods: workload.PodsOf(plan),
 		PodIPs: map[string]string{}, Services: map[string]service{}, PodCIDRs: map[string]netip.Prefix{},
 		Foreign: map[string]bool{}, Unmet: map[string]string{}}
 	for _, l := range missing {
@@ -119,6 +117,10 @@ type Station struct {
 
 func (s Station) Who() string { return cmp.Or(s.Pod, s.Machine) }
 
+// hostSocket is the control socket of an outside host's agent, in the host's file system, as
+// the component agent starts it.
+const hostSocket = "/run/netlab/agent.sock"
+
 // Unasked is why a path could not be asked at all: it is broken.
 type Unasked struct{ Why string }
 
@@ -132,7 +134,7 @@ func (a Absent) Error() string { return a.Why }
 func (w Snapshot) Station(r Ref) (Station, error) {
 	switch r.Kind {
 	case report.AtHost:
-		return Station{Machine: r.Name, Socket: filepath.Join(w.Dir, "hosts", r.Name, "agent.sock")}, nil
+		return Station{Machine: r.Name, Socket: hostSocket}, nil
 	case report.AtNode:
 		return w.podStation(workload.NodeAgent(r.Name))
 	default:

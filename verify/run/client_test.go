@@ -17,14 +17,14 @@ import (
 )
 
 // hostMachine is a machine whose file system is this one's.
-type hostMachine struct{ dir string }
+type hostMachine struct{ dir, root string }
 
 func (m hostMachine) Command(ctx context.Context, argv ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, argv[0], argv[1:]...)
 }
 
 func (m hostMachine) Dial(ctx context.Context, path string) (net.Conn, error) {
-	return (&net.Dialer{}).DialContext(ctx, "unix", path)
+	return (&net.Dialer{}).DialContext(ctx, "unix", m.root+path)
 }
 
 func (m hostMachine) Logs() string { return m.dir }

@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -117,7 +116,7 @@ func enter(ctx context.Context, running providers.Running, o Options) (observe.S
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fail(err)
 	}
-	return observe.New(running.Plan, o.Support, filepath.Dir(running.Kubeconfig), c.State(), missing, secret.Data[corev1.TLSCertKey]), c, nil
+	return observe.New(running.Plan, o.Support, c.State(), missing, secret.Data[corev1.TLSCertKey]), c, nil
 }
 
 // attempt is a path on its way to a Result.

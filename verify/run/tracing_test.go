@@ -31,13 +31,14 @@ func TestTracer(t *testing.T) {
 	}
 	plan := plantest.Plan(t, "quickstart")
 	w := observetest.Snapshot(plan, plantest.Flannel(), observetest.Healthy(plan))
-	w.Dir = t.TempDir()
+	dir := t.TempDir()
 	from := observe.Ref{Kind: report.AtHost, Name: "client"}
 	s, err := w.Station(from)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(filepath.Dir(s.Socket), 0o755); err != nil {
+	socket := filepath.Join(dir, s.Socket)
+	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -49,19 +50,19 @@ func TestTracer(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() {
-		done <- agent.Server{Name: "client", Address: "127.0.0.1", HTTP: port, Socket: s.Socket}.Run(ctx)
+		done <- agent.Server{Name: "client", Address: "127.0.0.1", HTTP: port, Socket: socket}.Run(ctx)
 	}()
 	t.Cleanup(func() { cancel(); <-done })
 	for range 100 {
-		if c, err := net.Dial("unix", s.Socket); err == nil {
+		if c, err := net.Dial("unix", socket); err == nil {
 			c.Close()
 			break
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	a := newClient(map[string]providers.Machine{"client": hostMachine{}})
+	a := newClient(map[string]providers.Machine{"client": hostMachine{root: dir}})
 	defer a.close()
-	tr := newTracer(w, observetest.Healthy(plan), a, filepath.Join(w.Dir, "pcap"))
+	tr := newTracer(w, observetest.Healthy(plan), a, filepath.Join(dir, "pcap"))
 	probeOf := func(port int) *probing {
 		return &probing{main: checks.Ask{Part: checks.PartMain, From: from, Probe: agent.Probe{Kind: agent.HTTP, Target: fmt.Sprintf("http://127.0.0.1:%d/", port)}}, title: "a path/b"}
 	}
@@ -81,7 +82,7 @@ func TestTracer(t *testing.T) {
 	if !slices.Contains(answered.evidence.Hidden, "nothing was captured at w1: w1 does not run") {
 		t.Errorf("hidden %q", answered.evidence.Hidden)
 	}
-	if info, err := os.Stat(filepath.Join(w.Dir, "pcap", "a_path_b.pcapng")); err != nil || info.Size() < 500 || answered.evidence.Pcap == "" {
+	if info, err := os.Stat(filepath.Join(dir, "pcap", "a_path_b.pcapng")); err != nil || info.Size() < 500 || answered.evidence.Pcap == "" {
 		t.Errorf("%v, %v", info, err)
 	}
 	if lost := refused.evidence.Lost; !strings.Contains(lost, "refused the connection") {

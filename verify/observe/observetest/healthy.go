@@ -105,7 +105,7 @@ func Healthy(plan topology.Plan) observe.State {
 const testLeaf = "c0ffee"
 
 func Snapshot(plan topology.Plan, support components.Support, s observe.State) observe.Snapshot {
-	w := observe.New(plan, support, "/state/"+plan.Lab.Label(), s, observe.UnmetOf(s, plan), nil)
+	w := observe.New(plan, support, s, observe.UnmetOf(s, plan), nil)
 	w.Leaf = testLeaf
 	return w
 }

@@ -1,0 +1,174 @@
+package components
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"text/template"
+
+	"github.com/Masterminds/sprig/v3"
+
+	"netlab.dev/netlab/topology"
+)
+
+// Service is how a component runs on an outside host whose Plan has a service of its name.
+// Command and Ready are templates over HostView.
+type Service struct {
+	// Layer is one of the component's, laid over the Debian base in the host's root file
+	// system; "" for none.
+	Layer string `json:"layer"`
+	// Files are template files of the component, by the path that they get in the host. A
+	// running service whose files change is restarted.
+	Files   map[string]string `json:"files"`
+	Command []string          `json:"command"`
+	Ready   Ready             `json:"ready"`
+}
+
+// Ready is how a service shows that it serves: exactly one of these.
+type Ready struct {
+	Unix    string   `json:"unix,omitempty"`    // a unix socket that accepts connections
+	TCP     string   `json:"tcp,omitempty"`     // address:port that accepts connections
+	UDP     string   `json:"udp,omitempty"`     // port that something is bound to
+	Command []string `json:"command,omitempty"` // exits with 0
+}
+
+func (r Ready) String() string {
+	switch {
+	case r.Unix != "":
+		return "unix socket " + r.Unix
+	case r.TCP != "":
+		return "TCP " + r.TCP
+	case r.UDP != "":
+		return "UDP port " + r.UDP
+	}
+	return strings.Join(r.Command, " ")
+}
+
+// HostView is what the templates of a Service see.
+type HostView struct {
+	View
+	Machine topology.Machine
+}
+
+// HostService is a Service of one host, rendered for its plan.
+type HostService struct {
+	Name  string            `json:"name"`
+	Layer string            `json:"layer,omitempty"` // directory laid over the Debian base
+	Files map[string]string `json:"files,omitempty"` // path in the host → content
+	Argv  []string          `json:"argv"`
+	Ready Ready             `json:"ready"`
+}
+
+// checkService reports what of a component's service cannot be.
+func (k Component) checkService() error {
+	s := k.Service
+	if s == nil {
+		if k.Kind == KindHost {
+			return errors.New("a component of kind host has a service")
+		}
+		return nil
+	}
+	given := 0
+	for _, is := range []bool{s.Ready.Unix != "", s.Ready.TCP != "", s.Ready.UDP != "", len(s.Ready.Command) > 0} {
+		if is {
+			given++
+		}
+	}
+	if len(s.Command) == 0 || !path.IsAbs(s.Command[0]) || given != 1 {
+		return errors.New("service: needs command, by its absolute path, and one of ready's unix, tcp, udp, command")
+	}
+	if s.Layer != "" && !slices.ContainsFunc(k.Layers, func(l Layer) bool { return l.Name == s.Layer && l.Debian != nil && l.Debian.Over != "" }) {
+		return fmt.Errorf("service: layer %s is not a layer of the component over another one", s.Layer)
+	}
+	for to, file := range s.Files {
+		if !path.IsAbs(to) {
+			return fmt.Errorf("service: file %s needs an absolute path", to)
+		}
+		if _, err := fs.Stat(k.files, file); err != nil {
+			return fmt.Errorf("service: %w", err)
+		}
+	}
+	return nil
+}
+
+// runsOn reports whether an outside host of the plan has the component's service.
+func (k Component) runsOn(p topology.Plan) bool {
+	return slices.ContainsFunc(p.Machines, func(m topology.Machine) bool { return m.Runs(k.Name) })
+}
+
+// checkServices reports services of a plan that no component runs.
+func (c Catalog) checkServices(p topology.Plan) error {
+	for _, m := range p.Machines {
+		for _, s := range m.Services {
+			if versions := c[s.Name]; len(versions) == 0 || versions[0].Service == nil {
+				return fmt.Errorf("host %s: no component runs the service %q", m.Name, s.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// HostServices renders the services of an outside host of the set's plan. Layer is the
+// reference of a layer that is yet to be obtained, "component/layer".
+func (s Set) HostServices(m topology.Machine) ([]HostService, error) {
+	var all []HostService
+	for _, service := range m.Services {
+		k, _ := s.Find(service.Name) // Resolve has seen that it is there
+		rendered, err := k.hostService(s.Plan, m)
+		if err != nil {
+			return nil, fmt.Errorf("service %s of host %s: %w", service.Name, m.Name, err)
+		}
+		if k.Service.Layer != "" {
+			rendered.Layer = k.Name + "/" + k.Service.Layer
+		}
+		all = append(all, rendered)
+	}
+	return all, nil
+}
+
+// hostService renders the component's service for one host.
+func (k Component) hostService(p topology.Plan, m topology.Machine) (HostService, error) {
+	v := HostView{View: k.view(p, Artifacts{}), Machine: m}
+	out := HostService{Name: k.Name, Files: map[string]string{}}
+	for to, file := range k.Service.Files {
+		text, err := k.fill(file, v)
+		if err != nil {
+			return out, err
+		}
+		out.Files[to] = string(text)
+	}
+	lists := []struct{ to, from *[]string }{{&out.Argv, &k.Service.Command}, {&out.Ready.Command, &k.Service.Ready.Command}}
+	for _, l := range lists {
+		for _, text := range *l.from {
+			filled, err := fillText(k.Name, text, v)
+			if err != nil {
+				return out, err
+			}
+			*l.to = append(*l.to, filled)
+		}
+	}
+	words := map[*string]string{&out.Ready.Unix: k.Service.Ready.Unix, &out.Ready.TCP: k.Service.Ready.TCP, &out.Ready.UDP: k.Service.Ready.UDP}
+	for to, text := range maps.All(words) {
+		filled, err := fillText(k.Name, text, v)
+		if err != nil {
+			return out, err
+		}
+		*to = filled
+	}
+	return out, nil
+}
+
+func fillText(name, text string, data any) (string, error) {
+	t, err := template.New(name).Funcs(sprig.TxtFuncMap()).Option("missingkey=error").Parse(text)
+	if err != nil {
+		return "", err
+	}
+	var out bytes.Buffer
+	err = t.Execute(&out, data)
+	return out.String(), err
+}

@@ -1,0 +1,131 @@
+package components
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"netlab.dev/netlab/topology"
+)
+
+// balanced is a plan of two control planes behind a load balancer, with an internet host.
+func balanced(c Catalog) topology.Plan {
+	p := quickstart(c)
+	p.Kubernetes.API = netip.MustParseAddrPort("172.30.0.9:6443")
+	p.Names = map[string]string{"internet.outside.test": "203.0.113.100"}
+	add := func(name, kind, role, address string, services ...topology.Service) {
+		p.Machines = append(p.Machines, topology.Machine{Name: name, Kind: kind, Role: role, Services: services,
+			NICs: []topology.NIC{{Address: netip.MustParsePrefix(address)}}})
+	}
+	add("cp1", topology.KindNode, topology.RoleControlPlane, "172.30.0.10/24")
+	add("cp2", topology.KindNode, topology.RoleControlPlane, "172.30.0.11/24")
+	add("w1", topology.KindNode, topology.RoleWorker, "172.30.0.12/24")
+	add("lb", topology.KindHost, topology.RoleAPILB, "172.30.0.9/24", topology.Service{Name: "agent"}, topology.Service{Name: "haproxy"})
+	add("internet", topology.KindHost, topology.RoleInternet, "203.0.113.100/24", topology.Service{Name: "agent"}, topology.Service{Name: "outside-dns"})
+	return p
+}
+
+func machine(t *testing.T, p topology.Plan, name string) topology.Machine {
+	t.Helper()
+	m, ok := p.Machine(name)
+	if !ok {
+		t.Fatalf("no machine %s", name)
+	}
+	return m
+}
+
+// A service's files, command and readiness follow from the plan and the host.
+func TestHostService(t *testing.T) {
+	c := load(t)
+	p := balanced(c)
+	render := func(service, host string) HostService {
+		t.Helper()
+		s, err := c[service][0].hostService(p, machine(t, p, host))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	haproxy := render("haproxy", "lb")
+	config := haproxy.Files["/etc/haproxy/haproxy.cfg"]
+	for _, want := range []string{"    bind 172.30.0.9:6443\n", "    server cp1 172.30.0.10:6443\n    server cp2 172.30.0.11:6443\n"} {
+		if !strings.Contains(config, want) {
+			t.Errorf("HAProxy's configuration lacks %q:\n%s", want, config)
+		}
+	}
+	if strings.Contains(config, "172.30.0.12") {
+		t.Errorf("a worker is a backend:\n%s", config)
+	}
+	if haproxy.Ready.TCP != "172.30.0.9:6443" {
+		t.Errorf("HAProxy is ready on %+v", haproxy.Ready)
+	}
+	dns := render("outside-dns", "internet")
+	if text := dns.Files["/etc/netlab/outside-dns.json"]; !strings.Contains(text, `"internet.outside.test": "203.0.113.100"`) || dns.Ready.UDP != "53" {
+		t.Errorf("the names are %s, ready is %+v", text, dns.Ready)
+	}
+	agent := render("agent", "internet")
+	if got := strings.Join(agent.Argv, " "); got != "/usr/local/bin/netlab agent serve --name internet --ip 203.0.113.100 --socket /run/netlab/agent.sock" {
+		t.Errorf("the agent's command is %s", got)
+	}
+	if agent.Ready.Unix != "/run/netlab/agent.sock" {
+		t.Errorf("the agent is ready on %+v", agent.Ready)
+	}
+}
+
+// A component of kind host belongs to a lab only where a host has a service of its name, and
+// a service that nobody runs is refused.
+func TestResolveHostServices(t *testing.T) {
+	c := load(t)
+	names := func(p topology.Plan) (out []string) {
+		t.Helper()
+		for _, k := range resolve(t, c, p).Components {
+			if k.Kind == KindHost {
+				out = append(out, k.Name)
+			}
+		}
+		return out
+	}
+	p := balanced(c)
+	if got := names(p); !slices.Equal(got, []string{"haproxy", "outside-dns"}) {
+		t.Errorf("the host services of two control planes are %v", got)
+	}
+	p.Machines = slices.DeleteFunc(p.Machines, func(m topology.Machine) bool { return m.Name == "lb" })
+	if got := names(p); !slices.Equal(got, []string{"outside-dns"}) {
+		t.Errorf("the host services without a load balancer are %v", got)
+	}
+	p.Machines[len(p.Machines)-1].Services = []topology.Service{{Name: "flannel"}}
+	if _, err := c.Resolve(p); err == nil || !strings.Contains(err.Error(), `host internet: no component runs the service "flannel"`) {
+		t.Errorf("a service that no component runs: %v", err)
+	}
+}
+
+// Adding a host service is adding a folder; a mistake in it is found when it is read.
+func TestServiceFolder(t *testing.T) {
+	folder := func(service string) fstest.MapFS {
+		return fstest.MapFS{"x/component.yaml": {Data: []byte("kind: host\nversion: v1\nabout: a\nsource: s\n" + service)}, "x/x.conf": {Data: []byte("{{ .Machine.Name }}\n")}}
+	}
+	good := "service:\n  files: {/etc/x.conf: x.conf}\n  command: [/bin/x]\n  ready: {command: [/bin/true, \"{{ .Machine.Name }}\"]}\n"
+	c, err := Read(folder(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := c["x"][0].hostService(topology.Plan{}, topology.Machine{Name: "m"})
+	if err != nil || s.Files["/etc/x.conf"] != "m\n" || !slices.Equal(s.Ready.Command, []string{"/bin/true", "m"}) {
+		t.Errorf("it renders to %+v (%v)", s, err)
+	}
+	for change, want := range map[[2]string]string{
+		{good, ""}:                             "has a service",
+		{"[/bin/x]", "[x]"}:                    "absolute path",
+		{"ready: {", "ready: {unix: /run/x, "}: "one of ready's",
+		{"ready: {command: [/bin/true, \"{{ .Machine.Name }}\"]}", "ready: {}"}: "one of ready's",
+		{"/etc/x.conf: x.conf", "/etc/x.conf: y.conf"}:                          "y.conf",
+		{"/etc/x.conf: x.conf", "etc/x.conf: x.conf"}:                           "absolute path",
+		{"  command", "  layer: base\n  command"}:                               "layer base",
+	} {
+		if _, err := Read(folder(strings.Replace(good, change[0], change[1], 1))); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q for %q gives %v, want %q", change[1], change[0], err, want)
+		}
+	}
+}

@@ -1,0 +1,149 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/internal/procfs"
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers/command"
+)
+
+// Container is a machine made of namespaces over an overlay of a root file system, run by
+// runc with netlab as its PID 1: a Node of the netns provider, or an outside host of any.
+type Container struct {
+	Lab  labs.Name
+	Name string
+	Dir  string // its own in the lab's state directory
+	Logs string // logs/<name> there: the machine's /var/log
+}
+
+// check refuses a container of no lab or without a name, whose cgroup would be another's.
+func (c Container) check() error {
+	if err := c.Lab.Check(); err != nil {
+		return err
+	}
+	if c.Name == "" || c.Name == "." || c.Name == ".." || strings.Contains(c.Name, "/") {
+		return fmt.Errorf("%q is not the name of a machine", c.Name)
+	}
+	return nil
+}
+
+// Path is a path below the container's directory.
+func (c Container) Path(elem ...string) string {
+	return filepath.Join(append([]string{c.Dir}, elem...)...)
+}
+
+// MakeDirs makes the directories that Start takes.
+func (c Container) MakeDirs() error {
+	for _, d := range []string{c.Path("rootfs"), c.Path("upper"), c.Path("work"), c.Logs} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Start runs the container over lower directories, the topmost first. Its overlay is mounted
+// in a mount namespace of its own, which runc's container inherits: it is nowhere on the
+// machine, and goes when the container does.
+func (c Container) Start(ctx context.Context, runc string, lowers []string, spec *specs.Spec) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	config, err := json.Marshal(spec)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(c.Path("config.json"), config, 0o644); err != nil {
+		return err
+	}
+	log, err := os.OpenFile(filepath.Join(c.Logs, "init.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	options := "lowerdir=" + strings.Join(lowers, ":") + ",upperdir=" + c.Path("upper") + ",workdir=" + c.Path("work")
+	cmd := exec.CommandContext(ctx, "sh", "-ec", `mount -t overlay overlay -o "$1" "$2"; shift 2; exec "$@"`, "sh",
+		options, c.Path("rootfs"),
+		runc, "--root="+c.Path("runc"), "--log="+c.Path("runc.log"),
+		"run", "--detach", "--bundle="+c.Dir, "--pid-file="+c.Path("pid"), c.Name)
+	cmd.Env = append(os.Environ(), LabelKey+"="+c.Lab.Label())
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Setpgid: true}
+	if err := cmd.Run(); err != nil {
+		said, _ := os.ReadFile(c.Path("runc.log"))
+		more, _ := os.ReadFile(log.Name())
+		return &command.Error{Args: cmd.Args, Output: strings.TrimSpace(string(said) + "\n" + string(more)), Err: err}
+	}
+	return nil
+}
+
+// PID gives the process id of PID 1 on this machine, or 0 when the container is off.
+func (c Container) PID() int {
+	data, err := os.ReadFile(c.Path("pid"))
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	// A process id is used again one day; one in the container's cgroup is the container's.
+	cgroups, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	own := CgroupOf(c.Lab, c.Name)
+	if err != nil || !(strings.Contains(string(cgroups), own+"\n") || strings.Contains(string(cgroups), own+"/")) || !procfs.Alive(pid) {
+		return 0
+	}
+	return pid
+}
+
+// stopLimit bounds an ordered end, which PID 1 bounds by less.
+const stopLimit = 30 * time.Second
+
+// Stop has PID 1 end the container in order, then ends what is left, and keeps its disk.
+func (c Container) Stop(ctx context.Context) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	limit := time.After(stopLimit)
+	if pid := c.PID(); pid != 0 {
+		unix.Kill(pid, unix.SIGTERM)
+	}
+	for c.PID() != 0 {
+		select {
+		case <-time.After(10 * time.Millisecond): // the kernel reports the end of a child to its parent only
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-limit:
+			return c.Clear(ctx)
+		}
+	}
+	return c.Clear(ctx)
+}
+
+// Clear ends what is left of the container's processes, and keeps its disk.
+func (c Container) Clear(ctx context.Context) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	err := KillAll(ctx, func() []int { return InCgroups(c.Lab, c.Name) })
+	return errors.Join(err, RemoveCgroups(ctx, c.Lab, c.Name), os.RemoveAll(c.Path("runc")), os.RemoveAll(c.Path("pid")))
+}
+
+// Remove ends the container and removes its files and cgroups.
+func (c Container) Remove(ctx context.Context) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	return errors.Join(c.Clear(ctx), os.RemoveAll(c.Dir))
+}

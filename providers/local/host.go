@@ -1,0 +1,272 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/internal/atomicfile"
+	"netlab.dev/netlab/internal/hint"
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/providers/pid1"
+	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/topology/fabric"
+)
+
+// host is an outside host: a Container over the Debian base. It implements
+// providers.Machine, whether it is on or off.
+type host struct {
+	Container
+	machine topology.Machine
+}
+
+func hostOf(lab labs.Name, dir string, m topology.Machine) host {
+	return host{Container{Lab: lab, Name: m.Name, Dir: filepath.Join(dir, "hosts", m.Name), Logs: filepath.Join(dir, "logs", m.Name)}, m}
+}
+
+// Hosts adds the outside hosts of a lab to the machines of its Running.
+func Hosts(running *providers.Running, dir string) {
+	for _, m := range running.Plan.Hosts() {
+		running.Machines[m.Name] = hostOf(running.Plan.Lab, dir, m)
+	}
+}
+
+// Command implements providers.Machine. Where the host is off the command fails to start.
+func (h host) Command(ctx context.Context, argv ...string) *exec.Cmd {
+	m := Machine{Lab: h.Lab, Name: h.Name, PID: h.PID(), LogDir: h.Container.Logs}
+	cmd := m.Command(ctx, argv...)
+	if m.PID == 0 {
+		cmd.Err = h.off()
+	}
+	return cmd
+}
+
+// Dial implements providers.Machine.
+func (h host) Dial(ctx context.Context, path string) (net.Conn, error) {
+	pid := h.PID()
+	if pid == 0 {
+		return nil, h.off()
+	}
+	return Machine{PID: pid}.Dial(ctx, path)
+}
+
+// Logs implements providers.Machine.
+func (h host) Logs() string { return h.Container.Logs }
+
+func (h host) off() error { return fmt.Errorf("host %s is not running", h.Name) }
+
+// startHosts makes every outside host of the plan run as planned, side by side, and removes
+// those that left the plan. One that runs already is left alone but for what has changed:
+// services whose command or files differ are restarted, and the whole host where netlab itself
+// or its root file system is another. It returns once all services are ready.
+func startHosts(ctx context.Context, req providers.Request) error {
+	if err := removeHosts(ctx, req); err != nil {
+		return err
+	}
+	all, ctx := errgroup.WithContext(ctx)
+	for _, m := range req.Plan.Hosts() {
+		all.Go(func() error {
+			h := hostOf(req.Plan.Lab, req.Dir, m)
+			if err := h.start(ctx, req.Plan, req.Artifacts); err != nil {
+				return fmt.Errorf("start host %s: %w", m.Name, err)
+			}
+			return nil
+		})
+	}
+	return all.Wait()
+}
+
+// removeHosts ends hosts that the plan no longer has.
+func removeHosts(ctx context.Context, req providers.Request) error {
+	entries, err := os.ReadDir(filepath.Join(req.Dir, "hosts"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if m, planned := req.Plan.Machine(e.Name()); planned && m.Kind == topology.KindHost {
+			continue
+		}
+		h := hostOf(req.Plan.Lab, req.Dir, topology.Machine{Name: e.Name()})
+		if err := errors.Join(h.clear(ctx), h.Remove(ctx)); err != nil {
+			return fmt.Errorf("remove host %s: %w", e.Name(), err)
+		}
+	}
+	return nil
+}
+
+// made is what a host that runs was started with.
+type made struct {
+	Self   string
+	Lowers []string
+}
+
+// start makes the host run.
+func (h host) start(ctx context.Context, plan topology.Plan, artifacts components.Artifacts) error {
+	services, planned := artifacts.Hosts[h.Name]
+	if !planned {
+		return hint.With(errors.New("the lab was made by an earlier netlab, which kept nothing of the host's services"), "run `netlab up` with the lab's file")
+	}
+	runc := artifacts.Programs["runc"]
+	if runc == "" || artifacts.Debian() == "" {
+		return errors.New("the lab's artifacts have no runc or no Debian base")
+	}
+	now := made{Self: artifacts.Self, Lowers: lowersOf(services, artifacts.Debian())}
+	was := h.recall()
+	running := h.PID() != 0 && h.inPlace() && slices.Equal(was.Lowers, now.Lowers) && was.Self == now.Self
+	if !running {
+		if err := h.clear(ctx); err != nil {
+			return err
+		}
+		if !slices.Equal(was.Lowers, now.Lowers) { // an overlay's upper directory fits no others
+			if err := os.RemoveAll(h.Dir); err != nil {
+				return err
+			}
+		}
+		if err := h.MakeDirs(); err != nil {
+			return err
+		}
+	}
+	want, err := h.furnish(plan, services)
+	if err != nil {
+		return err
+	}
+	if !running {
+		if err := h.Start(ctx, runc, now.Lowers, h.Spec(artifacts.Self)); err != nil {
+			return err
+		}
+		if err := h.remember(now); err != nil {
+			return err
+		}
+	}
+	return h.await(ctx, services, want)
+}
+
+// lowersOf are the lower directories of a host's overlay, the topmost first.
+func lowersOf(services []components.HostService, debian string) []string {
+	var lowers []string
+	for _, s := range services {
+		if s.Layer != "" {
+			lowers = append(lowers, s.Layer)
+		}
+	}
+	return append(lowers, debian)
+}
+
+// clear ends what is left of the host, that of an earlier netlab included: agents that ran as
+// bare processes in the host's network namespace.
+func (h host) clear(ctx context.Context) error {
+	err := KillAll(ctx, func() []int {
+		return slices.DeleteFunc(Processes(h.Lab), func(pid int) bool {
+			args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+			f := SplitZero(args)
+			return len(f) < 5 || !slices.Equal(f[1:5], []string{"agent", "serve", "--name", h.Name})
+		})
+	})
+	return errors.Join(err, h.Clear(ctx))
+}
+
+// inPlace reports whether PID 1 is in the network namespace that the fabric has for the host.
+func (h host) inPlace() bool {
+	is, err1 := os.Stat(fmt.Sprintf("/proc/%d/ns/net", h.PID()))
+	want, err2 := os.Stat(fabric.Path(h.Lab, h.Name))
+	return err1 == nil && err2 == nil && os.SameFile(is, want)
+}
+
+func (h host) recall() (was made) {
+	data, err := os.ReadFile(h.Path("made.json"))
+	if err != nil || json.Unmarshal(data, &was) != nil {
+		return made{}
+	}
+	return was
+}
+
+func (h host) remember(now made) error {
+	data, err := json.Marshal(now)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(h.Path("made.json"), data, 0o644)
+}
+
+// furnish writes the host's files, into the running host or into its disk, has its PID 1 read
+// its services again where they changed, and gives the hash of their file.
+func (h host) furnish(plan topology.Plan, services []components.HostService) (hash string, err error) {
+	files, err := hostFiles(plan, h.machine, services)
+	if err != nil {
+		return "", err
+	}
+	place, pid := h.Path("upper"), h.PID()
+	if pid != 0 {
+		place = fmt.Sprintf("/proc/%d/root", pid)
+	}
+	// Links that somebody made in the host must not lead out of it.
+	root, err := os.OpenRoot(place)
+	if err != nil {
+		return "", err
+	}
+	defer root.Close()
+	changed := false
+	for path, text := range files {
+		wrote, err := writeChanged(root, strings.TrimPrefix(path, "/"), text)
+		if err != nil {
+			return "", fmt.Errorf("write %s: %w", path, err)
+		}
+		changed = changed || wrote && path == pid1.ServicesFile
+	}
+	if changed && pid != 0 {
+		if err := unix.Kill(pid, unix.SIGHUP); err != nil {
+			return "", fmt.Errorf("have PID 1 reload its services: %w", err)
+		}
+	}
+	return pid1.Hash([]byte(files[pid1.ServicesFile])), nil
+}
+
+// writeChanged replaces a file that has another content, as a whole.
+func writeChanged(root *os.Root, path, text string) (bool, error) {
+	if was, err := root.ReadFile(path); err == nil && string(was) == text {
+		return false, nil
+	}
+	if err := root.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return false, err
+	}
+	if err := root.WriteFile(path+".new", []byte(text), 0o644); err != nil {
+		return false, err
+	}
+	return true, root.Rename(path+".new", path)
+}
+
+// hostFiles are the files of an outside host, by their absolute path in it.
+func hostFiles(plan topology.Plan, m topology.Machine, services []components.HostService) (map[string]string, error) {
+	resolv := "# the lab has no internet host, and so no DNS server\n"
+	if m.Nameserver.IsValid() {
+		resolv = "nameserver " + m.Nameserver.String() + "\n"
+	}
+	files := map[string]string{"/etc/hostname": m.Name + "\n", "/etc/hosts": hostsFile(plan), "/etc/resolv.conf": resolv}
+	var list []pid1.Service
+	for _, s := range services {
+		config, err := json.Marshal(s.Files) // its keys are sorted
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, pid1.Service{Name: s.Name, Argv: s.Argv, Log: "/var/log/" + s.Name + ".log", Cgroup: true, Config: pid1.Hash(config)})
+		for path, text := range s.Files {
+			files[path] = text
+		}
+	}
+	data, err := json.MarshalIndent(list, "", "  ")
+	files[pid1.ServicesFile] = string(data)
+	return files, err
+}
