@@ -7,10 +7,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -66,7 +66,7 @@ func testArgumentsInside(t *testing.T) {
 	must(unix.Mount("proc", "/proc", "proc", 0, ""))
 
 	root := providers.DefaultRoot()
-	sleeps := map[labs.Name]*exec.Cmd{}
+	sleeps, ended := map[labs.Name]*exec.Cmd{}, map[labs.Name]chan struct{}{}
 	for _, text := range []string{"one", "two"} {
 		lab := labs.MustName(text)
 		must(root.Write(providers.State{Plan: topology.Plan{Lab: lab, Provider: "netns"}, Phase: providers.PhaseUp}))
@@ -74,8 +74,9 @@ func testArgumentsInside(t *testing.T) {
 		sleep := exec.Command("sleep", "600")
 		sleep.Env = append(os.Environ(), local.LabelKey+"="+text)
 		must(sleep.Start())
-		go sleep.Wait()
-		sleeps[lab] = sleep
+		done := make(chan struct{})
+		go func() { sleep.Wait(); close(done) }()
+		sleeps[lab], ended[lab] = sleep, done
 	}
 	there := func(text string) bool {
 		lab := labs.MustName(text)
@@ -120,7 +121,9 @@ func testArgumentsInside(t *testing.T) {
 	if code := Main([]string{"down", "one"}, strings.NewReader(""), &out, &told); code != exitOK || there("one") || !there("two") {
 		t.Errorf("netlab down one: exit code %d, one is there: %t, two is there: %t\n%s%s", code, there("one"), there("two"), out.String(), told.String())
 	}
-	if _, err := os.Stat("/proc/" + strconv.Itoa(sleeps[labs.MustName("one")].Process.Pid)); err == nil {
+	select {
+	case <-ended[labs.MustName("one")]:
+	case <-time.After(5 * time.Second):
 		t.Error("a process of lab one survived it")
 	}
 }
