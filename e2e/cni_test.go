@@ -106,10 +106,17 @@ func TestCNIs(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkPasses(t, r)
+			policies := 0
 			for _, p := range r.Paths {
+				if strings.HasPrefix(p.ID, "policy-") {
+					policies++
+				}
 				if strings.HasPrefix(p.ID, "policy-") && p.ID != checks.PolicyL7 && p.Expected != want.policies {
 					t.Errorf("%s: expected %s, want %s", p.ID, p.Expected, want.policies)
 				}
+			}
+			if policies < 6 {
+				t.Errorf("%d paths of policies, want six at least", policies)
 			}
 			b.untouched(t)
 			t.Run("evidence", func(t *testing.T) { b.measures(t, want.way) })

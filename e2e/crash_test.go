@@ -79,17 +79,6 @@ func (l *labs) killed(t *testing.T) {
 		b.run(t, 0, "down", b.name)
 		b.clean(t)
 	})
-	t.Run("the state is deleted by hand", func(t *testing.T) {
-		b.up(t)
-		if err := os.RemoveAll(b.path()); err != nil {
-			t.Fatal(err)
-		}
-		if out := b.run(t, 0, "list"); !strings.Contains(out, b.name) {
-			t.Errorf("list does not know the lab any more: %q", out)
-		}
-		b.run(t, 0, "down", b.name)
-		b.clean(t)
-	})
 }
 
 // atOnce bounds what follows Ctrl-C, whatever was at work: some milliseconds on a machine

@@ -47,7 +47,7 @@ func (f fault) check(t *testing.T, r report.Report) {
 	t.Helper()
 	reason := regexp.MustCompile(f.reason)
 	lost := regexp.MustCompile(f.lost)
-	broke := map[string]bool{}
+	broke, spared := map[string]bool{}, map[string]bool{}
 	for _, p := range r.Paths {
 		failed := p.Outcome != report.Pass && p.Outcome != report.Skip
 		switch {
@@ -61,6 +61,8 @@ func (f fault) check(t *testing.T, r report.Report) {
 			}
 		case failed && slices.Contains(f.spares, p.ID):
 			t.Errorf("the fault does not touch it: %s", told(p))
+		case p.Outcome == verify.Pass:
+			spared[p.ID] = true
 		}
 		if failed && !reason.MatchString(p.Reason) {
 			t.Errorf("the reason does not name the fault (%s): %s", f.reason, told(p))
@@ -69,6 +71,11 @@ func (f fault) check(t *testing.T, r report.Report) {
 	for _, id := range f.breaks {
 		if !broke[id] {
 			t.Errorf("no path %s was asked", id)
+		}
+	}
+	for _, id := range f.spares {
+		if !spared[id] {
+			t.Errorf("no path %s passes", id)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"maps"
+	"os"
 	"strings"
 	"testing"
 )
@@ -15,8 +16,8 @@ nodes:
 ingress: {name: none}
 `
 
-// two: two labs with the same addresses run side by side, and one goes without the other
-// noticing.
+// two: two labs with the same addresses run side by side. The state of one is deleted by hand;
+// it is removed all the same, and the other does not notice.
 func (l *labs) two(t *testing.T) {
 	one, two := l.lab(t, "nlt-one", small), l.lab(t, "nlt-two", small)
 	both := make(chan []byte)
@@ -38,6 +39,12 @@ func (l *labs) two(t *testing.T) {
 		t.Errorf("the labs were to have the same addresses, and have %q and %q", a, b)
 	}
 	boots := two.boots(t, "cp", "w")
+	if err := os.RemoveAll(one.path()); err != nil {
+		t.Fatal(err)
+	}
+	if out := one.run(t, 0, "list"); !strings.Contains(out, one.name) {
+		t.Errorf("list does not know a lab without state: %q", out)
+	}
 	one.remove(t)
 	two.passes(t)
 	if is := two.boots(t, "cp", "w"); !maps.Equal(boots, is) {

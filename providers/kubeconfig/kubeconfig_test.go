@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
@@ -232,6 +233,10 @@ func TestRefusesToLose(t *testing.T) {
 
 // Another that writes the file, by kubectl's lock, is waited for.
 func TestWaitsForTheLock(t *testing.T) {
+	synctest.Test(t, waitsForTheLock)
+}
+
+func waitsForTheLock(t *testing.T) {
 	file := write(t, users)
 	unlock, err := lock(file)
 	if err != nil {
@@ -242,6 +247,12 @@ func TestWaitsForTheLock(t *testing.T) {
 		_, err := Merge(file, nil, labs.MustName("a"), of("kind-a", "https://127.0.0.1:1"))
 		done <- err
 	}()
+	synctest.Wait() // until the other goroutine sleeps, which it does for the lock alone
+	select {
+	case err := <-done:
+		t.Fatalf("merged without the lock (%v)", err)
+	default:
+	}
 	// Meanwhile an entry comes that must not get lost.
 	config := read(t, file)
 	config.Contexts["late"] = &api.Context{Cluster: "work", AuthInfo: "me"}

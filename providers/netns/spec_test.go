@@ -119,4 +119,10 @@ func TestRemember(t *testing.T) {
 	if m, known := n.recall(); !known || m.Name != "w1" || m.Role != topology.RoleWorker {
 		t.Errorf("known again as %+v, %t", m, known)
 	}
+	if err := os.WriteFile(n.path("machine.json"), []byte(`{"name": "w1", "ro`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if m, known := n.recall(); known {
+		t.Errorf("half a file is taken for %+v", m)
+	}
 }
