@@ -61,7 +61,7 @@ func (f fault) check(t *testing.T, r report.Report) {
 			}
 		case failed && slices.Contains(f.spares, p.ID):
 			t.Errorf("the fault does not touch it: %s", told(p))
-		case p.Outcome == verify.Pass:
+		case p.Outcome == report.Pass:
 			spared[p.ID] = true
 		}
 		if failed && !reason.MatchString(p.Reason) {
