@@ -119,7 +119,7 @@ func TestRemember(t *testing.T) {
 	if m, known := n.recall(); !known || m.Name != "w1" || m.Role != topology.RoleWorker {
 		t.Errorf("known again as %+v, %t", m, known)
 	}
-	if err := os.WriteFile(n.path("machine.json"), []byte(`{"name": "w1", "ro`), 0o644); err != nil {
+	if err := os.WriteFile(n.Path("machine.json"), []byte(`{"name": "w1", "ro`), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if m, known := n.recall(); known {
