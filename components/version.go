@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"reflect"
@@ -69,7 +70,8 @@ func decodeFile(root fs.FS, file string, to *Component) error {
 	if err != nil {
 		return err
 	}
-	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(to); err != nil {
+	err = yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(to)
+	if err != nil && !errors.Is(err, io.EOF) { // a version.yaml may be a pin and nothing more
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	return nil
