@@ -32,7 +32,7 @@ func quickstart(t *testing.T, change ...func(*topology.Plan)) components.Set {
 		{Network: "lan", First: netip.MustParseAddr("172.30.0.200"), Last: netip.MustParseAddr("172.30.0.219")}}}
 	p.Ingress = labs.Ingress{Name: "ingress-nginx", Service: "LoadBalancer"}
 	c := load(t)
-	p.Kubernetes.Version = c.Known().Kubernetes[0]
+	p.Kubernetes.Version = c.Known().Kubernetes[0].Version
 	for _, f := range change {
 		f(&p)
 	}

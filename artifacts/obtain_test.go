@@ -179,7 +179,7 @@ func TestNodeImageAsContainer(t *testing.T) {
 		}
 		return string(out)
 	}
-	if version := inside("cat /kind/version"); version != load(t).Known().Kubernetes[0]+"\n" {
+	if version := inside("cat /kind/version"); version != load(t).Known().Kubernetes[0].Version+"\n" {
 		t.Errorf("/kind/version says %q", version)
 	}
 	inside("ctr version && test -f /kind/manifests/default-storage.yaml && test -e /dev/kmsg")

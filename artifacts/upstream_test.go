@@ -183,7 +183,7 @@ func TestUpstreamSavesBuilds(t *testing.T) {
 	p := newPullable(t)
 	c := load(t)
 	mirror := strings.TrimSuffix(p.ref, ":v1")
-	p.ref = mirror + ":" + c.Known().Kubernetes[0]
+	p.ref = mirror + ":" + c.Known().Kubernetes[0].Version
 	p.push(t)
 	p.catalog = c
 	o := p.obtaining(t, t.TempDir())

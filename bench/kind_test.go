@@ -83,7 +83,7 @@ func newRace(b *testing.B) *race {
 			}
 		}
 		known := software.Known()
-		known.Providers, known.ProxyModes = []string{"kind", "netns"}, []string{"nftables"}
+		known.Providers = []string{"kind", "netns"}
 		lab, err := speclabs.Load("race.yaml", []byte(r.text(size, "kind")), known)
 		if err != nil {
 			b.Fatal(err)

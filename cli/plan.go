@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
@@ -34,13 +35,17 @@ func (a *app) planCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		for _, p := range a.unmet(set, args[0]) {
+			fmt.Fprintf(a.stderr, "%s %v\n", painterFor(a.stderr).warn("note:"), p)
+		}
 		if *output == formatJSON {
 			return printJSON(a.stdout, struct {
 				topology.Plan
-				Changes *topology.Changes `json:"changes,omitempty"` // none: no such lab runs
-			}{plan, changes})
+				Components []components.Selected `json:"components"`
+				Changes    *topology.Changes     `json:"changes,omitempty"` // none: no such lab runs
+			}{plan, set.Selected(), changes})
 		}
-		if err := printPlan(a.stdout, plan); err != nil || changes == nil {
+		if err := printPlan(a.stdout, set); err != nil || changes == nil {
 			return err
 		}
 		fmt.Fprintf(a.stdout, "\nlab %s is there; `netlab up` would\n", plan.Lab)
@@ -53,6 +58,19 @@ func (a *app) planCommand() *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+// unmet is what the kernel of this machine lacks for a set, with the line of the field of the
+// lab file that asks for it. It does not make the plan wrong: another machine may have it.
+func (a *app) unmet(set components.Set, file string) labs.Problems {
+	var problems labs.Problems
+	for _, err := range kernelLacks(a.providers[set.Plan.Provider], set.Needs()) {
+		var n components.Need
+		if errors.As(err, &n) {
+			problems = append(problems, labs.Problem{Field: n.Field, What: n.Error(), Hint: n.Hint()})
+		}
+	}
+	return problems.Located(file)
 }
 
 // changes compares a plan with the lab of its name, nil where there is none.
@@ -69,8 +87,8 @@ func (a *app) changes(plan topology.Plan) (*topology.Changes, error) {
 }
 
 // printPlan writes a plan as tables: networks, machines, routes, cluster, components.
-func printPlan(w io.Writer, p topology.Plan) error {
-	t := &tables{w: w}
+func printPlan(w io.Writer, set components.Set) error {
+	p, t := set.Plan, &tables{w: w}
 	provider := p.Provider
 	if vm := p.Libvirt; vm != nil {
 		provider += fmt.Sprintf(", machines of %d CPUs, %s of memory, %s of disk", vm.CPUs, vm.Memory, vm.Disk)
@@ -89,8 +107,8 @@ func printPlan(w io.Writer, p topology.Plan) error {
 		[]string{"Pods", p.Kubernetes.PodCIDR.String()},
 		[]string{"Services", fmt.Sprintf("%s, API %s, DNS %s, domain %s", p.Kubernetes.ServiceCIDR, p.Kubernetes.APIService, p.Kubernetes.DNS, p.Kubernetes.Domain)},
 		[]string{"CNI", cniText(p.CNI)},
-		[]string{"load balancer", words(p.LoadBalancer.Name, p.LoadBalancer.Mode)},
-		[]string{"Ingress", words(p.Ingress.Name, p.Ingress.Service)},
+		[]string{"load balancer", words(p.LoadBalancer.Name, p.LoadBalancer.Version, p.LoadBalancer.Mode)},
+		[]string{"Ingress", words(p.Ingress.Name, p.Ingress.Version, p.Ingress.Service)},
 	)
 
 	networks := [][]string{{"NETWORK", "CIDR", "MTU", "GATEWAY", "BRIDGE"}}
@@ -150,6 +168,12 @@ func printPlan(w io.Writer, p topology.Plan) error {
 		names = append(names, []string{n, p.Names[n]})
 	}
 	t.table(names)
+
+	software := [][]string{{"COMPONENT", "VERSION", "KIND"}}
+	for _, s := range set.Selected() {
+		software = append(software, []string{s.Name, s.Version, s.Kind})
+	}
+	t.table(software)
 	return t.err
 }
 

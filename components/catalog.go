@@ -156,19 +156,17 @@ func (c Catalog) versions(name string) []string {
 
 // Known is what a lab may ask of the components. Providers are the caller's to add.
 func (c Catalog) Known() labs.Known {
-	known := labs.Known{CNIs: map[string]labs.Choice{}, LoadBalancers: map[string]labs.Choice{}, Ingresses: map[string]labs.Choice{}}
-	for i, k := range c.kubernetes() {
-		known.Kubernetes = append(known.Kubernetes, k.Version)
-		if i == 0 {
-			known.ProxyModes = k.Options[optionProxy]
-		}
-	}
-	kinds := map[string]map[string]labs.Choice{
+	known := labs.Known{CNIs: map[string]labs.Choices{}, LoadBalancers: map[string]labs.Choices{}, Ingresses: map[string]labs.Choices{}}
+	kinds := map[string]map[string]labs.Choices{
 		KindCNI: known.CNIs, KindLoadBalancer: known.LoadBalancers, KindIngress: known.Ingresses,
 	}
-	for name, versions := range c {
-		if choices := kinds[versions[0].Kind]; choices != nil {
-			choices[name] = labs.Choice{Versions: c.versions(name), Options: versions[0].Options, Modes: versions[0].Modes}
+	for _, k := range c.all() {
+		choice := labs.Choice{Version: k.Version, Preferred: k.Preferred, Options: k.Options, Modes: k.Modes}
+		if k.Kind == KindKubernetes {
+			choice.Modes = k.Options[optionProxy]
+			known.Kubernetes = append(known.Kubernetes, choice)
+		} else if choices := kinds[k.Kind]; choices != nil {
+			choices[k.Name] = append(choices[k.Name], choice)
 		}
 	}
 	return known

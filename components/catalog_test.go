@@ -96,16 +96,16 @@ func TestCatalogImages(t *testing.T) {
 
 func TestKnown(t *testing.T) {
 	known := load(t).Known()
-	if got := known.CNIs["flannel"]; !slices.Equal(got.Options["backend"], []string{"vxlan", "host-gw"}) || len(got.Versions) != 1 {
+	if got := known.CNIs["flannel"].Of(""); !slices.Equal(got.Options["backend"], []string{"vxlan", "host-gw"}) || !got.Preferred {
 		t.Errorf("flannel is offered as %+v", got)
 	}
-	if got := known.Ingresses["ingress-nginx"].Modes; !slices.Equal(got, []string{"LoadBalancer", "NodePort"}) {
+	if got := known.Ingresses["ingress-nginx"].Of("").Modes; !slices.Equal(got, []string{"LoadBalancer", "NodePort"}) {
 		t.Errorf("ingress-nginx is offered with %v", got)
 	}
-	if got := known.LoadBalancers["metallb"].Modes; !slices.Equal(got, []string{"l2"}) {
+	if got := known.LoadBalancers["metallb"].Of("").Modes; !slices.Equal(got, []string{"l2"}) {
 		t.Errorf("metallb is offered with %v", got)
 	}
-	if got := known.CNIs["calico"]; !slices.Equal(got.Options["encapsulation"], []string{"vxlan", "none"}) {
+	if got := known.CNIs["calico"].Of(""); !slices.Equal(got.Options["encapsulation"], []string{"vxlan", "none"}) {
 		t.Errorf("calico is offered as %+v", got)
 	}
 }

@@ -78,8 +78,8 @@ type wish struct{ kind, field, name, version string }
 func wishes(p topology.Plan) []wish {
 	return []wish{
 		{KindCNI, "cni", p.CNI.Name, p.CNI.Version},
-		{KindLoadBalancer, "loadBalancer", p.LoadBalancer.Name, ""},
-		{KindIngress, "ingress", p.Ingress.Name, ""},
+		{KindLoadBalancer, "loadBalancer", p.LoadBalancer.Name, p.LoadBalancer.Version},
+		{KindIngress, "ingress", p.Ingress.Name, p.Ingress.Version},
 	}
 }
 

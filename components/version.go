@@ -71,7 +71,7 @@ func decodeFile(root fs.FS, file string, to *Component) error {
 		return err
 	}
 	err = yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(to)
-	if err != nil && !errors.Is(err, io.EOF) { // a version.yaml may be a pin and nothing more
+	if err != nil && !errors.Is(err, io.EOF) { // a version.yaml may be empty: the folder is a pin
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	return nil

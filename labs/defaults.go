@@ -27,10 +27,10 @@ func (l *Lab) fill(known Known) {
 	setIfZero(&vm.Disk, 10*gib)
 
 	k := &l.Kubernetes
-	setIfZero(&k.Version, first(known.Kubernetes))
+	setIfZero(&k.Version, first(known.Kubernetes).Version)
 	setIfZero(&k.PodCIDR, netip.MustParsePrefix("10.244.0.0/16"))
 	setIfZero(&k.ServiceCIDR, netip.MustParsePrefix("10.96.0.0/16"))
-	setIfZero(&k.Proxy, first(known.ProxyModes))
+	setIfZero(&k.Proxy, first(known.Kubernetes.Of(k.Version).Modes))
 
 	if l.Networks == nil {
 		l.Networks = []Network{
@@ -109,10 +109,10 @@ func (l *Lab) controlPlanes() int {
 }
 
 func (l *Lab) fillComponents(known Known) {
-	setIfZero(&l.CNI.Name, preferred(known.CNIs, "flannel"))
-	cni := known.CNIs[l.CNI.Name]
-	setIfZero(&l.CNI.Version, first(cni.Versions))
-	for option, values := range cni.Options {
+	setIfZero(&l.CNI.Name, preferred(known.CNIs))
+	cnis := known.CNIs[l.CNI.Name]
+	setIfZero(&l.CNI.Version, first(cnis).Version)
+	for option, values := range cnis.Of(l.CNI.Version).Options {
 		if _, set := l.CNI.Options[option]; set || len(values) == 0 {
 			continue
 		}
@@ -126,28 +126,25 @@ func (l *Lab) fillComponents(known Known) {
 	}
 
 	lb := &l.LoadBalancer
-	setIfZero(&lb.Name, preferred(known.LoadBalancers, "metallb"))
+	setIfZero(&lb.Name, preferred(known.LoadBalancers))
+	balancers := known.LoadBalancers[lb.Name]
 	if lb.Name != None {
-		setIfZero(&lb.Mode, first(known.LoadBalancers[lb.Name].Modes))
+		setIfZero(&lb.Version, first(balancers).Version)
+		setIfZero(&lb.Mode, first(balancers.Of(lb.Version).Modes))
 	}
 
 	in := &l.Ingress
-	setIfZero(&in.Name, preferred(known.Ingresses, "ingress-nginx"))
-	modes := known.Ingresses[in.Name].Modes
+	setIfZero(&in.Name, preferred(known.Ingresses))
+	if in.Name == None {
+		return
+	}
+	ingresses := known.Ingresses[in.Name]
+	setIfZero(&in.Version, first(ingresses).Version)
+	modes := ingresses.Of(in.Version).Modes
 	if lb.Name == None && slices.Contains(modes, "NodePort") {
 		setIfZero(&in.Service, "NodePort") // there is nothing to give a LoadBalancer its VIP
 	}
-	if in.Name != None {
-		setIfZero(&in.Service, first(modes))
-	}
-}
-
-// preferred is the name the default lab uses where it is known, else the first in order.
-func preferred(choices map[string]Choice, name string) string {
-	if _, ok := choices[name]; ok {
-		return name
-	}
-	return first(names(choices))
+	setIfZero(&in.Service, first(modes))
 }
 
 func first[T any](values []T) (value T) {

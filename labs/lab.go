@@ -120,14 +120,16 @@ type CNI struct {
 
 // LoadBalancer selects what gives Services of type LoadBalancer their VIPs.
 type LoadBalancer struct {
-	Name  string   `json:"name,omitempty"`  // metallb or none
-	Mode  string   `json:"mode,omitempty"`  // l2
-	Pools []string `json:"pools,omitempty"` // "first-last" or a CIDR, each inside one network; none: one in the first
+	Name    string   `json:"name,omitempty"` // "none" for none
+	Version string   `json:"version,omitempty"`
+	Mode    string   `json:"mode,omitempty"`  // how VIPs are announced
+	Pools   []string `json:"pools,omitempty"` // "first-last" or a CIDR, each inside one network; none: one in the first
 }
 
 // Ingress selects the Ingress controller.
 type Ingress struct {
-	Name    string `json:"name,omitempty"`    // ingress-nginx or none
+	Name    string `json:"name,omitempty"` // "none" for none
+	Version string `json:"version,omitempty"`
 	Service string `json:"service,omitempty"` // LoadBalancer or NodePort
 }
 
@@ -163,21 +165,3 @@ type Rate int64
 // Size is in bytes. It is written as a number and one of MiB, GiB and TiB: "1536MiB",
 // "8GiB".
 type Size int64
-
-// Known is what a lab may ask for: the names and values that providers and
-// components offer. The caller gives it, so that labs needs to know neither.
-type Known struct {
-	Providers     []string
-	Kubernetes    []string          // versions, newest first; the first is the default
-	ProxyModes    []string          // the first is the default
-	CNIs          map[string]Choice // by name
-	LoadBalancers map[string]Choice
-	Ingresses     map[string]Choice
-}
-
-// Choice is one selectable component.
-type Choice struct {
-	Versions []string            // the first is the default
-	Options  map[string][]string // option → its allowed values, the first the default
-	Modes    []string            // loadBalancer.mode or ingress.service, the first the default
-}

@@ -3,9 +3,7 @@ package labs
 import (
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"net/netip"
-	"slices"
 	"strings"
 )
 
@@ -89,6 +87,3 @@ func lastOf(cidr netip.Prefix) netip.Addr {
 	binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(a[:])|(1<<(32-cidr.Bits())-1))
 	return netip.AddrFrom4(a)
 }
-
-// names lists the keys of choices in order.
-func names(choices map[string]Choice) []string { return slices.Sorted(maps.Keys(choices)) }

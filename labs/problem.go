@@ -59,18 +59,23 @@ func (ps Problems) err() error {
 }
 
 // in gives the problems of a file, sorted, as an error.
-func (ps Problems) in(filename string) error {
+func (ps Problems) in(filename string) error { return ps.of(filename).err() }
+
+func (ps Problems) of(filename string) Problems {
 	ps = ps.sorted()
 	for i := range ps {
 		ps[i].File = filename
 	}
-	return ps.err()
+	return ps
 }
 
-// At gives problems that were found later, in what a lab file came to, the lines of their
-// fields in the file, and orders them by these. They stay without lines where the file cannot
-// be read any more.
-func (ps Problems) At(filename string) error {
+// At is Located, as an error: nil where there are no problems.
+func (ps Problems) At(filename string) error { return ps.Located(filename).err() }
+
+// Located gives problems that were found later, in what a lab file came to, the lines of
+// their fields in the file, and orders them by these. They stay without lines where the file
+// cannot be read any more.
+func (ps Problems) Located(filename string) Problems {
 	located := slices.Clone(ps)
 	data, err := os.ReadFile(filename)
 	if d, _ := decode(data, Kind, &Lab{}); err == nil && d != nil {
@@ -78,7 +83,7 @@ func (ps Problems) At(filename string) error {
 			located[i].Line = d.lineOf(located[i].Field)
 		}
 	}
-	return located.in(filename)
+	return located.of(filename)
 }
 
 func (ps *Problems) add(field, hint, format string, args ...any) {

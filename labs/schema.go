@@ -53,16 +53,16 @@ func Schema(known Known) ([]byte, error) {
 	top("apiVersion").Const = APIVersion
 	top("kind").Const = Kind
 	enum(top("provider"), known.Providers)
-	enum(in("Kubernetes", "version"), known.Kubernetes)
-	enum(in("Kubernetes", "proxy"), known.ProxyModes)
+	enum(in("Kubernetes", "version"), known.Kubernetes.Versions())
+	enum(in("Kubernetes", "proxy"), modes(known.Kubernetes))
 	enum(in("NodeGroup", "role"), []string{RoleControlPlane, RoleWorker})
 	enum(in("Host", "role"), []string{RoleRouter, RoleClient, RoleInternet, RoleAPILB})
 	enum(in("CNI", "name"), names(known.CNIs))
 	offerOptions(in("CNI", "options"), known.CNIs)
 	enum(in("LoadBalancer", "name"), append(names(known.LoadBalancers), None))
-	enum(in("LoadBalancer", "mode"), modes(known.LoadBalancers))
+	enum(in("LoadBalancer", "mode"), modes(slices.Collect(maps.Values(known.LoadBalancers))...))
 	enum(in("Ingress", "name"), append(names(known.Ingresses), None))
-	enum(in("Ingress", "service"), modes(known.Ingresses))
+	enum(in("Ingress", "service"), modes(slices.Collect(maps.Values(known.Ingresses))...))
 
 	for _, name := range []*jsonschema.Schema{in("Metadata", "name"), in("Network", "name"), in("NodeGroup", "name"), in("Host", "name")} {
 		name.Pattern = dnsLabel.String()
@@ -100,37 +100,36 @@ func enum(s *jsonschema.Schema, values []string) {
 }
 
 // offerOptions lists the options of all CNIs; whose each is, Load checks.
-func offerOptions(s *jsonschema.Schema, cnis map[string]Choice) {
+func offerOptions(s *jsonschema.Schema, cnis map[string]Choices) {
 	s.AdditionalProperties = jsonschema.FalseSchema
 	s.Properties = jsonschema.NewProperties()
 	for _, cni := range names(cnis) {
-		for _, option := range slices.Sorted(maps.Keys(cnis[cni].Options)) {
-			o, shared := s.Properties.Get(option)
-			if !shared {
-				o = &jsonschema.Schema{Description: cni}
-				s.Properties.Set(option, o)
-			} else {
-				o.Description += ", " + cni
+		for _, choice := range cnis[cni] {
+			for _, option := range slices.Sorted(maps.Keys(choice.Options)) {
+				offerOption(s, cni, option, choice.Options[option])
 			}
-			for _, value := range cnis[cni].Options[option] {
-				if !slices.Contains(o.Enum, any(value)) {
-					o.Enum = append(o.Enum, value)
-				}
-			}
+		}
+	}
+}
+
+func offerOption(s *jsonschema.Schema, cni, option string, values []string) {
+	o, shared := s.Properties.Get(option)
+	switch {
+	case !shared:
+		o = &jsonschema.Schema{Description: cni}
+		s.Properties.Set(option, o)
+	case !slices.Contains(strings.Split(o.Description, ", "), cni):
+		o.Description += ", " + cni
+	}
+	for _, value := range values {
+		if !slices.Contains(o.Enum, any(value)) {
+			o.Enum = append(o.Enum, value)
 		}
 	}
 }
 
 func bound(s *jsonschema.Schema, low, high int) {
 	s.Minimum, s.Maximum = json.Number(fmt.Sprint(low)), json.Number(fmt.Sprint(high))
-}
-
-func modes(choices map[string]Choice) []string {
-	var out []string
-	for _, name := range names(choices) {
-		out = append(out, choices[name].Modes...)
-	}
-	return out
 }
 
 // comments reads the comments of this package's types ("Lab") and of their fields

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // validator finds everything wrong with a lab whose defaults are filled in. A field
@@ -85,11 +86,18 @@ func (v *validator) oneOf(field, what, value string, known []string) bool {
 	return false
 }
 
+// version checks that a version is shipped.
+func (v *validator) version(field, what, value string, known Choices) {
+	if versions := known.Versions(); !slices.Contains(versions, value) {
+		v.add(field, "", "%s %s is not available; this release ships %s", what, value, strings.Join(versions, ", "))
+	}
+}
+
 func (v *validator) cluster() {
 	k := v.lab.Kubernetes
 	v.oneOf("provider", "provider", v.lab.Provider, v.known.Providers)
-	v.oneOf("kubernetes.version", "version this netlab has", k.Version, v.known.Kubernetes)
-	v.oneOf("kubernetes.proxy", "kube-proxy mode this netlab has", k.Proxy, v.known.ProxyModes)
+	v.version("kubernetes.version", "Kubernetes", k.Version, v.known.Kubernetes)
+	v.oneOf("kubernetes.proxy", "kube-proxy mode this netlab has", k.Proxy, v.known.Kubernetes.Of(k.Version).Modes)
 	if v.cidr("kubernetes.podCIDR", k.PodCIDR) {
 		nodes, room := 0, 0
 		for _, m := range v.lab.Members() {

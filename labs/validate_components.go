@@ -12,8 +12,8 @@ func (v *validator) cni() {
 	if !v.oneOf("cni.name", "CNI this netlab has", c.Name, names(v.known.CNIs)) {
 		return
 	}
-	choice := v.known.CNIs[c.Name]
-	v.oneOf("cni.version", "version of "+c.Name+" this netlab has", c.Version, choice.Versions)
+	v.version("cni.version", c.Name, c.Version, v.known.CNIs[c.Name])
+	choice := v.known.CNIs[c.Name].Of(c.Version)
 	for _, option := range slices.Sorted(maps.Keys(c.Options)) {
 		field := "cni.options." + option
 		values, known := choice.Options[option]
@@ -31,14 +31,15 @@ func (v *validator) loadBalancer() {
 		return
 	}
 	if lb.Name == None {
-		for _, field := range []string{"loadBalancer.mode", "loadBalancer.pools"} {
+		for _, field := range []string{"loadBalancer.version", "loadBalancer.mode", "loadBalancer.pools"} {
 			if v.has(field) {
 				v.add(field, "leave it out", "means nothing without a load balancer")
 			}
 		}
 		return
 	}
-	v.oneOf("loadBalancer.mode", "mode of "+lb.Name, lb.Mode, v.known.LoadBalancers[lb.Name].Modes)
+	v.version("loadBalancer.version", lb.Name, lb.Version, v.known.LoadBalancers[lb.Name])
+	v.oneOf("loadBalancer.mode", "mode of "+lb.Name, lb.Mode, v.known.LoadBalancers[lb.Name].Of(lb.Version).Modes)
 	if v.has("loadBalancer.pools") && len(lb.Pools) == 0 {
 		v.add("loadBalancer.pools", "leave it out for a default one", "there is no pool")
 	}
@@ -90,12 +91,15 @@ func (v *validator) ingress() {
 		return
 	}
 	if in.Name == None {
-		if v.has("ingress.service") {
-			v.add("ingress.service", "leave it out", "means nothing without an Ingress controller")
+		for _, field := range []string{"ingress.version", "ingress.service"} {
+			if v.has(field) {
+				v.add(field, "leave it out", "means nothing without an Ingress controller")
+			}
 		}
 		return
 	}
-	v.oneOf("ingress.service", "type of Service for "+in.Name, in.Service, v.known.Ingresses[in.Name].Modes)
+	v.version("ingress.version", in.Name, in.Version, v.known.Ingresses[in.Name])
+	v.oneOf("ingress.service", "type of Service for "+in.Name, in.Service, v.known.Ingresses[in.Name].Of(in.Version).Modes)
 	if in.Service == "LoadBalancer" && v.lab.LoadBalancer.Name == None {
 		v.add("ingress.service", "write NodePort, or name a loadBalancer", "LoadBalancer, in a lab without a load balancer")
 	}

@@ -67,7 +67,7 @@ func Build(lab labs.Lab) (Plan, error) {
 		Domain:      "cluster.local",
 	}
 	p.CNI = lab.CNI
-	p.LoadBalancer = LoadBalancer{Name: lab.LoadBalancer.Name, Mode: lab.LoadBalancer.Mode, Pools: addresses.pools}
+	p.LoadBalancer = LoadBalancer{Name: lab.LoadBalancer.Name, Version: lab.LoadBalancer.Version, Mode: lab.LoadBalancer.Mode, Pools: addresses.pools}
 	p.Ingress = lab.Ingress
 	p.Names = map[string]string{}
 	for _, h := range p.Hosts() {

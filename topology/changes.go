@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 
@@ -45,12 +46,17 @@ func Compare(runs, wanted Plan) Changes {
 			c.Remake = append(c.Remake, fmt.Sprintf("%s changes from %v to %v", what, was, is))
 		}
 	}
+	// Labs made before these had versions have those that they are to have.
+	runs.LoadBalancer.Version = cmp.Or(runs.LoadBalancer.Version, wanted.LoadBalancer.Version)
+	runs.Ingress.Version = cmp.Or(runs.Ingress.Version, wanted.Ingress.Version)
 	remake("provider", runs.Provider, wanted.Provider)
 	remake("libvirt", written(runs.Libvirt), written(wanted.Libvirt))
 	remake("kubernetes", runs.Kubernetes, wanted.Kubernetes)
 	remake("cni", runs.CNI, wanted.CNI)
 	remake("loadBalancer.name", runs.LoadBalancer.Name, wanted.LoadBalancer.Name)
+	remake("loadBalancer.version", runs.LoadBalancer.Version, wanted.LoadBalancer.Version)
 	remake("ingress.name", runs.Ingress.Name, wanted.Ingress.Name)
+	remake("ingress.version", runs.Ingress.Version, wanted.Ingress.Version)
 
 	for _, was := range runs.Machines {
 		is, kept := wanted.Machine(was.Name)

@@ -122,9 +122,10 @@ type Route struct {
 
 // LoadBalancer is the lab's choice with its pools parsed.
 type LoadBalancer struct {
-	Name  string `json:"name"`
-	Mode  string `json:"mode"`
-	Pools []Pool `json:"pools"`
+	Name    string `json:"name"`
+	Version string `json:"version,omitempty"`
+	Mode    string `json:"mode"`
+	Pools   []Pool `json:"pools"`
 }
 
 // Pool is a range of VIPs inside one network.

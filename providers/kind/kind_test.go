@@ -20,7 +20,7 @@ func plan(t *testing.T, name string) topology.Plan {
 		t.Fatal(err)
 	}
 	known := catalog.Known()
-	known.Providers, known.ProxyModes = []string{"kind"}, []string{"nftables"}
+	known.Providers = []string{"kind"}
 	l, err := labs.Load("lab.yaml", []byte("apiVersion: netlab/v1alpha1\nkind: Lab\nmetadata: {name: "+name+"}\n"), known)
 	if err != nil {
 		t.Fatal(err)

@@ -133,7 +133,7 @@ ingress: {name: none}
 func (s Suite) plan(t *testing.T, text string, name labs.Name) topology.Plan {
 	t.Helper()
 	known := s.Software.Known()
-	known.Providers, known.ProxyModes = []string{s.Provider}, []string{"nftables", "iptables"}
+	known.Providers = []string{s.Provider}
 	text += "provider: " + s.Provider + "\nmetadata: {name: " + name.Label() + "}\n" + cmp.Or(s.Lab, bare)
 	if cni := os.Getenv(envCNI); cni != "" {
 		text += "cni: " + cni + "\n"

@@ -58,7 +58,7 @@ func Serve(t testing.TB, r providertest.Software) (digest string, close func()) 
 		registry.WithBlobHandler(registry.NewDiskBlobHandler(filepath.Join(dir, "blobs")))))
 	t.Cleanup(server.Close)
 	repository := strings.TrimPrefix(server.URL, "http://") + "/kindest/node"
-	tag, err := name.NewTag(repository + ":" + r.Known().Kubernetes[0])
+	tag, err := name.NewTag(repository + ":" + r.Known().Kubernetes[0].Version)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func only(t testing.TB, index v1.ImageIndex) (v1.Image, v1.Hash) {
 // made gives the OCI layout of the image.
 func made(t testing.TB, r providertest.Software) string {
 	t.Helper()
-	kubernetes := r.Known().Kubernetes[0]
+	kubernetes := r.Known().Kubernetes[0].Version
 	r.Catalog = maps.Clone(r.Catalog)
 	r.Catalog["node"] = []components.Component{recipe(t, kubernetes)}
 	plan := topology.Plan{Lab: labs.MustName("kindest"), Provider: "netns"}

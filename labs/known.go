@@ -1,0 +1,74 @@
+package labs
+
+import (
+	"maps"
+	"slices"
+)
+
+// Known is what a lab may ask for: the names, versions and values that providers and
+// components offer. The caller gives it, so that labs needs to know neither.
+type Known struct {
+	Providers     []string
+	Kubernetes    Choices            // its modes are those of kube-proxy
+	CNIs          map[string]Choices // by name
+	LoadBalancers map[string]Choices
+	Ingresses     map[string]Choices
+}
+
+// Choices are the versions of a component that a lab may select, the default one first.
+type Choices []Choice
+
+// Choice is one version.
+type Choice struct {
+	Version   string
+	Preferred bool                // the component of a lab that names none of its kind
+	Options   map[string][]string // option → its allowed values, the first the default; none: any
+	Modes     []string            // kubernetes.proxy, loadBalancer.mode or ingress.service, the first the default
+}
+
+// Of gives a version, and the default one for a version that there is not.
+func (c Choices) Of(version string) Choice {
+	for _, choice := range c {
+		if choice.Version == version {
+			return choice
+		}
+	}
+	return first(c)
+}
+
+// Versions lists them.
+func (c Choices) Versions() []string {
+	var all []string
+	for _, choice := range c {
+		all = append(all, choice.Version)
+	}
+	return all
+}
+
+// names lists the keys of choices in order.
+func names(choices map[string]Choices) []string { return slices.Sorted(maps.Keys(choices)) }
+
+// preferred is the name of a lab that names none: the one that is marked, else the first.
+func preferred(choices map[string]Choices) string {
+	for _, name := range names(choices) {
+		if first(choices[name]).Preferred {
+			return name
+		}
+	}
+	return first(names(choices))
+}
+
+// modes lists those of all versions of some components, each once.
+func modes(choices ...Choices) []string {
+	var all []string
+	for _, versions := range choices {
+		for _, choice := range versions {
+			for _, mode := range choice.Modes {
+				if !slices.Contains(all, mode) {
+					all = append(all, mode)
+				}
+			}
+		}
+	}
+	return all
+}
