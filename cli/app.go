@@ -1,14 +1,10 @@
-// Package cli is netlab's command line: verbs, flags, progress and exit codes. It is
-// the only place where the stages meet, print, or end the process; what a verb does
-// is in the packages it calls.
+// Package cli is netlab's command line: one file a verb, with its flags and what it prints,
+// and the exit codes. What a verb does is internal/engine's.
 package cli
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,23 +13,18 @@ import (
 
 	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/internal/engine"
 	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
-	"netlab.dev/netlab/providers/kind"
-	"netlab.dev/netlab/providers/libvirt"
-	"netlab.dev/netlab/providers/netns"
 	"netlab.dev/netlab/topology"
 )
 
-// app is what every verb works with: streams, places and the tables of what there is.
+// app is what every verb works with: the streams and the engine.
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	root           providers.Root
-	cache          string
-	catalog        components.Catalog
-	providers      map[string]providers.Provider
+	engine         engine.Engine
 }
 
 func newApp(stdin io.Reader, stdout, stderr io.Writer) (*app, error) {
@@ -49,115 +40,67 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) (*app, error) {
 		}
 		cache = filepath.Join(dir, "netlab")
 	}
-	return &app{
-		stdin: stdin, stdout: stdout, stderr: stderr,
-		root: providers.DefaultRoot(), cache: cache, catalog: catalog,
-		providers: map[string]providers.Provider{"kind": kind.Provider{}, "libvirt": libvirt.Provider{}, "netns": netns.Provider{}},
-	}, nil
-}
-
-// known is what a lab file may ask for.
-func (a *app) known() labs.Known {
-	known := a.catalog.Known()
-	known.Providers = []string{"netns", "kind", "libvirt"}
-	return known
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return &app{stdin: stdin, stdout: stdout, stderr: stderr, engine: engine.Engine{
+		Root: providers.DefaultRoot(), Catalog: catalog, Providers: engine.Providers(),
+		Software: artifacts.Cache{Dir: cache, Self: self, Offline: os.Getenv("NETLAB_OFFLINE") != "", NodeImage: os.Getenv("NETLAB_NODE_IMAGE")},
+	}}, nil
 }
 
 // plan reads a lab file and decides everything in it.
 func (a *app) plan(file string) (topology.Plan, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return topology.Plan{}, hint.With(err, "give the path of a lab file, such as scenarios/quickstart.yaml")
-	}
-	for _, note := range labs.Notes(file, data) {
-		fmt.Fprintf(a.stderr, "note: %v\n", note)
-	}
-	return topology.Load(file, data, a.known())
+	plan, notes, err := a.engine.Plan(file)
+	a.notes(notes)
+	return plan, err
 }
 
-// resolve reads a lab file, decides everything in it and finds the components for it. What
-// they do not support is reported with the line of the field that asks for it.
+// resolve is plan, with the components.
 func (a *app) resolve(file string) (components.Set, error) {
-	plan, err := a.plan(file)
-	if err != nil {
-		return components.Set{}, err
-	}
-	set, err := a.catalog.Resolve(plan)
-	var problems labs.Problems
-	if errors.As(err, &problems) {
-		return components.Set{}, problems.At(file)
-	}
+	set, notes, err := a.engine.Resolve(file)
+	a.notes(notes)
 	return set, err
 }
 
-// labFiles puts the lab files that a Matrix names in the Matrix's place.
-func (a *app) labFiles(args []string) ([]string, error) {
-	var files []string
-	for _, arg := range args {
-		data, err := os.ReadFile(arg)
-		if err != nil || !labs.IsMatrix(data) {
-			files = append(files, arg) // plan tells what is wrong with it
-			continue
-		}
-		named, err := labs.LoadMatrix(arg, data)
+// resolveAll is resolve for the files of several labs, and the labs that a Matrix names.
+func (a *app) resolveAll(args []string) (files []string, sets []components.Set, err error) {
+	if files, err = a.engine.Files(args); err != nil {
+		return nil, nil, err
+	}
+	for _, file := range files {
+		set, err := a.resolve(file)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		files = append(files, named...)
+		sets = append(sets, set)
 	}
-	return files, nil
+	return files, sets, nil
 }
 
-// software is the cache that this run obtains software from.
-func (a *app) software() (artifacts.Cache, error) {
-	self, err := os.Executable()
-	return artifacts.Cache{Dir: a.cache, Self: self, Offline: os.Getenv("NETLAB_OFFLINE") != "", NodeImage: os.Getenv("NETLAB_NODE_IMAGE")}, err
-}
-
-// softwareFor is software for Nodes of a provider's.
-func (a *app) softwareFor(plan topology.Plan) (artifacts.Cache, error) {
-	cache, err := a.software()
-	if shared, ok := a.providers[plan.Provider].(providers.KernelSharer); ok {
-		cache.KernelHas = shared.KernelHas
+func (a *app) notes(notes labs.Problems) {
+	for _, note := range notes {
+		fmt.Fprintf(a.stderr, "note: %v\n", note)
 	}
-	return cache, err
 }
 
 // lab finds a lab by its name or its file; without either, the only one there is.
 func (a *app) lab(args []string) (labs.Name, error) {
-	if len(args) > 0 {
-		return a.labNamed(args[0])
+	if len(args) == 0 {
+		return a.engine.Only()
 	}
-	names, err := a.root.Labs()
-	if err != nil {
-		return labs.Name{}, err
-	}
-	switch len(names) {
-	case 0:
-		return labs.Name{}, hint.With(errors.New("there is no lab"), "make one with `netlab up FILE`")
-	case 1:
-		return names[0], nil
-	}
-	return labs.Name{}, hint.With(errors.New("there are several labs"), "name one of: "+listed(names))
-}
-
-// labNamed turns a lab's name, or the file of one, into its name. What is neither is refused
-// before anything is looked at.
-func (a *app) labNamed(arg string) (labs.Name, error) {
-	if isFile(arg) {
-		plan, err := a.plan(arg)
+	if isFile(args[0]) {
+		plan, err := a.plan(args[0])
 		return plan.Lab, err
 	}
-	return parseLab(arg)
+	return parseLab(args[0])
 }
 
 // parseLab reads the name of a lab that a verb was given.
 func parseLab(arg string) (labs.Name, error) {
 	lab, err := labs.ParseName(arg)
-	if err != nil {
-		return lab, hint.With(err, "`netlab list` names the labs of this machine; a lab file is named by its path")
-	}
-	return lab, nil
+	return lab, hint.With(err, "`netlab list` names the labs of this machine; a lab file is named by its path")
 }
 
 // isFile tells the file of a lab from the name of one.
@@ -170,52 +113,6 @@ func isFile(arg string) bool {
 	}
 	info, err := os.Stat(arg)
 	return err == nil && info.Mode().IsRegular()
-}
-
-// listed writes names one after another.
-func listed(names []labs.Name) string { return strings.Join(texts(names), ", ") }
-
-func texts(names []labs.Name) []string {
-	var out []string
-	for _, n := range names {
-		out = append(out, n.String())
-	}
-	return out
-}
-
-// running finds a lab that runs, with its state.
-func (a *app) running(ctx context.Context, args []string) (providers.Running, providers.State, error) {
-	name, err := a.lab(args)
-	if err != nil {
-		return providers.Running{}, providers.State{}, err
-	}
-	return a.attached(ctx, name)
-}
-
-// attached gives a lab's machines and its state.
-func (a *app) attached(ctx context.Context, name labs.Name) (providers.Running, providers.State, error) {
-	state, err := a.root.Read(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return providers.Running{}, state, a.noLab(name)
-	}
-	if err != nil {
-		return providers.Running{}, state, err
-	}
-	if state.Phase == providers.PhaseStopped {
-		return providers.Running{Plan: state.Plan}, state, state.NotUp()
-	}
-	running, err := a.providers[state.Plan.Provider].Attach(ctx, state.Plan, a.root.Dir(name))
-	return running, state, err
-}
-
-// noLab says that there is no lab of a name, and which there are.
-func (a *app) noLab(name labs.Name) error {
-	known, _ := a.root.Labs()
-	todo := "make one with `netlab up FILE`"
-	if len(known) > 0 {
-		todo = "there are: " + listed(known)
-	}
-	return hint.With(fmt.Errorf("there is no lab %q", name), todo)
 }
 
 func (a *app) progress() *progress {

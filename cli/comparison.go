@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"netlab.dev/netlab/internal/engine"
 	"netlab.dev/netlab/verify/checks"
 	"netlab.dev/netlab/verify/report"
 )
@@ -18,7 +19,7 @@ const abreast = 7
 
 // writeComparison writes labs as the columns of a table, what became of each kind of path
 // and the figures as its rows.
-func writeComparison(out io.Writer, all []compared) error {
+func writeComparison(out io.Writer, all []engine.Compared) error {
 	w := &strings.Builder{}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for i, one := range all {
@@ -52,9 +53,9 @@ func writeComparison(out io.Writer, all []compared) error {
 	return err
 }
 
-func columns(w io.Writer, from int, some []compared) error {
+func columns(w io.Writer, from int, some []engine.Compared) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row := func(name string, cell func(compared) string) {
+	row := func(name string, cell func(engine.Compared) string) {
 		cells := []string{name}
 		for _, one := range some {
 			cells = append(cells, cell(one))
@@ -63,29 +64,29 @@ func columns(w io.Writer, from int, some []compared) error {
 	}
 	fmt.Fprintln(t)
 	number := from
-	row("", func(compared) string { number++; return strconv.Itoa(number) })
+	row("", func(engine.Compared) string { number++; return strconv.Itoa(number) })
 	for _, id := range checks.IDs() {
-		row(id, func(one compared) string { return became(one.Report, id) })
+		row(id, func(one engine.Compared) string { return became(one.Report, id) })
 	}
 	fmt.Fprintln(t)
-	figure := func(name, format string, value func(compared) float64) {
-		row(name, func(one compared) string {
+	figure := func(name, format string, value func(engine.Compared) float64) {
+		row(name, func(one engine.Compared) string {
 			if v := value(one); v > 0 {
 				return fmt.Sprintf(format, v)
 			}
 			return "–"
 		})
 	}
-	figure("up, verified, s", "%.1f", func(one compared) float64 { return one.UpSeconds })
-	figure("verify again, s", "%.1f", func(one compared) float64 { return one.VerifySeconds })
-	figure("policy to effect, s", "%.2f", func(one compared) float64 {
+	figure("up, verified, s", "%.1f", func(one engine.Compared) float64 { return one.UpSeconds })
+	figure("verify again, s", "%.1f", func(one engine.Compared) float64 { return one.VerifySeconds })
+	figure("policy to effect, s", "%.2f", func(one engine.Compared) float64 {
 		if one.Report == nil {
 			return 0
 		}
 		return one.Report.PolicySeconds()
 	})
-	figure("memory a Node, MB", "%.0f", func(one compared) float64 { return float64(one.NodeBytes) / 1e6 })
-	figure("down, s", "%.1f", func(one compared) float64 { return one.DownSeconds })
+	figure("memory a Node, MB", "%.0f", func(one engine.Compared) float64 { return float64(one.NodeBytes) / 1e6 })
+	figure("down, s", "%.1f", func(one engine.Compared) float64 { return one.DownSeconds })
 	return t.Flush()
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"netlab.dev/netlab/internal/engine"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/verify/checks"
 	"netlab.dev/netlab/verify/report"
@@ -19,7 +20,7 @@ func TestComparison(t *testing.T) {
 	}
 	enforced := row(workload.PolicyDefaultDeny, report.Pass, report.Enforced)
 	enforced.Properties = []report.Property{{Name: report.SecondsToEffect, Observed: "0.3"}}
-	all := []compared{
+	all := []engine.Compared{
 		{Lab: labs.MustName("one"), CNI: labs.CNI{Name: "flannel", Options: map[string]string{"backend": "vxlan"}}, Proxy: "nftables",
 			UpSeconds: 20.44, VerifySeconds: 1.5, DownSeconds: 1, NodeBytes: 336_000_000,
 			Report: &report.Report{CNI: report.CNI{Name: "flannel", Version: "v1"}, Paths: []report.Result{

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/verify/checks"
 	"netlab.dev/netlab/verify/run"
@@ -23,11 +24,11 @@ func (a *app) complete(root *cobra.Command) {
 		}
 	}
 	labFile, archive := files("yaml", "yml"), files("tar")
-	labs := names(func() []string { known, _ := a.root.Labs(); return texts(known) })
+	labNames := names(func() []string { known, _ := a.engine.Root.Labs(); return texts(known) })
 	// Where a lab is meant that is left over too, and where a file does as well: the shell
 	// offers files if no lab begins so.
 	labOrFile := func(_ *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
-		known, _ := a.allLabs()
+		known, _ := a.engine.All()
 		return beginning(start, texts(known)), cobra.ShellCompDirectiveDefault
 	}
 	machines := func(_ *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
@@ -37,9 +38,9 @@ func (a *app) complete(root *cobra.Command) {
 	verbs := map[string][]cobra.CompletionFunc{ // by argument
 		"up": {labFile}, "plan": {labFile}, "doctor": {labFile},
 		"graph": {labOrFile}, "down": {labOrFile},
-		"verify": {labs}, "status": {labs}, "kubectl": {labs}, "kubeconfig": {labs}, "stop": {labs}, "start": {labs},
-		"exec": {labs, machines}, "shell": {labs, machines}, "logs": {labs, machines},
-		"load": {labs, archive}, "trace": {labs, a.traceEnds, a.traceEnds},
+		"verify": {labNames}, "status": {labNames}, "kubectl": {labNames}, "kubeconfig": {labNames}, "stop": {labNames}, "start": {labNames},
+		"exec": {labNames, machines}, "shell": {labNames, machines}, "logs": {labNames, machines},
+		"load": {labNames, archive}, "trace": {labNames, a.traceEnds, a.traceEnds},
 	}
 	endless := map[string]cobra.CompletionFunc{"build": labFile, "compare": labFile}
 	for _, verb := range root.Commands() {
@@ -67,13 +68,21 @@ func beginning(start string, names []string) []string {
 	return out
 }
 
+func texts(names []labs.Name) []string {
+	var out []string
+	for _, n := range names {
+		out = append(out, n.String())
+	}
+	return out
+}
+
 // stateNamed reads the state of a lab by what was typed.
 func (a *app) stateNamed(arg string) (providers.State, error) {
 	lab, err := parseLab(arg)
 	if err != nil {
 		return providers.State{}, err
 	}
-	return a.root.Read(lab)
+	return a.engine.Root.Read(lab)
 }
 
 func (a *app) machineNames(lab string) []string {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
@@ -35,7 +34,7 @@ func printError(w io.Writer, paint painter, err error) int {
 		fmt.Fprintf(w, "%s interrupted\n", paint.bad("error:"))
 		return exitFault
 	}
-	for _, e := range joined(err) {
+	for _, e := range hint.Split(err) {
 		fmt.Fprintf(w, "%s %s\n", paint.bad("error:"), e)
 		for _, todo := range hint.Of(e) {
 			fmt.Fprintf(w, "%s %s\n", paint.bold("hint:"), todo)
@@ -55,25 +54,6 @@ func reportProblems(w io.Writer, problems labs.Problems) {
 		count += " in " + file
 	}
 	fmt.Fprintln(w, count+"; nothing was created")
-}
-
-// joined takes errors.Join apart, so that each error is told with its own hint. An
-// error that joins others inside a sentence of its own stays whole.
-func joined(err error) []error {
-	several, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return []error{err}
-	}
-	var out []error
-	var texts []string
-	for _, e := range several.Unwrap() {
-		out = append(out, joined(e)...)
-		texts = append(texts, e.Error())
-	}
-	if err.Error() != strings.Join(texts, "\n") {
-		return []error{err}
-	}
-	return out
 }
 
 // painterFor colours a stream only where it is a terminal and nobody objects.

@@ -1,14 +1,10 @@
 package cli
 
 import (
-	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 
 	"github.com/spf13/cobra"
 
-	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/topology/drawing"
 )
@@ -27,7 +23,7 @@ func (a *app) graphCommand() *cobra.Command {
 		Long: "Draw a lab, or what a lab file comes to: networks, machines, NICs and addresses. SVG is whole\n" +
 			"and needs nothing else; Mermaid goes into Markdown, dot into Graphviz.",
 		Example: "  netlab graph scenarios/quickstart.yaml > lab.svg\n  netlab graph quickstart -o dot | dot -Tpng > lab.png",
-		Args:    cobra.ExactArgs(1),
+		Args:    between(1, 1),
 	}
 	output := formatFlag(c, formatSVG, formatMermaid, formatDOT)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -51,14 +47,6 @@ func (a *app) planOf(arg string) (topology.Plan, error) {
 	if err != nil {
 		return topology.Plan{}, err
 	}
-	state, err := a.root.Read(lab)
-	if errors.Is(err, fs.ErrNotExist) {
-		known, _ := a.root.Labs()
-		todo := "give a lab file, such as scenarios/quickstart.yaml"
-		if len(known) > 0 {
-			todo += ", or one of: " + listed(known)
-		}
-		return topology.Plan{}, hint.With(fmt.Errorf("there is no lab %q", lab), todo)
-	}
+	state, err := a.engine.State(lab)
 	return state.Plan, err
 }

@@ -1,10 +1,8 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -22,7 +20,7 @@ func (a *app) planCommand() *cobra.Command {
 		Use:     "plan FILE",
 		Short:   "Print everything that a lab file comes to and what `up` would change, and make nothing",
 		Example: "  netlab plan scenarios/quickstart.yaml\n  netlab plan lab.yaml -o json | jq .machines",
-		Args:    cobra.ExactArgs(1),
+		Args:    between(1, 1),
 	}
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -31,11 +29,11 @@ func (a *app) planCommand() *cobra.Command {
 			return err
 		}
 		plan := set.Plan
-		changes, err := a.changes(plan)
+		changes, err := a.engine.Changes(plan)
 		if err != nil {
 			return err
 		}
-		for _, p := range a.unmet(set, args[0]) {
+		for _, p := range a.engine.KernelUnmet(set, args[0]) {
 			fmt.Fprintf(a.stderr, "%s %v\n", painterFor(a.stderr).warn("note:"), p)
 		}
 		if *output == formatJSON {
@@ -58,32 +56,6 @@ func (a *app) planCommand() *cobra.Command {
 		return nil
 	}
 	return cmd
-}
-
-// unmet is what the kernel of this machine lacks for a set, with the line of the field of the
-// lab file that asks for it. It does not make the plan wrong: another machine may have it.
-func (a *app) unmet(set components.Set, file string) labs.Problems {
-	var problems labs.Problems
-	for _, err := range kernelLacks(a.providers[set.Plan.Provider], set.Needs()) {
-		var n components.Need
-		if errors.As(err, &n) {
-			problems = append(problems, labs.Problem{Field: n.Field, What: n.Error(), Hint: n.Hint()})
-		}
-	}
-	return problems.Located(file)
-}
-
-// changes compares a plan with the lab of its name, nil where there is none.
-func (a *app) changes(plan topology.Plan) (*topology.Changes, error) {
-	state, err := a.root.Read(plan.Lab)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	changes, err := a.changesTo(state, plan)
-	return &changes, err
 }
 
 // printPlan writes a plan as tables: networks, machines, routes, cluster, components.

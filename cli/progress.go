@@ -86,6 +86,9 @@ func (p *progress) Note(text string) {
 	p.redraw()
 }
 
+// Warn prints a note that the user may not expect.
+func (p *progress) Warn(text string) { p.Note(p.paint.warn("note: ") + text) }
+
 // Close clears the live line and gives the time since the beginning.
 func (p *progress) Close() time.Duration {
 	close(p.stop)

@@ -2,11 +2,9 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -90,94 +88,10 @@ func (a *app) rootCommand() *cobra.Command {
 		a.versionCommand(),
 	)
 	for _, cmd := range root.Commands() {
-		checkArgs(cmd)
+		if cmd.Args == nil {
+			cmd.Args = between(0, 0)
+		}
 	}
 	a.complete(root)
 	return root
-}
-
-// checkArgs makes a verb's complaint about its arguments a usage error with a hint.
-func checkArgs(cmd *cobra.Command) {
-	check := cmd.Args
-	if check == nil {
-		check = cobra.NoArgs
-	}
-	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		if check(cmd, args) == nil {
-			return nil
-		}
-		err := fmt.Errorf("%s does not go with %d arguments", cmd.Name(), len(args))
-		if len(args) == 0 {
-			err = errors.New(cmd.Name() + " wants an argument")
-		}
-		return usageError(cmd, err)
-	}
-}
-
-// usageError adds how the verb is used.
-func usageError(cmd *cobra.Command, err error) error {
-	return hint.With(err, fmt.Sprintf("usage: %s; more with --help", strings.TrimSuffix(cmd.UseLine(), " [flags]")))
-}
-
-// format is the value of -o: how a result is printed.
-type format string
-
-const (
-	formatText format = "text"
-	formatJSON format = "json"
-
-	formatBenchfmt format = "benchfmt" // of measurements
-)
-
-// choice is a flag that takes one of a few formats.
-type choice struct {
-	value   *format
-	allowed []format
-}
-
-func (c choice) String() string {
-	if c.value == nil { // cobra asks the zero choice for its default
-		return ""
-	}
-	return string(*c.value)
-}
-
-func (c choice) Type() string { return "format" }
-
-func (c choice) Set(s string) error {
-	if !slices.Contains(c.allowed, format(s)) {
-		return errors.New("it is " + c.list())
-	}
-	*c.value = format(s)
-	return nil
-}
-
-func (c choice) words() []string {
-	words := make([]string, len(c.allowed))
-	for i, f := range c.allowed {
-		words[i] = string(f)
-	}
-	return words
-}
-
-func (c choice) list() string {
-	words := c.words()
-	last := len(words) - 1
-	return strings.Join(words[:last], ", ") + " or " + words[last]
-}
-
-// outputFlag gives a verb its -o, for text, JSON and what else it can print.
-func outputFlag(cmd *cobra.Command, more ...format) *format {
-	return formatFlag(cmd, append([]format{formatText, formatJSON}, more...)...)
-}
-
-// formatFlag gives a verb a -o for some formats; the first is the default.
-func formatFlag(cmd *cobra.Command, allowed ...format) *format {
-	value := allowed[0]
-	c := choice{&value, allowed}
-	cmd.Flags().VarP(c, "output", "o", "print the result as "+c.list())
-	offer(cmd, "output", func(_ *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
-		return beginning(start, c.words()), cobra.ShellCompDirectiveNoFileComp
-	})
-	return &value
 }

@@ -17,7 +17,7 @@ func (a *app) schemaCommand() *cobra.Command {
 			"  # yaml-language-server: $schema=netlab.schema.json",
 		Example: "  netlab schema > netlab.schema.json",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			schema, err := labs.Schema(a.known())
+			schema, err := labs.Schema(a.engine.Known())
 			if err != nil {
 				return err
 			}

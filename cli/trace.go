@@ -19,7 +19,7 @@ func (a *app) traceCommand() *cobra.Command {
 			"  netlab trace quickstart client echo-lb\n" +
 			"  netlab trace quickstart echo-w1 kube-system/kube-dns --port 9153\n" +
 			"  netlab trace quickstart echo-w1 http://203.0.113.100:8080/",
-		Args: cobra.ExactArgs(3),
+		Args: between(3, 3),
 	}
 	output := outputFlag(c)
 	var way run.Way
@@ -28,20 +28,12 @@ func (a *app) traceCommand() *cobra.Command {
 	c.Flags().StringVar(&pcap, "pcap", "", "write the packets to a file in this `directory` too")
 	offer(c, "pcap", directories)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		running, state, err := a.running(cmd.Context(), args[:1])
+		lab, err := a.lab(args[:1])
 		if err != nil {
 			return err
 		}
-		if err := a.verifiable(state); err != nil {
-			return err
-		}
-		_, check, err := a.checkOf(state)
-		if err != nil {
-			return err
-		}
-		check.Pcap = pcap
 		way.From, way.To = args[1], args[2]
-		traced, err := run.Trace(cmd.Context(), running, check, way)
+		traced, err := a.engine.Trace(cmd.Context(), lab, way, pcap)
 		if err != nil {
 			return err
 		}

@@ -8,10 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"netlab.dev/netlab/components"
-	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/internal/engine"
 	"netlab.dev/netlab/verify/checks"
-	"netlab.dev/netlab/verify/run"
 )
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -28,7 +26,7 @@ func (a *app) verifyCommand() *cobra.Command {
 			"  netlab verify quickstart --html report.html\n" +
 			"  netlab verify quickstart --throughput=pod-cross-node,clusterip --latency\n" +
 			"  netlab verify quickstart --throughput -o benchfmt >new.txt",
-		Args: cobra.MaximumNArgs(1),
+		Args: between(0, 1),
 	}
 	flags := newReportFlags(c, formatBenchfmt)
 	throughput := routesFlag(c, "throughput", "measure with iperf3 too, over these `routes`")
@@ -37,38 +35,29 @@ func (a *app) verifyCommand() *cobra.Command {
 	pcap := c.Flags().String("pcap", "", "write the packets of every path to a file in this `directory`")
 	offer(c, "pcap", directories)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		running, state, err := a.running(cmd.Context(), args)
+		lab, err := a.lab(args)
 		if err != nil {
 			return err
 		}
-		if err := a.verifiable(state); err != nil {
+		options := engine.VerifyOptions{Pcap: *pcap}
+		if options.Throughput, err = routes(cmd, *throughput); err != nil {
 			return err
 		}
-		set, check, err := a.checkOf(state)
-		if err != nil {
+		if options.Latency, err = routes(cmd, *latency); err != nil {
 			return err
 		}
-		if check.Throughput, err = routes(cmd, *throughput); err != nil {
-			return err
-		}
-		if check.Latency, err = routes(cmd, *latency); err != nil {
-			return err
-		}
-		if *flags.output == formatBenchfmt && len(check.Throughput)+len(check.Latency) == 0 {
-			return usageError(cmd, errors.New("-o benchfmt needs --throughput or --latency"))
+		if *flags.output == formatBenchfmt && len(options.Throughput)+len(options.Latency) == 0 {
+			return usageError(cmd, errors.New("-o benchfmt requires --throughput or --latency"))
 		}
 		asked := *evidence || *pcap != ""
-		check.Evidence, check.Pcap = asked || flags.evidence(), *pcap
+		options.Evidence = asked || flags.evidence()
 		shown := a.progress()
-		done, now := shown.Changing("verify every path")
-		check.Progress = func(what string) { now("measure " + what) }
-		report, err := run.Run(cmd.Context(), running, check)
-		done(err)
+		verified, err := a.engine.Verify(cmd.Context(), lab, options, shown)
 		shown.Close()
 		if err != nil {
 			return err
 		}
-		return a.report(a.subject(report, set, state.File), flags, asked)
+		return a.report(a.subject(verified.Report, verified.Set, verified.File), flags, asked)
 	}
 	return c
 }
@@ -94,25 +83,4 @@ func routes(cmd *cobra.Command, names []string) ([]string, error) {
 		}
 	}
 	return names, nil
-}
-
-// checkOf is what the verification of a lab that runs has to know of its components.
-func (a *app) checkOf(state providers.State) (components.Set, run.Options, error) {
-	set, err := a.catalog.Resolve(state.Plan)
-	if err != nil {
-		return set, run.Options{}, err
-	}
-	options, err := verifyOptions(set, state.Artifacts)
-	return set, options, err
-}
-
-func verifyOptions(set components.Set, obtained components.Artifacts) (options run.Options, err error) {
-	options = run.Options{Support: set.Support(obtained), Agent: obtained.Agent}
-	if cni, ok := set.Of(components.KindCNI); ok {
-		options.CNIVersion = cni.Version
-	}
-	if options.Support.L7Policy {
-		options.L7Policy, err = set.L7Policy(checks.L7Rule(set.Plan))
-	}
-	return options, err
 }

@@ -81,7 +81,7 @@ func (b *lab) goes(t *testing.T) {
 		t.Errorf("down left the kubeconfig that was made for the lab (%v)", err)
 	}
 	b.clean(t)
-	if out := b.run(t, 0, "down", b.name); !strings.Contains(out, "there is no lab "+b.name) {
+	if out := b.run(t, 0, "down", b.name); !strings.Contains(out, "lab "+b.name+" not found") {
 		t.Errorf("a second down says %q", out)
 	}
 	b.clean(t)

@@ -22,12 +22,40 @@ import (
 // State is what netlab remembers of a lab, written before each act so that a lab
 // which died half-way can be gone on with or removed.
 type State struct {
+	SchemaVersion int `json:"schemaVersion"` // of the JSON; Root.Write sets it
+
 	Plan      topology.Plan        `json:"plan"`
-	File      string               `json:"file"`    // the lab file, absolute
-	Phase     string               `json:"phase"`   // one of the phases below
-	Artifacts components.Artifacts `json:"stock"`   // the software the machines are made of
-	Created   time.Time            `json:"created"` // when `up` first began
-	APIPort   int                  `json:"apiPort"` // loopback port of this machine that reaches the API server
+	File      string               `json:"file"`      // the lab file, absolute
+	Phase     string               `json:"phase"`     // one of the phases below
+	Artifacts components.Artifacts `json:"artifacts"` // the software the machines are made of
+	Created   time.Time            `json:"created"`   // when `up` first began
+	APIPort   int                  `json:"apiPort"`   // loopback port of this machine that reaches the API server
+}
+
+// stateVersion is the SchemaVersion of the states that this netlab writes, and the only one
+// that it reads: a Plan holds what the code made of a lab, and another version's may lack
+// what this one takes for decided. States before 1 had none.
+const stateVersion = 1
+
+// VersionError says that another version of netlab wrote the state of a lab. The State that
+// comes with it has the lab's name, provider, file, phase and time alone.
+type VersionError struct {
+	Lab     labs.Name
+	File    string
+	Version int
+}
+
+func (e *VersionError) Error() string {
+	age := "an earlier"
+	if e.Version > stateVersion {
+		age = "a later"
+	}
+	return fmt.Sprintf("lab %s was made by %s version of netlab: its state has schema version %d, this netlab reads %d", e.Lab, age, e.Version, stateVersion)
+}
+
+// Hint says how to go on.
+func (e *VersionError) Hint() string {
+	return fmt.Sprintf("`netlab down %s` removes the lab, `netlab up %s` makes it again", e.Lab, e.File)
 }
 
 // The phases of a lab. From creating only `up` leads on; in those from up to starting all
@@ -135,7 +163,8 @@ func (e *BusyError) Error() string {
 // Hint says what to do about it.
 func (e *BusyError) Hint() string { return "wait for it to end, or stop it with Ctrl-C first" }
 
-// Read gives the state of a lab; fs.ErrNotExist when there is none.
+// Read gives the state of a lab; fs.ErrNotExist when there is none, a *VersionError when
+// another version of netlab wrote it.
 func (r Root) Read(lab labs.Name) (State, error) {
 	var s State
 	if err := lab.Check(); err != nil {
@@ -145,11 +174,40 @@ func (r Root) Read(lab labs.Name) (State, error) {
 	if err != nil {
 		return s, err
 	}
+	if s, err = outline(data, lab); err != nil {
+		return s, err
+	}
 	if err := json.Unmarshal(data, &s); err != nil {
 		return State{}, fmt.Errorf("state of lab %s: %w", lab, err)
 	}
-	if s.Plan.Lab != lab {
-		return State{}, fmt.Errorf("state of lab %s: it is of lab %s", lab, s.Plan.Lab)
+	return s, nil
+}
+
+// header is what states of every version have.
+type header struct {
+	SchemaVersion int `json:"schemaVersion"`
+	Plan          struct {
+		Lab      labs.Name `json:"lab"`
+		Provider string    `json:"provider"`
+	} `json:"plan"`
+	File    string    `json:"file"`
+	Phase   string    `json:"phase"`
+	Created time.Time `json:"created"`
+}
+
+// outline reads what of a lab's state can be read whoever wrote it.
+func outline(data []byte, lab labs.Name) (s State, err error) {
+	var h header
+	if err := json.Unmarshal(data, &h); err != nil {
+		return s, fmt.Errorf("state of lab %s: %w", lab, err)
+	}
+	if h.Plan.Lab != lab {
+		return s, fmt.Errorf("state of lab %s: it is of lab %s", lab, h.Plan.Lab)
+	}
+	s.SchemaVersion, s.Plan.Lab, s.Plan.Provider = h.SchemaVersion, h.Plan.Lab, h.Plan.Provider
+	s.File, s.Phase, s.Created = h.File, h.Phase, h.Created
+	if h.SchemaVersion != stateVersion {
+		return s, &VersionError{Lab: lab, File: h.File, Version: h.SchemaVersion}
 	}
 	return s, nil
 }
@@ -159,6 +217,7 @@ func (r Root) Write(s State) error {
 	if err := s.Plan.Lab.Check(); err != nil {
 		return err
 	}
+	s.SchemaVersion = stateVersion
 	dir := r.Dir(s.Plan.Lab)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the lab's state directory: %w", err)

@@ -183,6 +183,8 @@ func TestStateRoundTrip(t *testing.T) {
 		t.Errorf("labs of a directory that is not there: %v (%v)", labs, err)
 	}
 	want := State{
+		SchemaVersion: stateVersion,
+
 		Plan: topology.Plan{Lab: labs.MustName("a"), Provider: "netns", Names: map[string]string{"x.test": "192.0.2.1"}},
 		File: "/labs/a.yaml", Phase: PhaseCreating, Created: time.Now().UTC().Round(0), APIPort: 40123,
 		Artifacts: components.Artifacts{Rootfs: []string{"/c/r"}, Programs: map[string]string{"runc": "/c/runc"}},
@@ -226,6 +228,39 @@ func TestReadBrokenState(t *testing.T) {
 	}
 	if _, err := root.Read(labs.MustName("a")); err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "lab a") {
 		t.Errorf("half a state reads as %v", err)
+	}
+}
+
+// A state of another version is known by its outline alone, and says how to go on.
+func TestReadOtherVersions(t *testing.T) {
+	root := Root(t.TempDir())
+	lab := labs.MustName("a")
+	if err := os.MkdirAll(root.Dir(lab), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		`{"plan": {"lab": "a", "provider": "kind", "machines": "of another form"}, "file": "/labs/a.yaml", "phase": "up"}`:                       "an earlier version",
+		`{"schemaVersion": 7, "plan": {"lab": "a", "provider": "kind", "machines": {"x": 1}}, "file": "/labs/a.yaml", "phase": "up", "new": []}`: "a later version",
+	} {
+		if err := os.WriteFile(filepath.Join(root.Dir(lab), "state.json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := root.Read(lab)
+		var other *VersionError
+		if !errors.As(err, &other) || !strings.Contains(err.Error(), want) || !strings.Contains(other.Hint(), "`netlab down a`") || !strings.Contains(other.Hint(), "`netlab up /labs/a.yaml`") {
+			t.Errorf("%s: %v; want %s", text, err, want)
+		}
+		if s.Plan.Lab != lab || s.Plan.Provider != "kind" || s.File != "/labs/a.yaml" || s.Phase != PhaseUp {
+			t.Errorf("%s: its outline is %+v", text, s)
+		}
+	}
+	for _, text := range []string{`{"schemaVersion": 1, "plan": {"lab": "b"}}`, `{"schemaVersion": 1, "plan": {"lab": ".."}}`, `{"schemaVersion": 1, "plan": {}}`, `{"plan": {"lab": "b"}}`} {
+		if err := os.WriteFile(filepath.Join(root.Dir(lab), "state.json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := root.Read(lab); err == nil || errors.As(err, new(*VersionError)) || s.Plan.Lab != (labs.Name{}) {
+			t.Errorf("%s: %+v (%v)", text, s, err)
+		}
 	}
 }
 

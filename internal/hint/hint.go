@@ -3,7 +3,10 @@
 // too. Printing is the command line's.
 package hint
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // With adds to an error what the user can do about it. It is nil for a nil error.
 func With(err error, hint string) error {
@@ -39,4 +42,26 @@ func collect(err error, found []string) []string {
 		}
 	}
 	return found
+}
+
+// Split takes errors.Join apart, so that each error can be told with its own hint. An error
+// that joins others inside a sentence of its own stays whole; nil gives none.
+func Split(err error) []error {
+	if err == nil {
+		return nil
+	}
+	several, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var out []error
+	var texts []string
+	for _, e := range several.Unwrap() {
+		out = append(out, Split(e)...)
+		texts = append(texts, e.Error())
+	}
+	if err.Error() != strings.Join(texts, "\n") {
+		return []error{err}
+	}
+	return out
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"netlab.dev/netlab/internal/engine"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
 )
@@ -47,7 +48,7 @@ func TestModesThatTheKernelLacks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			a.providers = map[string]providers.Provider{"netns": lean{lacks: []string{m.option}}}
+			a.engine.Providers = []engine.Provider{{Name: "netns", Provider: lean{lacks: []string{m.option}}}}
 			root := a.rootCommand()
 			root.SetArgs([]string{"doctor"})
 			if err := root.ExecuteContext(t.Context()); err != nil && !errors.As(err, new(exitStatus)) {
@@ -65,7 +66,7 @@ func TestModesThatTheKernelLacks(t *testing.T) {
 			if err := os.WriteFile(file, []byte("apiVersion: netlab/v1alpha1\nkind: Lab\nmetadata: {name: lean}\n"+m.lab+"\n"), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if err := a.up(t.Context(), file, upFlags{}); err == nil || !strings.Contains(err.Error(), line) {
+			if err := a.up(t.Context(), file, upFlags{noVerify: new(bool)}); err == nil || !strings.Contains(err.Error(), line) {
 				t.Errorf("up says %v", err)
 			}
 			if left, _ := os.ReadDir(dir); len(left) != 1 {

@@ -1,0 +1,51 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) logsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "logs LAB [MACHINE]",
+		Short: "Print the logs of a lab's machines: containerd, kubelet, PID 1, outside hosts",
+		Args:  between(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			lab, err := a.lab(args[:1])
+			if err != nil {
+				return err
+			}
+			machines := "*"
+			if len(args) > 1 {
+				machines = args[1]
+			}
+			logs, stale, err := a.engine.Logs(cmd.Context(), lab, machines)
+			if stale != nil {
+				fmt.Fprintln(a.stderr, "note: logs of Nodes may be out of date:", stale)
+			}
+			if err != nil {
+				return err
+			}
+			for _, l := range logs {
+				fmt.Fprintf(a.stdout, "==> %s <==\n", l.Name)
+				if err := a.printFile(l.Path); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func (a *app) printFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(a.stdout, f)
+	return err
+}

@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"netlab.dev/netlab/internal/engine"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "status [LAB]",
+		Short: "Show what of a lab runs and what is wrong with it",
+		Args:  between(0, 1),
+	}
+	output := outputFlag(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		lab, err := a.lab(args)
+		if err != nil {
+			return err
+		}
+		s, err := a.engine.Status(cmd.Context(), lab)
+		if err != nil {
+			return err
+		}
+		if *output == formatJSON {
+			err = printJSON(a.stdout, s)
+		} else {
+			err = a.statusText(s)
+		}
+		if err == nil && len(s.Problems) > 0 {
+			return exitStatus{exitPath}
+		}
+		return err
+	}
+	return c
+}
+
+func (a *app) statusText(s engine.LabStatus) error {
+	fmt.Fprintf(a.stdout, "lab %s: %s (provider %s, made %s from %s)\n\n", s.Lab, s.Phase, s.Provider, s.Created.Local().Format(time.DateTime), s.File)
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(w, "MACHINE\tROLE\tADDRESS\tRUNS\tMEMORY")
+	for _, m := range s.Machines {
+		runs, memory := "yes", ""
+		if !m.Running {
+			runs = "no"
+		}
+		if m.Memory > 0 {
+			memory = fmt.Sprintf("%.0f MB", float64(m.Memory)/1e6)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", m.Name, m.Role, m.Address, runs, memory)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if s.NodeImage != "" {
+		fmt.Fprintf(a.stdout, "\nNodes are of %s\n", s.NodeImage)
+	}
+	for i, p := range s.Problems {
+		if i == 0 {
+			fmt.Fprintln(a.stdout, "\nproblems:")
+		}
+		fmt.Fprintln(a.stdout, "  "+p)
+	}
+	return nil
+}

@@ -1,0 +1,39 @@
+package engine
+
+import (
+	"context"
+	"slices"
+
+	"netlab.dev/netlab/artifacts"
+	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/internal/hint"
+)
+
+// Unmet is one thing that this machine does not have, as `doctor` shows it.
+type Unmet struct {
+	What string   `json:"what"`
+	Mend []string `json:"mend,omitempty"`
+	Mode string   `json:"mode,omitempty"` // what alone needs it, where the lab at hand does not
+}
+
+// Doctor gives what this machine lacks for a lab, and then what only other modes would miss.
+func (e Engine) Doctor(ctx context.Context, set components.Set) ([]Unmet, error) {
+	provider, err := e.provider(set.Plan.Provider)
+	if err != nil {
+		return nil, err
+	}
+	found := []Unmet{}
+	for _, missing := range hint.Split(e.missing(ctx, e.Software, provider, set)) {
+		found = append(found, Unmet{What: missing.Error(), Mend: hint.Of(missing)})
+	}
+	for _, lacking := range kernelLacks(provider, e.Catalog.EveryNeed()) {
+		u := Unmet{What: lacking.Error(), Mend: hint.Of(lacking), Mode: lacking.(components.Need).Mode()}
+		if !slices.ContainsFunc(found, func(other Unmet) bool { return other.What == u.What }) {
+			found = append(found, u)
+		}
+	}
+	return found, nil
+}
+
+// Components lists the software that labs are made of, and what of it the cache holds.
+func (e Engine) Components() ([]artifacts.Status, error) { return e.Software.Status(e.Catalog) }

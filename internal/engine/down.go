@@ -1,0 +1,112 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"netlab.dev/netlab/internal/hint"
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/providers/local"
+)
+
+// DownResult is what came of Down.
+type DownResult struct {
+	Found    bool     // there was something of the lab
+	Unmerged []string // kubeconfigs that it was taken out of
+}
+
+// Down removes a lab and everything it made, with its state or without.
+func (e Engine) Down(ctx context.Context, lab labs.Name) (result DownResult, err error) {
+	release, err := e.Root.Lock(lab, false)
+	if err != nil {
+		return result, err
+	}
+	defer release()
+	makers, err := e.makers(lab)
+	if err != nil {
+		return result, err
+	}
+	if result.Found, err = e.left(lab); err != nil {
+		return result, err
+	}
+	result.Unmerged, err = e.Unmerge(lab)
+	for _, p := range makers {
+		if left := providers.Down(ctx, e.Root, p, lab); left != nil {
+			return result, errors.Join(err, left)
+		}
+	}
+	return result, err
+}
+
+// makers gives who may have made a lab: its state tells, also one that another version wrote;
+// without it each looks for what it may have made, in the order that Providers explains.
+func (e Engine) makers(lab labs.Name) ([]providers.Provider, error) {
+	state, err := e.Root.Read(lab)
+	var other *providers.VersionError
+	if err == nil || errors.As(err, &other) {
+		p, unknown := e.provider(state.Plan.Provider)
+		if unknown == nil {
+			return []providers.Provider{p}, nil
+		}
+		if err == nil {
+			return nil, unknown
+		}
+	}
+	var all []providers.Provider
+	for _, p := range slices.Backward(e.Providers) {
+		all = append(all, p.Provider)
+	}
+	return all, nil
+}
+
+// left reports whether there is anything of a lab. Another machine's is refused.
+func (e Engine) left(lab labs.Name) (bool, error) {
+	if _, err := os.Stat(e.Root.Dir(lab)); err == nil {
+		return true, nil
+	}
+	if local.Guest(local.GuestsDir, lab) {
+		return false, refuseGuest(lab)
+	}
+	found, err := e.All()
+	return err == nil && slices.Contains(found, lab), nil
+}
+
+// All names every lab of this machine, by state and by label. Those of other machines that
+// have Nodes here are not among them.
+func (e Engine) All() ([]labs.Name, error) {
+	names, err := e.Root.Labs()
+	for _, p := range e.Providers {
+		if finder, ok := p.Provider.(providers.Finder); ok {
+			found, ferr := finder.Find()
+			found = slices.DeleteFunc(found, func(lab labs.Name) bool { return local.Guest(local.GuestsDir, lab) })
+			names, err = append(names, found...), errors.Join(err, ferr)
+		}
+	}
+	return sorted(names), err
+}
+
+// refuseStranger gives an error when parts of a lab of this name run that our state
+// directory knows nothing of: another state directory's lab, or one whose state was lost.
+func (e Engine) refuseStranger(lab labs.Name) error {
+	names, err := e.All()
+	switch {
+	case local.Guest(local.GuestsDir, lab):
+		return refuseGuest(lab)
+	case err != nil || !slices.Contains(names, lab):
+		return err
+	}
+	return hint.With(fmt.Errorf("parts of a lab %s run on this machine, and %s holds no state of it", lab, e.Root),
+		fmt.Sprintf("`netlab down %s` removes them; or give the lab another name, or NETLAB_STATE_DIR its own directory", lab))
+}
+
+// refuseGuest tells that a lab is another machine's, which has Nodes here.
+func refuseGuest(lab labs.Name) error {
+	return hint.With(fmt.Errorf("lab %s is another machine's, and has Nodes on this one's hypervisor", lab),
+		fmt.Sprintf("`netlab down %s` on that machine removes it; if that machine is no more, remove %s first; a lab of your own takes another name",
+			lab, filepath.Join(local.GuestsDir, lab.Label())))
+}

@@ -1,0 +1,336 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"netlab.dev/netlab/artifacts"
+	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/internal/hint"
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/topology"
+)
+
+// fake is a provider that remembers what it was asked, and finds labs by a label of its own.
+type fake struct {
+	name     string
+	asked    *[]string // "kind: delete a", of all providers in order
+	finds    []labs.Name
+	attached error
+	deletes  error
+}
+
+func (f *fake) note(what string, lab labs.Name) {
+	*f.asked = append(*f.asked, f.name+": "+what+" "+lab.String())
+}
+
+func (f *fake) Check(context.Context, topology.Plan) error { return nil }
+
+func (f *fake) Create(_ context.Context, req providers.Request) (providers.Running, error) {
+	f.note("create", req.Plan.Lab)
+	return providers.Running{}, errors.New("nothing is made here")
+}
+
+func (f *fake) Attach(_ context.Context, plan topology.Plan, _ string) (providers.Running, error) {
+	f.note("attach", plan.Lab)
+	return providers.Running{Plan: plan, Machines: map[string]providers.Machine{"cp": nil}}, f.attached
+}
+
+func (f *fake) Delete(_ context.Context, lab labs.Name, dir string) error {
+	f.note("delete", lab)
+	return errors.Join(f.deletes, os.RemoveAll(dir))
+}
+
+func (f *fake) Stop(_ context.Context, lab labs.Name, _ string) error {
+	f.note("stop", lab)
+	return nil
+}
+
+func (f *fake) Find() ([]labs.Name, error) { return f.finds, nil }
+
+// bench is an engine whose providers are fakes, with what they were asked.
+type bench struct {
+	Engine
+	asked *[]string
+	fakes map[string]*fake
+}
+
+func newBench(t *testing.T) bench {
+	t.Helper()
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "kubeconfig"))
+	catalog, err := components.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := bench{asked: new([]string), fakes: map[string]*fake{}}
+	b.Engine = Engine{Root: providers.Root(t.TempDir()), Catalog: catalog, Software: artifacts.Cache{Dir: t.TempDir(), Self: os.Args[0], Offline: true}}
+	for _, p := range Providers() {
+		b.fakes[p.Name] = &fake{name: p.Name, asked: b.asked}
+		b.Providers = append(b.Providers, Provider{p.Name, b.fakes[p.Name]})
+	}
+	return b
+}
+
+// lab writes the state of a lab.
+func (b bench) lab(t *testing.T, name, provider, phase string) labs.Name {
+	t.Helper()
+	lab := labs.MustName(name)
+	plan, err := topology.Build(labs.Default(lab, b.Known()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan.Provider = provider
+	if err := b.Root.Write(providers.State{Plan: plan, Phase: phase, File: "/labs/" + name + ".yaml"}); err != nil {
+		t.Fatal(err)
+	}
+	return lab
+}
+
+func (b bench) expect(t *testing.T, what string, want ...string) {
+	t.Helper()
+	if !slices.Equal(*b.asked, want) {
+		t.Errorf("%s asked the providers\n%s\nwant\n%s", what, strings.Join(*b.asked, "\n"), strings.Join(want, "\n"))
+	}
+	*b.asked = nil
+}
+
+// told fails unless an error says something and its hints something.
+func told(t *testing.T, err error, want, todo string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(strings.Join(hint.Of(err), "\n"), todo) {
+		t.Errorf("%v\nhints %q\nwant %s; %s", err, hint.Of(err), want, todo)
+	}
+}
+
+// The one that made a lab removes it; of a lab without state each looks for its part, and
+// netns, which takes away what the others go by, comes last.
+func TestDown(t *testing.T) {
+	b, ctx := newBench(t), t.Context()
+	a := b.lab(t, "a", "kind", providers.PhaseUp)
+	if result, err := b.Down(ctx, a); err != nil || !result.Found {
+		t.Errorf("down: %+v (%v)", result, err)
+	}
+	b.expect(t, "down", "kind: delete a")
+	if result, err := b.Down(ctx, a); err != nil || result.Found {
+		t.Errorf("down again: %+v (%v)", result, err)
+	}
+	b.expect(t, "down without a lab", "libvirt: delete a", "kind: delete a", "netns: delete a")
+
+	b.fakes["netns"].finds = []labs.Name{a}
+	if result, err := b.Down(ctx, a); err != nil || !result.Found {
+		t.Errorf("down without state: %+v (%v)", result, err)
+	}
+	b.expect(t, "down without state", "libvirt: delete a", "kind: delete a", "netns: delete a")
+
+	b.fakes["kind"].deletes = errors.New("docker is away")
+	_, err := b.Down(ctx, a)
+	told(t, err, "docker is away", "")
+	b.expect(t, "a down that fails at kind's part", "libvirt: delete a", "kind: delete a")
+
+	if _, err := b.Down(ctx, labs.Name{}); err == nil {
+		t.Error("the zero Name is taken down")
+	}
+	b.expect(t, "down of no lab")
+}
+
+// A lab of another version is refused by everything but Down, which works by its outline.
+func TestOtherVersion(t *testing.T) {
+	b, ctx := newBench(t), t.Context()
+	a := labs.MustName("a")
+	write := func(provider string) {
+		t.Helper()
+		text := `{"plan": {"lab": "a", "provider": "` + provider + `", "machines": "of another form"}, "file": "/labs/a.yaml", "phase": "up"}`
+		if err := errors.Join(os.MkdirAll(b.Root.Dir(a), 0o755), os.WriteFile(filepath.Join(b.Root.Dir(a), "state.json"), []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("kind")
+	set, err := b.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	set.Plan.Lab = a
+	_, machineErr := b.Machine(ctx, a, "cp")
+	_, statusErr := b.Status(ctx, a)
+	_, stopErr := b.Stop(ctx, a)
+	_, startErr := b.Start(ctx, a, nil)
+	_, verifyErr := b.Verify(ctx, a, VerifyOptions{}, nil)
+	_, snapshotsErr := b.Snapshots(a)
+	_, changesErr := b.Changes(set.Plan)
+	_, beforeErr := b.before(set.Plan)
+	for what, err := range map[string]error{"exec": machineErr, "status": statusErr, "stop": stopErr, "start": startErr, "verify": verifyErr,
+		"snapshot": snapshotsErr, "plan": changesErr, "up": beforeErr, "compare": b.Strangers([]string{"a.yaml"}, []components.Set{set})} {
+		t.Run(what, func(t *testing.T) {
+			told(t, err, "lab a was made by an earlier version of netlab", "`netlab down a` removes the lab")
+		})
+	}
+	b.expect(t, "all of that")
+	if all, err := b.Labs(); err != nil || len(all) != 1 || all[0].Lab != a || all[0].Provider != "kind" || all[0].Phase != providers.PhaseUp {
+		t.Errorf("list: %+v (%v)", all, err)
+	}
+	if result, err := b.Down(ctx, a); err != nil || !result.Found {
+		t.Errorf("down: %+v (%v)", result, err)
+	}
+	b.expect(t, "down", "kind: delete a")
+	write("bare-metal") // which this netlab does not have
+	if result, err := b.Down(ctx, a); err != nil || !result.Found {
+		t.Errorf("down: %+v (%v)", result, err)
+	}
+	b.expect(t, "down", "libvirt: delete a", "kind: delete a", "netns: delete a")
+}
+
+// What only a label tells of is orphaned.
+func TestLabs(t *testing.T) {
+	b := newBench(t)
+	b.lab(t, "c", "netns", providers.PhaseStopped)
+	b.fakes["libvirt"].finds = []labs.Name{labs.MustName("b"), labs.MustName("c")}
+	b.fakes["netns"].finds = []labs.Name{labs.MustName("b")}
+	all, err := b.Labs()
+	if err != nil || len(all) != 2 || all[0].Lab != labs.MustName("b") || all[0].Phase != "orphaned" || all[1].Phase != providers.PhaseStopped {
+		t.Errorf("%+v (%v)", all, err)
+	}
+	if only, err := b.Only(); err != nil || only != labs.MustName("c") {
+		t.Errorf("the only lab is %v (%v)", only, err)
+	}
+	_, err = b.State(labs.MustName("b"))
+	told(t, err, "lab b not found", "labs of this machine: c")
+	told(t, b.refuseStranger(labs.MustName("b")), "parts of a lab b run on this machine", "`netlab down b`")
+	if err := b.refuseStranger(labs.MustName("d")); err != nil {
+		t.Errorf("a lab of which there is nothing: %v", err)
+	}
+}
+
+func TestStop(t *testing.T) {
+	b, ctx := newBench(t), t.Context()
+	a := b.lab(t, "a", "netns", providers.PhaseUp)
+	if already, err := b.Stop(ctx, a); err != nil || already {
+		t.Errorf("stop: %t (%v)", already, err)
+	}
+	b.expect(t, "stop", "netns: stop a")
+	if already, err := b.Stop(ctx, a); err != nil || !already {
+		t.Errorf("stop again: %t (%v)", already, err)
+	}
+	b.expect(t, "stop again")
+	_, err := b.Machine(ctx, a, "cp")
+	told(t, err, "lab a is stopped", "`netlab start a`")
+	s, err := b.Status(ctx, a)
+	if err != nil || s.Phase != providers.PhaseStopped || len(s.Machines) == 0 || s.Machines[0].Running || len(s.Problems) != 1 {
+		t.Errorf("status: %+v (%v)", s, err)
+	}
+	release, err := b.Root.Lock(a, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	_, err = b.Stop(ctx, a)
+	told(t, err, "lab a is being changed", "")
+}
+
+func TestMachine(t *testing.T) {
+	b, ctx := newBench(t), t.Context()
+	a := b.lab(t, "a", "netns", providers.PhaseUp)
+	if _, err := b.Machine(ctx, a, "cp"); err != nil {
+		t.Error(err)
+	}
+	_, err := b.Machine(ctx, a, "nobody")
+	told(t, err, `lab a has no machine "nobody"`, "its machines are cp, ")
+	b.fakes["netns"].attached = errors.New("node w1 does not run")
+	if _, err := b.Machine(ctx, a, "cp"); err != nil {
+		t.Errorf("one that runs beside one that does not: %v", err)
+	}
+	_, err = b.Machine(ctx, a, "w1")
+	told(t, err, "node w1 does not run", "")
+}
+
+func TestLogs(t *testing.T) {
+	b, ctx := newBench(t), t.Context()
+	a := b.lab(t, "a", "netns", providers.PhaseUp)
+	dir := filepath.Join(b.Root.Dir(a), "logs")
+	for _, f := range []string{"cp/kubelet.log", "w1/kubelet.log", "client.log"} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(filepath.Join(dir, f)), 0o755), os.WriteFile(filepath.Join(dir, f), nil, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for pattern, want := range map[string]string{"*": "cp/kubelet.log w1/kubelet.log client.log", "w1": "w1/kubelet.log", "client": "client.log"} {
+		found, stale, err := b.Logs(ctx, a, pattern)
+		var names []string
+		for _, l := range found {
+			names = append(names, l.Name)
+		}
+		if err != nil || stale != nil || strings.Join(names, " ") != want {
+			t.Errorf("%s: %q (%v, %v), want %s", pattern, names, stale, err, want)
+		}
+	}
+	for _, pattern := range []string{"nobody", "../..", "/etc"} {
+		if found, _, err := b.Logs(ctx, a, pattern); err == nil {
+			t.Errorf("%s: %v", pattern, found)
+		}
+	}
+}
+
+// Two labs of one name, and one that is there, are refused before anything is made.
+func TestStrangers(t *testing.T) {
+	b := newBench(t)
+	set, err := b.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Strangers([]string{"x.yaml"}, []components.Set{set}); err != nil {
+		t.Error(err)
+	}
+	told(t, b.Strangers([]string{"x.yaml", "y.yaml"}, []components.Set{set, set}), "y.yaml: another of these labs is called default too", "metadata.name")
+	b.lab(t, "default", "netns", providers.PhaseUp)
+	told(t, b.Strangers([]string{"x.yaml"}, []components.Set{set}), "lab default is there already", "`netlab down default`")
+}
+
+// A lab that nothing is to be changed of stays as it is; what cannot be changed is removed.
+func TestMakeRoom(t *testing.T) {
+	b, ctx := newBench(t), t.Context()
+	a := b.lab(t, "a", "netns", providers.PhaseUp)
+	state, err := b.State(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state.Artifacts.Self = "/cache/netlab"
+	for name, c := range map[string]struct {
+		was   before
+		kept  string
+		asked []string
+	}{
+		"new":      {before{}, "", nil},
+		"grows":    {before{known: true, state: state, changes: topology.Changes{Add: []string{"w3"}}}, "/cache/netlab", nil},
+		"made new": {before{known: true, state: state, changes: topology.Changes{Remake: []string{"cni"}}}, "", []string{"netns: delete a"}},
+	} {
+		kept, err := b.makeRoom(ctx, c.was, quiet{})
+		if err != nil || kept.Self != c.kept {
+			t.Errorf("%s: kept %q (%v)", name, kept.Self, err)
+		}
+		b.expect(t, name, c.asked...)
+	}
+}
+
+// quiet is a Progress that tells nobody.
+type quiet struct{}
+
+func (quiet) Step(string) func(error) { return func(error) {} }
+func (quiet) Changing(string) (func(error), func(string)) {
+	return func(error) {}, func(string) {}
+}
+func (quiet) Note(string) {}
+func (quiet) Warn(string) {}
+
+// What a lab file may ask for is what the table has, the default first.
+func TestKnown(t *testing.T) {
+	b := newBench(t)
+	if got := b.Known().Providers; !slices.Equal(got, []string{"netns", "kind", "libvirt"}) {
+		t.Errorf("%q", got)
+	}
+	_, err := b.provider("vmware")
+	told(t, err, `provider "vmware" not found`, "netns, kind, libvirt")
+}

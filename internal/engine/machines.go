@@ -1,0 +1,105 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"netlab.dev/netlab/internal/hint"
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers"
+)
+
+// Machine finds a machine of a lab that runs; others may be off.
+func (e Engine) Machine(ctx context.Context, lab labs.Name, name string) (providers.Machine, error) {
+	running, _, err := e.attach(ctx, lab)
+	if m, found := running.Machines[name]; found {
+		return m, nil
+	}
+	var names []string
+	for _, m := range running.Plan.Machines {
+		names = append(names, m.Name)
+	}
+	if slices.Contains(names, name) || err != nil && len(names) == 0 {
+		return nil, err
+	}
+	return nil, hint.With(fmt.Errorf("lab %s has no machine %q", lab, name), "its machines are "+strings.Join(names, ", "))
+}
+
+// Kubectl prepares kubectl against a lab. The caller sets the streams.
+func (e Engine) Kubectl(ctx context.Context, lab labs.Name, args []string) (*exec.Cmd, error) {
+	state, err := e.State(lab)
+	if err != nil {
+		return nil, err
+	}
+	if state.Phase == providers.PhaseStopped {
+		return nil, state.NotUp()
+	}
+	program := state.Artifacts.Programs["kubectl"]
+	if program == "" {
+		return nil, hint.With(fmt.Errorf("lab %s is not made yet", lab), "go on with `netlab up "+state.File+"`")
+	}
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+e.kubeconfig(lab))
+	return cmd, nil
+}
+
+// Load loads an image archive into every Node of a lab.
+func (e Engine) Load(ctx context.Context, lab labs.Name, archive string, p Progress) error {
+	running, _, err := e.attach(ctx, lab)
+	if err != nil {
+		return err
+	}
+	return providers.LoadImage(ctx, running, archive, p.Step)
+}
+
+// Log is a machine's log file.
+type Log struct{ Name, Path string }
+
+// Logs gives the logs of the machines whose names match a pattern (path.Match's). Those of
+// virtual machines are fetched first; stale tells why they may be out of date.
+func (e Engine) Logs(ctx context.Context, lab labs.Name, pattern string) (found []Log, stale, err error) {
+	if strings.ContainsRune(pattern, filepath.Separator) {
+		return nil, nil, hint.With(fmt.Errorf("%q is not the name of a machine", pattern), fmt.Sprintf("`netlab status %s` lists its machines", lab))
+	}
+	if state, err := e.Root.Read(lab); err == nil && state.Plan.Capabilities.OwnKernel {
+		stale = e.fetchLogs(ctx, lab, pattern)
+	}
+	dir := filepath.Join(e.Root.Dir(lab), "logs")
+	files, _ := filepath.Glob(filepath.Join(dir, pattern, "*.log"))
+	flat, _ := filepath.Glob(filepath.Join(dir, pattern+".log"))
+	for _, file := range append(files, flat...) {
+		name, err := filepath.Rel(dir, file)
+		if err != nil {
+			return nil, stale, err
+		}
+		found = append(found, Log{name, file})
+	}
+	if len(found) == 0 {
+		err = hint.With(fmt.Errorf("there are no logs in %s", dir), "`netlab list` names the labs, `netlab status LAB` their machines")
+	}
+	return found, stale, err
+}
+
+// fetchLogs brings what virtual machines keep themselves; attaching brings the consoles of
+// those on other machines.
+func (e Engine) fetchLogs(ctx context.Context, lab labs.Name, pattern string) error {
+	running, _, err := e.attach(ctx, lab)
+	var all errgroup.Group
+	for name, m := range running.Machines {
+		if wanted, _ := filepath.Match(pattern, name); !wanted {
+			continue
+		}
+		if f, ok := m.(providers.LogFetcher); ok {
+			all.Go(func() error { return f.FetchLogs(ctx) })
+		}
+	}
+	return errors.Join(err, all.Wait())
+}

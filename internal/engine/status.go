@@ -1,0 +1,86 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+
+	"netlab.dev/netlab/internal/hint"
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers"
+)
+
+// LabStatus is a lab as `list` and `status` show it.
+type LabStatus struct {
+	Lab      labs.Name       `json:"lab"`
+	Provider string          `json:"provider"`
+	Phase    string          `json:"phase"`
+	Created  time.Time       `json:"created"`
+	File     string          `json:"file"`
+	Machines []MachineStatus `json:"machines"`
+	// NodeImage is what the Nodes are of, where they are of kindest/node: name:tag@digest.
+	NodeImage string   `json:"nodeImage,omitempty"`
+	Problems  []string `json:"problems,omitempty"`
+}
+
+// MachineStatus is one of its machines.
+type MachineStatus struct {
+	Name    string `json:"name"`
+	Role    string `json:"role"`
+	Address string `json:"address"`
+	Running bool   `json:"running"`
+	Memory  int64  `json:"memoryBytes,omitempty"` // of a Node, page cache left out
+}
+
+// phaseOrphaned is that of a lab of which only parts are known, by their label, and no state.
+const phaseOrphaned = "orphaned"
+
+// Labs lists the labs of this machine, without their machines.
+func (e Engine) Labs() ([]LabStatus, error) {
+	names, err := e.All()
+	if err != nil {
+		return nil, err
+	}
+	all := []LabStatus{}
+	for _, name := range names {
+		s := LabStatus{Lab: name, Phase: phaseOrphaned, Machines: []MachineStatus{}}
+		// Of a state that another version wrote this much is known.
+		if state, err := e.Root.Read(name); !errors.Is(err, fs.ErrNotExist) {
+			s.Provider, s.Phase, s.Created, s.File = state.Plan.Provider, state.Phase, state.Created, state.File
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// Status tells what of a lab runs and what is wrong with it.
+func (e Engine) Status(ctx context.Context, lab labs.Name) (LabStatus, error) {
+	state, provider, err := e.made(lab)
+	if err != nil {
+		return LabStatus{}, err
+	}
+	s := LabStatus{Lab: lab, Provider: state.Plan.Provider, Phase: state.Phase, Created: state.Created, File: state.File, NodeImage: state.Artifacts.Node.Over}
+	running := providers.Running{}
+	if state.Phase != providers.PhaseStopped {
+		running, _ = provider.Attach(ctx, state.Plan, e.Root.Dir(lab)) // Healthy tells what is missing
+	}
+	for _, m := range state.Plan.Machines {
+		_, runs := running.Machines[m.Name]
+		s.Machines = append(s.Machines, MachineStatus{m.Name, m.Role, m.Address().String(), runs, e.memory(state.Plan, m)})
+	}
+	for _, problem := range hint.Split(providers.Healthy(ctx, provider, state, e.Root.Dir(lab))) {
+		s.Problems = append(s.Problems, problem.Error())
+	}
+	return s, nil
+}
+
+// held is what a Node holds, in bytes; 0 where that is not counted.
+func held(p providers.Provider, lab labs.Name, node string) int64 {
+	meter, ok := p.(providers.Meter)
+	if !ok {
+		return 0
+	}
+	bytes, _ := meter.Memory(lab, node)
+	return bytes
+}

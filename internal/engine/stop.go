@@ -1,0 +1,62 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers"
+)
+
+// Stop ends what of a lab runs and keeps the lab; already tells that it was stopped before.
+func (e Engine) Stop(ctx context.Context, lab labs.Name) (already bool, err error) {
+	err = e.change(lab, func(state providers.State, p providers.Provider) error {
+		if already = state.Phase == providers.PhaseStopped; already {
+			return nil
+		}
+		if err := providers.Stop(ctx, e.Root, p, lab); err != nil {
+			return stopped(ctx, err, fmt.Sprintf("`netlab stop %s` goes on from here, `netlab start %s` turns back", lab, lab))
+		}
+		return nil
+	})
+	return already, err
+}
+
+// StartResult is what came of Start.
+type StartResult struct {
+	Already bool              // the lab ran: nothing was done
+	Running providers.Running // the lab; none where Already
+	Merge   error             // why a kubeconfig that the lab is merged into is out of date
+}
+
+// Start runs a lab again as it was made, whatever its file says now.
+func (e Engine) Start(ctx context.Context, lab labs.Name, progress Progress) (result StartResult, err error) {
+	err = e.change(lab, func(state providers.State, p providers.Provider) error {
+		if result.Already = providers.Healthy(ctx, p, state, e.Root.Dir(lab)) == nil; result.Already {
+			return nil
+		}
+		if err := p.Check(ctx, state.Plan); err != nil {
+			return err
+		}
+		if result.Running, err = providers.Start(ctx, e.Root, p, lab, progress.Step); err != nil {
+			return stopped(ctx, err, fmt.Sprintf("`netlab start %s` goes on from here, `netlab down %s` removes the lab", lab, lab))
+		}
+		result.Merge = e.remerge(lab)
+		return nil
+	})
+	return result, err
+}
+
+// change runs what changes a lab that there is, with the lab locked.
+func (e Engine) change(lab labs.Name, act func(providers.State, providers.Provider) error) error {
+	release, err := e.Root.Lock(lab, false)
+	if err != nil {
+		return err
+	}
+	defer release()
+	state, p, err := e.made(lab)
+	if err != nil {
+		return err
+	}
+	return act(state, p)
+}

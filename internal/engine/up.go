@@ -1,0 +1,258 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"netlab.dev/netlab/artifacts"
+	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/internal/hint"
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/verify/report"
+	"netlab.dev/netlab/verify/run"
+)
+
+// UpOptions are what Up is asked beside the lab.
+type UpOptions struct {
+	File     string // the lab's, as the user named it
+	Verify   bool
+	Evidence bool // capture what passes too
+}
+
+// UpResult is what came of Up.
+type UpResult struct {
+	Unchanged bool              // the lab was up as its file says: nothing was done
+	Running   providers.Running // the lab; none where Unchanged
+	Report    *report.Report    // nil where nothing was verified
+	Merge     error             // why a kubeconfig that the lab is merged into is out of date
+}
+
+// Up makes a lab run as its file says, and verifies every path. What runs already stays.
+func (e Engine) Up(ctx context.Context, set components.Set, o UpOptions, p Progress) (result UpResult, err error) {
+	provider, err := e.provider(set.Plan.Provider)
+	if err != nil {
+		return result, err
+	}
+	cache := e.software(provider)
+	if err := e.missing(ctx, cache, provider, set); err != nil {
+		return result, err
+	}
+	release, err := e.Root.Lock(set.Plan.Lab, false)
+	if err != nil {
+		return result, err
+	}
+	defer release()
+	was, err := e.before(set.Plan)
+	if err != nil {
+		return result, err
+	}
+	if was.asPlanned() && providers.Healthy(ctx, provider, was.state, e.Root.Dir(set.Plan.Lab)) == nil {
+		return UpResult{Unchanged: true}, nil
+	}
+	announce(p, set, was)
+	if cache.Before, err = e.makeRoom(ctx, was, p); err != nil {
+		return result, err
+	}
+	lab, err := e.obtain(ctx, cache, set, p)
+	if err != nil {
+		return result, err
+	}
+	if result.Running, err = e.create(ctx, provider, lab, o, p); err != nil {
+		return result, stopped(ctx, err, fmt.Sprintf("`netlab up %s` goes on from here, `netlab down %s` removes it", o.File, set.Plan.Lab))
+	}
+	if o.Verify {
+		if result.Report, err = verify(ctx, result.Running, lab.verify, o.Evidence, p); err != nil {
+			return result, err
+		}
+	}
+	result.Merge = e.remerge(set.Plan.Lab)
+	return result, nil
+}
+
+// before is a lab as Up finds it.
+type before struct {
+	known   bool // there is such a lab
+	state   providers.State
+	changes topology.Changes
+}
+
+// before finds what there is of a lab. Parts of a lab that is another's are refused.
+func (e Engine) before(plan topology.Plan) (was before, err error) {
+	was.state, err = e.Root.Read(plan.Lab)
+	switch {
+	case err == nil:
+		was.known = true
+		was.changes, err = e.changes(was.state, plan)
+	case errors.Is(err, fs.ErrNotExist):
+		err = e.refuseStranger(plan.Lab)
+	}
+	return was, err
+}
+
+func (was before) asPlanned() bool {
+	return was.known && was.state.Phase == providers.PhaseUp && was.changes.None()
+}
+
+// announce tells what a lab is and what will change of it.
+func announce(p Progress, set components.Set, was before) {
+	for _, notice := range set.Notices() {
+		p.Warn(notice)
+	}
+	if !was.known {
+		return
+	}
+	for _, line := range was.changes.Lines() {
+		p.Note(line)
+	}
+}
+
+// makeRoom removes a cluster that cannot be changed into what is wanted. It gives the
+// software of one that stays.
+func (e Engine) makeRoom(ctx context.Context, was before, p Progress) (kept components.Artifacts, err error) {
+	if !was.known {
+		return kept, nil
+	}
+	if len(was.changes.Remake) == 0 && was.state.Phase != providers.PhaseDeleting {
+		return was.state.Artifacts, nil
+	}
+	provider, err := e.provider(was.state.Plan.Provider)
+	if err != nil {
+		return kept, err
+	}
+	done := p.Step("remove the old cluster")
+	defer func() { done(err) }()
+	return kept, providers.Down(ctx, e.Root, provider, was.state.Plan.Lab)
+}
+
+// stocked is a lab with all that it is made of.
+type stocked struct {
+	set      components.Set
+	obtained components.Artifacts
+	rendered []components.Rendered
+	verify   run.Options
+}
+
+// obtain makes a lab's software present.
+func (e Engine) obtain(ctx context.Context, cache artifacts.Cache, set components.Set, p Progress) (lab stocked, err error) {
+	lab.set = set
+	if lab.obtained, err = cache.Obtain(ctx, set, p.Step); err != nil {
+		return lab, err
+	}
+	if lab.rendered, err = set.Render(lab.obtained); err != nil {
+		return lab, err
+	}
+	lab.verify, err = verifyOptions(set, lab.obtained)
+	return lab, err
+}
+
+// create makes a lab run. Pods for the verification start beside its components.
+func (e Engine) create(ctx context.Context, provider providers.Provider, lab stocked, o UpOptions, p Progress) (providers.Running, error) {
+	file, err := filepath.Abs(o.File)
+	if err != nil {
+		return providers.Running{}, err
+	}
+	req := providers.Request{Plan: lab.set.Plan, Artifacts: lab.obtained, Step: p.Step}
+	return providers.Up(ctx, e.Root, provider, req, lab.rendered, file, func(ctx context.Context, running providers.Running) error {
+		if !o.Verify {
+			return nil
+		}
+		return run.Prepare(ctx, running, lab.verify)
+	})
+}
+
+// Changes compares a plan with the lab of its name, nil where there is none.
+func (e Engine) Changes(plan topology.Plan) (*topology.Changes, error) {
+	state, err := e.Root.Read(plan.Lab)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	changes, err := e.changes(state, plan)
+	return &changes, err
+}
+
+// changes is what Up would change of a lab that there is.
+func (e Engine) changes(state providers.State, plan topology.Plan) (topology.Changes, error) {
+	changes := topology.Compare(state.Plan, plan)
+	if len(changes.Remake) > 0 || state.Artifacts.Agent == "" {
+		return changes, nil
+	}
+	own, err := e.ownAgents(state)
+	if err == nil && !own {
+		changes.Apply = append(changes.Apply, "verification agents, which are another netlab's")
+	}
+	return changes, err
+}
+
+// ownAgents reports whether the agents of a lab are this netlab's: what they are asked and
+// what they answer belongs to one build.
+func (e Engine) ownAgents(state providers.State) (bool, error) {
+	agent, err := e.Software.Agent(e.Catalog)
+	return agent == state.Artifacts.Agent, err
+}
+
+// missing is all that this machine lacks for a lab: tools of the builds, what the provider
+// takes, and what modes need of the kernel.
+func (e Engine) missing(ctx context.Context, cache artifacts.Cache, provider providers.Provider, set components.Set) error {
+	all := append(cache.Missing(set), provider.Check(ctx, set.Plan))
+	return errors.Join(append(all, kernelLacks(provider, set.Needs())...)...)
+}
+
+// kernelLacks gives those needs that the kernel does not meet, as errors with a hint.
+func kernelLacks(provider providers.Provider, needs []components.Need) (lacking []error) {
+	shared, ok := provider.(providers.KernelSharer)
+	if !ok {
+		return nil
+	}
+	for _, n := range needs {
+		if !shared.KernelHas(n.Option, n.Module) {
+			lacking = append(lacking, n)
+		}
+	}
+	return lacking
+}
+
+// KernelUnmet is what the kernel of this machine lacks for a lab, with the line of the field of its
+// file that asks for it. It does not make the lab wrong: another machine may have it.
+func (e Engine) KernelUnmet(set components.Set, file string) labs.Problems {
+	provider, err := e.provider(set.Plan.Provider)
+	if err != nil {
+		return nil
+	}
+	var problems labs.Problems
+	for _, err := range kernelLacks(provider, set.Needs()) {
+		var n components.Need
+		if errors.As(err, &n) {
+			problems = append(problems, labs.Problem{Field: n.Field, What: n.Error(), Hint: n.Hint()})
+		}
+	}
+	return problems.Located(file)
+}
+
+// Build obtains what labs need into the cache, and makes nothing else. It gives what labs do
+// without, by image.
+func (e Engine) Build(ctx context.Context, sets []components.Set, p Progress) (lacking map[string]string, err error) {
+	for _, set := range sets {
+		if missing := errors.Join(e.Software.Missing(set)...); missing != nil {
+			return nil, hint.With(missing, "`netlab doctor` lists all that is missing")
+		}
+	}
+	all, err := e.Software.ObtainAll(ctx, sets, p.Step)
+	if err != nil {
+		return nil, err
+	}
+	lacking = map[string]string{}
+	for _, obtained := range all {
+		for ref, what := range obtained.Lacking {
+			lacking[ref] = what
+		}
+	}
+	return lacking, nil
+}

@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/internal/hint"
+	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/verify/checks"
+	"netlab.dev/netlab/verify/report"
+	"netlab.dev/netlab/verify/run"
+)
+
+// VerifyOptions are what Verify is asked beside the lab.
+type VerifyOptions struct {
+	Throughput, Latency []string // routes to measure
+	Evidence            bool     // capture what passes too
+	Pcap                string   // a directory for the packets of every path; "" for none
+}
+
+// VerifyResult is a report, with what it is of.
+type VerifyResult struct {
+	Report report.Report
+	Set    components.Set
+	File   string // the lab's
+}
+
+// Verify verifies every path of a lab that runs.
+func (e Engine) Verify(ctx context.Context, lab labs.Name, o VerifyOptions, p Progress) (VerifyResult, error) {
+	running, set, options, state, err := e.verifiable(ctx, lab)
+	if err != nil {
+		return VerifyResult{}, err
+	}
+	options.Throughput, options.Latency, options.Pcap = o.Throughput, o.Latency, o.Pcap
+	r, err := verify(ctx, running, options, o.Evidence, p)
+	if err != nil {
+		return VerifyResult{}, err
+	}
+	return VerifyResult{Report: *r, Set: set, File: state.File}, nil
+}
+
+// verify is a verification as a step.
+func verify(ctx context.Context, running providers.Running, options run.Options, evidence bool, p Progress) (*report.Report, error) {
+	done, now := p.Changing("verify every path")
+	options.Evidence = evidence
+	options.Progress = func(what string) { now("measure " + what) }
+	r, err := run.Run(ctx, running, options)
+	done(err)
+	if err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
+
+// Trace follows a packet through a lab that runs; pcap is a directory for the packets, "" for none.
+func (e Engine) Trace(ctx context.Context, lab labs.Name, way run.Way, pcap string) (report.Traced, error) {
+	running, _, options, _, err := e.verifiable(ctx, lab)
+	if err != nil {
+		return report.Traced{}, err
+	}
+	options.Pcap = pcap
+	return run.Trace(ctx, running, options, way)
+}
+
+// verifiable gives a lab that can be asked. One that is not up is refused, and one whose
+// agents are another netlab's.
+func (e Engine) verifiable(ctx context.Context, lab labs.Name) (running providers.Running, set components.Set, options run.Options, state providers.State, err error) {
+	if running, state, err = e.attach(ctx, lab); err != nil {
+		return running, set, options, state, err
+	}
+	if state.Phase != providers.PhaseUp {
+		return running, set, options, state, state.NotUp()
+	}
+	own, err := e.ownAgents(state)
+	if err == nil && !own {
+		err = hint.With(fmt.Errorf("the agents of lab %s are another netlab's, and may not understand this one", lab),
+			fmt.Sprintf("`netlab up %s` puts this one's in their place", state.File))
+	}
+	if err != nil {
+		return running, set, options, state, err
+	}
+	if set, err = e.Catalog.Resolve(state.Plan); err != nil {
+		return running, set, options, state, err
+	}
+	options, err = verifyOptions(set, state.Artifacts)
+	return running, set, options, state, err
+}
+
+// verifyOptions is what the verification has to know of a lab's components.
+func verifyOptions(set components.Set, obtained components.Artifacts) (options run.Options, err error) {
+	options = run.Options{Support: set.Support(obtained), Agent: obtained.Agent}
+	if cni, ok := set.Of(components.KindCNI); ok {
+		options.CNIVersion = cni.Version
+	}
+	if options.Support.L7Policy {
+		options.L7Policy, err = set.L7Policy(checks.L7Rule(set.Plan))
+	}
+	return options, err
+}
