@@ -25,7 +25,7 @@ func load(t *testing.T) components.Catalog {
 func quickstart(t *testing.T, change ...func(*topology.Plan)) components.Set {
 	t.Helper()
 	p := topology.Plan{Lab: labs.MustName("quickstart")}
-	p.Kubernetes.PodCIDR = netip.MustParsePrefix("10.244.0.0/16")
+	p.Kubernetes.PodCIDRs = []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}
 	p.Kubernetes.Proxy = "nftables"
 	p.CNI = labs.CNI{Name: "flannel", Options: map[string]string{"backend": "vxlan"}}
 	p.LoadBalancer = topology.LoadBalancer{Name: "metallb", Mode: "l2", Pools: []topology.Pool{

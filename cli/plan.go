@@ -76,8 +76,8 @@ func printPlan(w io.Writer, set components.Set) error {
 		[]string{"lab", p.Lab.String()},
 		[]string{"provider", provider + map[bool]string{true: ", with host access"}[p.HostAccess]},
 		[]string{"Kubernetes", fmt.Sprintf("%s, API at %s, kube-proxy %s", p.Kubernetes.Version, api, p.Kubernetes.Proxy)},
-		[]string{"Pods", p.Kubernetes.PodCIDR.String()},
-		[]string{"Services", fmt.Sprintf("%s, API %s, DNS %s, domain %s", p.Kubernetes.ServiceCIDR, p.Kubernetes.APIService, p.Kubernetes.DNS, p.Kubernetes.Domain)},
+		[]string{"Pods", p.Kubernetes.PodCIDR().String()},
+		[]string{"Services", fmt.Sprintf("%s, API %s, DNS %s, domain %s", p.Kubernetes.ServiceCIDR(), p.Kubernetes.APIService, p.Kubernetes.DNS(), p.Kubernetes.Domain)},
 		[]string{"CNI", cniText(p.CNI)},
 		[]string{"load balancer", words(p.LoadBalancer.Name, p.LoadBalancer.Version, p.LoadBalancer.Mode)},
 		[]string{"Ingress", words(p.Ingress.Name, p.Ingress.Version, p.Ingress.Service)},
@@ -86,8 +86,8 @@ func printPlan(w io.Writer, set components.Set) error {
 	networks := [][]string{{"NETWORK", "CIDR", "MTU", "GATEWAY", "BRIDGE"}}
 	for _, n := range p.Networks {
 		gateway := "-"
-		if n.Gateway.IsValid() {
-			gateway = n.Gateway.String()
+		if n.Gateway().IsValid() {
+			gateway = n.Gateway().String()
 		}
 		bridge := n.Bridge
 		if n.Uplink != "" {
@@ -99,7 +99,7 @@ func printPlan(w io.Writer, set components.Set) error {
 		if n.VNI != 0 {
 			bridge += fmt.Sprintf(" + VXLAN %d", n.VNI)
 		}
-		networks = append(networks, []string{n.Name, n.CIDR.String(), fmt.Sprint(n.MTU), gateway, bridge})
+		networks = append(networks, []string{n.Name, n.CIDR().String(), fmt.Sprint(n.MTU), gateway, bridge})
 	}
 	t.rows(networks...)
 
@@ -107,7 +107,7 @@ func printPlan(w io.Writer, set components.Set) error {
 	for _, m := range p.Machines {
 		name, role := m.Name, m.Role
 		for _, n := range m.NICs {
-			machines = append(machines, []string{name, role, n.Name, n.Network, n.Address.String(), n.MAC, n.Port})
+			machines = append(machines, []string{name, role, n.Name, n.Network, n.Address().String(), n.MAC, n.Port})
 			name, role = "", ""
 		}
 	}
@@ -137,7 +137,7 @@ func printPlan(w io.Writer, set components.Set) error {
 
 	names := [][]string{{"NAME", "ADDRESS"}}
 	for _, n := range slices.Sorted(maps.Keys(p.Names)) {
-		names = append(names, []string{n, p.Names[n]})
+		names = append(names, []string{n, p.Records()[n]})
 	}
 	t.table(names)
 

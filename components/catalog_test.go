@@ -24,7 +24,7 @@ func load(t *testing.T) Catalog {
 func quickstart(c Catalog) topology.Plan {
 	p := topology.Plan{Lab: labs.MustName("quickstart")}
 	p.Kubernetes.Version = c["kubernetes"][0].Version
-	p.Kubernetes.PodCIDR = prefix("10.244.0.0/16")
+	p.Kubernetes.PodCIDRs = []netip.Prefix{prefix("10.244.0.0/16")}
 	p.Kubernetes.Proxy = "nftables"
 	p.CNI = labs.CNI{Name: "flannel", Options: map[string]string{"backend": "vxlan"}}
 	p.LoadBalancer = topology.LoadBalancer{Name: "metallb", Mode: "l2", Pools: []topology.Pool{

@@ -14,10 +14,10 @@ import (
 func balanced(c Catalog) topology.Plan {
 	p := quickstart(c)
 	p.Kubernetes.API = netip.MustParseAddrPort("172.30.0.9:6443")
-	p.Names = map[string]string{"internet.outside.test": "203.0.113.100"}
+	p.Names = map[string][]netip.Addr{"internet.outside.test": {netip.MustParseAddr("203.0.113.100")}}
 	add := func(name, kind, role, address string, services ...topology.Service) {
 		p.Machines = append(p.Machines, topology.Machine{Name: name, Kind: kind, Role: role, Services: services,
-			NICs: []topology.NIC{{Address: netip.MustParsePrefix(address)}}})
+			NICs: []topology.NIC{{Addresses: []netip.Prefix{netip.MustParsePrefix(address)}}}})
 	}
 	add("cp1", topology.KindNode, topology.RoleControlPlane, "172.30.0.10/24")
 	add("cp2", topology.KindNode, topology.RoleControlPlane, "172.30.0.11/24")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -184,9 +185,8 @@ func TestStateRoundTrip(t *testing.T) {
 	}
 	want := State{
 		SchemaVersion: stateVersion,
-
-		Plan: topology.Plan{Lab: labs.MustName("a"), Provider: "netns", Names: map[string]string{"x.test": "192.0.2.1"}},
-		File: "/labs/a.yaml", Phase: PhaseCreating, Created: time.Now().UTC().Round(0), APIPort: 40123,
+		Plan:          topology.Plan{Lab: labs.MustName("a"), Provider: "netns", Names: map[string][]netip.Addr{"x.test": {netip.MustParseAddr("192.0.2.1")}}},
+		File:          "/labs/a.yaml", Phase: PhaseCreating, Created: time.Now().UTC().Round(0), APIPort: 40123,
 		Artifacts: components.Artifacts{Rootfs: []string{"/c/r"}, Programs: map[string]string{"runc": "/c/runc"}},
 	}
 	if err := root.Write(want); err != nil {

@@ -57,21 +57,21 @@ func Build(lab labs.Lab) (Plan, error) {
 		p.Libvirt = &lab.Libvirt
 	}
 	p.Kubernetes = Kubernetes{
-		Version:     lab.Kubernetes.Version,
-		PodCIDR:     lab.Kubernetes.PodCIDR,
-		ServiceCIDR: lab.Kubernetes.ServiceCIDR,
-		Proxy:       lab.Kubernetes.Proxy,
-		API:         netip.AddrPortFrom(p.APIEndpoint().Address(), 6443),
-		APIService:  nth(lab.Kubernetes.ServiceCIDR, 1),
-		DNS:         nth(lab.Kubernetes.ServiceCIDR, 10),
-		Domain:      "cluster.local",
+		Version:      lab.Kubernetes.Version,
+		PodCIDRs:     []netip.Prefix{lab.Kubernetes.PodCIDR},
+		ServiceCIDRs: []netip.Prefix{lab.Kubernetes.ServiceCIDR},
+		Proxy:        lab.Kubernetes.Proxy,
+		API:          netip.AddrPortFrom(p.APIEndpoint().Address(), 6443),
+		APIService:   nth(lab.Kubernetes.ServiceCIDR, 1),
+		ClusterDNS:   []netip.Addr{nth(lab.Kubernetes.ServiceCIDR, 10)},
+		Domain:       "cluster.local",
 	}
 	p.CNI = lab.CNI
 	p.LoadBalancer = LoadBalancer{Name: lab.LoadBalancer.Name, Version: lab.LoadBalancer.Version, Mode: lab.LoadBalancer.Mode, Pools: addresses.pools}
 	p.Ingress = lab.Ingress
-	p.Names = map[string]string{}
+	p.Names = map[string][]netip.Addr{}
 	for _, h := range p.Hosts() {
-		p.Names[h.Name+".outside.test"] = h.Address().String()
+		p.Names[h.Name+".outside.test"] = []netip.Addr{h.Address()}
 	}
 	p.Verify = lab.Verify
 	return p, nil
@@ -86,10 +86,10 @@ type builder struct {
 
 func (b *builder) networks(members []member) {
 	for _, n := range b.lab.Networks {
-		out := Network{Name: n.Name, CIDR: n.CIDR, MTU: n.MTU, Bridge: b.ifname("br-"+n.Name, ""), Uplink: n.Bridge, VLAN: n.VLAN}
+		out := Network{Name: n.Name, CIDRs: []netip.Prefix{n.CIDR}, Gateways: []netip.Addr{}, MTU: n.MTU, Bridge: b.ifname("br-"+n.Name, ""), Uplink: n.Bridge, VLAN: n.VLAN}
 		for _, m := range members {
-			if i := slices.Index(m.Networks, n.Name); i >= 0 && m.Role == RoleRouter && !out.Gateway.IsValid() {
-				out.Gateway = m.addresses[i]
+			if i := slices.Index(m.Networks, n.Name); i >= 0 && m.Role == RoleRouter && len(out.Gateways) == 0 {
+				out.Gateways = []netip.Addr{m.addresses[i]}
 			}
 		}
 		b.plan.Networks = append(b.plan.Networks, out)
@@ -97,13 +97,13 @@ func (b *builder) networks(members []member) {
 }
 
 func (b *builder) machines(members []member) error {
-	var nameserver netip.Addr
+	nameservers := []netip.Addr{}
 	for _, m := range members {
 		if len(m.Networks) == 0 {
 			return fmt.Errorf("%s is on no network", m.Name)
 		}
-		if m.Role == RoleInternet && !nameserver.IsValid() {
-			nameserver = m.addresses[0]
+		if m.Role == RoleInternet && len(nameservers) == 0 {
+			nameservers = m.addresses[:1]
 		}
 	}
 	for _, m := range members {
@@ -113,11 +113,11 @@ func (b *builder) machines(members []member) error {
 		}
 		out := Machine{
 			Name: m.Name, Kind: KindHost, Role: m.Role,
-			Routes:     []Route{},
-			Nameserver: nameserver,
-			Forward:    m.Node || m.Role == RoleRouter,
-			OwnKernel:  m.Node && b.lab.Provider == labs.ProviderLibvirt,
-			Remote:     remote,
+			Routes:      []Route{},
+			Nameservers: nameservers,
+			Forward:     m.Node || m.Role == RoleRouter,
+			OwnKernel:   m.Node && b.lab.Provider == labs.ProviderLibvirt,
+			Remote:      remote,
 		}
 		if m.Node {
 			out.Kind = KindNode
@@ -131,16 +131,16 @@ func (b *builder) machines(members []member) error {
 			}
 			network := b.plan.Networks[at]
 			out.NICs = append(out.NICs, NIC{
-				Name:    fmt.Sprintf("eth%d", i),
-				Network: name,
-				Address: netip.PrefixFrom(m.addresses[i], network.CIDR.Bits()),
-				MAC:     mac(b.lab.Metadata.Name, m.Name, name),
-				MTU:     network.MTU,
-				Port:    b.ifname(m.Name, fmt.Sprintf(".%d", i)),
+				Name:      fmt.Sprintf("eth%d", i),
+				Network:   name,
+				Addresses: []netip.Prefix{netip.PrefixFrom(m.addresses[i], network.CIDR().Bits())},
+				MAC:       mac(b.lab.Metadata.Name, m.Name, name),
+				MTU:       network.MTU,
+				Port:      b.ifname(m.Name, fmt.Sprintf(".%d", i)),
 			})
-			if network.Gateway.IsValid() && m.Role != RoleRouter && len(out.Routes) == 0 {
+			if network.Gateway().IsValid() && m.Role != RoleRouter && len(out.Routes) == 0 {
 				everywhere := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-				out.Routes = append(out.Routes, Route{To: everywhere, Via: network.Gateway})
+				out.Routes = append(out.Routes, Route{To: everywhere, Via: network.Gateway()})
 			}
 		}
 		if m.Node && len(out.Routes) == 0 {
@@ -168,7 +168,7 @@ func services(role string) []Service {
 // kernel wants a route before kube-proxy gets to rewrite the destination. No packet
 // goes to its next hop, which is any address of the Node's network but its own.
 func (b *builder) serviceRoute(node Machine) Route {
-	own := node.NICs[0].Address
+	own := node.NICs[0].Address()
 	via := own.Masked().Addr().Next()
 	if via == own.Addr() {
 		via = via.Next()

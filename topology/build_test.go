@@ -133,7 +133,7 @@ func checkPlan(t *testing.T, plan Plan) {
 		once("machine", m.Name, m.Name)
 		for i, nic := range m.NICs {
 			who, network := m.Name+" "+nic.Name, networks[nic.Network]
-			address := nic.Address.Addr()
+			address := nic.Address().Addr()
 			once("interface", nic.Port, who)
 			once("address", address.String(), who)
 			once("MAC", nic.MAC, who)
@@ -142,30 +142,30 @@ func checkPlan(t *testing.T, plan Plan) {
 				t.Errorf("%s is NIC %d", who, i)
 			case len(nic.Port) > maxIfname:
 				t.Errorf("port %s is too long", nic.Port)
-			case nic.Address.Masked() != network.CIDR || nic.MTU != network.MTU:
-				t.Errorf("%s has %s, MTU %d in %+v", who, nic.Address, nic.MTU, network)
-			case address == network.CIDR.Addr() || !network.CIDR.Contains(address.Next()):
+			case nic.Address().Masked() != network.CIDR() || nic.MTU != network.MTU:
+				t.Errorf("%s has %s, MTU %d in %+v", who, nic.Address(), nic.MTU, network)
+			case address == network.CIDR().Addr() || !network.CIDR().Contains(address.Next()):
 				t.Errorf("%s has the network's or the broadcast address %s", who, address)
 			case plan.LoadBalancer.Contains(address):
 				t.Errorf("%s has %s of a pool", who, address)
 			}
 		}
-		routed := slices.ContainsFunc(m.NICs, func(n NIC) bool { return networks[n.Network].Gateway.IsValid() })
+		routed := slices.ContainsFunc(m.NICs, func(n NIC) bool { return networks[n.Network].Gateway().IsValid() })
 		switch {
 		case routed && m.Role != RoleRouter:
 			if len(m.Routes) != 1 || m.Routes[0].To.Bits() != 0 {
 				t.Errorf("%s (%s) has routes %v, not a default one", m.Name, m.Role, m.Routes)
 			}
 		case m.Kind == KindNode: // ClusterIPs want a route, and no next hop of one's own
-			if len(m.Routes) != 1 || m.Routes[0].To != plan.Kubernetes.ServiceCIDR ||
-				m.Routes[0].Via == m.Address() || !m.NICs[0].Address.Contains(m.Routes[0].Via) {
+			if len(m.Routes) != 1 || m.Routes[0].To != plan.Kubernetes.ServiceCIDR() ||
+				m.Routes[0].Via == m.Address() || !m.NICs[0].Address().Contains(m.Routes[0].Via) {
 				t.Errorf("%s has routes %v, not one to Services", m.Name, m.Routes)
 			}
 		case len(m.Routes) > 0:
 			t.Errorf("%s (%s) has routes %v", m.Name, m.Role, m.Routes)
 		}
 		for _, r := range m.Routes {
-			if !slices.ContainsFunc(m.NICs, func(n NIC) bool { return n.Address.Contains(r.Via) && n.Address.Addr() != r.Via }) {
+			if !slices.ContainsFunc(m.NICs, func(n NIC) bool { return n.Address().Contains(r.Via) && n.Address().Addr() != r.Via }) {
 				t.Errorf("%s cannot reach its next hop %s", m.Name, r.Via)
 			}
 		}

@@ -14,19 +14,19 @@ import (
 // equal Plans, and its JSON is what `netlab plan -o json` prints and what the state
 // directory keeps.
 type Plan struct {
-	Lab          labs.Name         `json:"lab"`
-	Provider     string            `json:"provider"`
-	Libvirt      *labs.Libvirt     `json:"libvirt,omitempty"` // where the Nodes are virtual machines
-	Capabilities Capabilities      `json:"capabilities"`
-	HostAccess   bool              `json:"hostAccess"`
-	Kubernetes   Kubernetes        `json:"kubernetes"`
-	Networks     []Network         `json:"networks"`
-	Machines     []Machine         `json:"machines"` // Nodes first, in the lab's order, then outside hosts
-	CNI          labs.CNI          `json:"cni"`
-	LoadBalancer LoadBalancer      `json:"loadBalancer"`
-	Ingress      labs.Ingress      `json:"ingress"`
-	Names        map[string]string `json:"names"` // DNS name → address, served by the internet host
-	Verify       labs.Verify       `json:"verify"`
+	Lab          labs.Name               `json:"lab"`
+	Provider     string                  `json:"provider"`
+	Libvirt      *labs.Libvirt           `json:"libvirt,omitempty"` // where the Nodes are virtual machines
+	Capabilities Capabilities            `json:"capabilities"`
+	HostAccess   bool                    `json:"hostAccess"`
+	Kubernetes   Kubernetes              `json:"kubernetes"`
+	Networks     []Network               `json:"networks"`
+	Machines     []Machine               `json:"machines"` // Nodes first, in the lab's order, then outside hosts
+	CNI          labs.CNI                `json:"cni"`
+	LoadBalancer LoadBalancer            `json:"loadBalancer"`
+	Ingress      labs.Ingress            `json:"ingress"`
+	Names        map[string][]netip.Addr `json:"names"` // DNS name → addresses, served by the internet host
+	Verify       labs.Verify             `json:"verify"`
 }
 
 // Capabilities are what other stages may ask about how a provider runs Nodes, instead of
@@ -41,26 +41,26 @@ type Capabilities struct {
 
 // Kubernetes is the cluster with its fixed addresses.
 type Kubernetes struct {
-	Version     string         `json:"version"`
-	PodCIDR     netip.Prefix   `json:"podCIDR"`
-	ServiceCIDR netip.Prefix   `json:"serviceCIDR"`
-	Proxy       string         `json:"proxy"`
-	API         netip.AddrPort `json:"api"`        // the APIEndpoint's, port 6443
-	APIService  netip.Addr     `json:"apiService"` // first address of ServiceCIDR
-	DNS         netip.Addr     `json:"dns"`        // tenth address of ServiceCIDR
-	Domain      string         `json:"domain"`     // cluster.local
+	Version      string         `json:"version"`
+	PodCIDRs     []netip.Prefix `json:"podCIDRs"` // one a family, as the lists below
+	ServiceCIDRs []netip.Prefix `json:"serviceCIDRs"`
+	Proxy        string         `json:"proxy"`
+	API          netip.AddrPort `json:"api"`        // the APIEndpoint's, port 6443
+	APIService   netip.Addr     `json:"apiService"` // first address of the first Service CIDR: Service kubernetes has one family
+	ClusterDNS   []netip.Addr   `json:"clusterDNS"` // tenth address of each Service CIDR
+	Domain       string         `json:"domain"`     // cluster.local
 }
 
 // Network is one bridge in the lab's fabric namespace.
 type Network struct {
-	Name    string       `json:"name"`
-	CIDR    netip.Prefix `json:"cidr"`
-	MTU     int          `json:"mtu"`
-	Bridge  string       `json:"bridge"`           // in the fabric namespace, 15 characters at most
-	Gateway netip.Addr   `json:"gateway"`          // the first router's address; the zero Addr where no router is
-	Uplink  string       `json:"uplink,omitempty"` // a bridge of the machine's own that it is joined with; "" for none
-	VLAN    int          `json:"vlan,omitempty"`   // whose tag its frames have on Uplink; 0 for none
-	VNI     int          `json:"vni,omitempty"`    // of the VXLAN by which it reaches other hypervisors; 0 where it need not
+	Name     string         `json:"name"`
+	CIDRs    []netip.Prefix `json:"cidrs"` // one a family
+	MTU      int            `json:"mtu"`
+	Bridge   string         `json:"bridge"`           // in the fabric namespace, 15 characters at most
+	Gateways []netip.Addr   `json:"gateways"`         // the first router's addresses; none where no router is
+	Uplink   string         `json:"uplink,omitempty"` // a bridge of the machine's own that it is joined with; "" for none
+	VLAN     int            `json:"vlan,omitempty"`   // whose tag its frames have on Uplink; 0 for none
+	VNI      int            `json:"vni,omitempty"`    // of the VXLAN by which it reaches other hypervisors; 0 where it need not
 }
 
 // The kinds and roles of a Machine.
@@ -78,14 +78,14 @@ const (
 
 // Machine is a Node or an outside host.
 type Machine struct {
-	Name       string     `json:"name"` // unique in the lab; also the host name and the Node name
-	Kind       string     `json:"kind"`
-	Role       string     `json:"role"`
-	NICs       []NIC      `json:"nics"` // eth0 first; eth0 carries the Node's address
-	Routes     []Route    `json:"routes"`
-	Nameserver netip.Addr `json:"nameserver"`         // the internet host; the zero Addr where there is none
-	Forward    bool       `json:"forward"`            // forwards IP packets: routers and Nodes
-	Services   []Service  `json:"services,omitempty"` // of an outside host
+	Name        string       `json:"name"` // unique in the lab; also the host name and the Node name
+	Kind        string       `json:"kind"`
+	Role        string       `json:"role"`
+	NICs        []NIC        `json:"nics"` // eth0 first; eth0 carries the Node's address
+	Routes      []Route      `json:"routes"`
+	Nameservers []netip.Addr `json:"nameservers"`        // the internet host's addresses; none where there is no such host
+	Forward     bool         `json:"forward"`            // forwards IP packets: routers and Nodes
+	Services    []Service    `json:"services,omitempty"` // of an outside host
 	// OwnKernel tells a machine that does not share this machine's kernel: it has no namespace
 	// here, and its provider plugs its NICs.
 	OwnKernel bool `json:"ownKernel,omitempty"`
@@ -106,12 +106,12 @@ func (m Machine) Runs(service string) bool { return slices.Contains(m.Services, 
 // NIC is one end of a veth pair in a machine; the other end is a port of the
 // network's bridge.
 type NIC struct {
-	Name    string       `json:"name"` // eth0, eth1, …
-	Network string       `json:"network"`
-	Address netip.Prefix `json:"address"` // the machine's address with the network's length
-	MAC     string       `json:"mac"`     // 02:… locally administered, from lab, machine and network
-	MTU     int          `json:"mtu"`
-	Port    string       `json:"port"` // the bridge's end, in the fabric namespace, 15 characters at most
+	Name      string         `json:"name"` // eth0, eth1, …
+	Network   string         `json:"network"`
+	Addresses []netip.Prefix `json:"addresses"` // the machine's, one a family, with the network's length
+	MAC       string         `json:"mac"`       // 02:… locally administered, from lab, machine and network
+	MTU       int            `json:"mtu"`
+	Port      string         `json:"port"` // the bridge's end, in the fabric namespace, 15 characters at most
 }
 
 // Route is a static route of a machine.
@@ -135,8 +135,45 @@ type Pool struct {
 	Last    netip.Addr `json:"last"` // inclusive
 }
 
-// Address gives the machine's address on its first NIC: for a Node, its InternalIP.
-func (m Machine) Address() netip.Addr { return m.NICs[0].Address.Addr() }
+// Address gives the machine's first address on its first NIC: for a Node, its InternalIP.
+func (m Machine) Address() netip.Addr { return m.NICs[0].Address().Addr() }
+
+// Nameserver gives the first nameserver; the zero Addr where there is none.
+func (m Machine) Nameserver() netip.Addr { return first(m.Nameservers) }
+
+// Address gives the NIC's first address, with the length of its network's prefix.
+func (n NIC) Address() netip.Prefix { return first(n.Addresses) }
+
+// Has reports whether the NIC has an address.
+func (n NIC) Has(a netip.Addr) bool {
+	return slices.ContainsFunc(n.Addresses, func(own netip.Prefix) bool { return own.Addr() == a })
+}
+
+// OnLink reports whether an address is on the NIC's network, so that ARP finds who has it.
+func (n NIC) OnLink(a netip.Addr) bool { return slices.ContainsFunc(n.Addresses, contains(a)) }
+
+// CIDR gives the network's first prefix.
+func (n Network) CIDR() netip.Prefix { return first(n.CIDRs) }
+
+// Gateway gives the network's first gateway; the zero Addr where no router is.
+func (n Network) Gateway() netip.Addr { return first(n.Gateways) }
+
+// PodCIDR gives the first Pod CIDR.
+func (k Kubernetes) PodCIDR() netip.Prefix { return first(k.PodCIDRs) }
+
+// ServiceCIDR gives the first Service CIDR.
+func (k Kubernetes) ServiceCIDR() netip.Prefix { return first(k.ServiceCIDRs) }
+
+// DNS gives the first ClusterIP of the cluster's DNS.
+func (k Kubernetes) DNS() netip.Addr { return first(k.ClusterDNS) }
+
+// first gives the zero value of an empty list.
+func first[T any](list []T) (value T) {
+	if len(list) > 0 {
+		value = list[0]
+	}
+	return value
+}
 
 // APIEndpoint is the machine at the API server's address: the only control plane, or the load
 // balancer in front of several.
@@ -149,6 +186,15 @@ func (p Plan) APIEndpoint() Machine {
 
 // HighlyAvailable reports whether there are several control planes.
 func (p Plan) HighlyAvailable() bool { return len(p.WithRole(RoleControlPlane)) > 1 }
+
+// Records gives the first address of each DNS name, as text.
+func (p Plan) Records() map[string]string {
+	out := map[string]string{}
+	for name, addresses := range p.Names {
+		out[name] = first(addresses).String()
+	}
+	return out
+}
 
 // Nodes gives the Kubernetes Nodes, in order.
 func (p Plan) Nodes() []Machine {

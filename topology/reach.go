@@ -62,15 +62,17 @@ func Reach(p Plan, from string, to netip.Addr) Way {
 	if m.has(to) {
 		return Way{Source: to, MTU: loopback}
 	}
+	w := Way{Source: source(m, to)}
 	switch {
-	case p.Kubernetes.ServiceCIDR.Contains(to):
-		return Way{Reason: fmt.Sprintf("%s is in the Service CIDR, which no network of the lab routes", to)}
-	case p.Kubernetes.PodCIDR.Contains(to):
-		return Way{Reason: fmt.Sprintf("%s is in the Pod CIDR, whose routes are the CNI's", to)}
+	case slices.ContainsFunc(p.Kubernetes.ServiceCIDRs, contains(to)):
+		w.Reason = fmt.Sprintf("%s is in the Service CIDR, which no network of the lab routes", to)
+	case slices.ContainsFunc(p.Kubernetes.PodCIDRs, contains(to)):
+		w.Reason = fmt.Sprintf("%s is in the Pod CIDR, whose routes are the CNI's", to)
 	}
-	var w Way
+	if w.Reason != "" {
+		return w
+	}
 	var reached []Machine
-	w.Source = source(m, to)
 	if w.There, reached, w.Reason = p.walk(m, to); w.Reason != "" {
 		return w
 	}
@@ -164,8 +166,10 @@ func (p Plan) takers(network string, to netip.Addr) ([]Machine, string) {
 func route(m Machine, to netip.Addr) (out NIC, via netip.Addr, ok bool) {
 	best := -1
 	for _, nic := range m.NICs {
-		if nic.Address.Contains(to) && nic.Address.Bits() > best {
-			out, via, best = nic, to, nic.Address.Bits()
+		for _, a := range nic.Addresses {
+			if a.Contains(to) && a.Bits() > best {
+				out, via, best = nic, to, a.Bits()
+			}
 		}
 	}
 	for _, r := range m.Routes {
@@ -173,7 +177,7 @@ func route(m Machine, to netip.Addr) (out NIC, via netip.Addr, ok bool) {
 			continue
 		}
 		for _, nic := range m.NICs {
-			if nic.Address.Contains(r.Via) {
+			if nic.OnLink(r.Via) {
 				out, via, best = nic, r.Via, r.To.Bits()
 				break
 			}
@@ -185,18 +189,19 @@ func route(m Machine, to netip.Addr) (out NIC, via netip.Addr, ok bool) {
 // source gives the address that a machine's packets to an address leave with: the outgoing
 // NIC's. The zero Addr stands for no route.
 func source(m Machine, to netip.Addr) netip.Addr {
-	nic, _, ok := route(m, to)
+	nic, via, ok := route(m, to)
 	if !ok {
 		return netip.Addr{}
 	}
-	return nic.Address.Addr()
+	i := slices.IndexFunc(nic.Addresses, func(a netip.Prefix) bool { return a.Contains(via) })
+	return nic.Addresses[i].Addr()
 }
 
 // owner finds the machine with an address on a network, and its NIC there.
 func (p Plan) owner(network string, a netip.Addr) (Machine, NIC, bool) {
 	for _, m := range p.Machines {
 		for _, nic := range m.NICs {
-			if nic.Network == network && nic.Address.Addr() == a {
+			if nic.Network == network && nic.Has(a) {
 				return m, nic, true
 			}
 		}
@@ -224,5 +229,10 @@ func (p Plan) smallestMTU(hops []Hop) int {
 }
 
 func (m Machine) has(a netip.Addr) bool {
-	return slices.ContainsFunc(m.NICs, func(n NIC) bool { return n.Address.Addr() == a })
+	return slices.ContainsFunc(m.NICs, func(n NIC) bool { return n.Has(a) })
+}
+
+// contains gives a test of whether a prefix has an address.
+func contains(a netip.Addr) func(netip.Prefix) bool {
+	return func(p netip.Prefix) bool { return p.Contains(a) }
 }

@@ -125,7 +125,7 @@ func reroute(r *rand.Rand, plan Plan) Plan {
 			for _, other := range plan.Machines {
 				for _, o := range other.NICs {
 					if o.Network == nic.Network && other.Name != m.Name && r.IntN(3) == 0 {
-						m.Routes = append(m.Routes, Route{To: to, Via: o.Address.Addr()})
+						m.Routes = append(m.Routes, Route{To: to, Via: o.Address().Addr()})
 					}
 				}
 			}
@@ -141,7 +141,7 @@ func anyAddress(r *rand.Rand, plan Plan) netip.Addr {
 		return netip.AddrFrom4([4]byte{10, byte(r.IntN(7)), 0, byte(r.IntN(256))})
 	}
 	nics := plan.Machines[r.IntN(len(plan.Machines))].NICs
-	return nics[r.IntN(len(nics))].Address.Addr()
+	return nics[r.IntN(len(nics))].Address().Addr()
 }
 
 // packetWorld sends packets on, one machine at a time, knowing nothing but each machine's
@@ -170,11 +170,11 @@ func newPacketWorld(plan Plan) packetWorld {
 	for _, m := range plan.Machines {
 		table := map[netip.Prefix]step{}
 		for _, nic := range m.NICs {
-			table[nic.Address.Masked()] = step{network: nic.Network, source: nic.Address.Addr()}
+			table[nic.Address().Masked()] = step{network: nic.Network, source: nic.Address().Addr()}
 			if w.has[nic.Network] == nil {
 				w.has[nic.Network] = map[netip.Addr]string{}
 			}
-			w.has[nic.Network][nic.Address.Addr()] = m.Name
+			w.has[nic.Network][nic.Address().Addr()] = m.Name
 			w.mtu[m.Name+" "+nic.Network] = nic.MTU
 		}
 		for _, r := range m.Routes {
@@ -182,8 +182,8 @@ func newPacketWorld(plan Plan) packetWorld {
 				continue
 			}
 			for _, nic := range m.NICs {
-				if nic.Address.Masked().Contains(r.Via) {
-					table[r.To] = step{nic.Network, r.Via, nic.Address.Addr()}
+				if nic.Address().Masked().Contains(r.Via) {
+					table[r.To] = step{nic.Network, r.Via, nic.Address().Addr()}
 				}
 			}
 		}
@@ -226,7 +226,7 @@ func (w packetWorld) send(from string, to netip.Addr) (takers []string, mtu, cro
 		mtu = min(mtu, w.mtu[who+" "+s.network])
 		m, _ := w.plan.Machine(who)
 		for _, nic := range m.NICs {
-			if nic.Address.Addr() == to {
+			if nic.Address().Addr() == to {
 				return []string{who}, mtu, crossed
 			}
 		}
@@ -261,7 +261,7 @@ func (w packetWorld) unowned(network Network, to netip.Addr) (takers []string) {
 func (w packetWorld) exchange(from string, to netip.Addr) exchange {
 	m, _ := w.plan.Machine(from)
 	for _, nic := range m.NICs {
-		if nic.Address.Addr() == to {
+		if nic.Address().Addr() == to {
 			return exchange{true, to, 1 << 16, 0}
 		}
 	}

@@ -100,6 +100,24 @@ loadBalancer: {pools: [10.3.0.200-10.3.0.210]}
 		}
 	})
 
+	// Both families, which no lab file asks for yet: routed-client with IPv6 beside IPv4.
+	dual := routed.edit(func(m *Machine) {
+		v6 := map[string]string{"cp": "fd00:1::10/64", "router": "fd00:1::1/64", "desk": "fd00:3::100/64"}[m.Name]
+		if v6 == "" {
+			return
+		}
+		m.NICs, m.Routes = slices.Clone(m.NICs), slices.Clone(m.Routes)
+		m.NICs[0].Addresses = append(slices.Clone(m.NICs[0].Addresses), prefix(v6))
+		switch m.Name {
+		case "cp":
+			m.Routes = append(m.Routes, Route{prefix("::/0"), address("fd00:1::1")})
+		case "router":
+			m.NICs[2].Addresses = append(slices.Clone(m.NICs[2].Addresses), prefix("fd00:3::1/64"))
+		case "desk":
+			m.Routes = append(m.Routes, Route{prefix("::/0"), address("fd00:3::1")})
+		}
+	})
+
 	for _, c := range []struct {
 		name     string
 		plan     Plan
@@ -153,6 +171,12 @@ loadBalancer: {pools: [10.3.0.200-10.3.0.210]}
 		{"beyond an uplink, on link", joined, "cp", "10.1.0.77", "10.1.0.10: cp.eth0>lan>.; .>lan>cp.eth0; 1500"},
 		{"beyond an uplink, routed", joined, "internet", "10.1.0.77",
 			"10.1.0.77 is beyond network lan's bridge, where no route back to 10.2.0.100 is known"},
+
+		{"IPv6 beside IPv4", dual, "desk", "fd00:1::10",
+			"fd00:3::100: desk.eth0>office>router.eth2 router.eth0>lan>cp.eth0; cp.eth0>lan>router.eth0 router.eth2>office>desk.eth0; 1500"},
+		{"IPv4 beside IPv6", dual, "desk", "172.30.0.10",
+			"192.168.10.100: desk.eth0>office>router.eth2 router.eth0>lan>cp.eth0; cp.eth0>lan>router.eth0 router.eth2>office>desk.eth0; 1500"},
+		{"IPv6 of a machine without", dual, "w1", "fd00:1::10", "w1 has no route to fd00:1::10"},
 
 		{"host that does not forward", twoHops.edit(func(m *Machine) {
 			if m.Name == "desk" {

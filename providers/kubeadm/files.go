@@ -69,7 +69,9 @@ func AdminKubeconfig(name string, ca *Authority, server string) ([]byte, error) 
 func addresses(node topology.Machine) []netip.Addr {
 	var out []netip.Addr
 	for _, nic := range node.NICs {
-		out = append(out, nic.Address.Addr())
+		for _, a := range nic.Addresses {
+			out = append(out, a.Addr())
+		}
 	}
 	return out
 }
@@ -130,7 +132,7 @@ nodeStatusUpdateFrequency: 5s
 resolvConf: /etc/resolv.conf
 shutdownGracePeriod: 0s
 protectKernelDefaults: false
-%s`, plan.Kubernetes.DNS, plan.Kubernetes.Domain, !limits.CgroupV1, taints)
+%s`, plan.Kubernetes.DNS(), plan.Kubernetes.Domain, !limits.CgroupV1, taints)
 }
 
 // LessCollecting is an environment variable for the Nodes' Go programs: for some 200 MB more
@@ -208,7 +210,7 @@ clusterCIDR: %[6]s
 %[12]s# Both would write sysctls or scores that belong to the machine beneath.
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 oomScoreAdj: 0
-`, node.Address(), k.API.Port(), node.Name, plan.Lab, k.Version, k.PodCIDR, k.ServiceCIDR, k.Domain, taints,
+`, node.Address(), k.API.Port(), node.Name, plan.Lab, k.Version, k.PodCIDR(), k.ServiceCIDR(), k.Domain, taints,
 		strings.Join(apiNames(plan), ", "), strings.TrimSuffix(k.Proxy, "none"), proxy, envs, etcdConfig(plan, envs),
 		endpoint, plan.HighlyAvailable(), patched)
 }

@@ -111,7 +111,7 @@ func TestKubeletCertificate(t *testing.T) {
 		}
 		names := []string{node.Name}
 		for _, nic := range node.NICs {
-			names = append(names, nic.Address.Addr().String())
+			names = append(names, nic.Address().Addr().String())
 		}
 		for _, name := range names {
 			if err := c.VerifyHostname(name); err != nil {
@@ -354,7 +354,7 @@ func TestProxyConfig(t *testing.T) {
 		if err := yaml.UnmarshalStrict([]byte(text), &config); err != nil {
 			t.Errorf("%v in\n%s", err, text)
 		}
-		if string(config.Mode) != mode || config.ClusterCIDR != p.Kubernetes.PodCIDR.String() || config.IPVS.StrictARP != (mode == "ipvs") {
+		if string(config.Mode) != mode || config.ClusterCIDR != p.Kubernetes.PodCIDR().String() || config.IPVS.StrictARP != (mode == "ipvs") {
 			t.Errorf("in mode %s kube-proxy is told\n%s", mode, text)
 		}
 	}
@@ -388,7 +388,7 @@ func TestKubeletConfig(t *testing.T) {
 			path []any
 		}{
 			{!v1, []any{"failCgroupV1"}},
-			{p.Kubernetes.DNS.String(), []any{"clusterDNS", 0}},
+			{p.Kubernetes.DNS().String(), []any{"clusterDNS", 0}},
 			{p.Kubernetes.Domain, []any{"clusterDomain"}},
 			{false, []any{"authentication", "anonymous", "enabled"}},
 			{"Webhook", []any{"authorization", "mode"}},

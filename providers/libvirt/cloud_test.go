@@ -97,7 +97,7 @@ func TestCloudImage(t *testing.T) {
 		"ip route":                                            {"default via 172.30.0.1 dev eth0"},
 	}
 	for _, nic := range planned.NICs {
-		want["ip -oneline addr show"] = append(want["ip -oneline addr show"], nic.Name+"    inet "+nic.Address.String())
+		want["ip -oneline addr show"] = append(want["ip -oneline addr show"], nic.Name+"    inet "+nic.Address().String())
 		line := "ip -oneline link show " + nic.Name
 		want[line] = append(want[line], " mtu "+fmt.Sprint(nic.MTU)+" ", "link/ether "+nic.MAC)
 	}

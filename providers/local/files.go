@@ -27,8 +27,8 @@ func Files(plan topology.Plan, m topology.Machine, ca *kubeadm.Authority) (map[s
 	// CoreDNS does not start without a nameserver to forward to. In a lab without an
 	// internet host it is the Node itself, where nobody answers.
 	resolv := "nameserver " + m.Address().String() + "\n"
-	if m.Nameserver.IsValid() {
-		resolv = "nameserver " + m.Nameserver.String() + "\n"
+	if m.Nameserver().IsValid() {
+		resolv = "nameserver " + m.Nameserver().String() + "\n"
 	}
 	services, err := json.MarshalIndent(nodeServices(plan, m), "", "  ")
 	if err != nil {

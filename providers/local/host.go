@@ -251,8 +251,8 @@ func writeChanged(root *os.Root, path, text string) (bool, error) {
 // hostFiles are the files of an outside host, by their absolute path in it.
 func hostFiles(plan topology.Plan, m topology.Machine, services []components.HostService) (map[string]string, error) {
 	resolv := "# the lab has no internet host, and so no DNS server\n"
-	if m.Nameserver.IsValid() {
-		resolv = "nameserver " + m.Nameserver.String() + "\n"
+	if len(m.Nameservers) > 0 {
+		resolv = "nameserver " + m.Nameserver().String() + "\n"
 	}
 	files := map[string]string{"/etc/hostname": m.Name + "\n", "/etc/hosts": hostsFile(plan), "/etc/resolv.conf": resolv}
 	var list []pid1.Service

@@ -78,7 +78,7 @@ func nics(t *testing.T, machine providers.Machine, m topology.Machine) {
 		got = append(got, text)
 	}
 	for _, nic := range m.NICs {
-		want = append(want, fmt.Sprintf("%s %s mtu %d up true %s", nic.Name, nic.MAC, nic.MTU, nic.Address))
+		want = append(want, fmt.Sprintf("%s %s mtu %d up true %s", nic.Name, nic.MAC, nic.MTU, nic.Address()))
 	}
 	slices.Sort(got)
 	if !slices.Equal(got, want) {

@@ -44,7 +44,7 @@ func (l *layout) wants(m topology.Machine) float64 {
 	return l.laneWidth() + w + pad
 }
 
-func nicText(nic topology.NIC) string { return nic.Name + " " + nic.Address.Addr().String() }
+func nicText(nic topology.NIC) string { return nic.Name + " " + nic.Address().Addr().String() }
 
 const chipPad = 7.0
 
@@ -58,7 +58,7 @@ func (l *layout) fill(b *Box, m topology.Machine) {
 	for _, nic := range m.NICs {
 		up := slices.Index(l.order, nic.Network) < band
 		b.Ports = append(b.Ports, Port{NIC: nic.Name, Network: nic.Network, up: up,
-			Title: m.Name + " " + nic.Name + " " + nic.Address.String() + " " + nic.MAC})
+			Title: m.Name + " " + nic.Name + " " + nic.Address().String() + " " + nic.MAC})
 		if up {
 			above = append(above, nic)
 		} else {

@@ -267,7 +267,7 @@ func TestSVGIsWellFormed(t *testing.T) {
 		}
 		for _, m := range d.plan.Machines {
 			for _, nic := range m.NICs {
-				if !strings.Contains(text, nic.Name+" "+nic.Address.Addr().String()) {
+				if !strings.Contains(text, nic.Name+" "+nic.Address().Addr().String()) {
 					t.Errorf("%s %s is not drawn", m.Name, nic.Name)
 				}
 			}

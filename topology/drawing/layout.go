@@ -275,7 +275,7 @@ func (l *layout) fillBars() {
 		at := slices.IndexFunc(l.plan.Networks, func(n topology.Network) bool { return n.Name == name })
 		n := l.plan.Networks[at]
 		bar := Bar{Rect: Rect{X: margin, W: l.width - 2*margin}, Network: name}
-		parts := []Text{{Value: n.CIDR.String()}, {Value: fmt.Sprintf("MTU %d", n.MTU), Class: "dim"}}
+		parts := []Text{{Value: n.CIDR().String()}, {Value: fmt.Sprintf("MTU %d", n.MTU), Class: "dim"}}
 		for _, p := range l.plan.LoadBalancer.Pools {
 			if p.Network == name {
 				parts = append(parts, Text{Value: fmt.Sprintf("VIPs %s–%s", p.First, p.Last), Class: "dim"})

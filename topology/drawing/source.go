@@ -16,11 +16,11 @@ func (d Drawing) Description() string {
 		for _, m := range d.plan.Machines {
 			for _, nic := range m.NICs {
 				if nic.Network == n.Name {
-					on = append(on, m.Name+" "+nic.Address.Addr().String())
+					on = append(on, m.Name+" "+nic.Address().Addr().String())
 				}
 			}
 		}
-		parts = append(parts, fmt.Sprintf("network %s %s: %s", n.Name, n.CIDR, strings.Join(on, ", ")))
+		parts = append(parts, fmt.Sprintf("network %s %s: %s", n.Name, n.CIDR(), strings.Join(on, ", ")))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -38,7 +38,7 @@ func (d Drawing) Mermaid(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, "---\ntitle: %q\n---\nflowchart TB\n", d.Title)
 	for i, n := range d.plan.Networks {
-		fmt.Fprintf(&b, "  n%d([%s])\n", i, quote(n.Name, n.CIDR.String(), fmt.Sprintf("MTU %d", n.MTU)))
+		fmt.Fprintf(&b, "  n%d([%s])\n", i, quote(n.Name, n.CIDR().String(), fmt.Sprintf("MTU %d", n.MTU)))
 	}
 	fmt.Fprintf(&b, "  subgraph cluster[%s]\n", quote("Kubernetes "+d.plan.Kubernetes.Version))
 	for _, m := range d.plan.Nodes() {
@@ -74,7 +74,7 @@ func (d Drawing) DOT(w io.Writer) error {
 	b.WriteString("  node [shape=box, style=rounded, fontname=monospace, fontsize=11];\n  edge [fontname=monospace, fontsize=9, color=gray50];\n")
 	for _, n := range d.plan.Networks {
 		fmt.Fprintf(&b, "  %s [label=%s, shape=box, style=\"rounded,filled\", fillcolor=\"#e6edf4\", color=\"#e6edf4\", width=4];\n",
-			network(n), label(n.Name, fmt.Sprintf("%s  MTU %d", n.CIDR, n.MTU)))
+			network(n), label(n.Name, fmt.Sprintf("%s  MTU %d", n.CIDR(), n.MTU)))
 	}
 	fmt.Fprintf(&b, "  subgraph cluster_nodes {\n    label=%s; style=dashed; color=gray60; fontname=monospace; fontsize=10;\n", label("Kubernetes "+d.plan.Kubernetes.Version))
 	for _, m := range d.plan.Nodes() {
@@ -90,7 +90,7 @@ func (d Drawing) DOT(w io.Writer) error {
 			if m.Kind == topology.KindHost {
 				from, to = to, from
 			}
-			fmt.Fprintf(&b, "  %s -- %s [label=%s];\n", from, to, label(nic.Name, nic.Address.Addr().String()))
+			fmt.Fprintf(&b, "  %s -- %s [label=%s];\n", from, to, label(nic.Name, nic.Address().Addr().String()))
 		})
 	}
 	b.WriteString("}\n")

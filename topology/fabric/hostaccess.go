@@ -47,14 +47,16 @@ func freeAddress(plan topology.Plan, at int, whom string) (netip.Prefix, error) 
 		return netip.Prefix{}, errors.New(whom + ": the lab has no network")
 	}
 	n := plan.Networks[0]
-	used := map[netip.Addr]bool{n.Gateway: true}
+	used := map[netip.Addr]bool{n.Gateway(): true}
 	for _, m := range plan.Machines {
 		for _, nic := range m.NICs {
-			used[nic.Address.Addr()] = true
+			for _, a := range nic.Addresses {
+				used[a.Addr()] = true
+			}
 		}
 	}
-	first := n.CIDR.Masked().Addr()
-	for a := last(n.CIDR).Prev(); a.Compare(first) > 0; a = a.Prev() {
+	first := n.CIDR().Masked().Addr()
+	for a := last(n.CIDR()).Prev(); a.Compare(first) > 0; a = a.Prev() {
 		if pool, ok := poolOf(plan, a); ok {
 			if pool.First.Compare(first) > 0 {
 				a = pool.First
@@ -63,12 +65,12 @@ func freeAddress(plan topology.Plan, at int, whom string) (netip.Prefix, error) 
 			}
 		} else if !used[a] {
 			if at == 0 {
-				return netip.PrefixFrom(a, n.CIDR.Bits()), nil
+				return netip.PrefixFrom(a, n.CIDR().Bits()), nil
 			}
 			at--
 		}
 	}
-	return netip.Prefix{}, hint.With(fmt.Errorf("%s: network %s (%s) has no free address", whom, n.Name, n.CIDR),
+	return netip.Prefix{}, hint.With(fmt.Errorf("%s: network %s (%s) has no free address", whom, n.Name, n.CIDR()),
 		"make the network larger or the pools smaller")
 }
 
@@ -121,7 +123,7 @@ func addHostEnd(ctx context.Context, own *space, ownFd int, plan topology.Plan) 
 	w := &work{plan: plan}
 	w.check("label "+name, own.LinkSetAlias(link, Name(plan.Lab, "")))
 	w.check("keep IPv6 off "+name, own.LinkSetIP6AddrGenMode(link, nl6AddrGenNone))
-	w.check("list addresses", w.address(own, topology.Machine{Name: "this machine"}, topology.NIC{Name: name, Address: address}))
+	w.check("list addresses", w.address(own, topology.Machine{Name: "this machine"}, topology.NIC{Name: name, Addresses: []netip.Prefix{address}}))
 	w.mtu("this machine", own, name, network.MTU)
 	w.up("this machine", own, name)
 	if err := errors.Join(w.errs...); err != nil {

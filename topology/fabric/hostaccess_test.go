@@ -28,9 +28,9 @@ func TestHostAddress(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cidr := netip.MustParsePrefix(c.cidr)
-			p := topology.Plan{Networks: []topology.Network{{Name: "lan", CIDR: cidr, Gateway: netip.MustParseAddr("10.0.0.2")}}}
+			p := topology.Plan{Networks: []topology.Network{{Name: "lan", CIDRs: []netip.Prefix{cidr}, Gateways: []netip.Addr{netip.MustParseAddr("10.0.0.2")}}}}
 			for _, u := range c.used {
-				p.Machines = append(p.Machines, topology.Machine{NICs: []topology.NIC{{Address: netip.PrefixFrom(netip.MustParseAddr(u), cidr.Bits())}}})
+				p.Machines = append(p.Machines, topology.Machine{NICs: []topology.NIC{{Addresses: []netip.Prefix{netip.PrefixFrom(netip.MustParseAddr(u), cidr.Bits())}}}})
 			}
 			for i := 0; i < len(c.pools); i += 2 {
 				p.LoadBalancer.Pools = append(p.LoadBalancer.Pools, topology.Pool{First: netip.MustParseAddr(c.pools[i]), Last: netip.MustParseAddr(c.pools[i+1])})

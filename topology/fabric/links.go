@@ -192,24 +192,24 @@ func (w *work) nic(fabric, inner *space, machine int, m topology.Machine, nic to
 	w.up(m.Name, inner, nic.Name)
 }
 
-// address gives the NIC its one IPv4 address.
+// address gives the NIC its IPv4 addresses, and takes others away.
 func (w *work) address(s *space, m topology.Machine, nic topology.NIC) error {
 	link := s.links[nic.Name]
 	addrs, err := retryDump(func() ([]netlink.Addr, error) { return s.AddrList(link, unix.AF_INET) })
 	if err != nil {
 		return err
 	}
-	found := false
+	missing := slices.DeleteFunc(slices.Clone(nic.Addresses), func(a netip.Prefix) bool { return !a.Addr().Is4() })
 	for _, a := range addrs {
-		if prefix(a.IPNet) == nic.Address {
-			found = true
+		if i := slices.Index(missing, prefix(a.IPNet)); i >= 0 {
+			missing = slices.Delete(missing, i, i+1)
 			continue
 		}
 		w.do("remove address "+a.IPNet.String()+" from "+m.Name+" "+nic.Name, func() error { return s.AddrDel(link, &a) })
 	}
-	if !found {
-		w.do("add address "+nic.Address.String()+" to "+m.Name+" "+nic.Name, func() error {
-			return s.AddrReplace(link, &netlink.Addr{IPNet: ipNet(nic.Address)})
+	for _, a := range missing {
+		w.do("add address "+a.String()+" to "+m.Name+" "+nic.Name, func() error {
+			return s.AddrReplace(link, &netlink.Addr{IPNet: ipNet(a)})
 		})
 	}
 	return nil

@@ -91,14 +91,14 @@ func quickstart(lab string) topology.Plan {
 	p := topology.Plan{
 		Lab: labs.MustName(lab),
 		Networks: []topology.Network{
-			{Name: "lan", CIDR: netip.MustParsePrefix("172.30.0.0/24"), MTU: 1500, Bridge: "br-lan", Gateway: netip.MustParseAddr("172.30.0.1")},
-			{Name: "storage", CIDR: netip.MustParsePrefix("172.31.0.0/24"), MTU: 1500, Bridge: "br-storage"},
-			{Name: "wan", CIDR: netip.MustParsePrefix("203.0.113.0/24"), MTU: 1500, Bridge: "br-wan", Gateway: netip.MustParseAddr("203.0.113.1")},
+			{Name: "lan", CIDRs: []netip.Prefix{netip.MustParsePrefix("172.30.0.0/24")}, MTU: 1500, Bridge: "br-lan", Gateways: []netip.Addr{netip.MustParseAddr("172.30.0.1")}},
+			{Name: "storage", CIDRs: []netip.Prefix{netip.MustParsePrefix("172.31.0.0/24")}, MTU: 1500, Bridge: "br-storage"},
+			{Name: "wan", CIDRs: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}, MTU: 1500, Bridge: "br-wan", Gateways: []netip.Addr{netip.MustParseAddr("203.0.113.1")}},
 		},
 		LoadBalancer: topology.LoadBalancer{Pools: []topology.Pool{
 			{Network: "lan", First: netip.MustParseAddr("172.30.0.200"), Last: netip.MustParseAddr("172.30.0.219")},
 		}},
-		Names: map[string]string{"internet.outside.test.": "203.0.113.12"},
+		Names: map[string][]netip.Addr{"internet.outside.test.": {netip.MustParseAddr("203.0.113.12")}},
 	}
 	lanToWan := topology.Route{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("172.30.0.1")}
 	wanToLan := topology.Route{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("203.0.113.1")}
@@ -107,10 +107,10 @@ func quickstart(lab string) topology.Plan {
 		for i, a := range addrs {
 			addr := netip.MustParsePrefix(a)
 			for _, n := range p.Networks {
-				if n.CIDR == addr.Masked() {
+				if n.CIDR() == addr.Masked() {
 					at := len(p.Machines)
 					m.NICs = append(m.NICs, topology.NIC{
-						Name: fmt.Sprintf("eth%d", i), Network: n.Name, Address: addr, MTU: n.MTU,
+						Name: fmt.Sprintf("eth%d", i), Network: n.Name, Addresses: []netip.Prefix{addr}, MTU: n.MTU,
 						MAC: fmt.Sprintf("02:00:00:00:%02x:%02x", at, i), Port: fmt.Sprintf("p-%s-%d", name, i),
 					})
 				}

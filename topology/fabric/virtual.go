@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netlink"
@@ -112,7 +113,7 @@ func (w *work) wayIn(s *space) {
 	if s.links[bridge] == nil {
 		return // told already
 	}
-	w.check("list addresses", w.address(s, topology.Machine{Name: "the fabric"}, topology.NIC{Name: bridge, Address: address}))
+	w.check("list addresses", w.address(s, topology.Machine{Name: "the fabric"}, topology.NIC{Name: bridge, Addresses: []netip.Prefix{address}}))
 }
 
 // Configure gives the machine that this process runs on, a virtual one, what the plan has

@@ -309,9 +309,9 @@ func judgeRecords(w observe.Snapshot, f *Finding, p Row, main agent.Result) {
 		want = w.Services[p.To.Name].ClusterIP
 		name = p.To.Name + "." + workload.Namespace + ".svc." + w.Plan.Kubernetes.Domain + "."
 	} else {
-		want = w.Plan.Names[p.To.Name]
+		want = w.Plan.Records()[p.To.Name]
 		if want == "" {
-			want = w.Plan.Names[name]
+			want = w.Plan.Records()[name]
 		}
 	}
 	observed := strings.Join(answer.Values("A"), " ")

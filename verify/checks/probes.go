@@ -131,7 +131,7 @@ func OnLink(w observe.Snapshot, host, ip string) bool {
 		return false
 	}
 	for _, nic := range m.NICs {
-		if nic.Address.Contains(addr) {
+		if nic.OnLink(addr) {
 			return true
 		}
 	}

@@ -259,8 +259,8 @@ func EgressIP(node topology.Machine, target netip.Addr) string {
 	}
 	for _, hop := range []netip.Addr{target, via} {
 		for _, nic := range node.NICs {
-			if nic.Address.Contains(hop) {
-				return nic.Address.Addr().String()
+			if nic.Address().Contains(hop) {
+				return nic.Address().Addr().String()
 			}
 		}
 	}
@@ -275,14 +275,14 @@ func (w Snapshot) NodeSide(ip string) bool {
 		return false
 	}
 	for _, n := range w.Plan.Nodes() {
-		if slices.ContainsFunc(n.NICs, func(nic topology.NIC) bool { return nic.Address.Addr() == addr }) {
+		if slices.ContainsFunc(n.NICs, func(nic topology.NIC) bool { return nic.Has(addr) }) {
 			return true
 		}
 	}
 	if w.Foreign[ip] {
 		return false
 	}
-	if w.Plan.Kubernetes.PodCIDR.Contains(addr) {
+	if w.Plan.Kubernetes.PodCIDR().Contains(addr) {
 		return true
 	}
 	for _, cidr := range w.PodCIDRs {

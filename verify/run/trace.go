@@ -240,7 +240,7 @@ func serviceAddress(w observe.Snapshot, x *corev1.Service, from observe.Ref) str
 func ownerOf(w observe.Snapshot, addr netip.Addr) (string, bool) {
 	for _, m := range w.Plan.Machines {
 		for _, nic := range m.NICs {
-			if nic.Address.Addr() == addr {
+			if nic.Has(addr) {
 				return m.Name, true
 			}
 		}

@@ -64,7 +64,7 @@ func (f Facts) pod(ip netip.Addr) (Pod, bool) {
 func (f Facts) machine(ip netip.Addr) (topology.Machine, topology.NIC, bool) {
 	for _, m := range f.Plan.Machines {
 		for _, nic := range m.NICs {
-			if nic.Address.Addr() == ip {
+			if nic.Has(ip) {
 				return m, nic, true
 			}
 		}

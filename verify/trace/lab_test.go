@@ -65,7 +65,7 @@ func newLab(t *testing.T) *lab {
 	for _, m := range plan.Machines {
 		var links []agent.Link
 		for i, nic := range m.NICs {
-			links = append(links, agent.Link{Index: 2 + i, Name: nic.Name, Kind: "veth", MAC: nic.MAC, Peer: 90 + i, Addresses: []string{nic.Address.String()}})
+			links = append(links, agent.Link{Index: 2 + i, Name: nic.Name, Kind: "veth", MAC: nic.MAC, Peer: 90 + i, Addresses: []string{nic.Address().String()}})
 		}
 		if m.Kind == topology.KindNode {
 			links = append(links, link(10, "cni0", "bridge", 0, 0), link(11, "flannel.1", "vxlan", 0, 0),

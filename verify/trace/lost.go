@@ -191,7 +191,7 @@ func nicTowards(m topology.Machine, to netip.Addr) string {
 	}
 	for _, hop := range []netip.Addr{to, via} {
 		for _, nic := range m.NICs {
-			if nic.Address.Contains(hop) {
+			if nic.OnLink(hop) {
 				return nic.Name
 			}
 		}

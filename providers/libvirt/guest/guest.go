@@ -254,13 +254,15 @@ func machine(s seed.Seed) (topology.Machine, error) {
 	var errs error
 	for name, e := range s.Network.Ethernets {
 		nic := topology.NIC{Name: name, MAC: e.Match.MAC, MTU: e.MTU}
-		if len(e.Addresses) != 1 {
-			errs = errors.Join(errs, fmt.Errorf("%s has %d addresses", name, len(e.Addresses)))
+		if len(e.Addresses) == 0 {
+			errs = errors.Join(errs, fmt.Errorf("%s has no address", name))
 			continue
 		}
-		var err error
-		nic.Address, err = netip.ParsePrefix(e.Addresses[0])
-		errs = errors.Join(errs, err)
+		for _, text := range e.Addresses {
+			a, err := netip.ParsePrefix(text)
+			errs = errors.Join(errs, err)
+			nic.Addresses = append(nic.Addresses, a)
+		}
 		for _, r := range e.Routes {
 			to, err1 := netip.ParsePrefix(r.To)
 			via, err2 := netip.ParseAddr(r.Via)

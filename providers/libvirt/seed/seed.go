@@ -121,14 +121,20 @@ func New(lab labs.Name, m topology.Machine, keys Keys, files map[string]kubeadm.
 			Encoding: "b64", Content: base64.StdEncoding.EncodeToString(f.Data)})
 	}
 	for i, nic := range m.NICs {
-		e := Ethernet{Match: Match{nic.MAC}, SetName: nic.Name, Addresses: []string{nic.Address.String()}, MTU: nic.MTU}
+		e := Ethernet{Match: Match{nic.MAC}, SetName: nic.Name, MTU: nic.MTU}
+		for _, a := range nic.Addresses {
+			e.Addresses = append(e.Addresses, a.String())
+		}
 		for _, r := range m.Routes {
-			if nic.Address.Contains(r.Via) {
+			if nic.OnLink(r.Via) {
 				e.Routes = append(e.Routes, Route{r.To.String(), r.Via.String()})
 			}
 		}
-		if i == 0 && m.Nameserver.IsValid() {
-			e.Nameservers = &Servers{[]string{m.Nameserver.String()}}
+		if i == 0 && len(m.Nameservers) > 0 {
+			e.Nameservers = &Servers{}
+			for _, a := range m.Nameservers {
+				e.Nameservers.Addresses = append(e.Nameservers.Addresses, a.String())
+			}
 		}
 		s.Network.Ethernets[nic.Name] = e
 	}

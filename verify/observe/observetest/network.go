@@ -186,9 +186,9 @@ func (n Network) resolve(name string) *agent.DNSAnswer {
 		}
 	case workload.ServiceExternal + domain:
 		record("CNAME", workload.OutsideName(n.W.Plan)+".")
-		record("A", n.W.Plan.Names[workload.OutsideName(n.W.Plan)])
+		record("A", n.W.Plan.Records()[workload.OutsideName(n.W.Plan)])
 	case workload.OutsideName(n.W.Plan) + ".":
-		record("A", n.W.Plan.Names[workload.OutsideName(n.W.Plan)])
+		record("A", n.W.Plan.Records()[workload.OutsideName(n.W.Plan)])
 	default:
 		out.Code = "NXDOMAIN"
 	}

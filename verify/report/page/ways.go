@@ -80,7 +80,7 @@ func (f pathfinder) of(p report.Result) way {
 func (f pathfinder) nic(s drawing.Stop, e report.End) drawing.Stop {
 	m, _ := f.plan.Machine(s.Machine)
 	for _, nic := range m.NICs {
-		if s.Pod == "" && nic.Address.Addr().String() == e.IP {
+		if s.Pod == "" && nic.Address().Addr().String() == e.IP {
 			s.Interface = nic.Name
 		}
 	}
