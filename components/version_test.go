@@ -64,14 +64,14 @@ func TestVersionsAreAddedAsData(t *testing.T) {
 	c := with(t, map[string]string{
 		"kubernetes/v1.0.36/version.yaml": "release: {coredns: v1.0.142, etcd: v3.0.68, pause: v3.10.2}\n" +
 			"builds: [{name: kube, requires: {v0.0.36: [k8s.io/api]}}]\noptions: {proxy: [iptables, ipvs, none, nftables]}\n",
-		"coredns/v1.0.142/version.yaml":  "",
-		"etcd/v3.0.68/version.yaml":      "images: [{name: registry.k8s.io/etcd, tag: 3.0.68-0}]\n",
-		"flannel/v0.0.28/version.yaml": "builds: [{name: flannel, requires: {v1.3.212: [m]}}]\noptions: {backend: [vxlan, wireguard]}\n",
+		"coredns/v1.0.142/version.yaml": "",
+		"etcd/v3.0.68/version.yaml":     "images: [{name: registry.k8s.io/etcd, tag: 3.0.68-0}]\n",
+		"flannel/v0.0.28/version.yaml":  "builds: [{name: flannel, requires: {v1.3.212: [m]}}]\noptions: {backend: [vxlan, wireguard]}\n",
 		"flannel/v0.0.28/supports.yaml": "networkPolicy: true\nl7Policy: false\nl7Reason: none\n" +
 			"encapOverhead: 80\n",
 		"metallb/v0.0.16/version.yaml": "modes: [l2, bgp]\n",
-		"invented/component.yaml":         "kind: cni\nversion: v1.0.0\nabout: a\nsource: b\noptions: {colour: [red, blue]}\n",
-		"invented/supports.yaml":          "networkPolicy: false\nl7Policy: false\nl7Reason: none\nencapOverhead: 0\n",
+		"invented/component.yaml":      "kind: cni\nversion: v1.0.0\nabout: a\nsource: b\noptions: {colour: [red, blue]}\n",
+		"invented/supports.yaml":       "networkPolicy: false\nl7Policy: false\nl7Reason: none\nencapOverhead: 0\n",
 	})
 	versions := func(p topology.Plan) map[string]string {
 		t.Helper()
