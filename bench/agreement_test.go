@@ -65,7 +65,7 @@ func (l *benchLab) measured(routes ...string) map[string]float64 {
 	found := map[string]float64{}
 	for _, p := range r.Paths {
 		if p.Throughput != nil && p.Protocol == "tcp" && p.Throughput.Direction == report.Forward {
-			found[strings.TrimPrefix(p.ID, "throughput-")] = p.Throughput.Median / 1e9
+			found[p.Route] = p.Throughput.Median / 1e9
 		}
 	}
 	return found

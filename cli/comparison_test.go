@@ -9,7 +9,6 @@ import (
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/verify/checks"
 	"netlab.dev/netlab/verify/report"
-	"netlab.dev/netlab/verify/workload"
 )
 
 // Every way that a kind of path can come out is told apart, and a lab that could not be
@@ -18,8 +17,8 @@ func TestComparison(t *testing.T) {
 	row := func(id, outcome, expected string) report.Result {
 		return report.Result{ID: id, Outcome: outcome, Expected: expected}
 	}
-	enforced := row(workload.PolicyDefaultDeny, report.Pass, report.Enforced)
-	enforced.Properties = []report.Property{{Name: report.SecondsToEffect, Observed: "0.3"}}
+	enforced := row(checks.PolicyDefaultDeny, report.Pass, report.Enforced)
+	enforced.Properties = []report.Property{{Measurement: &report.Measurement{Key: report.MeasuredEffect, Value: 0.3, Unit: report.UnitSeconds}}}
 	all := []engine.Compared{
 		{Lab: labs.MustName("one"), CNI: labs.CNI{Name: "flannel", Options: map[string]string{"backend": "vxlan"}}, Proxy: "nftables",
 			UpSeconds: 20.44, VerifySeconds: 1.5, DownSeconds: 1, NodeBytes: 336_000_000,
@@ -27,7 +26,7 @@ func TestComparison(t *testing.T) {
 				row(checks.NodeToPod, report.Pass, report.Reachable), row(checks.NodeToPod, report.Pass, report.Reachable),
 				row(checks.PodToClusterIP, report.Fail, report.Reachable), row(checks.PodToClusterIP, report.Broken, report.Reachable),
 				row(checks.PodToHeadless, report.Broken, report.Reachable),
-				row(workload.PolicyDefaultDeny, report.Pass, report.NotEnforced),
+				row(checks.PolicyDefaultDeny, report.Pass, report.NotEnforced),
 				row(checks.PolicyL7, report.Skip, report.Enforced)}}},
 		{Lab: labs.MustName("two"), CNI: labs.CNI{Name: "calico"}, Proxy: "iptables",
 			Report: &report.Report{CNI: report.CNI{Name: "calico", Version: "v2"}, Paths: []report.Result{enforced}}},

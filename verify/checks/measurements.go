@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/observe"
@@ -11,8 +12,8 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// The routes that throughput and latency are measured over; their ids are
-// "throughput-" and "latency-" with the route behind.
+// The routes that throughput and latency are measured over; their ids are "throughput-"
+// and "latency-" with the route behind.
 const (
 	RouteNodeToNode   = "node-to-node" // the baseline
 	RoutePodSameNode  = "pod-same-node"
@@ -21,124 +22,209 @@ const (
 	RouteNodePort     = "nodeport"
 	RouteLoadBalancer = "loadbalancer"
 	RouteIngress      = "ingress"
-
-	throughputID = "throughput-"
-	latencyID    = "latency-"
 )
 
-// Routes names the routes in the order in which they are measured.
-func Routes() []string {
-	return []string{RouteNodeToNode, RoutePodSameNode, RoutePodCrossNode, RouteClusterIP, RouteNodePort, RouteLoadBalancer, RouteIngress}
+// Measurement is a path that is measured over a route.
+type Measurement struct {
+	Measures string // report.Throughput or report.LatencyTimes
+	Route    string
 }
 
 // route is one way between a client and the server of the measurements: the same Pod for
 // every route, so that what differs between two figures is the way.
-type measuredRoute struct {
-	name     string
-	from, to observe.Ref
-	skip     string // why the lab does not have it
+type route struct {
+	name, title string
+	ends        func(Lab) (from, to observe.Ref)
+	lacks       func(Lab) string // why the lab does not have it, "" where it does
+	http        bool             // only HTTP gets through, and only downloads are measured
+	suspects    []Suspect
 }
 
-// Measurements derives the rows of the measurements over some routes: throughput by TCP and
-// UDP, each number of streams and both directions (through the ingress HTTP downloads
-// alone), latency with one connection and with a connection a request. A route that the
-// lab does not have is one skipped row.
-func Measurements(plan topology.Plan, throughput, latency []string) []Row {
-	var out []Row
-	for _, r := range measuredRoutes(plan) {
-		if !slices.Contains(throughput, r.name) {
-			continue
+func routes() []route {
+	server := func(l Lab) observe.Ref { return l.first() }
+	other := func(l Lab) observe.Ref { return observe.AtPod(l.Pods.Echo[1]) }
+	node := func(name string) observe.Ref {
+		return observe.Ref{Kind: report.AtNode, Name: name, Node: name}
+	}
+	outside := func(l Lab) observe.Ref {
+		if len(l.Clients) == 0 {
+			return observe.Ref{Name: "outside client"}
 		}
-		p := Row{ID: throughputID + r.name, Measures: report.Throughput, Route: r.name, From: r.from, To: r.to, Protocol: agent.LoadTCP, Expected: report.Reachable, Skip: r.skip}
-		protocols, directions := []string{agent.LoadTCP, agent.LoadUDP}, []string{report.Forward, report.Reverse}
-		if r.name == RouteIngress {
-			protocols, directions = []string{agent.LoadHTTP}, []string{report.Reverse}
+		return observe.AtHost(l.Clients[0])
+	}
+	always := func(Lab) string { return "" }
+	nodes := func(l Lab) string {
+		if server(l).Node == other(l).Node {
+			return oneNode
 		}
-		if r.skip != "" {
-			p.Protocol = protocols[0]
-			out = append(out, p)
-			continue
+		return ""
+	}
+	client := func(l Lab) string {
+		if len(l.Clients) == 0 {
+			return noClient
 		}
-		for _, p.Protocol = range protocols {
-			for _, p.Streams = range plan.Verify.Throughput.Streams {
-				for _, p.Direction = range directions {
-					out = append(out, p)
+		return ""
+	}
+	return []route{
+		{name: RouteNodeToNode, title: "Node → Node (the baseline)", lacks: nodes, suspects: []Suspect{lostPackets},
+			ends: func(l Lab) (from, to observe.Ref) { return node(other(l).Node), node(server(l).Node) }},
+		{name: RoutePodSameNode, title: "Pod → Pod, one Node", lacks: always, suspects: []Suspect{lostPackets},
+			ends: func(l Lab) (from, to observe.Ref) { return l.second(server(l).Node), server(l) }},
+		{name: RoutePodCrossNode, title: "Pod → Pod, other Node", lacks: nodes, suspects: []Suspect{lostPackets},
+			ends: func(l Lab) (from, to observe.Ref) { return other(l), server(l) }},
+		{name: RouteClusterIP, title: "Pod → ClusterIP", lacks: always, suspects: []Suspect{serviceUnmet, lostPackets, kubeProxyOfClient},
+			ends: func(l Lab) (from, to observe.Ref) { return other(l), observe.AtService(workload.ServiceItself) }},
+		{name: RouteNodePort, title: "outside host → NodePort", lacks: client, suspects: []Suspect{serviceUnmet, lostPackets, kubeProxyOfTarget},
+			ends: func(l Lab) (from, to observe.Ref) {
+				return outside(l), observe.AtNodePort(workload.ServiceNodePortLocal, server(l).Node)
+			}},
+		{name: RouteLoadBalancer, title: "outside host → VIP", suspects: []Suspect{vipAnnouncer, serviceUnmet, lostPackets, kubeProxyOfClient},
+			lacks: func(l Lab) string { return noVIP(l, workload.ServiceLBLocal) },
+			ends: func(l Lab) (from, to observe.Ref) {
+				return outside(l), observe.Ref{Kind: report.AtVIP, Name: workload.ServiceLBLocal}
+			}},
+		{name: RouteIngress, title: "outside host → Ingress, downloads", http: true, suspects: []Suspect{ingressController, vipAnnouncer, lostPackets},
+			lacks: func(l Lab) string {
+				if !workload.HasIngress(l.Plan) {
+					return noIngress
+				}
+				return client(l)
+			},
+			ends: func(l Lab) (from, to observe.Ref) {
+				return outside(l), observe.Ref{Kind: report.AtIngress, Name: workload.IngressHosts()[0] + workload.LoadPath}
+			}},
+	}
+}
+
+// Routes names the routes in the order in which they are measured.
+func Routes() []string {
+	var out []string
+	for _, r := range routes() {
+		out = append(out, r.name)
+	}
+	return out
+}
+
+// row is a measurement over a route, alone if the lab does not have it.
+func (x route) row(l Lab, measures string) Row {
+	from, to := x.ends(l)
+	r := reach(from, to).over(agent.LoadTCP)
+	if x.http {
+		r.Protocol = agent.LoadHTTP
+	}
+	r.Measures, r.Route, r.Skip = measures, x.name, x.lacks(l)
+	return r
+}
+
+// check is the entry of a measurement over a route.
+func (x route) check(measures, what string, rows func(Row, Lab) []Row) Check {
+	return Check{
+		ID: measures + "-" + x.name, Section: "Measurements", Title: what + " over " + x.title,
+		Rows: func(l Lab) []Row {
+			r := x.row(l, measures)
+			if r.Skip != "" {
+				return []Row{r}
+			}
+			return rows(r, l)
+		},
+		Asserts:     []Assertion{Figures{Of: measures}},
+		Suspects:    x.suspects,
+		Measurement: &Measurement{Measures: measures, Route: x.name},
+	}
+}
+
+// throughput is measured by TCP and UDP, each number of streams and both directions;
+// through the ingress by downloads alone.
+func throughput() []Check {
+	var out []Check
+	for _, x := range routes() {
+		out = append(out, x.check(report.Throughput, "iperf3", func(r Row, l Lab) []Row {
+			protocols, directions := []string{agent.LoadTCP, agent.LoadUDP}, []string{report.Forward, report.Reverse}
+			if x.http {
+				protocols, directions = []string{agent.LoadHTTP}, []string{report.Reverse}
+			}
+			var rows []Row
+			for _, r.Protocol = range protocols {
+				for _, r.Streams = range l.Plan.Verify.Throughput.Streams {
+					for _, r.Direction = range directions {
+						rows = append(rows, r)
+					}
 				}
 			}
-		}
+			return rows
+		}))
 	}
-	for _, r := range measuredRoutes(plan) {
-		if !slices.Contains(latency, r.name) {
+	return out
+}
+
+// latency is measured with one connection and with a connection a request.
+func latency() []Check {
+	var out []Check
+	for _, x := range routes() {
+		out = append(out, x.check(report.LatencyTimes, "requests", func(r Row, l Lab) []Row {
+			each := r
+			each.Connect = true
+			return []Row{r, each}
+		}))
+	}
+	return out
+}
+
+// Measurements derives the rows of the measurements over some routes. A route that the lab
+// does not have is one skipped row.
+func Measurements(plan topology.Plan, throughput, latency []string) []Row {
+	lab := labOf(plan, components.Support{})
+	var out []Row
+	for _, c := range All() {
+		m := c.Measurement
+		if m == nil || !slices.Contains(map[string][]string{report.Throughput: throughput, report.LatencyTimes: latency}[m.Measures], m.Route) {
 			continue
 		}
-		p := Row{ID: latencyID + r.name, Measures: report.LatencyTimes, Route: r.name, From: r.from, To: r.to, Protocol: agent.LoadTCP, Expected: report.Reachable, Skip: r.skip}
-		if r.name == RouteIngress {
-			p.Protocol = agent.LoadHTTP
-		}
-		out = append(out, p)
-		if p.Connect = true; r.skip == "" {
-			out = append(out, p)
+		for _, r := range c.Rows(lab) {
+			r.ID = c.ID
+			out = append(out, r)
 		}
 	}
 	return out
 }
 
-func measuredRoutes(plan topology.Plan) []measuredRoute {
-	c := workload.PodsOf(plan)
-	server, other := c.Echo[0], c.Echo[1]
-	clients := plan.WithRole(topology.RoleClient)
-	node := func(name string) observe.Ref { return observe.Ref{Kind: report.AtNode, Name: name, Node: name} }
-	oneNode := ""
-	if server.Node == other.Node {
-		oneNode = "the lab has one Node"
-	}
-	outside, outsideSkip := observe.Ref{Name: "outside client"}, noClient
-	if len(clients) > 0 {
-		outside, outsideSkip = observe.AtHost(clients[0]), ""
-	}
-	lbSkip, ingressSkip := outsideSkip, outsideSkip
+// IsLatency reports whether a row measures requests.
+func (r Row) IsLatency() bool { return r.Measures == report.LatencyTimes }
+
+// Way says which of its route's measurements a row is.
+func (r Row) Way() string {
 	switch {
-	case !workload.HasLoadBalancer(plan):
-		lbSkip = "the lab has no load balancer"
-	case outsideSkip == "" && !workload.VipFor(plan, workload.ServiceLBLocal):
-		lbSkip = fmt.Sprintf("the lab's pools have too few addresses (%d)", workload.PoolSize(plan))
+	case r.IsLatency() && r.Connect:
+		return r.Route + ", a connection a request"
+	case r.IsLatency():
+		return r.Route + ", one connection"
 	}
-	if !workload.HasIngress(plan) {
-		ingressSkip = "the lab has no ingress controller"
-	}
-	return []measuredRoute{
-		{RouteNodeToNode, node(other.Node), node(server.Node), oneNode},
-		{RoutePodSameNode, observe.AtPod(c.SecondOn(server.Node)), observe.AtPod(server), ""},
-		{RoutePodCrossNode, observe.AtPod(other), observe.AtPod(server), oneNode},
-		{RouteClusterIP, observe.AtPod(other), observe.AtService(workload.ServiceItself), ""},
-		{RouteNodePort, outside, observe.AtNodePort(workload.ServiceNodePortLocal, server.Node), outsideSkip},
-		{RouteLoadBalancer, outside, observe.Ref{Kind: report.AtVIP, Name: workload.ServiceLBLocal}, lbSkip},
-		{RouteIngress, outside, observe.Ref{Kind: report.AtIngress, Name: workload.IngressHosts()[0] + workload.LoadPath}, ingressSkip},
-	}
+	return fmt.Sprintf("%s, %s ×%d %s", r.Route, r.Protocol, r.Streams, r.Direction)
 }
 
-// Measured reports whether a path is a measurement.
-func (p Row) Measured() bool { return p.Measures != "" }
-
-func (p Row) IsLatency() bool { return p.Measures == report.LatencyTimes }
-
-// Way says which of its route's measurements a path is.
-func (p Row) Way() string {
-	switch {
-	case p.IsLatency() && p.Connect:
-		return p.Route + ", a connection a request"
-	case p.IsLatency():
-		return p.Route + ", one connection"
-	}
-	return fmt.Sprintf("%s, %s ×%d %s", p.Route, p.Protocol, p.Streams, p.Direction)
-}
-
-// Baseline reports whether q is the path between the Nodes themselves that p is compared
-// with. HTTP is compared with TCP.
-func (p Row) Baseline(q Row) bool {
-	protocol := p.Protocol
+// Baseline reports whether another row is the measurement between the Nodes themselves
+// that this one is compared with. HTTP is compared with TCP.
+func (r Row) Baseline(q Row) bool {
+	protocol := r.Protocol
 	if protocol == agent.LoadHTTP {
 		protocol = agent.LoadTCP
 	}
-	return q.Measures == report.Throughput && q.Route == RouteNodeToNode && p.Route != q.Route && q.Protocol == protocol && q.Streams == p.Streams && q.Direction == p.Direction
+	return q.Measures == report.Throughput && q.Route == RouteNodeToNode && r.Route != q.Route && q.Protocol == protocol && q.Streams == r.Streams && q.Direction == r.Direction
 }
+
+// Figures asserts that the median is at least what the lab file demands. They are judged
+// once all samples are there (see verify/run).
+type Figures struct {
+	alone
+	Of string // report.Throughput or report.LatencyTimes
+}
+
+func (x Figures) String() string {
+	if x.Of == report.LatencyTimes {
+		return "every request is answered; p50, p90, p99 in µs, transactions/s"
+	}
+	return "the median is at least `verify.throughput.min`; bit/s, retransmits or loss, CPU seconds a gigabit, ratio to the baseline"
+}
+
+// Judge says nothing: one answer is no measurement.
+func (Figures) Judge(observe.Snapshot, Row, Answers) []report.Property { return nil }

@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"cmp"
 	"net/http"
 
 	networkingv1 "k8s.io/api/networking/v1"
@@ -11,99 +12,183 @@ import (
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/observe"
+	"netlab.dev/netlab/verify/report"
 	"netlab.dev/netlab/verify/workload"
 )
 
-// L7Path is the one path that the L7 policy lets through, by GET.
-const L7Path = "/public"
+// Paths that play a NetworkPolicy.
+const (
+	PolicyDefaultDeny    = "policy-default-deny"
+	PolicyAllowLabel     = "policy-allow-label"
+	PolicyAllowNamespace = "policy-allow-namespace"
+	PolicyAllowPort      = "policy-allow-port"
+	PolicyEgressDeny     = "policy-egress-deny"
+	PolicyL7             = "policy-l7"
+)
 
-// L7Rule is the rule that PolicyL7 proves of a plan. Whose object enforces it is the
-// CNI's affair.
-func L7Rule(plan topology.Plan) components.HTTPRule {
-	subject := L7ScenarioOf(workload.PodsOf(plan)).Allowed.To
-	return components.HTTPRule{Namespace: workload.Namespace, Name: PolicyL7, Label: workload.LabelPolicy, Value: subject.Name,
-		Port: agent.PortHTTP, Method: http.MethodGet, Path: L7Path}
+// Policy is a path that plays a policy between two positive controls.
+type Policy struct {
+	Subject  *workload.Subject // the Pod that it selects; nil: another policy's, so that it is played after the others
+	Scenario func(workload.Pods) Scenario
 }
 
-// L7Scenario is the L7 policy's legs: of one client to one Pod, on one port, so that nothing
-// but the request tells them apart.
-type L7Scenario struct {
+// Scenario is one policy with the legs that show its effect: those that it denies, and one
+// that it must leave alone.
+type Scenario struct {
+	Policy  *networkingv1.NetworkPolicy // nil: the object is the CNI's own (see L7Rule)
 	Denied  []Leg
 	Allowed Leg
+	Denial  Denial
 }
 
-// L7ScenarioOf borrows the Pod of PolicyAllowPort, whose name is the value of its label.
-func L7ScenarioOf(c workload.Pods) L7Scenario {
-	from, to := observe.AtPod(c.Echo[len(c.Echo)-1]), observe.AtPod(c.Policy[indexOf(workload.PolicyIDs(), workload.PolicyAllowPort)])
-	request := func(method, path string) Leg {
-		return Leg{From: from, To: to, Kind: agent.HTTP, Method: method, Path: path}
-	}
-	return L7Scenario{
-		Denied:  []Leg{request(http.MethodGet, "/private"), request(http.MethodPost, L7Path)},
-		Allowed: request(http.MethodGet, L7Path),
-	}
-}
+// Denial is how a leg that is denied shows it.
+type Denial string
 
-func (l Leg) Request() string { return l.Method + " " + l.Path }
-
-// Scenario is one policy with the two legs that show its effect: one that it denies,
-// and one that it must leave alone.
-type Scenario struct {
-	Policy          *networkingv1.NetworkPolicy
-	Denied, Allowed Leg
-}
+// The ways of a denial.
+const (
+	Silence   Denial = "silence"            // no reply, or a reset
+	Forbidden Denial = "403 from the proxy" // by a proxy; silence is no such policy
+)
 
 // Leg is one connection between two agents.
 type Leg struct {
 	From, To     observe.Ref
 	Kind         string // http or tcp: each has its own port
-	Method, Path string // http; GET of / unless told
+	Method, Path string // http; GET of / by default
 }
 
-func ScenarioOf(id string, c workload.Pods) Scenario {
-	subject := observe.AtPod(c.Policy[indexOf(workload.PolicyIDs(), id)])
-	frontend, other := observe.AtPod(c.Echo[0]), observe.AtPod(c.Echo[len(c.Echo)-1])
-	meta := workload.OwnMeta(workload.Namespace, id, nil)
-	ingress := func(rules ...networkingv1.NetworkPolicyIngressRule) *networkingv1.NetworkPolicy {
-		selector := metav1.LabelSelector{MatchLabels: map[string]string{workload.LabelPolicy: id}}
-		return &networkingv1.NetworkPolicy{
-			TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy"}, ObjectMeta: meta,
-			Spec: networkingv1.NetworkPolicySpec{PodSelector: selector, PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}, Ingress: rules},
+// Request is what a leg asks by HTTP.
+func (l Leg) Request() string { return l.Method + " " + l.Path }
+
+// leg is one of HTTP.
+func leg(from, to observe.Ref) Leg { return Leg{From: from, To: to, Kind: agent.HTTP} }
+
+func policies() []Check {
+	frontend := func(p workload.Pods) observe.Ref { return observe.AtPod(p.Echo[0]) }
+	other := func(p workload.Pods) observe.Ref { return observe.AtPod(p.Echo[len(p.Echo)-1]) }
+	return []Check{
+		policy(PolicyDefaultDeny, "nothing may enter the Pod", workload.Subject{},
+			func(p workload.Pods, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed Leg) {
+				return leg(other(p), subject), leg(other(p), frontend(p)) // its neighbours are left alone
+			}),
+		policy(PolicyAllowLabel, "only app: frontend may enter app: nginx", workload.Subject{Labels: map[string]string{workload.LabelApp: "nginx"}},
+			func(p workload.Pods, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed Leg) {
+				n.Spec.Ingress = ingressFrom(networkingv1.NetworkPolicyPeer{PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{workload.LabelApp: "frontend"}}})
+				n.Spec.PodSelector.MatchLabels = map[string]string{workload.LabelApp: "nginx"}
+				return leg(other(p), subject), leg(frontend(p), subject)
+			}),
+		policy(PolicyAllowNamespace, "only one namespace may enter the Pod", workload.Subject{},
+			func(p workload.Pods, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed Leg) {
+				n.Spec.Ingress = ingressFrom(networkingv1.NetworkPolicyPeer{NamespaceSelector: &metav1.LabelSelector{
+					MatchLabels: map[string]string{"kubernetes.io/metadata.name": workload.GuestsNamespace}}})
+				return leg(other(p), subject), leg(observe.AtPod(p.Visitor), subject)
+			}),
+		policy(PolicyAllowPort, "only one port of the Pod may be entered", workload.Subject{},
+			func(p workload.Pods, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed Leg) {
+				port := intstr.FromInt32(agent.PortHTTP)
+				n.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{Ports: []networkingv1.NetworkPolicyPort{{Port: &port}}}}
+				return Leg{From: other(p), To: subject, Kind: agent.TCP}, leg(other(p), subject)
+			}),
+		policy(PolicyEgressDeny, "nothing may leave the Pod", workload.Subject{Isolated: true},
+			func(p workload.Pods, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed Leg) {
+				n.Spec.PolicyTypes = []networkingv1.PolicyType{networkingv1.PolicyTypeEgress}
+				return leg(subject, other(p)), leg(other(p), subject)
+			}),
+		l7(),
+	}
+}
+
+func ingressFrom(peer networkingv1.NetworkPolicyPeer) []networkingv1.NetworkPolicyIngressRule {
+	return []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{peer}}}
+}
+
+const sectionPolicies = "Policies"
+
+// policy is the entry of a NetworkPolicy, which selects a Pod that has its id as its name.
+// shape completes the policy, which denies all ingress, and gives its legs.
+func policy(id, what string, subject workload.Subject,
+	shape func(p workload.Pods, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed Leg)) Check {
+	subject.Name = id
+	scenario := func(p workload.Pods) Scenario {
+		n := &networkingv1.NetworkPolicy{
+			TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy"}, ObjectMeta: workload.OwnMeta(workload.Namespace, id, nil),
+			Spec: networkingv1.NetworkPolicySpec{PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{workload.LabelPolicy: id}},
+				PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}},
 		}
+		denied, allowed := shape(p, observe.AtPod(p.Subject(id)), n)
+		return Scenario{Policy: n, Denied: []Leg{denied}, Allowed: allowed, Denial: Silence}
 	}
-	from := func(peer networkingv1.NetworkPolicyPeer) networkingv1.NetworkPolicyIngressRule {
-		return networkingv1.NetworkPolicyIngressRule{From: []networkingv1.NetworkPolicyPeer{peer}}
-	}
-	switch id {
-	case workload.PolicyAllowLabel:
-		policy := ingress(from(networkingv1.NetworkPolicyPeer{PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{workload.LabelApp: "frontend"}}}))
-		policy.Spec.PodSelector.MatchLabels = map[string]string{workload.LabelApp: "nginx"}
-		return Scenario{policy, over(other, subject), over(frontend, subject)}
-	case workload.PolicyAllowNamespace:
-		policy := ingress(from(networkingv1.NetworkPolicyPeer{NamespaceSelector: &metav1.LabelSelector{
-			MatchLabels: map[string]string{"kubernetes.io/metadata.name": workload.GuestsNamespace}}}))
-		return Scenario{policy, over(other, subject), over(observe.AtPod(c.Visitor), subject)}
-	case workload.PolicyAllowPort:
-		port := intstr.FromInt32(agent.PortHTTP)
-		policy := ingress(networkingv1.NetworkPolicyIngressRule{Ports: []networkingv1.NetworkPolicyPort{{Port: &port}}})
-		return Scenario{policy, Leg{From: other, To: subject, Kind: agent.TCP}, over(other, subject)}
-	case workload.PolicyEgressDeny:
-		policy := ingress()
-		policy.Spec.PolicyTypes = []networkingv1.PolicyType{networkingv1.PolicyTypeEgress}
-		return Scenario{policy, over(subject, other), over(other, subject)}
-	default: // PolicyDefaultDeny: no rule, so nothing enters; its neighbours are left alone
-		return Scenario{ingress(), over(other, subject), over(other, frontend)}
+	return Check{
+		ID: id, Section: sectionPolicies, Title: "NetworkPolicy: " + what,
+		Rows: func(l Lab) []Row {
+			denied := scenario(l.Pods).Denied[0]
+			r := reach(denied.From, denied.To).over(denied.Kind)
+			r.Expected = report.Enforced
+			if !l.Support.NetworkPolicy {
+				r.Expected = report.NotEnforced
+			}
+			return []Row{r}
+		},
+		Asserts:  []Assertion{Steps{Denial: Silence}},
+		Suspects: []Suspect{lostPackets},
+		Policy:   &Policy{Subject: &subject, Scenario: scenario},
 	}
 }
 
-// over is a leg of HTTP.
-func over(from, to observe.Ref) Leg { return Leg{From: from, To: to, Kind: agent.HTTP} }
+// l7Path is the one path that the L7 policy lets through, by GET.
+const l7Path = "/public"
 
-func indexOf(all []string, one string) int {
-	for i, s := range all {
-		if s == one {
-			return i
+// l7 is the entry of the L7 policy: of one client to one Pod, on one port, so that nothing
+// but the request tells its legs apart. It borrows the Pod of PolicyAllowPort.
+func l7() Check {
+	scenario := func(p workload.Pods) Scenario {
+		from, to := observe.AtPod(p.Echo[len(p.Echo)-1]), observe.AtPod(p.Subject(PolicyAllowPort))
+		request := func(method, path string) Leg {
+			return Leg{From: from, To: to, Kind: agent.HTTP, Method: method, Path: path}
 		}
+		return Scenario{Denied: []Leg{request(http.MethodGet, "/private"), request(http.MethodPost, l7Path)},
+			Allowed: request(http.MethodGet, l7Path), Denial: Forbidden}
 	}
-	return -1
+	return Check{
+		ID: PolicyL7, Section: sectionPolicies, Title: "L7 policy: one HTTP method and path of a Pod may be asked",
+		Rows: func(l Lab) []Row {
+			if !l.Support.L7Policy {
+				r := skip("Pod", "Pod", cmp.Or(l.Support.L7Reason, "the CNI has no L7 policy"))[0]
+				r.Expected = report.Enforced
+				return []Row{r}
+			}
+			denied := scenario(l.Pods).Denied[0]
+			r := reach(denied.From, denied.To).over(denied.Kind)
+			r.Expected = report.Enforced
+			return []Row{r}
+		},
+		Asserts:  []Assertion{Steps{Denial: Forbidden}},
+		Suspects: []Suspect{lostPackets},
+		Policy:   &Policy{Scenario: scenario},
+	}
 }
+
+// L7Rule is the rule that PolicyL7 proves of a plan. Which object enforces it is up to the
+// CNI.
+func L7Rule(plan topology.Plan) components.HTTPRule {
+	subject := l7().Policy.Scenario(Pods(plan)).Allowed.To
+	return components.HTTPRule{Namespace: workload.Namespace, Name: PolicyL7, Label: workload.LabelPolicy, Value: subject.Name,
+		Port: agent.PortHTTP, Method: http.MethodGet, Path: l7Path}
+}
+
+// Steps asserts that a policy is enforced where the CNI supports it, and that it does
+// nothing elsewhere. It is judged while it is played (see verify/run).
+type Steps struct {
+	alone
+	Denial Denial
+}
+
+func (x Steps) String() string {
+	if x.Denial == Forbidden {
+		return "a proxy answers what is denied with 403, between two positive controls; seconds to effect and to end; skipped where the CNI has no L7 policy"
+	}
+	return "what is denied gets no reply, between two positive controls, where the CNI enforces policies, else a reply; seconds to effect and to end"
+}
+
+// Judge says nothing: no probe of one moment proves a policy.
+func (Steps) Judge(observe.Snapshot, Row, Answers) []report.Property { return nil }

@@ -13,119 +13,138 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// The parts that probes play in a path. Every path has a main one.
+// Part is what a probe is for in its row.
+type Part string
+
+// The parts of a row. Every row has a main probe.
 const (
-	PartMain    = "main"
-	partControl = "control" // must be answered for the silence of main to mean anything
-	partMTU     = "mtu"
-	partBind    = "bind"
-	partDNS     = "dns"
-	PartARP     = "arp"
+	PartMain    Part = "main"
+	PartControl Part = "control" // must be answered for the silence of main to mean anything
+	PartMTU     Part = "mtu"
+	PartBind    Part = "bind"
+	PartDNS     Part = "dns"
+	PartARP     Part = "arp"
 )
 
-// Ask is one probe of a path.
+// Ask is one probe of a row.
 type Ask struct {
-	Part  string
+	Part  Part
 	From  observe.Ref
 	Probe agent.Probe
 }
 
-// AsksOf turns a path into probes. Its error is unasked or absent.
-func AsksOf(w observe.Snapshot, p Row) ([]Ask, error) {
-	if _, err := w.Station(p.From); err != nil {
+// Answers are the results of a row's probes.
+type Answers map[Part]agent.Result
+
+// Query is a row with the address of its far end.
+type Query struct {
+	observe.Snapshot
+	Row    Row
+	Target string // host:port, or a DNS name
+	IP     string // "" of a name
+}
+
+// beside is a probe of the same client.
+func (q Query) beside(part Part, probe agent.Probe) []Ask {
+	return []Ask{{Part: part, From: q.Row.From, Probe: probe}}
+}
+
+// AsksOf turns a row into probes, the main one first. Its error is observe.Unasked or
+// observe.Absent.
+func AsksOf(s observe.Snapshot, r Row) ([]Ask, error) {
+	if _, err := s.Station(r.From); err != nil {
 		return nil, err
 	}
-	target, ip, err := w.Address(p.To, p.Protocol)
+	target, ip, err := s.Address(r.To, r.Protocol)
 	if err != nil {
 		return nil, err
 	}
-	main := Ask{Part: PartMain, From: p.From, Probe: agent.Probe{Kind: p.Protocol, Target: p.Protocol + "://" + target + "/"}}
-	with := func(more ...Ask) ([]Ask, error) { return append([]Ask{main}, more...), nil }
-	also := func(part string, probe agent.Probe) Ask { return Ask{Part: part, From: p.From, Probe: probe} }
-	switch p.ID {
-	case ContainerToContainer:
-		return with(also(partBind, agent.Probe{Kind: agent.Bind, Target: strconv.Itoa(workload.SecondPort)}))
-	case PodToPodCrossNode:
-		return with(also(partMTU, agent.Probe{Kind: agent.MTU, Target: observe.JoinPort(ip, agent.PortUDP),
-			Hint: expectedPayload(w, p.From.Node, p.To.Node), TimeoutMillis: 3000}))
-	case PodToClusterIP:
-		main.Probe.Count, main.Probe.Parallel = enough(len(w.Services[p.To.Name].Ready)), true
-	case PodToHeadless:
-		main.Probe.Target = fmt.Sprintf("http://%s:%d/", target, agent.PortHTTP)
-		return with(also(partDNS, agent.Probe{Kind: agent.DNS, Target: target + "."}))
-	case DNSService:
-		// The short name, so that the Pod's search list is proved with it.
-		main.Probe.Target = p.To.Name
-		main.Probe.TimeoutMillis = 2000
-	case DNSExternal:
-		main.Probe.Target = target + "."
-		main.Probe.TimeoutMillis = 2000
-	case PodToExternalName:
-		main.Probe.Target = fmt.Sprintf("http://%s:%d/", target, agent.PortHTTP)
-		return with(also(partDNS, agent.Probe{Kind: agent.DNS, Target: target + ".", TimeoutMillis: 2000}))
-	case OutsideToNodePort:
-		if p.Expected == report.Unreachable {
-			return with(control(w, p.From, p.To.Node))
-		}
-	case OutsideToLoadBalancer:
-		main.Probe.Count, main.Probe.Parallel = 20, true
-		if OnLink(w, p.From.Name, ip) {
-			return with(also(PartARP, agent.Probe{Kind: agent.ARP, Target: ip}))
-		}
-	case OutsideToIngressHTTP, OutsideToIngressHTTPS:
-		host, path, _ := strings.Cut(p.To.Name, "/")
-		main.Probe.Host = host
-		main.Probe.Target += path
-		if w.Plan.Ingress.Service != "NodePort" && OnLink(w, p.From.Name, ip) {
-			return with(also(PartARP, agent.Probe{Kind: agent.ARP, Target: ip}))
-		}
-	case OutsideToClusterIP:
-		return with(control(w, p.From, w.Plan.Nodes()[0].Name))
-	case OutsideToPod:
-		return with(control(w, p.From, p.To.Node))
+	q, c := Query{s, r, target, ip}, r.check()
+	main := agent.Probe{Kind: r.Protocol, Target: r.Protocol + "://" + target + "/"}
+	if c.Request != nil {
+		c.Request(q, &main)
 	}
-	return with()
+	asks := []Ask{{Part: PartMain, From: r.From, Probe: main}}
+	for _, a := range c.Asserts {
+		if _, silent := a.(Silent); silent == (r.Expected == report.Unreachable) {
+			asks = append(asks, a.Probes(q)...)
+		}
+	}
+	return asks, nil
 }
 
-// PlainAsk is what a path that could not be asked would have asked, as far as is known.
-func PlainAsk(w observe.Snapshot, p Row) Ask {
-	target, _, err := w.Address(p.To, p.Protocol)
+// PlainAsk is what a row that could not be asked would have asked, as far as is known.
+func PlainAsk(s observe.Snapshot, r Row) Ask {
+	target, _, err := s.Address(r.To, r.Protocol)
 	if err != nil || target == "" {
-		target = p.To.Name
+		target = r.To.Name
 	}
-	return Ask{Part: PartMain, From: p.From, Probe: agent.Probe{Kind: p.Protocol, Target: p.Protocol + "://" + target + "/"}}
+	return Ask{Part: PartMain, From: r.From, Probe: agent.Probe{Kind: r.Protocol, Target: r.Protocol + "://" + target + "/"}}
 }
 
-// control asks a Node itself, by the way that the path under test takes.
-func control(w observe.Snapshot, from observe.Ref, node string) Ask {
-	return Ask{Part: partControl, From: from, Probe: agent.Probe{Kind: agent.HTTP,
-		Target: "http://" + observe.JoinPort(w.MachineIP(node), agent.PortHTTP) + "/"}}
+// Request changes the main probe of a row from one plain request.
+type Request func(q Query, p *agent.Probe)
+
+// everyEndpoint asks so often that a fair choice of endpoints misses none.
+func everyEndpoint(q Query, p *agent.Probe) {
+	p.Count, p.Parallel = enough(len(q.Services[q.Row.To.Name].Ready)), true
 }
 
 // enough requests make it all but certain (1 in 10⁷ or better) that a fair choice misses
 // none of n endpoints: n·(1-1/n)^(20n) < n·e⁻²⁰.
 func enough(n int) int { return min(max(20*n, 4), 400) }
 
+// twenty asks twenty times at once.
+func twenty(_ Query, p *agent.Probe) { p.Count, p.Parallel = 20, true }
+
+// byName asks an agent by a DNS name.
+func byName(q Query, p *agent.Probe) {
+	p.Target = fmt.Sprintf("http://%s:%d/", q.Target, agent.PortHTTP)
+}
+
+// dnsTimeoutMillis is longer than that of other probes: CoreDNS may have to ask outside.
+const dnsTimeoutMillis = 2000
+
+// shortName looks a Service up by its bare name, so that the Pod's search list is proved
+// with it.
+func shortName(q Query, p *agent.Probe) { p.Target, p.TimeoutMillis = q.Row.To.Name, dnsTimeoutMillis }
+
+// fullName looks a name up as it is.
+func fullName(q Query, p *agent.Probe) { p.Target, p.TimeoutMillis = q.Target+".", dnsTimeoutMillis }
+
+// virtualHost asks the ingress controller for a host and path.
+func virtualHost(q Query, p *agent.Probe) {
+	host, path, _ := strings.Cut(q.Row.To.Name, "/")
+	p.Host = host
+	p.Target += path
+}
+
+// targetNode is the Node that a row's far end is on.
+func targetNode(q Query) string { return q.Row.To.Node }
+
+// firstNode is the first Node of the plan.
+func firstNode(q Query) string { return q.Plan.Nodes()[0].Name }
+
 // headers of IPv4 and UDP, in bytes.
 const headers = 28
 
 // expectedPayload is the largest UDP payload between Pods of two Nodes: the MTU of the
 // narrower of their networks, less what the CNI wraps around, less the headers.
-func expectedPayload(w observe.Snapshot, a, b string) int {
+func expectedPayload(s observe.Snapshot, a, b string) int {
 	mtu := 0
 	for _, name := range []string{a, b} {
-		m, ok := w.Plan.Machine(name)
+		m, ok := s.Plan.Machine(name)
 		if ok && (mtu == 0 || m.NICs[0].MTU < mtu) {
 			mtu = m.NICs[0].MTU
 		}
 	}
-	return mtu - w.Support.EncapOverhead - headers
+	return mtu - s.Support.EncapOverhead - headers
 }
 
-// OnLink reports whether a host has a NIC on the network of an address, and so can ask
+// onLink reports whether a host has a NIC on the network of an address, and so can ask
 // for it by ARP.
-func OnLink(w observe.Snapshot, host, ip string) bool {
-	m, _ := w.Plan.Machine(host)
+func onLink(s observe.Snapshot, host, ip string) bool {
+	m, _ := s.Plan.Machine(host)
 	addr, err := netip.ParseAddr(ip)
 	if err != nil {
 		return false
@@ -138,17 +157,30 @@ func OnLink(w observe.Snapshot, host, ip string) bool {
 	return false
 }
 
+// ARPFor asks who has the address that a host's probe goes to; nothing where the host is
+// not on its network.
+func ARPFor(s observe.Snapshot, from observe.Ref, ip string) []Ask {
+	if from.Kind != report.AtHost || !onLink(s, from.Name, ip) {
+		return nil
+	}
+	return []Ask{{Part: PartARP, From: from, Probe: agent.Probe{Kind: agent.ARP, Target: ip}}}
+}
+
 // Command is how a user makes the same probe by hand.
-func Command(w observe.Snapshot, a Ask) string {
+func Command(s observe.Snapshot, a Ask) string {
 	words := a.Probe.Args()
 	name := a.From.Name
 	switch a.From.Kind {
 	case report.AtHost:
-		return shell.Join(append([]string{"netlab", "exec", w.Plan.Lab.String(), name, "--", "netlab"}, words...)...)
+		return shell.Join(append([]string{"netlab", "exec", s.Plan.Lab.String(), name, "--", "netlab"}, words...)...)
 	case report.AtNode:
 		name = workload.NodeAgent(name)
 	}
-	p, _ := w.Pods.Pod(name)
-	prefix := []string{"netlab", "kubectl", w.Plan.Lab.String(), "--", "exec", "-n", p.Namespace, p.Name, "-c", "agent", "--", workload.AgentPath}
+	p, _ := s.Pods.Pod(name)
+	prefix := []string{"netlab", "kubectl", s.Plan.Lab.String(), "--", "exec", "-n", p.Namespace, p.Name, "-c", "agent", "--", workload.AgentPath}
 	return shell.Join(append(prefix, words...)...)
+}
+
+func secondPortProbe() agent.Probe {
+	return agent.Probe{Kind: agent.Bind, Target: strconv.Itoa(workload.SecondPort)}
 }

@@ -9,15 +9,9 @@ import (
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/verify/observe"
 	"netlab.dev/netlab/verify/plantest"
+	"netlab.dev/netlab/verify/report"
 	"netlab.dev/netlab/verify/workload"
 )
-
-// ids are PATHS.md's, but for throughput and latency.
-func ids() []string {
-	return append([]string{ContainerToContainer, PodToPodSameNode, PodToPodCrossNode, NodeToPod, PodToNode, PodToClusterIP, PodHairpin,
-		PodToHeadless, DNSService, DNSExternal, PodToNodePort, OutsideToNodePort, OutsideToLoadBalancer, OutsideToIngressHTTP,
-		OutsideToIngressHTTPS, PodToExternalName, PodToOutside, OutsideToClusterIP, OutsideToPod, PolicyL7}, workload.PolicyIDs()...)
-}
 
 func TestPathsGolden(t *testing.T) {
 	rows := []struct {
@@ -50,7 +44,7 @@ func TestPathsGolden(t *testing.T) {
 				unique[line] = true
 				b.WriteString(strings.TrimRight(line, " ") + "\n")
 			}
-			for _, id := range ids() {
+			for _, id := range IDs() {
 				if !seen[id] {
 					t.Errorf("no path %s, not even as a skip", id)
 				}
@@ -67,24 +61,54 @@ func at(r observe.Ref) string {
 	return " on " + r.Node
 }
 
-// TestSectionsShowAll: a path that the text report has no section for would be invisible.
-func TestSectionsShowAll(t *testing.T) {
-	var shown []string
-	for _, s := range Sections() {
-		shown = append(shown, s.IDs...)
-	}
-	for _, id := range ids() {
-		if !slices.Contains(shown, id) {
-			t.Errorf("%s is in no section", id)
+// TestTable: every entry is whole, and no id names two.
+func TestTable(t *testing.T) {
+	named := map[string]bool{}
+	for _, c := range All() {
+		if c.ID == "" || c.Section == "" || c.Title == "" || c.Rows == nil || len(c.Asserts) == 0 {
+			t.Errorf("%q is not whole: %+v", c.ID, c)
+		}
+		for _, id := range append([]string{c.ID}, c.Aliases...) {
+			if named[id] {
+				t.Errorf("two entries are called %s", id)
+			}
+			named[id] = true
+			if found, ok := Find(id); !ok || found.ID != c.ID {
+				t.Errorf("%s is found as %q", id, found.ID)
+			}
+		}
+		if blocked := slices.ContainsFunc(c.Asserts, func(a Assertion) bool { _, is := a.(Silent); return is }); blocked != canBeBlocked(t, c) {
+			t.Errorf("%s asserts silence: %t; it has rows that must be blocked: %t", c.ID, blocked, !blocked)
 		}
 	}
+	if c, ok := Find("pod-to-itself-via-service"); !ok || c.ID != PodHairpin {
+		t.Errorf("the earlier id of %s finds %q", PodHairpin, c.ID)
+	}
+	if _, ok := Find("pod-to-moon"); ok {
+		t.Error("an id that nobody has is found")
+	}
+}
+
+func canBeBlocked(t *testing.T, c Check) bool {
+	t.Helper()
+	for _, support := range []components.Support{plantest.Flannel(), plantest.Enforcing()} {
+		if slices.ContainsFunc(c.Rows(labOf(plantest.Plan(t, "quickstart"), support)), func(r Row) bool { return r.Expected == report.Unreachable }) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestPathsDocument: docs/paths.md is what the table says.
+func TestPathsDocument(t *testing.T) {
+	plantest.Golden(t, "../../../docs/paths.md", Markdown())
 }
 
 // TestPods: the Pods on which paths depend being independent of each other.
 func TestPods(t *testing.T) {
 	for _, scenario := range []string{"quickstart", "single-node", "small-network"} {
 		plan := plantest.Plan(t, scenario)
-		c := workload.PodsOf(plan)
+		c := Pods(plan)
 		if len(c.Echo) < 2 {
 			t.Errorf("%s: %d echo Pods; two backends need two", scenario, len(c.Echo))
 		}
@@ -104,8 +128,11 @@ func TestPods(t *testing.T) {
 				t.Errorf("%s: Node %s has no second Pod: %s and %s", scenario, n.Name, a.Name, b.Name)
 			}
 		}
-		for _, id := range workload.PolicyIDs() {
-			play := ScenarioOf(id, c)
+		for _, entry := range policies() {
+			id, play := entry.ID, entry.Policy.Scenario(c)
+			if play.Policy == nil {
+				continue // the CNI's own object
+			}
 			selected := 0
 			for _, p := range c.All() {
 				match := p.Namespace == play.Policy.Namespace
@@ -122,7 +149,7 @@ func TestPods(t *testing.T) {
 			if selected != 1 {
 				t.Errorf("%s selects %d Pods, want 1", id, selected)
 			}
-			if play.Denied == play.Allowed {
+			if play.Denied[0] == play.Allowed {
 				t.Errorf("%s denies what it allows", id)
 			}
 		}

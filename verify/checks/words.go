@@ -47,19 +47,8 @@ func MedianRTT(r agent.Result) int64 {
 	return all[len(all)/2]
 }
 
-// dnsValues gives the sorted values of one type in a DNS answer, or why there are none.
-func dnsValues(r agent.Result, kind string) string {
-	if r.Outcome != agent.Reply || len(r.Answers) == 0 || r.Answers[0].DNS == nil {
-		return Said(r)
-	}
-	values := r.Answers[0].DNS.Values(kind)
-	if len(values) == 0 {
-		return r.Answers[0].DNS.Code
-	}
-	return strings.Join(values, " ")
-}
-
-func PoolText(plan topology.Plan) string {
+// poolText lists the pools of the load balancer.
+func poolText(plan topology.Plan) string {
 	var out []string
 	for _, p := range plan.LoadBalancer.Pools {
 		out = append(out, fmt.Sprintf("%s-%s", p.First, p.Last))
@@ -77,10 +66,10 @@ func sorted(set map[string]bool) []string {
 }
 
 // nodesText names the Nodes of some Pods, each once.
-func nodesText(w observe.Snapshot, pods []string) string {
+func nodesText(s observe.Snapshot, pods []string) string {
 	nodes := map[string]bool{}
 	for _, p := range pods {
-		if n := w.NodeOfPod(p); n != "" {
+		if n := s.NodeOfPod(p); n != "" {
 			nodes[n] = true
 		}
 	}
@@ -88,21 +77,21 @@ func nodesText(w observe.Snapshot, pods []string) string {
 }
 
 // NodesOf lists the Nodes that packets of a path should touch.
-func NodesOf(w observe.Snapshot, p Row) []string {
-	set := map[string]bool{p.From.Node: true, p.To.Node: true}
-	switch p.To.Kind {
+func NodesOf(s observe.Snapshot, r Row) []string {
+	set := map[string]bool{r.From.Node: true, r.To.Node: true}
+	switch r.To.Kind {
 	case report.AtService, report.AtNodePort, report.AtVIP:
-		for _, pod := range w.Services[p.To.Name].Ready {
-			set[w.NodeOfPod(pod)] = true
+		for _, pod := range s.Services[r.To.Name].Ready {
+			set[s.NodeOfPod(pod)] = true
 		}
 	case report.AtIngress:
-		for _, n := range w.Ingress.Nodes {
+		for _, n := range s.Ingress.Nodes {
 			set[n] = true
 		}
-		for _, r := range workload.IngressRoutes() {
-			if r.Host+r.Path == p.To.Name {
-				for _, pod := range w.Services[r.Service].Ready {
-					set[w.NodeOfPod(pod)] = true
+		for _, route := range workload.IngressRoutes() {
+			if route.Host+route.Path == r.To.Name {
+				for _, pod := range s.Services[route.Service].Ready {
+					set[s.NodeOfPod(pod)] = true
 				}
 			}
 		}

@@ -161,7 +161,7 @@ const quiet = 15 * time.Second
 
 // Await waits until the cluster lacks nothing, until what it lacks will not come, until
 // nothing has changed for a while, or for at most bound. It gives what is still lacking.
-func (c *Cluster) Await(ctx context.Context, plan topology.Plan, bound time.Duration) []Unmet {
+func (c *Cluster) Await(ctx context.Context, plan topology.Plan, pods workload.Pods, bound time.Duration) []Unmet {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	quiet := quiet * Patience(plan)
@@ -172,7 +172,7 @@ func (c *Cluster) Await(ctx context.Context, plan topology.Plan, bound time.Dura
 	var moving <-chan time.Time
 	for stuck := false; !stuck && ctx.Err() == nil; {
 		s := c.State()
-		lacking := slices.ContainsFunc(UnmetOf(s, plan), func(l Unmet) bool { return !l.Futile })
+		lacking := slices.ContainsFunc(UnmetOf(s, plan, pods), func(l Unmet) bool { return !l.Futile })
 		if !lacking && !s.movingVIP(plan) {
 			break
 		}
@@ -189,10 +189,10 @@ func (c *Cluster) Await(ctx context.Context, plan topology.Plan, bound time.Dura
 		case <-ctx.Done():
 		}
 	}
-	if len(UnmetOf(c.State(), plan)) == 0 {
+	if len(UnmetOf(c.State(), plan, pods)) == 0 {
 		return nil
 	}
-	return UnmetOf(c.StateWithEvents(context.WithoutCancel(ctx)), plan)
+	return UnmetOf(c.StateWithEvents(context.WithoutCancel(ctx)), plan, pods)
 }
 
 // movingVIP reports whether a Service still has a VIP of none of the plan's pools: after
@@ -212,16 +212,15 @@ func (s State) movingVIP(plan topology.Plan) bool {
 }
 
 // UnmetOf lists what the paths of a plan need and the cluster does not have.
-func UnmetOf(s State, plan topology.Plan) []Unmet {
+func UnmetOf(s State, plan topology.Plan, pods workload.Pods) []Unmet {
 	var out []Unmet
-	c := workload.PodsOf(plan)
-	for _, p := range c.All() {
+	for _, p := range pods.All() {
 		if pod := s.Pod(p.Namespace, p.Name); pod == nil || !PodReady(pod) {
 			out = append(out, Unmet{What: "pod/" + p.Name, Why: fmt.Sprintf("agent Pod %s on %s is not ready: %s", p.Name, p.Node, s.podTrouble(p, pod))})
 		}
 	}
 	for _, spec := range workload.ServiceSpecs(plan) {
-		out = append(out, s.unmetOfService(spec, c)...)
+		out = append(out, s.unmetOfService(spec, pods)...)
 	}
 	if workload.HasIngress(plan) {
 		out = append(out, s.unmetOfIngress(plan)...)

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 
+	"netlab.dev/netlab/verify/checks"
 	"netlab.dev/netlab/verify/observe"
 	"netlab.dev/netlab/verify/observe/observetest"
 	"netlab.dev/netlab/verify/plantest"
@@ -53,7 +54,7 @@ func TestAwait(t *testing.T) {
 
 	s := observetest.Healthy(plan)
 	c, _ := follow(s)
-	if got := c.Await(context.Background(), plan, time.Minute); len(got) != 0 {
+	if got := c.Await(context.Background(), plan, checks.Pods(plan), time.Minute); len(got) != 0 {
 		t.Errorf("healthy: %v", got)
 	}
 
@@ -66,7 +67,7 @@ func TestAwait(t *testing.T) {
 		client.CoreV1().Pods(workload.Namespace).Update(context.Background(), ready, metav1.UpdateOptions{})
 	})
 	start := time.Now()
-	if got := c.Await(context.Background(), plan, time.Minute); len(got) != 0 || time.Since(start) > 20*time.Second {
+	if got := c.Await(context.Background(), plan, checks.Pods(plan), time.Minute); len(got) != 0 || time.Since(start) > 20*time.Second {
 		t.Errorf("a Pod that comes late: %v after %s", got, time.Since(start))
 	}
 
@@ -80,7 +81,7 @@ func TestAwait(t *testing.T) {
 	}
 	c, _ = follow(futile)
 	start = time.Now()
-	if got := c.Await(context.Background(), plan, time.Minute); len(got) != 1 || got[0].What != "dns" || time.Since(start) > 10*time.Second {
+	if got := c.Await(context.Background(), plan, checks.Pods(plan), time.Minute); len(got) != 1 || got[0].What != "dns" || time.Since(start) > 10*time.Second {
 		t.Errorf("CoreDNS scaled to zero: %v after %s", got, time.Since(start))
 	}
 
@@ -89,7 +90,7 @@ func TestAwait(t *testing.T) {
 	c, client = follow(stuck)
 	client.CoreV1().Events(workload.Namespace).Create(context.Background(), &corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: "e"}, Type: corev1.EventTypeWarning,
 		Reason: "FailedMount", Message: "no disk", InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: workload.Namespace, Name: "echo-w2"}}, metav1.CreateOptions{})
-	got := c.Await(context.Background(), plan, 100*time.Millisecond)
+	got := c.Await(context.Background(), plan, checks.Pods(plan), 100*time.Millisecond)
 	if len(got) != 1 || !strings.Contains(got[0].Why, "FailedMount: no disk") {
 		t.Errorf("a Pod that never comes: %v", got)
 	}
@@ -98,11 +99,11 @@ func TestAwait(t *testing.T) {
 // TestUnmet: what waiting waits for, and what it knows not to wait for.
 func TestUnmet(t *testing.T) {
 	plan := plantest.Plan(t, "quickstart")
-	if got := observe.UnmetOf(observetest.Healthy(plan), plan); len(got) != 0 {
+	if got := observe.UnmetOf(observetest.Healthy(plan), plan, checks.Pods(plan)); len(got) != 0 {
 		t.Errorf("a healthy cluster lacks %v", got)
 	}
-	empty := observe.UnmetOf(observe.State{}, plan)
-	want := len(workload.PodsOf(plan).All()) + len(workload.ServiceSpecs(plan)) + 2
+	empty := observe.UnmetOf(observe.State{}, plan, checks.Pods(plan))
+	want := len(checks.Pods(plan).All()) + len(workload.ServiceSpecs(plan)) + 2
 	if len(empty) != want {
 		t.Errorf("an empty cluster lacks %d things, want %d: %v", len(empty), want, empty)
 	}

@@ -39,16 +39,16 @@ type Snapshot struct {
 	Support  components.Support
 	Pods     workload.Pods
 	PodIPs   map[string]string
-	Services map[string]service
-	Ingress  service
+	Services map[string]Service
+	Ingress  Service
 	PodCIDRs map[string]netip.Prefix // by Node
 	Foreign  map[string]bool         // addresses of all Pods that have their own, of any namespace
 	Leaf     string                  // fingerprint of the Ingress's certificate
 	Unmet    map[string]string       // What → Why
 }
 
-// service is a Service as it came to be.
-type service struct {
+// Service is a Service as it came to be.
+type Service struct {
 	ClusterIP string
 	VIP       string
 	NodePorts map[int32]int32 // port → NodePort
@@ -56,9 +56,9 @@ type service struct {
 	Nodes     []string        // that they run on
 }
 
-func New(plan topology.Plan, support components.Support, s State, missing []Unmet, certificate []byte) Snapshot {
-	w := Snapshot{Plan: plan, Support: support, Pods: workload.PodsOf(plan),
-		PodIPs: map[string]string{}, Services: map[string]service{}, PodCIDRs: map[string]netip.Prefix{},
+func New(plan topology.Plan, support components.Support, pods workload.Pods, s State, missing []Unmet, certificate []byte) Snapshot {
+	w := Snapshot{Plan: plan, Support: support, Pods: pods,
+		PodIPs: map[string]string{}, Services: map[string]Service{}, PodCIDRs: map[string]netip.Prefix{},
 		Foreign: map[string]bool{}, Unmet: map[string]string{}}
 	for _, l := range missing {
 		w.Unmet[l.What] = l.Why
@@ -94,8 +94,8 @@ func New(plan topology.Plan, support components.Support, s State, missing []Unme
 	return w
 }
 
-func serviceOf(x *corev1.Service, s State) service {
-	out := service{ClusterIP: x.Spec.ClusterIP, VIP: VIPOf(x), NodePorts: map[int32]int32{}, Ready: s.Ready(x.Namespace, x.Name)}
+func serviceOf(x *corev1.Service, s State) Service {
+	out := Service{ClusterIP: x.Spec.ClusterIP, VIP: VIPOf(x), NodePorts: map[int32]int32{}, Ready: s.Ready(x.Namespace, x.Name)}
 	for _, p := range x.Spec.Ports {
 		out.NodePorts[p.Port] = p.NodePort
 	}
@@ -131,110 +131,110 @@ type Absent struct{ Why string }
 
 func (a Absent) Error() string { return a.Why }
 
-func (w Snapshot) Station(r Ref) (Station, error) {
+func (s Snapshot) Station(r Ref) (Station, error) {
 	switch r.Kind {
 	case report.AtHost:
 		return Station{Machine: r.Name, Socket: hostSocket}, nil
 	case report.AtNode:
-		return w.podStation(workload.NodeAgent(r.Name))
+		return s.podStation(workload.NodeAgent(r.Name))
 	default:
-		return w.podStation(r.Name)
+		return s.podStation(r.Name)
 	}
 }
 
-func (w Snapshot) podStation(name string) (Station, error) {
-	p, ok := w.Pods.Pod(name)
+func (s Snapshot) podStation(name string) (Station, error) {
+	p, ok := s.Pods.Pod(name)
 	if !ok {
 		return Station{}, Unasked{fmt.Sprintf("there is no agent Pod %s", name)}
 	}
-	if why := w.Unmet["pod/"+name]; why != "" {
+	if why := s.Unmet["pod/"+name]; why != "" {
 		return Station{}, Unasked{why}
 	}
-	return Station{Machine: p.Node, Socket: workload.Socket(p.Namespace, name), Pod: p.Namespace + "/" + name, IP: w.PodIPs[name]}, nil
+	return Station{Machine: p.Node, Socket: workload.Socket(p.Namespace, name), Pod: p.Namespace + "/" + name, IP: s.PodIPs[name]}, nil
 }
 
 // Address gives where a Ref listens, as host:port, and its bare address. For a name it is
 // the full DNS name.
-func (w Snapshot) Address(r Ref, protocol string) (target, ip string, err error) {
+func (s Snapshot) Address(r Ref, protocol string) (target, ip string, err error) {
 	at := func(ip string, port int) (string, string, error) {
 		return JoinPort(ip, port), ip, nil
 	}
 	switch r.Kind {
 	case report.AtPod:
-		if why := w.Unmet["pod/"+r.Name]; why != "" {
+		if why := s.Unmet["pod/"+r.Name]; why != "" {
 			return "", "", Unasked{why}
 		}
-		return at(w.PodIPs[r.Name], agent.PortHTTP)
+		return at(s.PodIPs[r.Name], agent.PortHTTP)
 	case report.AtContainer:
 		return at("127.0.0.1", workload.SecondPort)
 	case report.AtNode:
-		if _, err := w.podStation(workload.NodeAgent(r.Name)); err != nil {
+		if _, err := s.podStation(workload.NodeAgent(r.Name)); err != nil {
 			return "", "", err
 		}
-		return at(w.MachineIP(r.Name), agent.PortHTTP)
+		return at(s.MachineIP(r.Name), agent.PortHTTP)
 	case report.AtHost:
-		return at(w.MachineIP(r.Name), agent.PortHTTP)
+		return at(s.MachineIP(r.Name), agent.PortHTTP)
 	case report.AtService:
-		s, err := w.serviceWithEndpoints(r.Name)
+		x, err := s.serviceWithEndpoints(r.Name)
 		if err != nil {
 			return "", "", err
 		}
-		return at(s.ClusterIP, 80)
+		return at(x.ClusterIP, 80)
 	case report.AtNodePort:
-		s, err := w.serviceWithEndpoints(r.Name)
+		x, err := s.serviceWithEndpoints(r.Name)
 		if err != nil {
 			return "", "", err
 		}
-		if s.NodePorts[80] == 0 {
+		if x.NodePorts[80] == 0 {
 			return "", "", Absent{fmt.Sprintf("Service %s has no NodePort", r.Name)}
 		}
-		return at(w.MachineIP(r.Node), int(s.NodePorts[80]))
+		return at(s.MachineIP(r.Node), int(x.NodePorts[80]))
 	case report.AtVIP:
-		s := w.Services[r.Name]
-		if s.VIP == "" {
-			return "", "", Absent{cmp.Or(w.Unmet["service/"+r.Name], "Service "+r.Name+" has no VIP")}
+		x := s.Services[r.Name]
+		if x.VIP == "" {
+			return "", "", Absent{cmp.Or(s.Unmet["service/"+r.Name], "Service "+r.Name+" has no VIP")}
 		}
-		return at(s.VIP, 80)
+		return at(x.VIP, 80)
 	case report.AtIngress:
-		return w.ingressAddress(protocol)
+		return s.ingressAddress(protocol)
 	case report.AtName:
 		if strings.Contains(r.Name, ".") {
 			return r.Name, "", nil
 		}
-		return r.Name + "." + workload.Namespace + ".svc." + w.Plan.Kubernetes.Domain, "", nil
+		return r.Name + "." + workload.Namespace + ".svc." + s.Plan.Kubernetes.Domain, "", nil
 	}
 	return "", "", Unasked{fmt.Sprintf("unknown kind of end %q", r.Kind)}
 }
 
-func (w Snapshot) serviceWithEndpoints(name string) (service, error) {
-	s := w.Services[name]
-	if len(s.Ready) == 0 {
-		return s, Absent{cmp.Or(w.Unmet["service/"+name], "Service "+name+" has no ready endpoints")}
+func (s Snapshot) serviceWithEndpoints(name string) (Service, error) {
+	x := s.Services[name]
+	if len(x.Ready) == 0 {
+		return x, Absent{cmp.Or(s.Unmet["service/"+name], "Service "+name+" has no ready endpoints")}
 	}
-	return s, nil
+	return x, nil
 }
 
-func (w Snapshot) ingressAddress(protocol string) (string, string, error) {
+func (s Snapshot) ingressAddress(protocol string) (string, string, error) {
 	port := 80
 	if protocol == "https" {
 		port = 443
 	}
-	if w.Plan.Ingress.Service == "NodePort" {
-		nodePort := int(w.Ingress.NodePorts[int32(port)])
+	if s.Plan.Ingress.Service == "NodePort" {
+		nodePort := int(s.Ingress.NodePorts[int32(port)])
 		if nodePort == 0 {
-			return "", "", Absent{cmp.Or(w.Unmet["ingress"], "the ingress controller has no NodePort")}
+			return "", "", Absent{cmp.Or(s.Unmet["ingress"], "the ingress controller has no NodePort")}
 		}
-		ip := workload.WorkersFirst(w.Plan)[0].Address().String()
+		ip := workload.WorkersFirst(s.Plan)[0].Address().String()
 		return JoinPort(ip, nodePort), ip, nil
 	}
-	if w.Ingress.VIP == "" {
-		return "", "", Absent{cmp.Or(w.Unmet["ingress"], "the ingress controller has no VIP")}
+	if s.Ingress.VIP == "" {
+		return "", "", Absent{cmp.Or(s.Unmet["ingress"], "the ingress controller has no VIP")}
 	}
-	return JoinPort(w.Ingress.VIP, port), w.Ingress.VIP, nil
+	return JoinPort(s.Ingress.VIP, port), s.Ingress.VIP, nil
 }
 
-func (w Snapshot) MachineIP(name string) string {
-	m, ok := w.Plan.Machine(name)
+func (s Snapshot) MachineIP(name string) string {
+	m, ok := s.Plan.Machine(name)
 	if !ok {
 		return ""
 	}
@@ -242,8 +242,8 @@ func (w Snapshot) MachineIP(name string) string {
 }
 
 // NodeOfPod is "" for what is no agent Pod.
-func (w Snapshot) NodeOfPod(name string) string {
-	p, _ := w.Pods.Pod(name)
+func (s Snapshot) NodeOfPod(name string) string {
+	p, _ := s.Pods.Pod(name)
 	return p.Node
 }
 
@@ -269,23 +269,23 @@ func EgressIP(node topology.Machine, target netip.Addr) string {
 
 // NodeSide reports whether an address is a Node's: of one of its NICs, or of its own end
 // of the Pod network (a bridge or tunnel address inside a Pod CIDR that is no Pod's).
-func (w Snapshot) NodeSide(ip string) bool {
+func (s Snapshot) NodeSide(ip string) bool {
 	addr, err := netip.ParseAddr(ip)
 	if err != nil {
 		return false
 	}
-	for _, n := range w.Plan.Nodes() {
+	for _, n := range s.Plan.Nodes() {
 		if slices.ContainsFunc(n.NICs, func(nic topology.NIC) bool { return nic.Has(addr) }) {
 			return true
 		}
 	}
-	if w.Foreign[ip] {
+	if s.Foreign[ip] {
 		return false
 	}
-	if w.Plan.Kubernetes.PodCIDR().Contains(addr) {
+	if s.Plan.Kubernetes.PodCIDR().Contains(addr) {
 		return true
 	}
-	for _, cidr := range w.PodCIDRs {
+	for _, cidr := range s.PodCIDRs {
 		if cidr.Contains(addr) {
 			return true
 		}
@@ -293,9 +293,9 @@ func (w Snapshot) NodeSide(ip string) bool {
 	return false
 }
 
-// NicOwner names the machine that a MAC belongs to.
-func (w Snapshot) NicOwner(mac string) string {
-	for _, m := range w.Plan.Machines {
+// NICOwner names the machine that a MAC belongs to.
+func (s Snapshot) NICOwner(mac string) string {
+	for _, m := range s.Plan.Machines {
 		for _, nic := range m.NICs {
 			if strings.EqualFold(nic.MAC, mac) {
 				return m.Name
@@ -310,4 +310,10 @@ func JoinPort(ip string, port int) string {
 		return "[" + ip + "]:" + strconv.Itoa(port)
 	}
 	return ip + ":" + strconv.Itoa(port)
+}
+
+// OwnEnd reports whether an address is a Node's own end of its part of the Pod network.
+func (s Snapshot) OwnEnd(ip, node string) bool {
+	addr, err := netip.ParseAddr(ip)
+	return err == nil && !s.Foreign[ip] && s.PodCIDRs[node].IsValid() && s.PodCIDRs[node].Contains(addr)
 }

@@ -6,7 +6,6 @@ package report
 
 import (
 	"slices"
-	"strconv"
 
 	"netlab.dev/netlab/verify/trace"
 )
@@ -27,8 +26,14 @@ const (
 	NotEnforced = "not-enforced"
 )
 
+// SchemaVersion is that of the JSON of a Report. It rises when a name goes or changes what
+// it means, and not when one is added.
+const SchemaVersion = 1
+
 // Report is the result of one verification. Its JSON is a contract with other tools.
 type Report struct {
+	SchemaVersion int `json:"schemaVersion"` // see SchemaVersion
+
 	Lab        string   `json:"lab"`
 	Provider   string   `json:"provider"`
 	Kubernetes string   `json:"kubernetes"`
@@ -46,6 +51,7 @@ type CNI struct {
 // Result is one path: what was expected, what was seen.
 type Result struct {
 	ID             string     `json:"id"`
+	Aliases        []string   `json:"aliases,omitempty"` // earlier ids of the path
 	From           End        `json:"from"`
 	To             End        `json:"to"`
 	Protocol       string     `json:"protocol"`
@@ -103,6 +109,8 @@ type Figure struct {
 	Retransmits *Figure   `json:"retransmits,omitempty"`
 	LostPercent *Figure   `json:"lostPercent,omitempty"` // UDP
 	CPUSeconds  *Figure   `json:"cpuSecondsPerGigabit,omitempty"`
+	CPUMissing  string    `json:"cpuMissing,omitempty"`      // why CPUSeconds is not there
+	Offered     float64   `json:"offered,omitempty"`         // UDP: what is sent, three quarters of what a burst gets through
 	Ratio       float64   `json:"ratioToBaseline,omitempty"` // 0 for the baseline itself
 }
 
@@ -118,12 +126,51 @@ type Latency struct {
 
 // Property is one thing asserted of a path beside the plain reply.
 type Property struct {
-	Name     string `json:"name"`
-	Expected string `json:"expected"`
-	Observed string `json:"observed"`
-	OK       bool   `json:"ok"`
-	Step     Step   `json:"step,omitempty"` // of a policy: what was asked when; "" elsewhere
+	Key         Key          `json:"key,omitempty"` // what is asserted; "" where no other part asks
+	Name        string       `json:"name"`          // in words
+	Expected    string       `json:"expected"`
+	Observed    string       `json:"observed"`
+	OK          bool         `json:"ok"`
+	Step        Step         `json:"step,omitempty"`        // of a policy: what was asked when
+	Measurement *Measurement `json:"measurement,omitempty"` // what was measured, where something was
 }
+
+// Key names what a Property is about.
+type Key string
+
+// The keys of properties.
+const (
+	KeyBackend     Key = "backend"
+	KeySource      Key = "source"
+	KeyStatus      Key = "status"
+	KeyPayload     Key = "payload"
+	KeyPorts       Key = "ports"
+	KeyCertificate Key = "certificate"
+	KeyName        Key = "name"
+	KeyRecords     Key = "records"
+	KeyVIPPool     Key = "vipPool"
+	KeyVIPOwner    Key = "vipOwner"
+)
+
+// Measurement is one measured value.
+type Measurement struct {
+	Key   string  `json:"key"`
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit"`
+}
+
+// The keys of measurements.
+const (
+	MeasuredEffect  = "policyEffect"        // from a policy's apply to its effect
+	MeasuredEnd     = "policyEnd"           // from its removal to its end
+	MeasuredPayload = "unfragmentedPayload" // of UDP
+)
+
+// Units of measurements.
+const (
+	UnitSeconds = "s"
+	UnitBytes   = "bytes"
+)
 
 // Step is one of the four things that prove a policy.
 type Step string
@@ -151,9 +198,6 @@ const (
 	Forward = "forward" // the client sends
 	Reverse = "reverse" // the server sends
 )
-
-// SecondsToEffect is the property of an enforced policy: from its apply to its effect.
-const SecondsToEffect = "seconds to effect"
 
 // Summary counts the outcomes.
 type Summary struct {
@@ -187,10 +231,8 @@ func (r Report) WithoutWays() Report {
 func (r Report) PolicySeconds() float64 {
 	var all []float64
 	for _, p := range r.Paths {
-		for _, q := range p.Properties {
-			if seconds, err := strconv.ParseFloat(q.Observed, 64); err == nil && q.Name == SecondsToEffect {
-				all = append(all, seconds)
-			}
+		if m, ok := p.Measured(MeasuredEffect); ok {
+			all = append(all, m.Value)
 		}
 	}
 	if len(all) == 0 {
@@ -198,6 +240,26 @@ func (r Report) PolicySeconds() float64 {
 	}
 	slices.Sort(all)
 	return all[len(all)/2]
+}
+
+// Measured gives what was measured of a path beside its figures.
+func (p Result) Measured(key string) (Measurement, bool) {
+	for _, q := range p.Properties {
+		if q.Measurement != nil && q.Measurement.Key == key {
+			return *q.Measurement, true
+		}
+	}
+	return Measurement{}, false
+}
+
+// Property gives the observed value of a property, "" where the path has none.
+func (p Result) Property(key Key) string {
+	for _, q := range p.Properties {
+		if q.Key == key {
+			return q.Observed
+		}
+	}
+	return ""
 }
 
 func Summarize(results []Result) Summary {

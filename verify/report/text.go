@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -35,6 +34,7 @@ type Section struct {
 func (r Report) WriteText(w io.Writer, l Layout, colour bool) error {
 	t := &text{colour: colour}
 	t.title(r)
+	t.head(r, l)
 	for _, s := range l.Sections {
 		t.section(r, s)
 	}
@@ -66,6 +66,16 @@ func (t *text) title(r Report) {
 func (t *text) summary(r Report) {
 	s := r.Summary
 	fmt.Fprintf(t, "\n%d paths: %d pass, %d fail, %d broken, %d skipped\n", len(r.Paths), s.Pass, s.Fail, s.Broken, s.Skip)
+}
+
+// head says what the columns of the paths are.
+func (t *text) head(r Report, l Layout) {
+	if !slices.ContainsFunc(r.Paths, func(p Result) bool {
+		return slices.ContainsFunc(l.Sections, func(s Section) bool { return slices.Contains(s.IDs, p.ID) })
+	}) {
+		return // measurements alone have heads of their own
+	}
+	t.WriteString("\n" + row("   ", "PATH", "FROM → TO", "OBSERVED", "RTT"))
 }
 
 func (t *text) bold(s string) string {
@@ -125,21 +135,29 @@ func (t *text) section(r Report, s Section) {
 // line is one row: mark, id, from → to, evidence, round trip. What is too long for its
 // column goes on in the next line.
 func (t *text) line(outcome, id, way, evidence, rtt string) {
-	const first, second, last = 25, 32, 7
-	const third = Width - 3 - first - 1 - second - 1 - 1 - last
-	head := fmt.Sprintf(" %s %s %s", t.mark(outcome), pad(id, first), pad(way, second))
-	blank := strings.Repeat(" ", 3+first+1+second)
-	if utf8.RuneCountInString(way) > second {
-		fmt.Fprintf(t, "%s\n", head)
-		head = blank
+	mark := " " + t.mark(outcome) + " "
+	if utf8.RuneCountInString(way) > columnWay {
+		t.WriteString(row(mark, id, way, "", ""))
+		mark, id, way = "   ", "", ""
 	}
-	for i, part := range wrap(evidence, third) {
-		if i > 0 {
-			head, rtt = blank, ""
-		}
-		right := strings.Repeat(" ", max(0, last-utf8.RuneCountInString(rtt))) + rtt
-		fmt.Fprintf(t, "%s\n", strings.TrimRight(head+" "+pad(part, third)+" "+right, " "))
+	for _, part := range wrap(evidence, columnSeen) {
+		t.WriteString(row(mark, id, way, part, rtt))
+		mark, id, way, rtt = "   ", "", "", ""
 	}
+}
+
+// The widths of the columns of the paths, after a mark of three.
+const (
+	columnID   = 25
+	columnWay  = 32
+	columnRTT  = 7
+	columnSeen = Width - 3 - columnID - 1 - columnWay - 1 - 1 - columnRTT
+)
+
+// row sets a line of the paths in columns.
+func row(mark, id, way, seen, rtt string) string {
+	right := strings.Repeat(" ", max(0, columnRTT-utf8.RuneCountInString(rtt))) + rtt
+	return strings.TrimRight(fmt.Sprintf("%s%s %s %s %s", mark, pad(id, columnID), pad(way, columnWay), pad(seen, columnSeen), right), " ") + "\n"
 }
 
 func way(p Result) string { return p.From.Name + " → " + p.To.Name }
@@ -163,35 +181,27 @@ func Brief(p Result) string {
 	}
 	var words []string
 	add := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
-	get := func(name string) string {
-		for _, q := range p.Properties {
-			if q.Name == name {
-				return q.Observed
-			}
-		}
-		return ""
-	}
 	switch p.Expected {
 	case Unreachable:
 		return "silent, as it should be"
 	case NotEnforced:
 		return "not enforced, as expected"
 	case Enforced:
-		return "enforced in " + get(SecondsToEffect) + "s, ended in " + cmp.Or(get("seconds to end"), "?") + "s"
+		return "enforced in " + p.secondsText(MeasuredEffect) + ", ended in " + p.secondsText(MeasuredEnd)
 	}
-	if status := get("status for an unknown host"); status != "" {
+	if status := p.Property(KeyStatus); status != "" {
 		add("status %s", status)
 	}
-	if mtu := get("largest unfragmented payload"); mtu != "" {
-		add("%s", strings.TrimSuffix(mtu, " of UDP"))
+	if m, ok := p.Measured(MeasuredPayload); ok {
+		add("%.0f %s", m.Value, m.Unit)
 	}
-	if a := cmp.Or(get("A records"), cmp.Or(get("A record"), get("CNAME"))); a != "" {
-		add("%s", strings.TrimSuffix(a, "."))
+	if records := p.Property(KeyRecords); records != "" {
+		add("%s", strings.TrimSuffix(records, "."))
 	}
 	if p.Observed.SourceIP != "" {
 		add("saw %s", strings.ReplaceAll(p.Observed.SourceIP, ",", " "))
 	}
-	if o := get("owner of the VIP"); o != "" {
+	if o := p.Property(KeyVIPOwner); o != "" {
 		add("VIP at %s", o)
 	}
 	if p.Protocol != "dns" && p.Observed.Backend != "" && p.Observed.Backend != p.To.Name && p.To.Node != p.Observed.Node {
@@ -206,6 +216,15 @@ func Brief(p Result) string {
 		add("try %d", p.Tries)
 	}
 	return strings.Join(words, ", ")
+}
+
+// secondsText writes a measured time, "?" for none.
+func (p Result) secondsText(key string) string {
+	m, ok := p.Measured(key)
+	if !ok {
+		return "?s"
+	}
+	return fmt.Sprintf("%.1f%s", m.Value, m.Unit)
 }
 
 // highest is the longest round trip of several rows.
@@ -286,11 +305,23 @@ func (t *text) figures(p Result) {
 		if f.Ratio > 0 {
 			line += fmt.Sprintf(", %.0f %% of the baseline", 100*f.Ratio)
 		}
-		t.field("throughput", line)
+		t.field("throughput", strings.Join(append([]string{line}, f.Notes()...), ", "))
 	}
 	if l := p.Latency; l != nil {
 		t.field("latency", fmt.Sprintf("p50 %s, p90 %s, p99 %s, max %.0f µs, %s", FigureText(l.P50), FigureText(l.P90), FigureText(l.P99), l.Max, FigureText(l.PerSecond)))
 	}
+}
+
+// Notes are what there is to say of a throughput beside its figures.
+func (f Figure) Notes() []string {
+	var out []string
+	if f.Offered > 0 {
+		out = append(out, "sent at "+RateText(f.Offered))
+	}
+	if f.CPUMissing != "" {
+		out = append(out, "CPU time not counted: "+f.CPUMissing)
+	}
+	return out
 }
 
 // evidence tells where the packets of a path were seen.

@@ -13,7 +13,6 @@ import (
 
 	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/checks"
-	"netlab.dev/netlab/verify/observe"
 	"netlab.dev/netlab/verify/report"
 	"netlab.dev/netlab/verify/workload"
 )
@@ -32,70 +31,64 @@ func resourceOf(policy runtime.Object) schema.GroupVersionResource {
 	return resource
 }
 
-// performL7 plays the L7 policy between its controls: before and after it the Pod itself
+// forbids plays an L7 policy between its controls: before it and after it the Pod itself
 // answers each request; while it is on, the Pod answers the one that is allowed, and a
 // proxy answers the others with 403. Silence is no L7 policy.
-func performL7(w observe.Snapshot, ctx context.Context, policy runtime.Object, on cluster, t timing) checks.Finding {
-	play := checks.L7ScenarioOf(w.Pods)
-	subject := play.Allowed.To.Name
-	f := checks.Finding{Outcome: report.Pass, Nodes: []string{play.Allowed.From.Node, play.Allowed.To.Node}}
-	fail := func(outcome, format string, args ...any) checks.Finding {
-		f.Outcome, f.Reason = outcome, fmt.Sprintf(format, args...)
-		return f
-	}
-	by := player{w, on, t}
+func (p policyRun) forbids(ctx context.Context, x checks.Scenario, policy runtime.Object) checks.Finding {
+	subject := x.Allowed.To.Name
+	f := checks.Finding{Outcome: report.Pass, Nodes: []string{x.Allowed.From.Node, x.Allowed.To.Node}}
 	served := func(r agent.Result) bool { return answerer(r) == subject }
-	all := append([]checks.Leg{play.Allowed}, play.Denied...)
-
+	all := append([]checks.Leg{x.Allowed}, x.Denied...)
+	want := "200 from " + subject
 	for _, l := range all {
-		r, _, err := by.until(ctx, l, t.Control, served)
+		r, _, err := p.until(ctx, l, p.Control, served)
 		if err != nil {
-			return fail(report.Broken, "the control before the policy: %v", err)
+			return broken(f, "the control before the policy: %v", err)
 		}
-		f.AssertStep(report.StepBefore, l.Request()+" before the policy", "200 from "+subject, answered(r), served(r))
+		step(&f, report.StepBefore, l.Request()+" before the policy", want, answered(r), served(r))
 		if !served(r) {
-			return fail(report.Broken, "the positive control before the policy got %s to %s: its deny would prove nothing", answered(r), l.Request())
+			return broken(f, "the positive control before the policy got %s to %s: its deny would prove nothing", answered(r), l.Request())
 		}
 		f.Observed = observedOf(r)
 	}
-
-	remove, err := by.apply(ctx, policy)
+	remove, err := p.apply(ctx, policy)
 	if err != nil {
-		return fail(report.Broken, "apply the policy: %v", err)
+		return broken(f, "apply the policy: %v", err)
 	}
 	defer remove()
+
 	applied := time.Now()
 	enforced, effect := true, time.Duration(0)
-	for _, l := range play.Denied {
-		r, _, err := by.until(ctx, l, late*t.Effect-time.Since(applied), forbidden)
+	for _, l := range x.Denied {
+		r, _, err := p.until(ctx, l, late*p.Effect-time.Since(applied), forbidden)
 		if err != nil {
-			return fail(report.Broken, "under the policy: %v", err)
+			return broken(f, "under the policy: %v", err)
 		}
-		f.AssertStep(report.StepDenied, l.Request()+" under the policy", "403 from the proxy", answered(r), forbidden(r))
+		step(&f, report.StepDenied, l.Request()+" under the policy", string(checks.Forbidden), answered(r), forbidden(r))
 		enforced, effect = enforced && forbidden(r), time.Since(applied)
 	}
 	if enforced {
-		f.Within(report.SecondsToEffect, t.Effect, effect)
+		f.Within(report.MeasuredEffect, "seconds to effect", p.Effect, effect)
 	}
-	r, _, err := by.until(ctx, play.Allowed, t.Control, served)
+	r, _, err := p.until(ctx, x.Allowed, p.Control, served)
 	if err != nil {
-		return fail(report.Broken, "under the policy: %v", err)
+		return broken(f, "under the policy: %v", err)
 	}
-	f.AssertStep(report.StepAllowed, play.Allowed.Request()+" under the policy", "200 from "+subject, answered(r), served(r))
+	step(&f, report.StepAllowed, x.Allowed.Request()+" under the policy", want, answered(r), served(r))
 	if err := remove(); err != nil {
-		return fail(report.Broken, "remove the policy: %v", err)
+		return broken(f, "remove the policy: %v", err)
 	}
 
 	removed := time.Now()
 	for _, l := range all {
-		r, _, err := by.until(ctx, l, late*t.Effect-time.Since(removed), served)
+		r, _, err := p.until(ctx, l, late*p.Effect-time.Since(removed), served)
 		if err != nil {
-			return fail(report.Broken, "the control after the policy: %v", err)
+			return broken(f, "the control after the policy: %v", err)
 		}
-		f.AssertStep(report.StepAfter, l.Request()+" after the policy", "200 from "+subject, answered(r), served(r))
+		step(&f, report.StepAfter, l.Request()+" after the policy", want, answered(r), served(r))
 	}
 	if f.Outcome == report.Pass {
-		f.Within("seconds to end", t.Effect, time.Since(removed))
+		f.Within(report.MeasuredEnd, "seconds to end", p.Effect, time.Since(removed))
 	}
 	return f
 }
@@ -119,7 +112,7 @@ func answered(r agent.Result) string {
 	case r.Outcome != agent.Reply:
 		return checks.Said(r)
 	case forbidden(r):
-		return "403 from the proxy"
+		return string(checks.Forbidden)
 	case r.Answers[0].Seen != nil:
 		return fmt.Sprintf("%d from %s", r.Answers[0].Status, r.Answers[0].Seen.Name)
 	}

@@ -69,7 +69,7 @@ func (p *proxy) Ask(_ context.Context, _ observe.Ref, probe agent.Probe) (agent.
 		return agent.Result{}, p.mute
 	}
 	on := !p.applied.IsZero() && time.Since(p.applied) >= p.delay && (p.removed.IsZero() || time.Since(p.removed) < p.delay || p.sticks)
-	allowed := u.Path == checks.L7Path && (probe.Method == http.MethodGet || p.blind)
+	allowed := u.Path == "/public" && (probe.Method == http.MethodGet || p.blind)
 	status, seen := http.StatusOK, &agent.Seen{Name: p.subject, Method: probe.Method, Path: u.Path}
 	switch {
 	case p.dead || on && !allowed && p.silent:
@@ -114,7 +114,7 @@ func TestL7Play(t *testing.T) {
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
 			r.on.subject = subject
-			f := performL7(w, context.Background(), &unstructured.Unstructured{}, &r.on, quick)
+			f := policyRun{w, &r.on, quick}.play(context.Background(), scenarioOf(checks.PolicyL7, w), &unstructured.Unstructured{}, report.Enforced)
 			if f.Outcome != r.outcome || !strings.Contains(f.Reason, r.reason) {
 				t.Errorf("%s: %s; want %s: %s", f.Outcome, f.Reason, r.outcome, r.reason)
 			}
@@ -123,7 +123,7 @@ func TestL7Play(t *testing.T) {
 			}
 			effect := false
 			for _, p := range f.Properties {
-				effect = effect || p.Name == report.SecondsToEffect
+				effect = effect || p.Measurement != nil && p.Measurement.Key == report.MeasuredEffect
 			}
 			if r.outcome == report.Pass {
 				stepped(t, f)
@@ -144,7 +144,7 @@ func TestL7Path(t *testing.T) {
 		able.L7Policy, able.L7Reason = true, ""
 		rule := checks.L7Rule(plan)
 		var selected []string
-		for _, p := range workload.PodsOf(plan).All() {
+		for _, p := range checks.Pods(plan).All() {
 			if p.Namespace == rule.Namespace && p.Labels[rule.Label] == rule.Value {
 				selected = append(selected, p.Name)
 			}
@@ -160,7 +160,7 @@ func TestL7Path(t *testing.T) {
 		}
 		w := observetest.Snapshot(plan, able, observetest.Healthy(plan))
 		on := &proxy{subject: rule.Value}
-		r := verification{world: w, on: on, settle: time.Millisecond, l7: ciliums(t)}
+		r := verification{snapshot: w, on: on, settle: time.Millisecond, l7: ciliums(t)}
 		rows := r.all(context.Background(), checks.Rows(plan, able)[len(paths)-1:])
 		if f := rows[0].Finding; f.Outcome != report.Pass || !strings.Contains(rows[0].command, "CiliumNetworkPolicy") || !strings.Contains(rows[0].command, "/private") {
 			t.Errorf("%s: %s %s by %s", scenario, f.Outcome, f.Reason, rows[0].command)
@@ -203,7 +203,7 @@ func TestL7PolicyLeftOver(t *testing.T) {
 	if err := live.Apply(ctx, policy); err != nil {
 		t.Fatal(err)
 	}
-	if err := workload.Apply(ctx, client, plan, "x", resources...); err != nil {
+	if err := workload.Apply(ctx, client, plan, checks.Pods(plan), "x", resources...); err != nil {
 		t.Fatal(err)
 	}
 	_, err := client.Resource(resources[0]).Namespace(workload.Namespace).Get(ctx, checks.PolicyL7, metav1.GetOptions{})
@@ -218,7 +218,7 @@ func TestL7PolicyLeftOver(t *testing.T) {
 	young.PrependReactor("list", resources[0].Resource, func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewNotFound(resources[0].GroupResource(), "")
 	})
-	if err := workload.Apply(ctx, young, plan, "x", resources...); err != nil {
+	if err := workload.Apply(ctx, young, plan, checks.Pods(plan), "x", resources...); err != nil {
 		t.Errorf("before the kind is known: %v", err)
 	}
 	if named, _ := meta.Accessor(policy); named.GetLabels()[workload.LabelOwner] == "" || named.GetNamespace() != workload.Namespace {

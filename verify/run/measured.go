@@ -55,17 +55,18 @@ func judgeMeasured(w observe.Snapshot, p checks.Row, samples []sample, rate labs
 	f.Throughput = &figure
 	if missing != "" {
 		figure.CPUSeconds = nil // of some samples, it would not be that of the others
-		f.Assert("CPU seconds a gigabit", "counted at both ends", "not counted: "+missing, true)
+		figure.CPUMissing = missing
 	}
 	if p.Protocol == agent.LoadUDP {
-		f.Assert("sent by UDP", "three quarters of what a burst gets through", report.RateText(float64(rate)), true)
+		figure.Offered = float64(rate)
 	}
 	least := w.Plan.Verify.Throughput.Min
 	switch {
 	case figure.Median == 0:
 		f.Outcome, f.Reason = report.Fail, "nothing arrived"
 	case least > 0 && p.Protocol != agent.LoadUDP:
-		f.Assert("median", "at least "+report.RateText(float64(least)), report.RateText(figure.Median), figure.Median >= float64(least))
+		f.Assert(report.Property{Name: "median", Expected: "at least " + report.RateText(float64(least)), Observed: report.RateText(figure.Median),
+			OK: figure.Median >= float64(least)})
 	}
 	return f
 }

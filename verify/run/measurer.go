@@ -37,9 +37,9 @@ type measured struct {
 
 // measurer measures one thing at a time: nothing else that netlab does runs beside it.
 type measurer struct {
-	world observe.Snapshot
-	on    loader
-	say   func(string) // what is measured now
+	snapshot observe.Snapshot
+	on       loader
+	say      func(string) // what is measured now
 }
 
 // burst is how many datagrams find out what rate a path bears by UDP.
@@ -52,14 +52,14 @@ func (g measurer) all(ctx context.Context, paths []checks.Row) []*attempt {
 	rows := make([]*attempt, len(paths))
 	todo := make([]*measured, len(paths))
 	for i, p := range paths {
-		rows[i] = &attempt{Judged: checks.Judged{Row: p}, command: measureCommand(g.world, p)}
+		rows[i] = &attempt{Judged: checks.Judged{Row: p}, command: measureCommand(g.snapshot, p)}
 		todo[i] = &measured{attempt: rows[i]}
 		if p.Skip != "" {
 			rows[i].Finding, rows[i].settled = checks.Finding{Outcome: report.Skip, Reason: p.Skip}, true
 			rows[i].command = ""
 		}
 	}
-	repeats := max(g.world.Plan.Verify.Throughput.Repeats, 1)
+	repeats := max(g.snapshot.Plan.Verify.Throughput.Repeats, 1)
 	for _, latency := range []bool{false, true} {
 		for n := range repeats {
 			for _, m := range todo {
@@ -73,7 +73,7 @@ func (g measurer) all(ctx context.Context, paths []checks.Row) []*attempt {
 	}
 	for _, m := range todo {
 		if !m.settled {
-			m.Finding = judgeMeasured(g.world, m.Row, m.samples, m.rate)
+			m.Finding = judgeMeasured(g.snapshot, m.Row, m.samples, m.rate)
 		}
 	}
 	compare(rows)
@@ -104,12 +104,12 @@ func (g measurer) once(ctx context.Context, m *measured) {
 		default:
 			m.Finding = checks.Finding{Outcome: report.Fail, Reason: fmt.Sprintf("measurement %d failed: %s", len(m.samples)+1, s.Error)}
 		}
-		m.Finding.Nodes = checks.NodesOf(g.world, m.Row)
+		m.Finding.Nodes = checks.NodesOf(g.snapshot, m.Row)
 	}
 }
 
 func (g measurer) sample(ctx context.Context, m *measured) (sample, error) {
-	l, from, to, err := loadOf(g.world, m.Row)
+	l, from, to, err := loadOf(g.snapshot, m.Row)
 	if err != nil {
 		return sample{}, err
 	}

@@ -14,7 +14,6 @@ import (
 	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/checks"
 	"netlab.dev/netlab/verify/observe"
-	"netlab.dev/netlab/verify/report"
 )
 
 // legProbe makes a leg's probe; a Pod's address is known only now.
@@ -38,7 +37,7 @@ type cluster interface {
 	Remove(ctx context.Context, policy runtime.Object) error
 }
 
-// timing is the patience of a policy's play.
+// timing bounds the steps of a policy.
 type timing struct {
 	Control time.Duration // for a leg that has to work to work
 	Effect  time.Duration // for an enforced policy to take effect, and to end
@@ -56,15 +55,23 @@ func usualTiming(settle, slower time.Duration) timing {
 	return timing{Control: settle, Effect: 10 * time.Second * slower, Watch: 1200 * time.Millisecond * slower, Pause: 100 * time.Millisecond, Probe: 300 * time.Millisecond * slower}
 }
 
-// player plays one policy.
-type player struct {
+// policyRun plays policies.
+type policyRun struct {
 	observe.Snapshot
 	on cluster
 	timing
 }
 
+// play plays a policy, whose object is the CNI's own where the scenario has none.
+func (p policyRun) play(ctx context.Context, x checks.Scenario, own runtime.Object, expected string) checks.Finding {
+	if x.Denial == checks.Forbidden {
+		return p.forbids(ctx, x, own)
+	}
+	return p.silences(ctx, x, expected)
+}
+
 // try asks a leg once. Its error is about the probe, never about the path.
-func (p player) try(ctx context.Context, l checks.Leg, patience time.Duration) (agent.Result, error) {
+func (p policyRun) try(ctx context.Context, l checks.Leg, patience time.Duration) (agent.Result, error) {
 	probe, err := legProbe(p.Snapshot, l, patience)
 	if err != nil {
 		return agent.Result{}, err
@@ -77,7 +84,7 @@ func (p player) try(ctx context.Context, l checks.Leg, patience time.Duration) (
 }
 
 // until asks a leg again and again until the answer is good or the time is up.
-func (p player) until(ctx context.Context, l checks.Leg, bound time.Duration, good func(agent.Result) bool) (r agent.Result, took time.Duration, err error) {
+func (p policyRun) until(ctx context.Context, l checks.Leg, bound time.Duration, good func(agent.Result) bool) (r agent.Result, took time.Duration, err error) {
 	start := time.Now()
 	for {
 		r, err = p.try(ctx, l, max(p.Probe, time.Second))
@@ -93,95 +100,12 @@ func (p player) until(ctx context.Context, l checks.Leg, bound time.Duration, go
 func replied(r agent.Result) bool { return r.Outcome == agent.Reply }
 
 // apply puts a policy into the cluster and gives what takes it out again, once, ctx or no ctx.
-func (p player) apply(ctx context.Context, policy runtime.Object) (remove func() error, err error) {
+func (p policyRun) apply(ctx context.Context, policy runtime.Object) (remove func() error, err error) {
 	return sync.OnceValue(func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		return p.on.Remove(ctx, policy)
 	}), p.on.Apply(ctx, policy)
-}
-
-// perform plays a policy between its two positive controls: before it and after it both
-// legs must work; while it is on, the denied leg must go silent and the other must not.
-func perform(w observe.Snapshot, ctx context.Context, p checks.Row, on cluster, t timing) checks.Finding {
-	play := checks.ScenarioOf(p.ID, w.Pods)
-	f := checks.Finding{Outcome: report.Pass, Nodes: []string{play.Denied.From.Node, play.Denied.To.Node, play.Allowed.From.Node, play.Allowed.To.Node}}
-	fail := func(outcome, format string, args ...any) checks.Finding {
-		f.Outcome, f.Reason = outcome, fmt.Sprintf(format, args...)
-		return f
-	}
-	by := player{w, on, t}
-	for i, l := range []checks.Leg{play.Denied, play.Allowed} {
-		r, _, err := by.until(ctx, l, t.Control, replied)
-		if err != nil {
-			return fail(report.Broken, "the control before the policy: %v", err)
-		}
-		f.AssertStep(report.StepBefore, []string{"denied", "allowed"}[i]+" path before the policy", "a reply", checks.Said(r), r.Outcome == agent.Reply)
-		if r.Outcome != agent.Reply {
-			return fail(report.Broken, "the positive control before the policy got %s from %s to %s: its deny would prove nothing", checks.Said(r), l.From.Name, l.To.Name)
-		}
-		if l == play.Denied {
-			f.Observed = observedOf(r)
-		}
-	}
-
-	remove, err := by.apply(ctx, play.Policy)
-	if err != nil {
-		return fail(report.Broken, "apply the policy: %v", err)
-	}
-	defer remove()
-
-	applied := time.Now()
-	window := late * t.Effect
-	if p.Expected == report.NotEnforced {
-		window = t.Watch
-	}
-	blocked, effect := false, time.Duration(0)
-	for !blocked && time.Since(applied) < window && ctx.Err() == nil {
-		effect = time.Since(applied)
-		silent := 0
-		// One lost packet is no policy: silence counts when it lasts.
-		for _, patience := range []time.Duration{t.Probe, t.Probe, 2 * t.Probe} {
-			r, err := by.try(ctx, play.Denied, patience)
-			if err != nil {
-				return fail(report.Broken, "under the policy: %v", err)
-			}
-			if r.Outcome == agent.Reply {
-				break
-			}
-			silent++
-		}
-		if blocked = silent == 3; !blocked {
-			sleep(ctx, t.Pause)
-		}
-	}
-	allowed, _, err := by.until(ctx, play.Allowed, t.Control, replied)
-	if err != nil {
-		return fail(report.Broken, "under the policy: %v", err)
-	}
-	if err := remove(); err != nil {
-		return fail(report.Broken, "remove the policy: %v", err)
-	}
-	denied := map[bool]string{true: "blocked", false: "a reply"}
-	if p.Expected == report.Enforced {
-		f.AssertStep(report.StepDenied, "denied under the policy", "blocked", denied[blocked], blocked)
-		if blocked {
-			f.Within(report.SecondsToEffect, t.Effect, effect)
-		}
-	} else {
-		f.AssertStep(report.StepDenied, "denied under the policy", "a reply (not enforced)", denied[blocked]+map[bool]string{false: " (not enforced)"}[blocked], !blocked)
-	}
-	f.AssertStep(report.StepAllowed, "allowed under the policy", "a reply", checks.Said(allowed), allowed.Outcome == agent.Reply)
-
-	after, took, err := by.until(ctx, play.Denied, late*t.Effect, replied)
-	if err != nil {
-		return fail(report.Broken, "the control after the policy: %v", err)
-	}
-	f.AssertStep(report.StepAfter, "after the policy", "a reply", checks.Said(after), after.Outcome == agent.Reply)
-	if blocked && after.Outcome == agent.Reply {
-		f.Within("seconds to end", t.Effect, took)
-	}
-	return f
 }
 
 // policyCommand applies a policy and asks a leg that it denies.

@@ -17,7 +17,6 @@ import (
 	"netlab.dev/netlab/verify/observe/observetest"
 	"netlab.dev/netlab/verify/plantest"
 	"netlab.dev/netlab/verify/report"
-	"netlab.dev/netlab/verify/workload"
 )
 
 // enforcement is a CNI that is good, or bad in one way.
@@ -56,7 +55,7 @@ func (e *enforcement) Ask(_ context.Context, from observe.Ref, p agent.Probe) (a
 		return agent.Result{}, e.mute
 	}
 	on := !e.applied.IsZero() && time.Since(e.applied) >= e.delay && (e.removed.IsZero() || time.Since(e.removed) < e.delay || e.sticks)
-	denied := from == e.play.Denied.From && p.Kind == e.play.Denied.Kind
+	denied := from == e.play.Denied[0].From && p.Kind == e.play.Denied[0].Kind
 	if e.dead || e.enforces && on && (denied || e.overdoes) || e.lossy > 0 && e.probes%e.lossy == 0 {
 		if e.rejects {
 			return observetest.Silence(agent.Refused, "connection refused"), nil
@@ -64,6 +63,11 @@ func (e *enforcement) Ask(_ context.Context, from observe.Ref, p agent.Probe) (a
 		return observetest.Silence(agent.Timeout, "i/o timeout"), nil
 	}
 	return observetest.AnswersOf(observetest.Reply("subject", "w1", "10.244.1.2")), nil
+}
+
+// scenarioOf is that of a policy's path.
+func scenarioOf(id string, w observe.Snapshot) checks.Scenario {
+	return checks.Row{ID: id}.Policy().Scenario(w.Pods)
 }
 
 func TestPolicyPlay(t *testing.T) {
@@ -95,8 +99,8 @@ func TestPolicyPlay(t *testing.T) {
 	}
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
-			r.on.play = checks.ScenarioOf(workload.PolicyAllowLabel, w.Pods)
-			f := perform(w, context.Background(), checks.Row{ID: workload.PolicyAllowLabel, Expected: r.expected}, &r.on, quick)
+			r.on.play = scenarioOf(checks.PolicyAllowLabel, w)
+			f := policyRun{w, &r.on, quick}.play(context.Background(), r.on.play, nil, r.expected)
 			if f.Outcome != r.outcome || !strings.Contains(f.Reason, r.reason) {
 				t.Errorf("%s: %s; want %s: %s", f.Outcome, f.Reason, r.outcome, r.reason)
 			}
@@ -141,13 +145,13 @@ func TestPolicyMatrix(t *testing.T) {
 		x := &attempt{Judged: checks.Judged{Row: p}}
 		switch {
 		case p.ID == checks.PolicyL7:
-			x.Finding = performL7(w, t.Context(), ownL7(ciliums(t)), &proxy{subject: checks.L7Rule(plan).Value}, quick)
-		case p.ID == workload.PolicyAllowPort:
-			x.Finding = perform(w, t.Context(), p, &enforcement{play: checks.ScenarioOf(p.ID, w.Pods)}, quick) // fails
-		case p.ID == workload.PolicyAllowLabel:
-			x.Finding = perform(w, t.Context(), p, &enforcement{play: checks.ScenarioOf(p.ID, w.Pods), dead: true}, quick) // broken
+			x.Finding = policyRun{w, &proxy{subject: checks.L7Rule(plan).Value}, quick}.play(t.Context(), scenarioOf(p.ID, w), ownL7(ciliums(t)), p.Expected)
+		case p.ID == checks.PolicyAllowPort:
+			x.Finding = policyRun{w, &enforcement{play: scenarioOf(p.ID, w)}, quick}.play(t.Context(), scenarioOf(p.ID, w), nil, p.Expected) // fails
+		case p.ID == checks.PolicyAllowLabel:
+			x.Finding = policyRun{w, &enforcement{play: scenarioOf(p.ID, w), dead: true}, quick}.play(t.Context(), scenarioOf(p.ID, w), nil, p.Expected) // broken
 		case p.Expected == report.Enforced:
-			x.Finding = perform(w, t.Context(), p, &enforcement{play: checks.ScenarioOf(p.ID, w.Pods), enforces: true}, quick) // in default-deny it denies the allowed path too
+			x.Finding = policyRun{w, &enforcement{play: scenarioOf(p.ID, w), enforces: true}, quick}.play(t.Context(), scenarioOf(p.ID, w), nil, p.Expected) // in default-deny it denies the allowed path too
 		default:
 			continue
 		}
@@ -156,7 +160,7 @@ func TestPolicyMatrix(t *testing.T) {
 	for _, x := range rows { // how long it took differs from run to run
 		for i, q := range x.Finding.Properties {
 			if strings.HasPrefix(q.Name, "seconds ") {
-				x.Finding.Properties[i].Observed = "0.1"
+				x.Finding.Properties[i].Observed, x.Finding.Properties[i].Measurement.Value = "0.1", 0.1
 			}
 		}
 	}
@@ -174,8 +178,8 @@ func TestPolicyInterrupted(t *testing.T) {
 	plan := plantest.Plan(t, "quickstart")
 	w := observetest.Snapshot(plan, plantest.Enforcing(), observetest.Healthy(plan))
 	ctx, cancel := context.WithCancel(context.Background())
-	on := &interrupting{enforcement: enforcement{play: checks.ScenarioOf(workload.PolicyDefaultDeny, w.Pods)}, cancel: cancel}
-	perform(w, ctx, checks.Row{ID: workload.PolicyDefaultDeny, Expected: report.Enforced}, on, usualTiming(time.Second, 1))
+	on := &interrupting{enforcement: enforcement{play: scenarioOf(checks.PolicyDefaultDeny, w)}, cancel: cancel}
+	policyRun{w, on, usualTiming(time.Second, 1)}.play(ctx, on.play, nil, report.Enforced)
 	if got := strings.Join(on.log, " "); got != "apply remove" {
 		t.Errorf("did %q", got)
 	}

@@ -33,11 +33,11 @@ func endOf(w observe.Snapshot, r observe.Ref, protocol string) report.End {
 }
 
 func reportOf(w observe.Snapshot, rows []*attempt, cniVersion string) report.Report {
-	out := report.Report{Lab: w.Plan.Lab.String(), Provider: w.Plan.Provider, Kubernetes: w.Plan.Kubernetes.Version,
+	out := report.Report{SchemaVersion: report.SchemaVersion, Lab: w.Plan.Lab.String(), Provider: w.Plan.Provider, Kubernetes: w.Plan.Kubernetes.Version,
 		CNI: report.CNI{Name: w.Plan.CNI.Name, Version: cmp.Or(cniVersion, w.Plan.CNI.Version)}}
 	for _, x := range rows {
 		out.Paths = append(out.Paths, report.Result{
-			ID: x.Row.ID, From: endOf(w, x.Row.From, x.Row.Protocol), To: endOf(w, x.Row.To, x.Row.Protocol),
+			ID: x.Row.ID, Aliases: x.Row.Aliases(), From: endOf(w, x.Row.From, x.Row.Protocol), To: endOf(w, x.Row.To, x.Row.Protocol),
 			Protocol: x.Row.Protocol, Expected: x.Row.Expected, Outcome: x.Finding.Outcome, Reason: x.Finding.Reason,
 			Observed: x.Finding.Observed, Properties: x.Finding.Properties, Evidence: x.evidence, Tries: x.tries, Command: x.command,
 			Measures: x.Row.Measures, Route: x.Row.Route, Throughput: x.Finding.Throughput, Latency: x.Finding.Latency,

@@ -25,15 +25,15 @@ func reported(t *testing.T, s observe.State, upset func(string, agent.Probe, *ag
 	plan := plantest.Plan(t, "quickstart")
 	w, rows := reach(t, plan, plantest.Flannel(), s, upset)
 	for _, p := range checks.Rows(plan, plantest.Flannel()) {
-		if !strings.HasPrefix(p.ID, "policy-") {
+		if p.Policy() == nil {
 			continue
 		}
 		x := &attempt{Judged: checks.Judged{Row: p, Finding: checks.Finding{Outcome: report.Skip, Reason: p.Skip}}}
 		if p.Skip == "" {
 			quick := timing{Control: time.Millisecond, Effect: time.Millisecond, Watch: time.Millisecond, Pause: time.Millisecond, Probe: time.Millisecond}
-			play := checks.ScenarioOf(p.ID, w.Pods)
-			x.Finding = perform(w, context.Background(), p, &enforcement{play: play}, quick)
-			x.command, x.tries = policyCommand(w, play.Policy, play.Denied), 1
+			play := scenarioOf(p.ID, w)
+			x.Finding = policyRun{w, &enforcement{play: play}, quick}.play(context.Background(), play, nil, p.Expected)
+			x.command, x.tries = policyCommand(w, play.Policy, play.Denied[0]), 1
 		}
 		rows = append(rows, x)
 	}

@@ -43,8 +43,9 @@ func Prepare(ctx context.Context, running providers.Running, o Options) error {
 	// A young API server refuses some things for a moment; so does an Ingress webhook.
 	ctx, cancel := context.WithTimeout(ctx, o.wait(running.Plan))
 	defer cancel()
+	pods := checks.Pods(running.Plan)
 	for {
-		err := workload.Apply(ctx, client, running.Plan, o.Agent, o.policyResources()...)
+		err := workload.Apply(ctx, client, running.Plan, pods, o.Agent, o.policyResources()...)
 		if err == nil {
 			return nil
 		}
@@ -73,13 +74,13 @@ func Run(ctx context.Context, running providers.Running, o Options) (report.Repo
 	if err != nil {
 		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}
-	r := verification{world: w, ask: asker.ask, settle: o.settle(running.Plan), on: liveCluster{w: w, asker: asker, client: client}, l7: o.L7Policy}
+	r := verification{snapshot: w, ask: asker.ask, settle: o.settle(running.Plan), on: liveCluster{w: w, asker: asker, client: client}, l7: o.L7Policy}
 	rows := r.all(ctx, checks.Rows(running.Plan, o.Support))
 	if err := ctx.Err(); err != nil {
 		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}
 	asked := len(rows)
-	rows = append(rows, measurer{world: w, on: asker, say: o.say}.all(ctx, checks.Measurements(running.Plan, o.Throughput, o.Latency))...)
+	rows = append(rows, measurer{snapshot: w, on: asker, say: o.say}.all(ctx, checks.Measurements(running.Plan, o.Throughput, o.Latency))...)
 	if err := ctx.Err(); err != nil {
 		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}
@@ -111,12 +112,12 @@ func enter(ctx context.Context, running providers.Running, o Options) (observe.S
 	if err != nil {
 		return fail(err)
 	}
-	missing := c.Await(ctx, running.Plan, o.wait(running.Plan))
+	missing := c.Await(ctx, running.Plan, checks.Pods(running.Plan), o.wait(running.Plan))
 	secret, err := client.CoreV1().Secrets(workload.Namespace).Get(ctx, workload.SecretName, metav1.GetOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fail(err)
 	}
-	return observe.New(running.Plan, o.Support, c.State(), missing, secret.Data[corev1.TLSCertKey]), c, nil
+	return observe.New(running.Plan, o.Support, checks.Pods(running.Plan), c.State(), missing, secret.Data[corev1.TLSCertKey]), c, nil
 }
 
 // attempt is a path on its way to a Result.
@@ -141,11 +142,11 @@ func judgedOf(rows []*attempt) []*checks.Judged {
 // verification asks all paths: reachability in rounds, in each of which every agent is asked once
 // for everything it has to say; policies side by side with them.
 type verification struct {
-	world  observe.Snapshot
-	ask    func(ctx context.Context, s observe.Station, probes []agent.Probe) ([]agent.Result, error)
-	settle time.Duration
-	on     cluster
-	l7     unstructured.Unstructured // the policy of PolicyL7, where it is not skipped
+	snapshot observe.Snapshot
+	ask      func(ctx context.Context, s observe.Station, probes []agent.Probe) ([]agent.Result, error)
+	settle   time.Duration
+	on       cluster
+	l7       unstructured.Unstructured // the policy of PolicyL7, where it is not skipped
 }
 
 func (r verification) all(ctx context.Context, paths []checks.Row) []*attempt {
@@ -157,12 +158,12 @@ func (r verification) all(ctx context.Context, paths []checks.Row) []*attempt {
 		switch {
 		case p.Skip != "":
 			rows[i].Finding = checks.Finding{Outcome: report.Skip, Reason: p.Skip}
-		case p.ID == checks.PolicyL7:
-			last = append(last, rows[i]) // its Pod is another policy's
-		case p.Expected == report.Enforced || p.Expected == report.NotEnforced:
-			wg.Go(func() { r.policy(ctx, rows[i]) })
-		default:
+		case p.Policy() == nil:
 			reach = append(reach, rows[i])
+		case p.Policy().Subject == nil:
+			last = append(last, rows[i]) // its Pod is another policy's
+		default:
+			wg.Go(func() { r.policy(ctx, rows[i]) })
 		}
 	}
 	r.reachability(ctx, reach)
@@ -175,15 +176,13 @@ func (r verification) all(ctx context.Context, paths []checks.Row) []*attempt {
 
 func (r verification) policy(ctx context.Context, to *attempt) {
 	start := time.Now()
-	if to.Row.ID == checks.PolicyL7 {
-		policy := ownL7(r.l7)
-		to.command = policyCommand(r.world, policy, checks.L7ScenarioOf(r.world.Pods).Denied[0])
-		to.Finding = performL7(r.world, ctx, policy, r.on, usualTiming(r.settle, observe.Patience(r.world.Plan)))
-	} else {
-		play := checks.ScenarioOf(to.Row.ID, r.world.Pods)
-		to.command = policyCommand(r.world, play.Policy, play.Denied)
-		to.Finding = perform(r.world, ctx, to.Row, r.on, usualTiming(r.settle, observe.Patience(r.world.Plan)))
+	scenario := to.Row.Policy().Scenario(r.snapshot.Pods)
+	var own runtime.Object = ownL7(r.l7)
+	if scenario.Policy != nil {
+		own = scenario.Policy
 	}
+	to.command = policyCommand(r.snapshot, own, scenario.Denied[0])
+	to.Finding = policyRun{r.snapshot, r.on, usualTiming(r.settle, observe.Patience(r.snapshot.Plan))}.play(ctx, scenario, own, to.Row.Expected)
 	to.tries, to.took = 1, time.Since(start)
 }
 
@@ -213,23 +212,23 @@ func (r verification) reachability(ctx context.Context, rows []*attempt) {
 func (r verification) round(ctx context.Context, rows []*attempt) {
 	type place struct {
 		row  int
-		part string
+		part checks.Part
 	}
 	probes, places := map[observe.Station][]agent.Probe{}, map[observe.Station][]place{}
-	got := make([]map[string]agent.Result, len(rows))
+	got := make([]checks.Answers, len(rows))
 	for i, x := range rows {
 		x.tries++
-		asks, err := checks.AsksOf(r.world, x.Row)
+		asks, err := checks.AsksOf(r.snapshot, x.Row)
 		if err != nil {
 			x.Finding = refusal(err)
-			x.Finding.Nodes, x.settled = checks.NodesOf(r.world, x.Row), true
-			x.command = checks.Command(r.world, checks.PlainAsk(r.world, x.Row))
+			x.Finding.Nodes, x.settled = checks.NodesOf(r.snapshot, x.Row), true
+			x.command = checks.Command(r.snapshot, checks.PlainAsk(r.snapshot, x.Row))
 			continue
 		}
-		x.command = checks.Command(r.world, asks[0])
-		got[i] = map[string]agent.Result{}
+		x.command = checks.Command(r.snapshot, asks[0])
+		got[i] = checks.Answers{}
 		for _, a := range asks {
-			s, err := r.world.Station(a.From)
+			s, err := r.snapshot.Station(a.From)
 			if err != nil {
 				got[i][a.Part] = agent.Result{Outcome: agent.Broken, Error: err.Error()}
 				continue
@@ -259,7 +258,7 @@ func (r verification) round(ctx context.Context, rows []*attempt) {
 		if got[i] == nil {
 			continue
 		}
-		x.Finding = checks.Judge(r.world, x.Row, got[i])
+		x.Finding = checks.Judge(r.snapshot, x.Row, got[i])
 		x.took = 0
 		for _, result := range got[i] {
 			x.took = max(x.took, time.Duration(result.ElapsedMicros)*time.Microsecond)
@@ -279,11 +278,11 @@ func refusal(err error) checks.Finding {
 // reaches tells whether one Node's own agent reaches another Node, and whether it could
 // be asked.
 func (r verification) reaches(ctx context.Context, from, to string) (reached, asked bool) {
-	s, err := r.world.Station(observe.Ref{Kind: report.AtNode, Name: from})
+	s, err := r.snapshot.Station(observe.Ref{Kind: report.AtNode, Name: from})
 	if err != nil {
 		return false, false
 	}
-	results, err := r.ask(ctx, s, []agent.Probe{{Kind: agent.HTTP, Target: "http://" + observe.JoinPort(r.world.MachineIP(to), agent.PortHTTP) + "/"}})
+	results, err := r.ask(ctx, s, []agent.Probe{{Kind: agent.HTTP, Target: "http://" + observe.JoinPort(r.snapshot.MachineIP(to), agent.PortHTTP) + "/"}})
 	if err != nil || results[0].Outcome == agent.Broken {
 		return false, false
 	}

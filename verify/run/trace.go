@@ -53,10 +53,7 @@ func Trace(ctx context.Context, running providers.Running, o Options, way Way) (
 	for _, pod := range w.Pods.All() {
 		p.pods = append(p.pods, pod.Name)
 	}
-	target := targetAddress(probe)
-	if from.Kind == report.AtHost && checks.OnLink(w, from.Name, target) {
-		p.before = []checks.Ask{{Part: checks.PartARP, From: from, Probe: agent.Probe{Kind: agent.ARP, Target: target}}}
-	}
+	p.before = checks.ARPFor(w, from, targetAddress(probe))
 	if err := t.run(ctx, []*probing{p}); err != nil {
 		return report.Traced{}, fmt.Errorf("trace %s: %w", running.Plan.Lab, err)
 	}
@@ -99,7 +96,7 @@ func TraceFrom(plan topology.Plan) []string {
 	for _, m := range plan.Machines {
 		out = append(out, m.Name)
 	}
-	for _, p := range workload.PodsOf(plan).All() {
+	for _, p := range checks.Pods(plan).All() {
 		if !p.HostNetwork {
 			out = append(out, p.Name)
 		}

@@ -36,10 +36,10 @@ func tracing(plan topology.Plan) time.Duration {
 
 // tracer asks paths again while every interface that they can cross is captured.
 type tracer struct {
-	world observe.Snapshot
-	facts trace.Facts
-	asker *client
-	pcap  string // directory; "" for none
+	snapshot observe.Snapshot
+	facts    trace.Facts
+	asker    *client
+	pcap     string // directory; "" for none
 }
 
 func newTracer(w observe.Snapshot, s observe.State, a *client, pcap string) tracer {
@@ -57,7 +57,7 @@ func newTracer(w observe.Snapshot, s observe.State, a *client, pcap string) trac
 			}
 		}
 	}
-	return tracer{world: w, facts: f, asker: a, pcap: pcap}
+	return tracer{snapshot: w, facts: f, asker: a, pcap: pcap}
 }
 
 // podTitle leaves out the namespaces of our own.
@@ -122,7 +122,7 @@ func (t tracer) attach(ctx context.Context, rows []*attempt, all bool) error {
 // probing is what is asked of a path under capture; nil where packets could not be told apart.
 // Everything is asked at once then, and an emulated machine needs its time.
 func (t tracer) probing(number string, x *attempt) *probing {
-	asks, err := checks.AsksOf(t.world, x.Row)
+	asks, err := checks.AsksOf(t.snapshot, x.Row)
 	if err != nil || !traceable(asks[0].Probe) {
 		return nil
 	}
@@ -139,7 +139,7 @@ func (t tracer) probing(number string, x *attempt) *probing {
 	if x.Finding.Failed() {
 		main.Count = min(max(count, 1), repetitions)
 	}
-	main.TimeoutMillis = int((main.Timeout() * observe.Patience(t.world.Plan)).Milliseconds())
+	main.TimeoutMillis = int((main.Timeout() * observe.Patience(t.snapshot.Plan)).Milliseconds())
 	return p
 }
 
@@ -150,10 +150,10 @@ func allReplied(r agent.Result) bool {
 // podsOf names the Pods with agents that packets of a path may reach.
 func (t tracer) podsOf(p checks.Row) []string {
 	pods := []string{p.From.Name, p.To.Name}
-	pods = append(pods, t.world.Services[p.To.Name].Ready...)
+	pods = append(pods, t.snapshot.Services[p.To.Name].Ready...)
 	for _, r := range workload.IngressRoutes() {
 		if p.To.Kind == report.AtIngress && r.Host+r.Path == p.To.Name {
-			pods = append(pods, t.world.Services[r.Service].Ready...)
+			pods = append(pods, t.snapshot.Services[r.Service].Ready...)
 		}
 	}
 	return pods
@@ -174,7 +174,7 @@ func (t tracer) runAll(ctx context.Context, probes []*probing) error {
 
 // run makes all the probes under one capture, and gives each its evidence.
 func (t tracer) run(ctx context.Context, probes []*probing) error {
-	ctx, cancel := context.WithTimeout(ctx, tracing(t.world.Plan))
+	ctx, cancel := context.WithTimeout(ctx, tracing(t.snapshot.Plan))
 	defer cancel()
 	pods := map[string]bool{}
 	for _, p := range probes {
@@ -183,7 +183,7 @@ func (t tracer) run(ctx context.Context, probes []*probing) error {
 			pods[name] = true
 		}
 	}
-	running := capture(t.world, ctx, t.asker, pods)
+	running := capture(t.snapshot, ctx, t.asker, pods)
 	t.askAll(ctx, probes)
 	places, err := running.end(ctx)
 	if err != nil {
@@ -213,7 +213,7 @@ func (t tracer) askAll(ctx context.Context, probes []*probing) {
 func (t tracer) askEach(ctx context.Context, asks []checks.Ask, results []*agent.Result) {
 	batches := map[observe.Station][]int{}
 	for i, a := range asks {
-		if s, err := t.world.Station(a.From); err == nil {
+		if s, err := t.snapshot.Station(a.From); err == nil {
 			batches[s] = append(batches[s], i)
 		} else if results != nil {
 			*results[i] = agent.Result{Outcome: agent.Broken, Error: err.Error()}

@@ -119,7 +119,7 @@ func TestTracerWaits(t *testing.T) {
 	plan := plantest.Plan(t, "quickstart")
 	for want, emulated := range map[time.Duration]bool{time.Second: false, 10 * time.Second: true} {
 		plan.Capabilities.Emulated = emulated
-		tr, asked := tracer{world: observetest.Snapshot(plan, plantest.Flannel(), observetest.Healthy(plan))}, 0
+		tr, asked := tracer{snapshot: observetest.Snapshot(plan, plantest.Flannel(), observetest.Healthy(plan))}, 0
 		for _, p := range checks.Rows(plan, plantest.Flannel()) {
 			if p.ID != checks.OutsideToIngressHTTP {
 				continue

@@ -26,21 +26,14 @@ type Way struct {
 // connection. Each has to be in the report.
 func Evidence(t testing.TB, r report.Report, way Way) {
 	t.Helper()
+	shown := map[string]func(testing.TB, report.Result, Way){
+		checks.PodToPodCrossNode: crossNode, checks.PodToClusterIP: clusterIP, checks.PodToOutside: outward,
+		checks.OutsideToLoadBalancer: loadBalancer, checks.OutsideToIngressHTTP: ingress,
+	}
 	seen := map[string]bool{}
 	for _, p := range r.Paths {
-		var check func(testing.TB, report.Result, Way)
-		switch p.ID {
-		case checks.PodToPodCrossNode:
-			check = crossNode
-		case checks.PodToClusterIP:
-			check = clusterIP
-		case checks.PodToOutside:
-			check = outward
-		case checks.OutsideToLoadBalancer:
-			check = loadBalancer
-		case checks.OutsideToIngressHTTP:
-			check = ingress
-		default:
+		check := shown[p.ID]
+		if check == nil {
 			continue
 		}
 		if p.Outcome != report.Pass {
@@ -52,11 +45,11 @@ func Evidence(t testing.TB, r report.Report, way Way) {
 			continue
 		}
 		seen[p.ID] = true
-		shown := &tell{TB: t, path: p}
-		ordered(shown, p)
-		check(shown, p, way)
+		told := &tell{TB: t, path: p}
+		ordered(told, p)
+		check(told, p, way)
 	}
-	for _, id := range []string{checks.PodToPodCrossNode, checks.PodToClusterIP, checks.PodToOutside, checks.OutsideToLoadBalancer, checks.OutsideToIngressHTTP} {
+	for id := range shown {
 		if !seen[id] {
 			t.Errorf("no path %s with evidence", id)
 		}

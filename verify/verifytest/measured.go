@@ -1,7 +1,6 @@
 package verifytest
 
 import (
-	"strings"
 	"testing"
 
 	"netlab.dev/netlab/verify/report"
@@ -14,15 +13,14 @@ func Measured(t testing.TB, r report.Report, routes ...string) {
 	t.Helper()
 	rows := map[string]int{}
 	for _, p := range r.Paths {
-		kind, route, _ := strings.Cut(p.ID, "-")
-		if kind != "throughput" && kind != "latency" {
+		if p.Measures == "" {
 			continue
 		}
-		rows[route]++
+		rows[p.Route]++
 		switch {
 		case p.Outcome != report.Pass:
 			t.Errorf("%s %s: %s %s", title(p), p.Protocol, p.Outcome, p.Reason)
-		case kind == "throughput":
+		case p.Measures == report.Throughput:
 			throughput(t, p)
 		default:
 			latency(t, p)

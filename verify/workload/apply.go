@@ -37,12 +37,12 @@ const annotationHash = "netlab.dev/hash"
 // ones are created, changed ones are made anew, and what an earlier plan or an
 // interrupted run left goes.
 // Policies are objects of the resources in policies beside NetworkPolicies.
-func Apply(ctx context.Context, client dynamic.Interface, plan topology.Plan, image string, policies ...schema.GroupVersionResource) error {
+func Apply(ctx context.Context, client dynamic.Interface, plan topology.Plan, pods Pods, image string, policies ...schema.GroupVersionResource) error {
 	have, err := listOwn(ctx, client, policies...)
 	if err != nil {
 		return err
 	}
-	wanted := append(namespaces(), Objects(plan, image)...)
+	wanted := append(namespaces(), Objects(plan, pods, image)...)
 	keep := map[string]bool{}
 	stages := [3][]object{} // each needs the one before
 	for _, o := range wanted {

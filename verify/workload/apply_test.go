@@ -34,19 +34,24 @@ func changes(client *fake.FakeDynamicClient) []string {
 	return out
 }
 
+// testPods are the Pods of a plan with those of two policies.
+func testPods(plan topology.Plan) Pods {
+	return PodsOf(plan, []Subject{{Name: "policy-default-deny"}, {Name: "policy-egress-deny", Isolated: true}})
+}
+
 func TestApplyWorkload(t *testing.T) {
 	ctx := context.Background()
 	plan := plantest.Plan(t, "quickstart")
 	client := fake.NewSimpleDynamicClient(scheme.Scheme)
 	apply := func(image string) []string {
 		t.Helper()
-		if err := Apply(ctx, client, plan, image); err != nil {
+		if err := Apply(ctx, client, plan, testPods(plan), image); err != nil {
 			t.Fatal(err)
 		}
 		return changes(client)
 	}
 	first := apply("netlab.dev/agent:self")
-	if want := len(Objects(plan, "x")) + 2; len(first) != want {
+	if want := len(Objects(plan, testPods(plan), "x")) + 2; len(first) != want {
 		t.Errorf("made %d objects, want %d: %v", len(first), want, first)
 	}
 	last := func(prefix string) int {
@@ -94,8 +99,8 @@ func TestApplyWorkload(t *testing.T) {
 	if err := pods.Delete(ctx, "echo-w2", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	left := &networkingv1.NetworkPolicy{TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy"}, ObjectMeta: OwnMeta(Namespace, PolicyDefaultDeny, nil)}
-	if err := create(ctx, client, object{Resource: resourcePolicies(), Namespace: Namespace, Name: PolicyDefaultDeny, Object: left}, nil); err != nil {
+	left := &networkingv1.NetworkPolicy{TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy"}, ObjectMeta: OwnMeta(Namespace, "policy-default-deny", nil)}
+	if err := create(ctx, client, object{Resource: resourcePolicies(), Namespace: Namespace, Name: "policy-default-deny", Object: left}, nil); err != nil {
 		t.Fatal(err)
 	}
 	client.ClearActions()
@@ -107,7 +112,7 @@ func TestApplyWorkload(t *testing.T) {
 
 	// Another agent image: its Pods anew, and nothing else. The certificate stays.
 	got = apply("netlab.dev/agent:other")
-	if want := 2 * len(PodsOf(plan).All()); len(got) != want {
+	if want := 2 * len(testPods(plan).All()); len(got) != want {
 		t.Errorf("%d changes for another image, want %d: %v", len(got), want, got)
 	}
 
@@ -126,7 +131,7 @@ func TestApplyWorkload(t *testing.T) {
 
 // TestWorkloadIsCheap holds what makes agents quick to start and harmless.
 func TestWorkloadIsCheap(t *testing.T) {
-	for _, o := range Objects(plantest.Plan(t, "quickstart"), "netlab.dev/agent:self") {
+	for _, o := range Objects(plantest.Plan(t, "quickstart"), testPods(plantest.Plan(t, "quickstart")), "netlab.dev/agent:self") {
 		pod, ok := o.Object.(*corev1.Pod)
 		if !ok {
 			continue

@@ -10,23 +10,36 @@ import (
 // OutsideName is the DNS name of the internet host, without its final dot; "" where
 // there is none.
 func OutsideName(plan topology.Plan) string {
-	for _, m := range plan.WithRole(topology.RoleInternet) {
-		return m.Name + ".outside.test"
+	if host := OutsideHost(plan); host != "" {
+		return host + ".outside.test"
 	}
 	return ""
 }
 
+// OutsideHost names the internet host, "" where there is none.
+func OutsideHost(plan topology.Plan) string {
+	for _, m := range plan.WithRole(topology.RoleInternet) {
+		return m.Name
+	}
+	return ""
+}
+
+// Local reports whether a Service has externalTrafficPolicy Local.
+func Local(service string) bool { return service == ServiceNodePortLocal || service == ServiceLBLocal }
+
+// HasLoadBalancer reports whether something gives Services of type LoadBalancer a VIP.
 func HasLoadBalancer(plan topology.Plan) bool {
 	return plan.LoadBalancer.Name != "" && plan.LoadBalancer.Name != "none"
 }
 
+// HasIngress reports whether there is an ingress controller.
 func HasIngress(plan topology.Plan) bool {
 	return plan.Ingress.Name != "" && plan.Ingress.Name != "none"
 }
 
-// VipFor reports whether the pools have an address for a Service, after those that come
+// VIPFor reports whether the pools have an address for a Service, after those that come
 // before it: the Ingress controller's, then echo-lb's.
-func VipFor(plan topology.Plan, service string) bool {
+func VIPFor(plan topology.Plan, service string) bool {
 	need := 1
 	if HasIngress(plan) && plan.Ingress.Service == "LoadBalancer" {
 		need++

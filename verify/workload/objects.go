@@ -87,10 +87,10 @@ func ServiceSpecs(plan topology.Plan) []ServiceSpec {
 		{Name: ServiceNodePort, Label: labelRole, Value: "echo", Type: corev1.ServiceTypeNodePort},
 		{Name: ServiceNodePortLocal, Label: labelSingle, Value: "true", Type: corev1.ServiceTypeNodePort, Local: true, Load: true},
 	}
-	if HasLoadBalancer(plan) && VipFor(plan, ServiceLB) {
+	if HasLoadBalancer(plan) && VIPFor(plan, ServiceLB) {
 		specs = append(specs, ServiceSpec{Name: ServiceLB, Label: labelRole, Value: "echo", Type: corev1.ServiceTypeLoadBalancer})
 	}
-	if HasLoadBalancer(plan) && VipFor(plan, ServiceLBLocal) {
+	if HasLoadBalancer(plan) && VIPFor(plan, ServiceLBLocal) {
 		specs = append(specs, ServiceSpec{Name: ServiceLBLocal, Label: labelSingle, Value: "true", Type: corev1.ServiceTypeLoadBalancer, Local: true, Load: true})
 	}
 	if HasIngress(plan) {
@@ -114,7 +114,7 @@ func namespaces() []object {
 
 // Objects is everything in the namespaces, accounts first: a Pod is refused before its
 // account is there.
-func Objects(plan topology.Plan, image string) []object {
+func Objects(plan topology.Plan, pods Pods, image string) []object {
 	var out []object
 	no := false
 	for _, ns := range []string{Namespace, GuestsNamespace} {
@@ -122,7 +122,7 @@ func Objects(plan topology.Plan, image string) []object {
 			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"}, ObjectMeta: OwnMeta(ns, accountName, nil),
 			AutomountServiceAccountToken: &no}})
 	}
-	for _, p := range PodsOf(plan).All() {
+	for _, p := range pods.All() {
 		out = append(out, object{Resource: resourcePods(), Name: p.Name, Namespace: p.Namespace, Object: podObject(p, image)})
 	}
 	for _, s := range ServiceSpecs(plan) {

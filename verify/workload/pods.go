@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"maps"
 	"slices"
 
 	"netlab.dev/netlab/topology"
@@ -32,6 +33,13 @@ type Pod struct {
 	Labels      map[string]string
 }
 
+// Subject is a Pod that a policy selects, and no other path depends on.
+type Subject struct {
+	Name     string            // of the Pod, and the value of its LabelPolicy
+	Labels   map[string]string // beside those of every such Pod
+	Isolated bool              // the policy stops what the Pod sends: it may be nobody's client
+}
+
 // Pods is every agent Pod of a lab. Each Node has an echo Pod (server and client of the
 // reachability paths), an agent in its own network namespace, and a second Pod, which is
 // a policy's Pod wherever one happens to be placed there. Policies select different Pods
@@ -40,14 +48,17 @@ type Pod struct {
 type Pods struct {
 	Echo    []Pod // workers first; one a Node, two where there is only one Node
 	Nodes   []Pod // in the plan's order
-	Policy  []Pod // in the order of policyIDs
+	Policy  []Pod // in the order of the subjects
 	Peers   []Pod // second Pods of Nodes that have none else
 	Visitor Pod   // in the guests' namespace, with two containers
+
+	isolated map[string]bool // by name: not to be a client
 }
 
-func PodsOf(plan topology.Plan) Pods {
+// PodsOf places the Pods of a plan, those of some policies among them.
+func PodsOf(plan topology.Plan, subjects []Subject) Pods {
 	nodes := WorkersFirst(plan)
-	var c Pods
+	c := Pods{isolated: map[string]bool{}}
 	for i, n := range nodes {
 		c.Echo = append(c.Echo, echoPod("echo-"+n.Name, n.Name, i))
 	}
@@ -59,15 +70,13 @@ func PodsOf(plan topology.Plan) Pods {
 			Labels: map[string]string{labelRole: "node"}})
 	}
 	covered := map[string]bool{}
-	for i, id := range PolicyIDs() {
+	for i, x := range subjects {
 		node := nodes[i%len(nodes)].Name
-		labels := map[string]string{labelRole: "policy", LabelPolicy: id}
-		if id == PolicyAllowLabel {
-			labels[LabelApp] = "nginx"
-		}
-		c.Policy = append(c.Policy, Pod{Name: id, Namespace: Namespace, Node: node, Labels: labels})
-		// The egress policy's Pod must not be anyone's client while the policy is on.
-		covered[node] = covered[node] || id != PolicyEgressDeny
+		labels := map[string]string{labelRole: "policy", LabelPolicy: x.Name}
+		maps.Copy(labels, x.Labels)
+		c.Policy = append(c.Policy, Pod{Name: x.Name, Namespace: Namespace, Node: node, Labels: labels})
+		c.isolated[x.Name] = x.Isolated
+		covered[node] = covered[node] || !x.Isolated
 	}
 	visitorNode := nodes[len(nodes)-1].Name
 	c.Visitor = Pod{Name: "visitor", Namespace: GuestsNamespace, Node: visitorNode, Second: true,
@@ -90,8 +99,10 @@ func echoPod(name, node string, index int) Pod {
 	return Pod{Name: name, Namespace: Namespace, Node: node, Labels: labels}
 }
 
+// NodeAgent names the agent Pod in a Node's own network namespace.
 func NodeAgent(node string) string { return "node-" + node }
 
+// WorkersFirst gives the Nodes of a plan, control planes last.
 func WorkersFirst(plan topology.Plan) []topology.Machine {
 	nodes := plan.Nodes()
 	slices.SortStableFunc(nodes, func(a, b topology.Machine) int {
@@ -129,7 +140,7 @@ func (c Pods) EchoOn(node string) Pod {
 // SecondOn gives another Pod on the same Node, one that may be a client at any time.
 func (c Pods) SecondOn(node string) Pod {
 	for _, p := range slices.Concat(c.Policy, c.Peers, []Pod{c.Visitor}) {
-		if p.Node == node && p.Name != PolicyEgressDeny {
+		if p.Node == node && !c.isolated[p.Name] {
 			return p
 		}
 	}
@@ -148,15 +159,8 @@ func (c Pods) WithLabel(label, value string) []string {
 	return names
 }
 
-// The ids of the policies' paths, which are the names of their Pods too.
-const (
-	PolicyDefaultDeny    = "policy-default-deny"
-	PolicyAllowLabel     = "policy-allow-label"
-	PolicyAllowNamespace = "policy-allow-namespace"
-	PolicyAllowPort      = "policy-allow-port"
-	PolicyEgressDeny     = "policy-egress-deny"
-)
-
-func PolicyIDs() []string {
-	return []string{PolicyDefaultDeny, PolicyAllowLabel, PolicyAllowNamespace, PolicyAllowPort, PolicyEgressDeny}
+// Subject gives the Pod of a policy.
+func (c Pods) Subject(name string) Pod {
+	i := slices.IndexFunc(c.Policy, func(p Pod) bool { return p.Name == name })
+	return c.Policy[i]
 }

@@ -13,6 +13,7 @@ import (
 
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/verify/checks"
 	"netlab.dev/netlab/verify/observe"
 	"netlab.dev/netlab/verify/workload"
 )
@@ -51,7 +52,7 @@ func Healthy(plan topology.Plan) observe.State {
 		}
 		s.Slices = append(s.Slices, slice)
 	}
-	c := workload.PodsOf(plan)
+	c := checks.Pods(plan)
 	for _, p := range c.All() {
 		addPod(p.Namespace, p.Name, p.Node, p.HostNetwork, p.Labels)
 	}
@@ -105,7 +106,7 @@ func Healthy(plan topology.Plan) observe.State {
 const testLeaf = "c0ffee"
 
 func Snapshot(plan topology.Plan, support components.Support, s observe.State) observe.Snapshot {
-	w := observe.New(plan, support, s, observe.UnmetOf(s, plan), nil)
+	w := observe.New(plan, support, checks.Pods(plan), s, observe.UnmetOf(s, plan, checks.Pods(plan)), nil)
 	w.Leaf = testLeaf
 	return w
 }

@@ -89,7 +89,7 @@ func figures(p report.Result) (out []string) {
 		if f.Ratio > 0 {
 			more = fmt.Sprintf("%.0f %% of the baseline; ", 100*f.Ratio) + more
 		}
-		out = append(out, how(p)+": "+report.FigureText(*f), more)
+		out = append(append(out, how(p)+": "+report.FigureText(*f), more), f.Notes()...)
 	}
 	if l := p.Latency; l != nil {
 		out = append(out, fmt.Sprintf("%s: p50 %s, p90 %s, p99 %s", how(p), inMicros(l.P50), inMicros(l.P90), inMicros(l.P99)), interval(l.P50))

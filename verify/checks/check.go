@@ -1,0 +1,222 @@
+// Package checks is the table of the communication paths of a lab. One entry holds all
+// that there is to a path: its id, its heading, which rows a plan and its CNI give it,
+// which probes a row takes, what must be true of the answers, and what explains a failure.
+// Each family of paths has a file; All lists the entries.
+//
+// It takes an observe.Snapshot and the answers of agents and gives findings. It sends no
+// probe and changes no cluster: that is verify/run.
+package checks
+
+import (
+	"slices"
+
+	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/verify/observe"
+	"netlab.dev/netlab/verify/report"
+	"netlab.dev/netlab/verify/workload"
+)
+
+// Check is one communication path.
+type Check struct {
+	ID      string
+	Aliases []string // earlier ids; a user may still name the path by them
+	Section string   // heading in reports
+	Grid    string   // matrix in which its ends are a row and a column; "" for none
+	Title   string   // from → to, for the documentation
+
+	Rows     func(Lab) []Row // at least one: a skip with its reason where the lab lacks what it requires
+	Request  Request         // what the main probe asks beside a plain request; may be nil
+	Asserts  []Assertion     // of a reply, and Silent of rows that must not get one
+	Suspects []Suspect       // what explains a failure, the nearest cause first
+
+	Policy      *Policy      // of paths that play a NetworkPolicy
+	Measurement *Measurement // of throughput-* and latency-*
+}
+
+// Lab is what rows are derived from.
+type Lab struct {
+	Plan    topology.Plan
+	Support components.Support
+	Pods    workload.Pods
+	Nodes   []topology.Machine
+	Clients []topology.Machine // outside hosts that ask
+}
+
+// Row is one pair of ends of a path.
+type Row struct {
+	ID       string
+	From, To observe.Ref
+	Protocol string
+	Expected string
+	Skip     string // why the lab cannot have it
+	Status   int    // HTTP status that somebody other than an agent must answer with; 0: an agent answers
+
+	Measures  string // throughput or latency, of a measurement
+	Route     string // of a measurement
+	Streams   int    // of a throughput: at a time
+	Direction string // of a throughput
+	Connect   bool   // of a latency: each request on a connection of its own
+}
+
+// All gives the table, in the order of the report.
+func All() []Check {
+	return slices.Concat(pods(), services(), dns(), nodePorts(), loadBalancer(), ingress(), toOutside(), fromOutside(), policies(),
+		throughput(), latency())
+}
+
+// Find gives the entry with an id or an earlier one.
+func Find(id string) (Check, bool) {
+	for _, c := range All() {
+		if c.ID == id || slices.Contains(c.Aliases, id) {
+			return c, true
+		}
+	}
+	return Check{}, false
+}
+
+// IDs gives the ids of the paths in the order in which a report shows them, measurements
+// left out.
+func IDs() []string {
+	var ids []string
+	for _, s := range Layout().Sections {
+		ids = append(ids, s.IDs...)
+	}
+	return ids
+}
+
+// Layout is how reports group the paths.
+func Layout() report.Layout {
+	var l report.Layout
+	for _, c := range All() {
+		if c.Measurement != nil {
+			continue
+		}
+		l.Sections = grouped(l.Sections, c.Section, c.ID)
+		if c.Grid != "" {
+			l.Grids = grouped(l.Grids, c.Grid, c.ID)
+		}
+	}
+	return l
+}
+
+func grouped(sections []report.Section, title, id string) []report.Section {
+	i := slices.IndexFunc(sections, func(s report.Section) bool { return s.Title == title })
+	if i < 0 {
+		return append(sections, report.Section{Title: title, IDs: []string{id}})
+	}
+	sections[i].IDs = append(sections[i].IDs, id)
+	return sections
+}
+
+// Pods gives the Pods that the paths of a plan require.
+func Pods(plan topology.Plan) workload.Pods {
+	var subjects []workload.Subject
+	for _, c := range All() {
+		if c.Policy != nil && c.Policy.Subject != nil {
+			subjects = append(subjects, *c.Policy.Subject)
+		}
+	}
+	return workload.PodsOf(plan, subjects)
+}
+
+func labOf(plan topology.Plan, support components.Support) Lab {
+	return Lab{Plan: plan, Support: support, Pods: Pods(plan), Nodes: plan.Nodes(), Clients: plan.WithRole(topology.RoleClient)}
+}
+
+// Rows derives the rows of a plan: every id at least once, as a skip with its reason where
+// the lab has nothing to prove it on. The order is fixed.
+func Rows(plan topology.Plan, support components.Support) []Row {
+	lab := labOf(plan, support)
+	var out []Row
+	for _, c := range All() {
+		if c.Measurement != nil {
+			continue
+		}
+		for _, r := range c.Rows(lab) {
+			r.ID = c.ID
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func (r Row) check() Check {
+	c, _ := Find(r.ID)
+	return c
+}
+
+// Aliases are the earlier ids of a row's path.
+func (r Row) Aliases() []string { return r.check().Aliases }
+
+// Policy is that of a row's path, nil where it plays none.
+func (r Row) Policy() *Policy { return r.check().Policy }
+
+// Local reports whether a row goes to a Service that keeps its clients' address, which only
+// Nodes with an endpoint serve.
+func (r Row) Local() bool { return workload.Local(r.To.Name) }
+
+const (
+	noInternet = "the lab has no internet host"
+	noClient   = "the lab has no outside client"
+	oneNode    = "the lab has one Node"
+	noIngress  = "the lab has no ingress controller"
+)
+
+// reach is a row that must get an HTTP reply.
+func reach(from, to observe.Ref) Row {
+	return Row{From: from, To: to, Protocol: "http", Expected: report.Reachable}
+}
+
+// over is a row by another protocol.
+func (r Row) over(protocol string) Row {
+	r.Protocol = protocol
+	return r
+}
+
+// blocked is a row that must not get a reply.
+func (r Row) blocked() Row {
+	r.Expected = report.Unreachable
+	return r
+}
+
+// skip is a row that the lab cannot have, with words for the ends that it lacks.
+func skip(from, to, reason string) []Row {
+	r := reach(observe.Ref{Name: from}, observe.Ref{Name: to})
+	r.Skip = reason
+	return []Row{r}
+}
+
+// echo gives a Node's echo Pod.
+func (l Lab) echo(node string) observe.Ref { return observe.AtPod(l.Pods.EchoOn(node)) }
+
+// second gives another Pod on the same Node.
+func (l Lab) second(node string) observe.Ref { return observe.AtPod(l.Pods.SecondOn(node)) }
+
+// first gives the echo Pod that stands behind the Services with one endpoint.
+func (l Lab) first() observe.Ref { return observe.AtPod(l.Pods.Echo[0]) }
+
+// last gives an echo Pod that does not.
+func (l Lab) last() observe.Ref { return observe.AtPod(l.Pods.Echo[len(l.Pods.Echo)-1]) }
+
+// fromEach is a row from every Node's echo Pod to one end.
+func (l Lab) fromEach(to observe.Ref) []Row {
+	var out []Row
+	for _, n := range l.Nodes {
+		out = append(out, reach(l.echo(n.Name), to))
+	}
+	return out
+}
+
+// pairs gives the rows of every ordered pair of Nodes.
+func (l Lab) pairs(of func(from, to topology.Machine) (Row, bool)) []Row {
+	var out []Row
+	for _, from := range l.Nodes {
+		for _, to := range l.Nodes {
+			if r, ok := of(from, to); ok {
+				out = append(out, r)
+			}
+		}
+	}
+	return out
+}

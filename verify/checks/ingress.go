@@ -1,0 +1,58 @@
+package checks
+
+import (
+	"net/http"
+
+	"netlab.dev/netlab/verify/agent"
+	"netlab.dev/netlab/verify/observe"
+	"netlab.dev/netlab/verify/report"
+	"netlab.dev/netlab/verify/workload"
+)
+
+// Paths through the ingress controller.
+const (
+	OutsideToIngressHTTP  = "outside-to-ingress-http"
+	OutsideToIngressHTTPS = "outside-to-ingress-https"
+)
+
+func ingress() []Check {
+	rows := func(protocol string) func(Lab) []Row {
+		return func(l Lab) []Row {
+			why := ""
+			switch {
+			case !workload.HasIngress(l.Plan):
+				why = noIngress
+			case len(l.Clients) == 0:
+				why = noClient
+			}
+			if why != "" {
+				return []Row{skip("outside client", "Ingress", why)[0].over(protocol)}
+			}
+			var out []Row
+			for _, c := range l.Clients {
+				for _, r := range workload.IngressRoutes() {
+					out = append(out, reach(observe.AtHost(c), observe.Ref{Kind: report.AtIngress, Name: r.Host + r.Path}).over(protocol))
+				}
+				unknown := reach(observe.AtHost(c), observe.Ref{Kind: report.AtIngress, Name: workload.UnknownHost + "/"}).over(protocol)
+				unknown.Status = http.StatusNotFound
+				out = append(out, unknown)
+			}
+			return out
+		}
+	}
+	suspects := []Suspect{ingressController, ingressBackend, vipAnnouncer, lostPackets}
+	return []Check{
+		{
+			ID: OutsideToIngressHTTP, Section: sectionFromOutside, Title: "outside host → Ingress by HTTP, two hosts × two paths",
+			Rows: rows(agent.HTTP), Request: virtualHost,
+			Asserts:  []Assertion{Status{}, Backends{}, VIPAnnounced{By: ARP}},
+			Suspects: suspects,
+		},
+		{
+			ID: OutsideToIngressHTTPS, Section: sectionFromOutside, Title: "outside host → Ingress by HTTPS, two hosts × two paths",
+			Rows: rows(agent.HTTPS), Request: virtualHost,
+			Asserts:  []Assertion{Status{}, Backends{}, Certificate{}, VIPAnnounced{By: ARP}},
+			Suspects: suspects,
+		},
+	}
+}

@@ -1,0 +1,112 @@
+package checks
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"netlab.dev/netlab/verify/agent"
+	"netlab.dev/netlab/verify/observe"
+	"netlab.dev/netlab/verify/report"
+)
+
+// Source is whom the far end takes the client for.
+type Source string
+
+// The sources that a far end may see.
+const (
+	Loopback            Source = "127.0.0.1"
+	Preserved           Source = "the client's own address (no NAT)"
+	PreservedButHairpin Source = "the client's own address (no NAT), another only where a Pod reaches itself"
+	Kept                Source = "the client's own address (kept)"
+	ClientOrNode        Source = "the client's address or a Node's"
+	ClientOrOwnNode     Source = "the client's address or its own Node's"
+	EgressNode          Source = "the address of the client's Node (SNAT)"
+)
+
+// ClientIP asserts whom the far end takes the client for.
+type ClientIP struct {
+	alone
+	Is    Source
+	Local Source // under externalTrafficPolicy Local, where that differs
+}
+
+func (c ClientIP) String() string {
+	out := "source seen: " + string(c.Is)
+	if c.Local != "" {
+		out += "; under externalTrafficPolicy Local: " + string(c.Local)
+	}
+	return out
+}
+
+// Judge compares the source of each answer.
+func (c ClientIP) Judge(s observe.Snapshot, r Row, got Answers) []report.Property {
+	seen, bad := answersOfAgents(got[PartMain])
+	if got[PartMain].Outcome != agent.Reply || bad != nil {
+		return nil
+	}
+	want, accepts := c.expected(s, r)
+	var wrong []string
+	for _, x := range seen {
+		if !accepts(x) {
+			wrong = append(wrong, x.Remote)
+		}
+	}
+	observed := strings.Join(seen.sources(), ",")
+	if len(wrong) > 0 {
+		slices.Sort(wrong)
+		observed = strings.Join(slices.Compact(wrong), " ")
+	}
+	return []report.Property{{Key: report.KeySource, Name: "source seen", Expected: want, Observed: observed, OK: len(wrong) == 0}}
+}
+
+// expected puts the source that a row expects into words, and says which it accepts.
+func (c ClientIP) expected(s observe.Snapshot, r Row) (want string, accepts func(agent.Seen) bool) {
+	client := clientIP(s, r)
+	from := func(all ...string) func(agent.Seen) bool {
+		return func(x agent.Seen) bool { return slices.Contains(all, x.Remote) }
+	}
+	kind := c.Is
+	if c.Local != "" && r.Local() {
+		kind = c.Local
+	}
+	switch kind {
+	case Loopback:
+		return string(Loopback), from(string(Loopback))
+	case Kept:
+		return client + " (kept)", from(client)
+	case EgressNode:
+		node, _ := s.Plan.Machine(r.From.Node)
+		target, _ := observe.OutsideTarget(s.Plan)
+		ip := observe.EgressIP(node, target.Address())
+		return ip + " (" + node.Name + ")", from(ip)
+	case ClientOrNode:
+		return client + " or a Node's", func(x agent.Seen) bool { return x.Remote == client || s.NodeSide(x.Remote) }
+	case ClientOrOwnNode:
+		// On its way to a Node's address a Pod may leave as its own Node.
+		own := s.MachineIP(r.From.Node)
+		return fmt.Sprintf("%s or its Node's %s", client, own),
+			func(x agent.Seen) bool { return from(client, own)(x) || s.OwnEnd(x.Remote, r.From.Node) }
+	case PreservedButHairpin:
+		// A Pod that the Service leads back to itself sees a rewritten source: it could not
+		// answer itself otherwise.
+		return client + " (no NAT)", func(x agent.Seen) bool { return x.Remote == client || x.Name == r.From.Name }
+	}
+	return client + " (no NAT)", from(client)
+}
+
+// clientIP is the address that a row's client has; an outside host's is the one on the
+// network of the far end, else its first.
+func clientIP(s observe.Snapshot, r Row) string {
+	if r.From.Kind != report.AtHost {
+		return s.PodIPs[r.From.Name]
+	}
+	m, _ := s.Plan.Machine(r.From.Name)
+	_, ip, err := s.Address(r.To, r.Protocol)
+	addr, parse := netip.ParseAddr(ip)
+	if err != nil || parse != nil {
+		return m.Address().String()
+	}
+	return observe.EgressIP(m, addr)
+}

@@ -1,0 +1,193 @@
+package checks
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"netlab.dev/netlab/verify/observe"
+	"netlab.dev/netlab/verify/report"
+	"netlab.dev/netlab/verify/workload"
+)
+
+// Case is a failed row, and what is known of the cluster and of the other rows.
+type Case struct {
+	observe.Snapshot
+	State observe.State // with events
+	Judged
+	lost []lostPair
+}
+
+// Suspect says how it explains a failure, "" where it does not.
+type Suspect func(Case) string
+
+// Explain adds to each failed row's reason the likely culprit, from what the other rows
+// did and from what the cluster says of itself. It changes no outcome.
+func Explain(ctx context.Context, s observe.Snapshot, look func(context.Context) observe.State, reaches func(ctx context.Context, from, to string) (reached, asked bool), rows []*Judged) {
+	failed := slices.DeleteFunc(slices.Clone(rows), func(x *Judged) bool { return !x.Finding.Failed() })
+	if len(failed) == 0 {
+		return
+	}
+	state := look(ctx)
+	pairs := lostPairs(rows)
+	for i := range pairs {
+		reached, asked := reaches(ctx, pairs[i].a, pairs[i].b)
+		switch {
+		case asked && reached:
+			pairs[i].scope = " (Pod traffic only: the Nodes themselves reach each other)"
+		case asked:
+			pairs[i].scope = " (the Nodes' own traffic too)"
+		}
+	}
+	for _, x := range failed {
+		x.Finding.Reason = observe.Join(x.Finding.Reason, explained(Case{s, state, *x, pairs}))
+	}
+}
+
+// explained names the nearest cause: a Node that is not Ready explains everything; a row
+// that could not be asked says itself why, but for a policy whose control failed.
+func explained(c Case) string {
+	if why := nodesNotReady(c); why != "" || c.Row.Expected == report.Unreachable {
+		return why
+	}
+	entry := c.Row.check()
+	if c.Finding.Outcome == report.Broken && entry.Policy == nil {
+		return ""
+	}
+	for _, suspect := range entry.Suspects {
+		if why := suspect(c); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// nodesNotReady names the first Node on the way that is not Ready.
+func nodesNotReady(c Case) string {
+	for _, name := range c.Finding.Nodes {
+		if n := c.State.Node(name); n != nil {
+			if t := observe.NodeTrouble(n); t != "" {
+				return t
+			}
+		}
+	}
+	return ""
+}
+
+// clusterDNS: CoreDNS has no endpoint.
+func clusterDNS(c Case) string { return c.Unmet["dns"] }
+
+// serviceUnmet: the Service has no VIP, or no endpoint.
+func serviceUnmet(c Case) string { return c.Unmet["service/"+c.Row.To.Name] }
+
+// ingressController: it is not ready, or has no VIP.
+func ingressController(c Case) string { return c.Unmet["ingress"] }
+
+// ingressBackend: the Service behind the Ingress's host and path has no endpoint.
+func ingressBackend(c Case) string {
+	for _, r := range workload.IngressRoutes() {
+		if r.Host+r.Path == c.Row.To.Name && len(c.Services[r.Service].Ready) == 0 {
+			return fmt.Sprintf("ingress backend %s", cmp.Or(c.Unmet["service/"+r.Service], "Service "+r.Service+" has no ready endpoints"))
+		}
+	}
+	return ""
+}
+
+// vipAnnouncer: nothing announces VIPs.
+func vipAnnouncer(c Case) string {
+	if c.Plan.LoadBalancer.Name != "metallb" || vipOf(c.Snapshot, c.Row) == "" {
+		return ""
+	}
+	return cmp.Or(c.State.MetalLB("speaker"), c.State.Excluded())
+}
+
+// lostPackets: nothing passes between two of the Nodes on the way.
+func lostPackets(c Case) string { return lostBetween(c.lost, c.Finding.Nodes) }
+
+// lostToDNS: likewise, the Nodes of CoreDNS among them.
+func lostToDNS(c Case) string {
+	nodes := slices.Clone(c.Finding.Nodes)
+	for _, pod := range c.State.Ready("kube-system", "kube-dns") {
+		if p := c.State.Pod("kube-system", pod); p != nil {
+			nodes = append(nodes, p.Spec.NodeName)
+		}
+	}
+	return lostBetween(c.lost, nodes)
+}
+
+// kubeProxyOfClient: the kube-proxy that translates what a Pod sends; of an outside
+// client's any.
+func kubeProxyOfClient(c Case) string { return kubeProxy(c, c.Row.From.Node) }
+
+// kubeProxyOfTarget: that of the Node whose port is asked.
+func kubeProxyOfTarget(c Case) string { return kubeProxy(c, c.Row.To.Node) }
+
+func kubeProxy(c Case, node string) string {
+	for _, p := range c.State.Pods {
+		if p.Namespace != "kube-system" || p.Labels["k8s-app"] != "kube-proxy" {
+			continue
+		}
+		if (node == "" || p.Spec.NodeName == node) && !observe.PodReady(p) {
+			return strings.TrimSpace(fmt.Sprintf("kube-proxy on %s is not ready: %s", p.Spec.NodeName, observe.ContainerTrouble(p)))
+		}
+	}
+	return ""
+}
+
+// lostPair is two Nodes between whose Pods nothing passes.
+type lostPair struct {
+	a, b  string
+	scope string
+}
+
+func (p lostPair) String() string {
+	return fmt.Sprintf("packets between %s and %s are lost%s", p.a, p.b, p.scope)
+}
+
+// lostBetween is the first lost pair among some Nodes, in words.
+func lostBetween(pairs []lostPair, nodes []string) string {
+	for _, p := range pairs {
+		if slices.Contains(nodes, p.a) && slices.Contains(nodes, p.b) {
+			return p.String()
+		}
+	}
+	return ""
+}
+
+// lostPairs finds the pairs of Nodes of which every row from a Pod to a Pod failed, in
+// both directions, while inside each of the two Nodes Pods do reach each other.
+func lostPairs(rows []*Judged) []lostPair {
+	inside := map[string]bool{}
+	type count struct{ all, failed int }
+	between := map[[2]string]count{}
+	var order [][2]string
+	for _, x := range rows {
+		r := x.Row
+		switch {
+		case r.Measures != "" || r.Expected != report.Reachable || r.From.Kind != report.AtPod || r.To.Kind != report.AtPod:
+		case r.From.Node == r.To.Node:
+			inside[r.From.Node] = x.Finding.Outcome == report.Pass
+		default:
+			key := [2]string{min(r.From.Node, r.To.Node), max(r.From.Node, r.To.Node)}
+			c, seen := between[key]
+			if !seen {
+				order = append(order, key)
+			}
+			c.all++
+			if x.Finding.Outcome == report.Fail && x.Finding.Observed.Backend == "" {
+				c.failed++
+			}
+			between[key] = c
+		}
+	}
+	var out []lostPair
+	for _, key := range order {
+		c := between[key]
+		if c.failed == c.all && inside[key[0]] && inside[key[1]] {
+			out = append(out, lostPair{a: key[0], b: key[1]})
+		}
+	}
+	return out
+}
