@@ -43,10 +43,10 @@ func downloads() download { return download{stall: time.Minute, largest: 32 << 3
 // cloudImage gives the cloud image that a plan's machines boot, downloading it once; "" where
 // they boot none. What is kept had the checksum that the lab file tells.
 func (o obtaining) cloudImage(ctx context.Context, p topology.Plan) (string, error) {
-	if p.Libvirt == nil || p.Libvirt.Image == (labs.Image{}) {
+	if p.Image.URL == "" {
 		return "", nil
 	}
-	image := p.Libvirt.Image
+	image := p.Image.Image
 	dir, err := o.keep(ctx, cloudItem(image), func(dir string, rec *record) error {
 		if err := o.lacksImage(p); err != nil {
 			return err
@@ -64,10 +64,11 @@ func (o obtaining) cloudImage(ctx context.Context, p topology.Plan) (string, err
 	}
 	file := filepath.Join(dir, "image.qcow2")
 	size, err := checkQCOW2(image.URL, file)
-	if disk := p.Libvirt.Disk; err == nil && size > disk {
+	if largest := p.Image.Largest; err == nil && size > largest {
 		const gib = 1 << 30
-		err = hint.With(fmt.Errorf("cloud image %s is a disk of %s, and libvirt.disk is %s", image.URL, size, disk),
-			fmt.Sprintf("write libvirt: {disk: %s} or more", (size+gib-1)/gib*gib))
+		section, field, _ := strings.Cut(p.Image.Field, ".")
+		err = hint.With(fmt.Errorf("cloud image %s is a disk of %s, and %s is %s", image.URL, size, p.Image.Field, largest),
+			fmt.Sprintf("write %s: {%s: %s} or more", section, field, (size+gib-1)/gib*gib))
 	}
 	return file, err
 }
@@ -191,12 +192,12 @@ func checkQCOW2(url, file string) (labs.Size, error) {
 
 // lacksImage tells that a plan's cloud image is not here and will not be downloaded.
 func (c Cache) lacksImage(p topology.Plan) error {
-	if p.Libvirt == nil || p.Libvirt.Image == (labs.Image{}) || !c.Offline || strings.HasPrefix(p.Libvirt.Image.URL, "file:") {
+	if p.Image.URL == "" || !c.Offline || strings.HasPrefix(p.Image.URL, "file:") {
 		return nil
 	}
-	if _, here := c.have(cloudItem(p.Libvirt.Image)); here {
+	if _, here := c.have(cloudItem(p.Image.Image)); here {
 		return nil
 	}
-	return hint.With(fmt.Errorf("cloud image %s is not in the cache, and NETLAB_OFFLINE is set: nothing is downloaded", p.Libvirt.Image.URL),
+	return hint.With(fmt.Errorf("cloud image %s is not in the cache, and NETLAB_OFFLINE is set: nothing is downloaded", p.Image.URL),
 		"unset NETLAB_OFFLINE, or name a file: url: file:///PATH")
 }

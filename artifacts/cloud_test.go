@@ -38,7 +38,7 @@ func sum512(b []byte) string { h := sha512.Sum512(b); return hex.EncodeToString(
 
 // booting is a plan whose machines boot an image.
 func booting(image labs.Image) topology.Plan {
-	return topology.Plan{Libvirt: &labs.Libvirt{Disk: 4 << 30, Image: image}}
+	return topology.Plan{Image: topology.CloudImage{Image: image, Largest: 4 << 30, Field: "libvirt.disk"}}
 }
 
 // left lists what a cache holds beside locks.
@@ -101,7 +101,7 @@ func TestCloudImage(t *testing.T) {
 		t.Errorf("a file, offline: %s (%v)", file, err)
 	}
 	small := booting(image)
-	small.Libvirt.Disk = 1 << 30
+	small.Image.Largest = 1 << 30
 	if _, err := o.cloudImage(t.Context(), small); err == nil || !strings.Contains(err.Error(), "is a disk of 2GiB, and libvirt.disk is 1GiB") || hintOf(err) != "write libvirt: {disk: 2GiB} or more" {
 		t.Errorf("a disk that is too small: %v", err)
 	}

@@ -62,11 +62,8 @@ func (a *app) planCommand() *cobra.Command {
 func printPlan(w io.Writer, set components.Set) error {
 	p, t := set.Plan, &tables{w: w}
 	provider := p.Provider
-	if vm := p.Libvirt; vm != nil {
-		provider += fmt.Sprintf(", machines of %d CPUs, %s of memory, %s of disk", vm.CPUs, vm.Memory, vm.Disk)
-		if vm.Image.URL != "" {
-			provider += ", booting " + vm.Image.URL
-		}
+	if p.Settings != nil {
+		provider += ", " + p.Settings.Summary
 	}
 	api := p.Kubernetes.API.String()
 	if p.HighlyAvailable() {

@@ -53,8 +53,9 @@ func Build(lab labs.Lab) (Plan, error) {
 	p.Provider = lab.Provider
 	p.Capabilities = Capabilities{OwnKernel: lab.Provider == labs.ProviderLibvirt, Remote: len(p.Remotes()) > 0}
 	p.HostAccess = lab.HostAccess
-	if lab.Provider == labs.ProviderLibvirt {
-		p.Libvirt = &lab.Libvirt
+	var err error
+	if p.Settings, p.Image, err = settings(lab); err != nil {
+		return Plan{}, err
 	}
 	p.Kubernetes = Kubernetes{
 		Version:      lab.Kubernetes.Version,

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"reflect"
-
-	"netlab.dev/netlab/labs"
 )
 
 // Changes is what turns a lab of one Plan into a lab of another.
@@ -50,7 +48,7 @@ func Compare(runs, wanted Plan) Changes {
 	runs.LoadBalancer.Version = cmp.Or(runs.LoadBalancer.Version, wanted.LoadBalancer.Version)
 	runs.Ingress.Version = cmp.Or(runs.Ingress.Version, wanted.Ingress.Version)
 	remake("provider", runs.Provider, wanted.Provider)
-	remake("libvirt", written(runs.Libvirt), written(wanted.Libvirt))
+	remake("settings of "+wanted.Provider, data(runs.Settings), data(wanted.Settings))
 	remake("kubernetes", runs.Kubernetes, wanted.Kubernetes)
 	remake("cni", runs.CNI, wanted.CNI)
 	remake("loadBalancer.name", runs.LoadBalancer.Name, wanted.LoadBalancer.Name)
@@ -97,14 +95,10 @@ func Compare(runs, wanted Plan) Changes {
 	return c
 }
 
-// written is how a change of what virtual machines are made of is told.
-func written(l *labs.Libvirt) string {
-	if l == nil {
+// data gives settings as they are compared.
+func data(s *Settings) string {
+	if s == nil {
 		return "none"
 	}
-	text := fmt.Sprintf("%s %s, %d CPUs, %s of memory, %s of disk", l.URI, l.Images, l.CPUs, l.Memory, l.Disk)
-	if l.Image.URL != "" {
-		text += fmt.Sprintf(", image %s (%s)", l.Image.URL, l.Image.SHA256+l.Image.SHA512)
-	}
-	return text
+	return string(s.Data)
 }

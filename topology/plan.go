@@ -16,7 +16,8 @@ import (
 type Plan struct {
 	Lab          labs.Name               `json:"lab"`
 	Provider     string                  `json:"provider"`
-	Libvirt      *labs.Libvirt           `json:"libvirt,omitempty"` // where the Nodes are virtual machines
+	Settings     *Settings               `json:"settings,omitempty"` // the provider's own; nil where it has none
+	Image        CloudImage              `json:"image,omitzero"`     // that Nodes boot
 	Capabilities Capabilities            `json:"capabilities"`
 	HostAccess   bool                    `json:"hostAccess"`
 	Kubernetes   Kubernetes              `json:"kubernetes"`

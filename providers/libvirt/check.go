@@ -25,6 +25,9 @@ import (
 // Check implements providers.Provider: root for the lab's networks, a libvirt that answers
 // and has QEMU, an address for the way in.
 func (p Provider) Check(ctx context.Context, plan topology.Plan) error {
+	if _, err := readSettings(plan); err != nil {
+		return err
+	}
 	var errs error
 	if os.Geteuid() != 0 {
 		errs = hint.With(errors.New("the lab's networks take root, and this is not root"), "run netlab with sudo, or as root")
@@ -147,7 +150,7 @@ func virtualisation(ctx context.Context, req providers.Request, h *hypervisor) (
 	}
 	kind := emulated
 	if slices.Contains(offered, hardware) {
-		store, err := openPool(h, req.Plan.Lab, req.Dir, *req.Plan.Libvirt)
+		store, err := openPool(h, req.Plan.Lab, req.Dir, settingsOf(req.Plan))
 		if err != nil {
 			return "", err
 		}

@@ -55,7 +55,7 @@ func TestDomainXML(t *testing.T) {
 	p := plan(t)
 	m, _ := p.Machine("w1")
 	for _, kind := range []string{hardware, emulated} {
-		v := virtual{name: domainName(labs.MustName("x"), "w1"), kind: kind, size: *p.Libvirt, kernel: "/pool/k.kernel", initrd: "/pool/k.initrd",
+		v := virtual{name: domainName(labs.MustName("x"), "w1"), kind: kind, size: settingsOf(p), kernel: "/pool/k.kernel", initrd: "/pool/k.initrd",
 			disks: []disk{{"/pool/w1.qcow2", "qcow2", false}, {"/pool/w1.seed.iso", "raw", true}}, nics: m.NICs,
 			taps: []string{tap(labs.MustName("x"), "w1", "eth0"), tap(labs.MustName("x"), "w1", "eth1")}, console: "/state/console.log"}
 		text, err := v.xml()
@@ -64,7 +64,7 @@ func TestDomainXML(t *testing.T) {
 		}
 		golden(t, "domain-"+kind+".xml", text)
 	}
-	v := virtual{name: domainName(labs.MustName("x"), "w1"), kind: emulated, size: *p.Libvirt, disks: []disk{{"/pool/w1.0.qcow2", "qcow2", false},
+	v := virtual{name: domainName(labs.MustName("x"), "w1"), kind: emulated, size: settingsOf(p), disks: []disk{{"/pool/w1.0.qcow2", "qcow2", false},
 		{"/pool/w1.0.beside.qcow2", "qcow2", false}, {"/pool/w1.seed.iso", "raw", true}}, console: "/state/console.log"}
 	text, err := v.xml()
 	if err != nil {

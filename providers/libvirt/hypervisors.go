@@ -40,7 +40,7 @@ type place struct {
 // placeOf tells where a plan's machines are to run.
 func placeOf(plan topology.Plan) (p place) {
 	if plan.LocalVMs() {
-		p.URI = resolve(plan.Libvirt.URI)
+		p.URI = resolve(settingsOf(plan).URI)
 	}
 	p.Remote = plan.Remotes()
 	return p

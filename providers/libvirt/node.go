@@ -118,11 +118,11 @@ func (n node) prepare(req providers.Request, p *pool, b base, ca *kubeadm.Author
 	if m.Seed, err = p.upload(seedName(n.machine.Name), int64(image.Len()), &image); err != nil {
 		return err
 	}
-	if m.Overlay, err = p.overlay(overlayName(n.machine.Name, 0), over, req.Plan.Libvirt.Disk); err != nil {
+	if m.Overlay, err = p.overlay(overlayName(n.machine.Name, 0), over, settingsOf(req.Plan).Disk); err != nil {
 		return err
 	}
 	if b.image != "" {
-		if m.Beside, err = p.overlay(besideName(n.machine.Name, 0), backingXML{b.root, formatXML{"raw"}}, req.Plan.Libvirt.Disk); err != nil {
+		if m.Beside, err = p.overlay(besideName(n.machine.Name, 0), backingXML{b.root, formatXML{"raw"}}, settingsOf(req.Plan).Disk); err != nil {
 			return err
 		}
 	}
@@ -135,7 +135,7 @@ func (n node) virtual(h *hypervisor, plan topology.Plan, kind string) (virtual, 
 	if !whole {
 		return virtual{}, fmt.Errorf("node %s has no disks", n.machine.Name)
 	}
-	v := virtual{name: n.domain(), kind: kind, size: *plan.Libvirt, kernel: m.Kernel, initrd: m.Initrd,
+	v := virtual{name: n.domain(), kind: kind, size: settingsOf(plan), kernel: m.Kernel, initrd: m.Initrd,
 		disks: []disk{{m.Overlay, "qcow2", false}}, nics: n.machine.NICs, console: n.consoleOn(h)}
 	if m.Beside != "" {
 		v.disks = append(v.disks, disk{m.Beside, "qcow2", false})

@@ -36,7 +36,7 @@ type Provider struct{}
 // bootLimit bounds a machine's boot. An emulated one took 10 s alone and a minute beside
 // others; one that boots a cloud image, a minute and a half alone.
 func bootLimit(plan topology.Plan) time.Duration {
-	if plan.Libvirt.Image.URL != "" {
+	if settingsOf(plan).Image.URL != "" {
 		return 10 * time.Minute
 	}
 	return 5 * time.Minute
@@ -48,6 +48,9 @@ const atOnce = 4
 // Create implements providers.Provider.
 func (p Provider) Create(ctx context.Context, req providers.Request) (running providers.Running, err error) {
 	if err := req.Plan.Lab.Check(); err != nil {
+		return running, err
+	}
+	if _, err := readSettings(req.Plan); err != nil {
 		return running, err
 	}
 	running, again, err := p.machines(ctx, req)
@@ -89,7 +92,7 @@ func (p Provider) machines(ctx context.Context, req providers.Request) (running 
 	}
 	stores := map[*hypervisor]*pool{}
 	for _, h := range hs {
-		if stores[h], err = openPool(h, req.Plan.Lab, req.Dir, *req.Plan.Libvirt); err != nil {
+		if stores[h], err = openPool(h, req.Plan.Lab, req.Dir, settingsOf(req.Plan)); err != nil {
 			return running, nil, err
 		}
 	}

@@ -151,7 +151,7 @@ func TestReachRemote(t *testing.T) {
 		t.Error(err)
 	}
 
-	store, err := openPool(hs[uri], plan.Lab, t.TempDir(), *plan.Libvirt)
+	store, err := openPool(hs[uri], plan.Lab, t.TempDir(), settingsOf(plan))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -183,7 +183,7 @@ func (p Provider) thaw(ctx context.Context, hs hypervisors, plan topology.Plan, 
 		if err != nil {
 			return err
 		}
-		store, err := openPool(h, plan.Lab, dir, *plan.Libvirt)
+		store, err := openPool(h, plan.Lab, dir, settingsOf(plan))
 		if err != nil {
 			return err
 		}
@@ -192,11 +192,11 @@ func (p Provider) thaw(ctx context.Context, hs hypervisors, plan topology.Plan, 
 		}
 		now, _ := n.recall()
 		was.Layers = max(was.Layers, now.Layers) + 1
-		if was.Overlay, err = store.overlay(overlayName(m.Name, was.Layers), backingXML{was.Overlay, formatXML{"qcow2"}}, plan.Libvirt.Disk); err != nil {
+		if was.Overlay, err = store.overlay(overlayName(m.Name, was.Layers), backingXML{was.Overlay, formatXML{"qcow2"}}, settingsOf(plan).Disk); err != nil {
 			return err
 		}
 		if was.Beside != "" {
-			if was.Beside, err = store.overlay(besideName(m.Name, was.Layers), backingXML{was.Beside, formatXML{"qcow2"}}, plan.Libvirt.Disk); err != nil {
+			if was.Beside, err = store.overlay(besideName(m.Name, was.Layers), backingXML{was.Beside, formatXML{"qcow2"}}, settingsOf(plan).Disk); err != nil {
 				return err
 			}
 		}
