@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/internal/kube"
 )
 
 // rolledOut waits, by watching, until every Pod of a workload is available. When ctx
@@ -88,9 +89,7 @@ func waitingPods(client kubernetes.Interface, namespace string) string {
 	}
 	var b strings.Builder
 	for _, p := range pods.Items {
-		ready := false
 		for _, c := range p.Status.Conditions {
-			ready = ready || c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 			if c.Type == corev1.PodScheduled && c.Status != corev1.ConditionTrue {
 				fmt.Fprintf(&b, "; Pod %s is not scheduled: %s", p.Name, c.Message)
 			}
@@ -100,7 +99,7 @@ func waitingPods(client kubernetes.Interface, namespace string) string {
 				fmt.Fprintf(&b, "; container %s of Pod %s on %s waits: %s %s", c.Name, p.Name, p.Spec.NodeName, w.Reason, w.Message)
 			}
 		}
-		if e, told := warnings[p.Name]; told && !ready {
+		if e, told := warnings[p.Name]; told && !kube.PodReady(&p) {
 			fmt.Fprintf(&b, "; the last warning of Pod %s is %s: %s", p.Name, e.Reason, strings.TrimSpace(e.Message))
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/internal/hint"
+	"netlab.dev/netlab/internal/kube"
 	"netlab.dev/netlab/labs"
 )
 
@@ -144,7 +145,7 @@ func unsettled(ctx context.Context, client kubernetes.Interface, running Running
 		return nil, err
 	}
 	for _, p := range pods.Items {
-		if own[p.Namespace] && p.DeletionTimestamp == nil && p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed && !ready(p) {
+		if own[p.Namespace] && p.DeletionTimestamp == nil && p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed && !kube.PodReady(&p) {
 			waits = append(waits, fmt.Sprintf("Pod %s/%s on %s is not ready", p.Namespace, p.Name, p.Spec.NodeName))
 		}
 	}
@@ -163,10 +164,4 @@ func ownNamespaces(ctx context.Context, client kubernetes.Interface) (map[string
 		own[n.Name] = own[n.Name] || slices.ContainsFunc(n.ManagedFields, func(f metav1.ManagedFieldsEntry) bool { return f.Manager == manager })
 	}
 	return own, nil
-}
-
-func ready(p corev1.Pod) bool {
-	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
 }

@@ -15,10 +15,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"time"
 
@@ -178,31 +177,17 @@ func (p Provider) removeExtra(ctx context.Context, e engine, req providers.Reque
 	if err != nil {
 		return err
 	}
-	entries, err := os.ReadDir(filepath.Join(req.Dir, "nodes"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	for _, d := range entries {
-		if _, made := there[d.Name()]; !made {
-			there[d.Name()] = container{}
-		}
-	}
-	for name, c := range there {
-		m, planned := req.Plan.Machine(name)
-		n := nodeOf(req.Plan.Lab, req.Dir, topology.Machine{Name: name})
-		if was, known := n.recall(); planned && known && reflect.DeepEqual(was, m) {
-			continue
-		}
-		if c.Name != "" {
-			if err := e.remove(ctx, c.Name); err != nil {
-				return fmt.Errorf("remove Node %s: %w", name, err)
+	at := func(name string) node { return nodeOf(req.Plan.Lab, req.Dir, topology.Machine{Name: name}) }
+	return local.RemoveExtra(req.Plan, req.Dir, slices.Collect(maps.Keys(there)),
+		func(name string) (topology.Machine, bool) { return at(name).recall() },
+		func(name string) error {
+			if c, made := there[name]; made {
+				if err := e.remove(ctx, c.Name); err != nil {
+					return err
+				}
 			}
-		}
-		if err := os.RemoveAll(n.dir); err != nil {
-			return err
-		}
-	}
-	return nil
+			return os.RemoveAll(at(name).dir)
+		})
 }
 
 // Attach implements providers.Provider.
@@ -210,32 +195,17 @@ func (p Provider) Attach(ctx context.Context, plan topology.Plan, dir string) (p
 	if err := plan.Lab.Check(); err != nil {
 		return providers.Running{}, err
 	}
-	running := providers.Running{
-		Plan:       plan,
-		Kubeconfig: filepath.Join(dir, "kubeconfig"),
-		Machines:   map[string]providers.Machine{},
-	}
+	var there map[string]container
 	e, err := engineOf(ctx, dir)
-	if err != nil {
-		return running, err
-	}
-	there, err := e.containers(ctx, plan.Lab)
-	if err != nil {
-		return running, err
-	}
-	local.Hosts(&running, dir)
-	for _, m := range plan.Nodes() {
-		pid := there[m.Name].pid()
-		if pid == 0 {
-			err = errors.Join(err, fmt.Errorf("node %s does not run", m.Name))
-			continue
-		}
-		running.Machines[m.Name] = local.Machine{Lab: plan.Lab, Name: m.Name, PID: pid, Node: true, LogDir: nodeOf(plan.Lab, dir, m).logs}
+	if err == nil {
+		there, err = e.containers(ctx, plan.Lab)
 	}
 	if err != nil {
-		err = hint.With(err, "start what is missing with `netlab up`")
+		return providers.Running{Plan: plan}, err
 	}
-	return running, err
+	return local.Attach(plan, dir, func(m topology.Machine) (providers.Machine, error) {
+		return local.NodeOf(plan, m, there[m.Name].pid(), nodeOf(plan.Lab, dir, m).logs)
+	})
 }
 
 // Inspect implements providers.Inspector: a container that Docker started again has a

@@ -13,17 +13,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/kubeadm"
 	"netlab.dev/netlab/providers/local"
@@ -256,14 +253,7 @@ func (n node) session() *session {
 // removeExtra ends Nodes that the plan no longer has, or has otherwise or elsewhere, and
 // what is left of Nodes that were not made whole.
 func (p Provider) removeExtra(hs hypervisors, req providers.Request, stores map[*hypervisor]*pool) error {
-	names := map[string]bool{}
-	entries, err := os.ReadDir(filepath.Join(req.Dir, "nodes"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	for _, e := range entries {
-		names[e.Name()] = true
-	}
+	var names []string
 	for uri, h := range hs {
 		there, err := nodesOf(h, req.Plan.Lab)
 		if err != nil {
@@ -275,22 +265,20 @@ func (p Provider) removeExtra(hs hypervisors, req providers.Request, stores map[
 					return fmt.Errorf("end Node %s%s: %w", name, h.on(), err)
 				}
 			}
-			names[name] = true
+			names = append(names, name)
 		}
 	}
-	for name := range names {
-		m, planned := req.Plan.Machine(name)
-		n := nodeOf(req.Plan.Lab, req.Dir, topology.Machine{Name: name})
-		if was, whole := n.recall(); planned && whole && reflect.DeepEqual(was.Machine, m) {
-			continue
-		}
-		for _, h := range hs {
-			if err := n.remove(h, stores[h]); err != nil {
-				return fmt.Errorf("remove Node %s: %w", name, err)
+	at := func(name string) node { return nodeOf(req.Plan.Lab, req.Dir, topology.Machine{Name: name}) }
+	return local.RemoveExtra(req.Plan, req.Dir, names,
+		func(name string) (topology.Machine, bool) { was, whole := at(name).recall(); return was.Machine, whole },
+		func(name string) error {
+			for _, h := range hs {
+				if err := at(name).remove(h, stores[h]); err != nil {
+					return err
+				}
 			}
-		}
-	}
-	return nil
+			return nil
+		})
 }
 
 // Attach implements providers.Provider.
@@ -307,31 +295,20 @@ func (p Provider) Attach(ctx context.Context, plan topology.Plan, dir string) (p
 }
 
 func (p Provider) attach(ctx context.Context, hs hypervisors, plan topology.Plan, dir string) (providers.Running, error) {
-	found := providers.Running{Plan: plan, Kubeconfig: filepath.Join(dir, "kubeconfig"), Machines: map[string]providers.Machine{}}
-	found.Plan.Capabilities.Emulated = hs.emulated(dir)
 	self, err := os.Executable()
 	if err != nil {
-		return found, err
+		return providers.Running{Plan: plan}, err
 	}
-	local.Hosts(&found, dir)
-	for _, m := range plan.Nodes() {
-		n := nodeOf(plan.Lab, dir, m)
-		h := hs.of(m)
-		runs, stateErr := running(h, n.domain())
-		if stateErr == nil && !runs {
-			stateErr = fmt.Errorf("node %s does not run", m.Name)
+	plan.Capabilities.Emulated = hs.emulated(dir)
+	return local.Attach(plan, dir, func(m topology.Machine) (providers.Machine, error) {
+		n, h := nodeOf(plan.Lab, dir, m), hs.of(m)
+		runs, err := running(h, n.domain())
+		if err == nil && !runs {
+			err = local.NotRunning(m)
 		}
 		n.fetchConsole(ctx, h)
-		if stateErr != nil {
-			err = errors.Join(err, stateErr)
-			continue
-		}
-		found.Machines[m.Name] = Machine{session: n.session(), self: self, logs: n.logs}
-	}
-	if err != nil {
-		err = hint.With(err, "start what is missing with `netlab up`")
-	}
-	return found, err
+		return Machine{session: n.session(), self: self, logs: n.logs}, err
+	})
 }
 
 // Inspect implements providers.Inspector.

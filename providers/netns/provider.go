@@ -13,11 +13,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"reflect"
 
 	"golang.org/x/sync/errgroup"
 
-	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/kubeadm"
@@ -119,21 +117,10 @@ func (p Provider) Memory(lab labs.Name, node string) (int64, bool) {
 // removeExtra ends Nodes that the plan no longer has, or has otherwise, and what is
 // left of Nodes that never got to run.
 func (p Provider) removeExtra(ctx context.Context, req providers.Request) error {
-	entries, err := os.ReadDir(filepath.Join(req.Dir, "nodes"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	for _, e := range entries {
-		m, planned := req.Plan.Machine(e.Name())
-		n := nodeOf(req.Plan.Lab, req.Dir, topology.Machine{Name: e.Name()})
-		if was, known := n.recall(); planned && known && reflect.DeepEqual(was, m) {
-			continue
-		}
-		if err := n.Remove(ctx); err != nil {
-			return fmt.Errorf("remove Node %s: %w", e.Name(), err)
-		}
-	}
-	return nil
+	at := func(name string) node { return nodeOf(req.Plan.Lab, req.Dir, topology.Machine{Name: name}) }
+	return local.RemoveExtra(req.Plan, req.Dir, nil,
+		func(name string) (topology.Machine, bool) { return at(name).recall() },
+		func(name string) error { return at(name).Remove(ctx) })
 }
 
 // Attach implements providers.Provider.
@@ -141,26 +128,10 @@ func (p Provider) Attach(_ context.Context, plan topology.Plan, dir string) (pro
 	if err := plan.Lab.Check(); err != nil {
 		return providers.Running{}, err
 	}
-	running := providers.Running{
-		Plan:       plan,
-		Kubeconfig: filepath.Join(dir, "kubeconfig"),
-		Machines:   map[string]providers.Machine{},
-	}
-	local.Hosts(&running, dir)
-	var err error
-	for _, m := range plan.Nodes() {
+	return local.Attach(plan, dir, func(m topology.Machine) (providers.Machine, error) {
 		n := nodeOf(plan.Lab, dir, m)
-		pid := n.PID()
-		if pid == 0 {
-			err = errors.Join(err, fmt.Errorf("node %s does not run", m.Name))
-			continue
-		}
-		running.Machines[m.Name] = local.Machine{Lab: plan.Lab, Name: m.Name, PID: pid, Node: true, LogDir: n.Logs}
-	}
-	if err != nil {
-		err = hint.With(err, "start what is missing with `netlab up`")
-	}
-	return running, err
+		return local.NodeOf(plan, m, n.PID(), n.Logs)
+	})
 }
 
 // Stop implements providers.Stopper.

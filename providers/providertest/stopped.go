@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"netlab.dev/netlab/internal/kube"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/topology/fabric/residue"
@@ -90,9 +91,7 @@ func (l *lab) pods(ctx context.Context, t *testing.T) map[string]string {
 				continue
 			}
 			out[p.Namespace+"/"+p.Name] = fmt.Sprintf("%s on %s", p.UID, p.Spec.NodeName)
-			for _, c := range p.Status.Conditions {
-				ready = ready && (c.Type != corev1.PodReady || c.Status == corev1.ConditionTrue)
-			}
+			ready = ready && kube.PodReady(&p)
 		}
 		if ready && len(out) > 0 {
 			return out

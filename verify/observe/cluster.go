@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
+	"netlab.dev/netlab/internal/kube"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/workload"
 )
@@ -352,9 +353,7 @@ func (s State) Ready(namespace, service string) []string {
 }
 
 func PodReady(p *corev1.Pod) bool {
-	return p.DeletionTimestamp == nil && p.Status.PodIP != "" && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
+	return p.DeletionTimestamp == nil && p.Status.PodIP != "" && kube.PodReady(p)
 }
 
 // VIPOf is the address that a Service of type LoadBalancer got, "" for none yet.
