@@ -7,7 +7,6 @@ func (p painter) good(s string) string { return p.sgr("32", s) }
 func (p painter) bad(s string) string  { return p.sgr("31", s) }
 func (p painter) warn(s string) string { return p.sgr("33", s) }
 func (p painter) bold(s string) string { return p.sgr("1", s) }
-func (p painter) dim(s string) string  { return p.sgr("2", s) }
 
 func (p painter) sgr(code, s string) string {
 	if !p.on {

@@ -115,7 +115,7 @@ func stored[T any](store cache.Store) []*T {
 	var out []*T
 	for _, k := range keys {
 		if o, ok, _ := store.GetByKey(k); ok {
-			out = append(out, any(o).(*T))
+			out = append(out, o.(*T))
 		}
 	}
 	return out

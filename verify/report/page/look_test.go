@@ -118,7 +118,7 @@ func (b *browser) clicks(s Subject) {
 func (b *browser) lost(s Subject) {
 	_, p, li := find(b.t, s, checks.PodToPodCrossNode, "echo-w1", "echo-w2")
 	b.says(li+" .why", p.Reason, "Last hop seen w1 eth0 out", p.Command)
-	is(b, fmt.Sprintf("document.querySelector('.path') === document.querySelector('.failing .path')"), true) // failures first
+	is(b, "document.querySelector('.path') === document.querySelector('.failing .path')", true) // failures first
 	b.click(li + " .row")
 	b.says(".caption", p.Evidence.Lost)
 	b.click(li + " .copy") // into the clipboard, or where that is not allowed at least into the selection
