@@ -53,7 +53,7 @@ func (n node) fetchConsole(ctx context.Context, h *hypervisor) {
 	}
 	if text, err := h.read(ctx, n.consoleOn(h)); err == nil {
 		if os.MkdirAll(n.logs, 0o755) == nil {
-			os.WriteFile(n.console(), text, 0o644)
+			_ = os.WriteFile(n.console(), text, 0o644) // a copy, for `netlab logs`
 		}
 	}
 }
@@ -312,7 +312,7 @@ func (n node) end(ctx context.Context, h *hypervisor) {
 	ctx, cancel := context.WithTimeout(ctx, endLimit)
 	defer cancel()
 	// Its SSH server is the first thing that ends, and says nothing to this then.
-	n.session().run(ctx, "sh", "-c", "if [ -d /run/systemd/system ]; then systemctl --no-block poweroff; else kill -TERM 1; fi")
+	_ = n.session().run(ctx, "sh", "-c", "if [ -d /run/systemd/system ]; then systemctl --no-block poweroff; else kill -TERM 1; fi")
 	for ctx.Err() == nil {
 		if on, err := running(h, n.domain()); err != nil || !on {
 			return

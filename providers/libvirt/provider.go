@@ -59,7 +59,7 @@ func (p Provider) Create(ctx context.Context, req providers.Request) (running pr
 	if err = local.ControlPlane(ctx, req, &running, n.path("bootstrapped"), again); err != nil {
 		for _, m := range running.Machines {
 			if vm, ok := m.(Machine); ok {
-				vm.FetchLogs(context.WithoutCancel(ctx)) // what failed is told already
+				_ = vm.FetchLogs(context.WithoutCancel(ctx)) // what failed is told already
 			}
 		}
 	}

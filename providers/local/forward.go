@@ -36,7 +36,7 @@ func Forward(ctx context.Context, listener net.Listener, lab labs.Name, machine,
 			carry := func(to, from net.Conn) {
 				io.Copy(to, from)
 				if half, ok := to.(interface{ CloseWrite() error }); ok {
-					half.CloseWrite()
+					_ = half.CloseWrite()
 				}
 				done <- struct{}{}
 			}

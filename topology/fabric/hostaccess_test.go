@@ -49,6 +49,27 @@ func TestHostAddress(t *testing.T) {
 	}
 }
 
+// The machine's end of the link goes also where the fabric has lost its name while something
+// keeps its namespace.
+func TestDeleteRemovesHostAccess(t *testing.T) {
+	needRoot(t)
+	snapshot(t)
+	p := quickstart("nlt-d-hostend")
+	create(t, p)
+	must(t, HostAccess(t.Context(), p, true))
+	l, err := Listen(t.Context(), p.Lab, "", "tcp4", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { l.Close() })
+	must(t, unpin(Name(p.Lab, "")))
+	if links := run(t, "ip", "-o", "link"); !strings.Contains(links, HostLink(p.Lab)) {
+		t.Fatalf("the link went with a name: %s", links)
+	}
+	must(t, Delete(t.Context(), p.Lab))
+	if links := run(t, "ip", "-o", "link"); strings.Contains(links, HostLink(p.Lab)) {
+		t.Errorf("left: %s", links)
+	}
+}
+
 func TestHostAccess(t *testing.T) {
 	needRoot(t)
 	snapshot(t)

@@ -88,7 +88,7 @@ func (s *sizer) arrives(size int) error {
 		if err != nil {
 			continue // an ICMP error of the datagram before
 		}
-		s.conn.SetReadDeadline(start.Add(s.patience))
+		_ = s.conn.SetReadDeadline(start.Add(s.patience))
 		for {
 			var n int
 			if n, err = s.conn.Read(buf); err != nil {

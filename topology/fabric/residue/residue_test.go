@@ -36,6 +36,21 @@ func TestDiff(t *testing.T) {
 	}
 }
 
+// Nothing that a lab may leave is overlooked, whatever kind of thing it is; a sysctl is no
+// thing, and comes and goes with others.
+func TestDiffSeesEveryKind(t *testing.T) {
+	for kind := range readers() {
+		without, with := Snapshot{kind: {}}, Snapshot{kind: {"x": "1"}}
+		want := []string{"left: " + kind + " x (1)", "lost: " + kind + " x (1)"}
+		if kind == "sysctl" {
+			want = nil
+		}
+		if got := append(Diff(without, with), Diff(with, without)...); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", kind, got, want)
+		}
+	}
+}
+
 // What a process leaves is seen: itself, and nothing more of the caller's.
 func TestTakeSeesProcess(t *testing.T) {
 	if os.Geteuid() != 0 {
