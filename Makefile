@@ -9,6 +9,9 @@
 export GOFLAGS := -mod=readonly -trimpath -gcflags=all=-dwarf=false
 export CGO_ENABLED := 0
 
+# What `netlab version` tells: the tag, or the last one and the commit since.
+version := $(shell git describe --tags --always --dirty 2>/dev/null)
+
 # What netlab runs (runc's mounts, nsenter, nft) and what its builds run.
 packages := mmdebstrap gcc libc6-dev libseccomp-dev pkg-config util-linux mount iproute2 nftables iptables
 
@@ -36,7 +39,7 @@ quickstart: setup build ## build everything, make scenarios/quickstart.yaml and 
 	bin/netlab up scenarios/quickstart.yaml
 
 build: ## build bin/netlab
-	go build -buildvcs=auto -ldflags '-s -w' -o bin/netlab .
+	go build -buildvcs=auto -ldflags '-s -w -X netlab.dev/netlab/cli.release=$(version)' -o bin/netlab .
 
 # Installs only what is missing, so that a second run starts no package manager.
 setup: ## install the Debian packages that netlab needs (root)

@@ -17,15 +17,23 @@ type version struct {
 	Platform string `json:"platform"`
 }
 
+// release is the version that the linker was given, by
+// -ldflags "-X netlab.dev/netlab/cli.release=v0.2.0"; "" where it was given none.
+var release string
+
 func buildVersion() version {
-	v := version{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return v
+		info = &debug.BuildInfo{}
 	}
-	if info.Main.Version != "" {
-		v.Version = info.Main.Version
-	}
+	return versionOf(release, info)
+}
+
+// versionOf gives the version of a release; of a build by `go install` that of the module, and
+// of another its commit, as far as the Go linker recorded it.
+func versionOf(release string, info *debug.BuildInfo) version {
+	const devel = "(devel)" // what Go writes for a module built in its checkout
+	v := version{Version: release, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	for _, s := range info.Settings {
 		switch s.Key {
 		case "vcs.revision":
@@ -33,6 +41,18 @@ func buildVersion() version {
 		case "vcs.modified":
 			v.Modified = s.Value == "true"
 		}
+	}
+	switch {
+	case v.Version != "":
+	case info.Main.Version != "" && info.Main.Version != devel:
+		v.Version = info.Main.Version
+	case v.Commit != "":
+		v.Version = "devel-" + v.Commit[:min(12, len(v.Commit))]
+		if v.Modified {
+			v.Version += "-dirty"
+		}
+	default:
+		v.Version = devel
 	}
 	return v
 }
