@@ -115,13 +115,13 @@ func TestSupports(t *testing.T) {
 	for backend, overhead := range map[string]int{"vxlan": 50, "host-gw": 0} {
 		p := quickstart(c)
 		p.CNI.Options["backend"] = backend
-		if s := resolve(t, c, p).Support(Artifacts{}); s.EncapOverhead != overhead || s.NetworkPolicy || s.L7Reason == "" {
+		if s := resolve(t, c, p).Support(Artifacts{}); s.Encapsulation.Overhead != overhead || s.NetworkPolicy || s.L7Reason == "" {
 			t.Errorf("flannel with %s claims %+v", backend, s)
 		}
 	}
 	p := quickstart(c)
 	p.CNI.Options = nil // the defaults hold
-	if s := resolve(t, c, p).Support(Artifacts{}); s.EncapOverhead != 50 {
+	if s := resolve(t, c, p).Support(Artifacts{}); s.Encapsulation.Overhead != 50 {
 		t.Errorf("flannel without options claims %+v", s)
 	}
 }

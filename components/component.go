@@ -10,13 +10,20 @@ import "io/fs"
 
 // Support is what the lab's CNI claims, and so what the paths expect of it.
 type Support struct {
-	NetworkPolicy bool   `json:"networkPolicy"`
-	L7Policy      bool   `json:"l7Policy"`
-	L7Reason      string `json:"l7Reason,omitempty"` // why not, where L7Policy is false
-	RoutesPodCIDR bool   `json:"routesPodCIDR"`      // outside routers learn Pod routes (BGP)
-	EncapOverhead int    `json:"encapOverhead"`      // bytes a packet between Nodes grows by; Pod MTU = network MTU - this
-	ReplacesProxy bool   `json:"replacesProxy"`
-	ServesPods    bool   `json:"servesPods"` // it answers for Services that Pods ask, kube-proxy or not
+	NetworkPolicy bool          `json:"networkPolicy"`
+	L7Policy      bool          `json:"l7Policy"`
+	L7Reason      string        `json:"l7Reason,omitempty"`     // why not, where L7Policy is false
+	RoutesPodCIDR bool          `json:"routesPodCIDR"`          // outside routers learn Pod routes (BGP)
+	Encapsulation Encapsulation `json:"encapsulation,omitzero"` // of packets between Nodes
+	ReplacesProxy bool          `json:"replacesProxy"`
+	ServesPods    bool          `json:"servesPods"` // it answers for Services that Pods ask, kube-proxy or not
+}
+
+// Encapsulation is how packets between Nodes are wrapped; the zero value: they are not.
+type Encapsulation struct {
+	Kind     string `json:"kind"`     // vxlan: as verify/trace knows it
+	Port     int    `json:"port"`     // of UDP
+	Overhead int    `json:"overhead"` // bytes a packet grows by; Pod MTU = network MTU - this
 }
 
 // The kinds of a Component. Those of KindBase are part of every lab, and so is the one of

@@ -68,10 +68,10 @@ func TestVersionsAreAddedAsData(t *testing.T) {
 		"etcd/v3.0.68/version.yaml":     "images: [{name: registry.k8s.io/etcd, tag: 3.0.68-0}]\n",
 		"flannel/v0.0.28/version.yaml":  "builds: [{name: flannel, requires: {v1.3.212: [m]}}]\noptions: {backend: [vxlan, wireguard]}\n",
 		"flannel/v0.0.28/supports.yaml": "networkPolicy: true\nl7Policy: false\nl7Reason: none\n" +
-			"encapOverhead: 80\n",
+			"encapsulation: {kind: wireguard, port: 51820, overhead: 80}\n",
 		"metallb/v0.0.16/version.yaml": "modes: [l2, bgp]\n",
 		"invented/component.yaml":      "kind: cni\nversion: v1.0.0\nabout: a\nsource: b\noptions: {colour: [red, blue]}\n",
-		"invented/supports.yaml":       "networkPolicy: false\nl7Policy: false\nl7Reason: none\nencapOverhead: 0\n",
+		"invented/supports.yaml":       "networkPolicy: false\nl7Policy: false\nl7Reason: none\n",
 	})
 	versions := func(p topology.Plan) map[string]string {
 		t.Helper()
@@ -97,7 +97,7 @@ func TestVersionsAreAddedAsData(t *testing.T) {
 	p.CNI.Version, p.LoadBalancer.Version, p.LoadBalancer.Mode = "v0.0.28", "v0.0.16", "bgp"
 	expect(p, map[string]string{"kubernetes": "v1.0.36", "node": "v1.0.36", "etcd": "v3.0.68", "coredns": "v1.0.142", "pause": "v3.10.2", "flannel": "v0.0.28", "metallb": "v0.0.16"})
 	set := resolve(t, c, p)
-	if s := set.Support(Artifacts{}); s.EncapOverhead != 80 || !s.NetworkPolicy {
+	if s := set.Support(Artifacts{}); s.Encapsulation.Overhead != 80 || !s.NetworkPolicy {
 		t.Errorf("the version's supports.yaml is not the one that counts: %+v", s)
 	}
 	var images []string

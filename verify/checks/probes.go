@@ -138,7 +138,7 @@ func expectedPayload(s observe.Snapshot, a, b string) int {
 			mtu = m.NICs[0].MTU
 		}
 	}
-	return mtu - s.Support.EncapOverhead - headers
+	return mtu - s.Support.Encapsulation.Overhead - headers
 }
 
 // onLink reports whether a host has a NIC on the network of an address, and so can ask

@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 // Flannel is what Flannel with VXLAN supports.
 func Flannel() components.Support {
-	return components.Support{L7Reason: "Flannel enforces no NetworkPolicy", EncapOverhead: 50}
+	return components.Support{L7Reason: "Flannel enforces no NetworkPolicy", Encapsulation: components.Encapsulation{Kind: "vxlan", Port: 8472, Overhead: 50}}
 }
 
 // Enforcing is a CNI that enforces policies and learns outside routers its Pods.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gopacket/gopacket/layers"
 
+	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/agent"
 )
@@ -35,13 +36,13 @@ func (p Place) link(index int) agent.Link {
 
 // Facts are what is known of the lab beside packets.
 type Facts struct {
-	Plan         topology.Plan
-	Pods         []Pod
-	Services     map[netip.Addr]string // ClusterIPs and VIPs
-	ReplacesKube bool                  // the CNI answers for Services, not kube-proxy
-	ServesPods   bool                  // the CNI answers for Services that a Pod asks, beside kube-proxy
-	Encapsulates bool
-	Announcer    string // who answers ARP for VIPs
+	Plan          topology.Plan
+	Pods          []Pod
+	Services      map[netip.Addr]string    // ClusterIPs and VIPs
+	ReplacesKube  bool                     // the CNI answers for Services, not kube-proxy
+	ServesPods    bool                     // the CNI answers for Services that a Pod asks, beside kube-proxy
+	Encapsulation components.Encapsulation // of packets between Nodes
+	Announcer     string                   // who answers ARP for VIPs
 }
 
 // Pod is one with an address of its own.
@@ -106,7 +107,7 @@ type Captures struct {
 
 // Index decodes and sorts what the places captured.
 func Index(facts Facts, places []Place) *Captures {
-	c := &Captures{Facts: facts, Places: places, same: map[identity][]*packet{}, tokens: map[string][]*packet{}, decoder: newDecoder()}
+	c := &Captures{Facts: facts, Places: places, same: map[identity][]*packet{}, tokens: map[string][]*packet{}, decoder: newDecoder(facts.Encapsulation)}
 	for i, place := range places {
 		for _, f := range place.Frames {
 			p := c.decoder.decode(i, place.link(f.Link), f)

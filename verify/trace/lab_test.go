@@ -12,6 +12,7 @@ import (
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 
+	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/labs/labstest"
 	"netlab.dev/netlab/topology"
@@ -48,7 +49,7 @@ func newLab(t *testing.T) *lab {
 	}
 	l := &lab{t: t, index: map[string]int{}, nanos: 1e18, ahead: map[string]int64{}}
 	ip := netip.MustParseAddr
-	l.facts = Facts{Plan: plan, Encapsulates: true, Announcer: "metallb",
+	l.facts = Facts{Plan: plan, Encapsulation: components.Encapsulation{Kind: "vxlan", Port: 8472, Overhead: 50}, Announcer: "metallb",
 		Services: map[netip.Addr]string{ip("10.96.1.1"): "echo", ip("172.30.0.200"): "echo-lb", ip("172.30.0.201"): "ingress-nginx/ingress-nginx-controller"},
 		Pods: []Pod{{"echo-w1", "w1", ip("10.244.1.5")}, {"echo-w2", "w2", ip("10.244.2.6")},
 			{"ingress-nginx/controller", "w2", ip("10.244.2.9")}}}

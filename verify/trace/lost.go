@@ -135,7 +135,7 @@ func (c *Captures) next(s seen) string {
 				return never("reached %s %s", to.Name, nic.Name)
 			}
 			return never("reached whoever has %s", s.macDst)
-		case s.link.Kind == "vxlan" && len(m.NICs) > 0:
+		case c.decoder.tunnel.wraps(s.link) && len(m.NICs) > 0:
 			return never("left %s %s", m.Name, m.NICs[0].Name)
 		}
 	}
@@ -150,7 +150,7 @@ func (c *Captures) next(s seen) string {
 	case m.Kind == topology.KindNode && isPod && pod.Node == m.Name:
 		return never("reached %s", pod.Name)
 	case m.Kind == topology.KindNode && isPod:
-		if name := c.tunnel(s.place); name != "" && c.Facts.Encapsulates && s.link.Name != name {
+		if name := c.tunnel(s.place); name != "" && c.Facts.Encapsulation.Kind != "" && s.link.Name != name {
 			return never("left %s %s", m.Name, name)
 		}
 		return never("left %s %s", m.Name, nicTowards(m, c.nodeAddress(pod.Node)))
@@ -166,7 +166,7 @@ func (c *Captures) next(s seen) string {
 // tunnel names the interface of a machine that wraps and unwraps.
 func (c *Captures) tunnel(place int) string {
 	for _, l := range c.Places[place].Ready.Links {
-		if l.Kind == "vxlan" {
+		if c.decoder.tunnel.wraps(l) {
 			return l.Name
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/gopacket/gopacket/ip4defrag"
 	"github.com/gopacket/gopacket/layers"
 
+	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/verify/agent"
 )
 
@@ -71,6 +72,7 @@ type point struct {
 
 // decoder turns frames into packets.
 type decoder struct {
+	tunnel  tunnel
 	seed    maphash.Seed
 	defrag  map[point]*ip4defrag.IPv4Defragmenter
 	waiting map[fragment]*packet
@@ -82,8 +84,8 @@ type fragment struct {
 	id       uint16
 }
 
-func newDecoder() *decoder {
-	return &decoder{seed: maphash.MakeSeed(), defrag: map[point]*ip4defrag.IPv4Defragmenter{}, waiting: map[fragment]*packet{}}
+func newDecoder(e components.Encapsulation) *decoder {
+	return &decoder{tunnel: tunnelOf(e), seed: maphash.MakeSeed(), defrag: map[point]*ip4defrag.IPv4Defragmenter{}, waiting: map[fragment]*packet{}}
 }
 
 func (d *decoder) identity(p *packet) identity {
@@ -164,8 +166,8 @@ func (d *decoder) ip(p *packet, at point, data []byte) *packet {
 		if u.DecodeFromBytes(ip.Payload, gopacket.NilDecodeFeedback) != nil {
 			return nil
 		}
-		if port := u.DstPort; (port == 4789 || port == 8472) && !at.inner {
-			return d.vxlan(p, at, u.Payload)
+		if d.tunnel.inner != nil && int(u.DstPort) == d.tunnel.port && !at.inner {
+			return d.tunnel.inner(d, p, at, u.Payload)
 		}
 		p.ports(uint16(u.SrcPort), uint16(u.DstPort))
 		p.payload = u.Payload
@@ -181,16 +183,6 @@ func (d *decoder) ip(p *packet, at point, data []byte) *packet {
 
 func (p *packet) ports(src, dst uint16) {
 	p.src, p.dst = netip.AddrPortFrom(p.src.Addr(), src), netip.AddrPortFrom(p.dst.Addr(), dst)
-}
-
-func (d *decoder) vxlan(p *packet, at point, data []byte) *packet {
-	var v layers.VXLAN
-	if v.DecodeFromBytes(data, gopacket.NilDecodeFeedback) != nil || !v.ValidIDFlag {
-		return nil
-	}
-	p.outer = &Outer{Kind: "VXLAN", VNI: int(v.VNI), Source: p.src.Addr().String(), Destination: p.dst.Addr().String()}
-	at.inner = true
-	return d.ethernet(p, at, v.Payload)
 }
 
 // whole puts fragments together; nil until the last one is there. The packet then is as

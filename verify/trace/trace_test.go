@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	"github.com/gopacket/gopacket/pcapgo"
+
+	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/topology"
 )
 
 // crossNode is a handshake between Pods of two Nodes, through the tunnel. until cuts it
@@ -454,5 +457,29 @@ func TestPcap(t *testing.T) {
 	}
 	if _, err := pcapgo.NewNgReader(&file, pcapgo.NgReaderOptions{}); err != nil {
 		t.Errorf("a file without packets: %v", err)
+	}
+}
+
+// TestEncapsulationsOfTheCatalog: what the CNIs of the catalogue wrap packets in can be
+// looked into, and its port is the CNI's.
+func TestEncapsulationsOfTheCatalog(t *testing.T) {
+	catalog, err := components.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cni, port := range map[string]int{"flannel": 8472, "calico": 4789, "cilium": 8472} {
+		plan := topology.Plan{Kubernetes: topology.Kubernetes{Proxy: "nftables"}}
+		plan.CNI.Name = cni
+		set, err := catalog.Resolve(plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := set.Support(components.Artifacts{}).Encapsulation
+		if tunnel := tunnelOf(e); tunnel.inner == nil || tunnel.port != port || e.Overhead == 0 {
+			t.Errorf("%s: %+v", cni, e)
+		}
+	}
+	if tunnelOf(components.Encapsulation{}).inner != nil {
+		t.Error("no encapsulation is looked into")
 	}
 }
