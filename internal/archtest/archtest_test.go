@@ -82,7 +82,9 @@ func rules() []rule {
 		{"verify/run", stage("labs", "topology", "components", "providers", "verify/agent", "verify/checks", "verify/observe", "verify/report", "verify/trace", "verify/workload"),
 			"a lab is verified in the same way whichever provider runs it"},
 
-		{"cli/...", []string{"internal/...", "labs", "topology/...", "components/...", "artifacts", "providers/...", "verify/..."}, "main calls cli, and nothing else does"},
+		// cli/parts.go starts what netlab is inside a lab: PID 1, agents, helpers of providers.
+		{"cli/...", []string{"internal/...", "labs", "topology", "topology/drawing", "components/...", "artifacts", "providers/...", "verify/agent", "verify/checks", "verify/report/...", "verify/run"},
+			"a verb is flags and printing: the stages meet in internal/engine"},
 		{"e2e/...", stage("labs", "topology/...", "components", "artifacts", "providers/...", "verify/..."), "end-to-end tests run the program that users run"},
 		{"bench/...", stage("labs", "topology/...", "components", "artifacts", "providers/...", "verify/..."), "benchmarks time the program that users run"},
 		{".", []string{"cli"}, "main only starts the command line"},
