@@ -2,17 +2,17 @@ package agent
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"netlab.dev/netlab/internal/unixhttp"
 )
 
 // capturing is a capture of the client's agent, as it comes over its control socket.
@@ -24,9 +24,7 @@ type capturing struct {
 
 func (b bench) capture(asked Capture) (capturing, Ready) {
 	b.t.Helper()
-	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", b.socket)
-	}}}
+	client := unixhttp.NewSocketClient(b.socket)
 	reader, writer := io.Pipe()
 	go json.NewEncoder(writer).Encode(asked)
 	response, err := client.Post("http://agent/capture", "application/json", reader)
@@ -150,9 +148,7 @@ func TestCaptureBounds(t *testing.T) {
 		c, _ := b.capture(Capture{Seconds: 1})
 		all = append(all, c)
 	}
-	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", b.socket)
-	}}}
+	client := unixhttp.NewSocketClient(b.socket)
 	response, err := client.Post("http://agent/capture", "application/json", strings.NewReader("{}"))
 	if err != nil {
 		t.Fatal(err)

@@ -4,13 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"netlab.dev/netlab/internal/unixhttp"
 )
 
 // TestIperf3Output: outputs of Debian's iperf3 3.12, recorded.
@@ -92,9 +93,7 @@ func TestLoads(t *testing.T) {
 	go func() { done <- Server{Name: "a", Address: "127.0.0.1", Socket: socket}.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
 	waitFor(t, socket)
-	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	}}}
+	client := unixhttp.NewSocketClient(socket)
 	ask := func(method, path string, in, out any) int {
 		t.Helper()
 		body, _ := json.Marshal(in)
