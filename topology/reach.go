@@ -31,8 +31,10 @@ type Hop struct {
 func (w Way) Reachable() bool { return w.Reason == "" }
 
 // OnLink reports whether the address is on a network of the machine's own, so that ARP is
-// what finds it.
-func (w Way) OnLink() bool { return len(w.There) == 1 && w.Reachable() }
+// what finds it, whoever has it.
+func (w Way) OnLink() bool {
+	return len(w.There) == 1 && (w.Reachable() || w.There[0].To == "")
+}
 
 // Routers gives the machines that forward the packet, in order.
 func (w Way) Routers() []string {
@@ -113,7 +115,7 @@ func (p Plan) replies(reached []Machine, to netip.Addr, m Machine, w Way) ([]Hop
 func (p Plan) walk(m Machine, to netip.Addr) (hops []Hop, reached []Machine, reason string) {
 	seen := []string{m.Name}
 	for {
-		nic, via, ok := route(m, to)
+		nic, via, ok := m.Route(to)
 		if !ok {
 			return hops, nil, fmt.Sprintf("%s has no route to %s", m.Name, to)
 		}
@@ -161,9 +163,9 @@ func (p Plan) takers(network string, to netip.Addr) ([]Machine, string) {
 	return nil, fmt.Sprintf("no machine on network %s has %s", network, to)
 }
 
-// route gives the NIC by which a machine sends to an address, and the next hop: the address
+// Route gives the NIC by which the machine sends to an address, and the next hop: the address
 // itself where it is on a connected network.
-func route(m Machine, to netip.Addr) (out NIC, via netip.Addr, ok bool) {
+func (m Machine) Route(to netip.Addr) (out NIC, via netip.Addr, ok bool) {
 	best := -1
 	for _, nic := range m.NICs {
 		for _, a := range nic.Addresses {
@@ -189,7 +191,7 @@ func route(m Machine, to netip.Addr) (out NIC, via netip.Addr, ok bool) {
 // source gives the address that a machine's packets to an address leave with: the outgoing
 // NIC's. The zero Addr stands for no route.
 func source(m Machine, to netip.Addr) netip.Addr {
-	nic, via, ok := route(m, to)
+	nic, via, ok := m.Route(to)
 	if !ok {
 		return netip.Addr{}
 	}

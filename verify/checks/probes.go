@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"netlab.dev/netlab/internal/shell"
+	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/observe"
 	"netlab.dev/netlab/verify/report"
@@ -128,39 +129,18 @@ func firstNode(q Query) string { return q.Plan.Nodes()[0].Name }
 // headers of IPv4 and UDP, in bytes.
 const headers = 28
 
-// expectedPayload is the largest UDP payload between Pods of two Nodes: the MTU of the
-// narrower of their networks, less what the CNI wraps around, less the headers.
+// expectedPayload is the largest UDP payload between Pods of two Nodes: the path MTU from
+// one Node to the other, less what the CNI wraps around, less the headers.
 func expectedPayload(s observe.Snapshot, a, b string) int {
-	mtu := 0
-	for _, name := range []string{a, b} {
-		m, ok := s.Plan.Machine(name)
-		if ok && (mtu == 0 || m.NICs[0].MTU < mtu) {
-			mtu = m.NICs[0].MTU
-		}
-	}
-	return mtu - s.Support.Encapsulation.Overhead - headers
-}
-
-// onLink reports whether a host has a NIC on the network of an address, and so can ask
-// for it by ARP.
-func onLink(s observe.Snapshot, host, ip string) bool {
-	m, _ := s.Plan.Machine(host)
-	addr, err := netip.ParseAddr(ip)
-	if err != nil {
-		return false
-	}
-	for _, nic := range m.NICs {
-		if nic.OnLink(addr) {
-			return true
-		}
-	}
-	return false
+	to, _ := netip.ParseAddr(s.MachineIP(b)) // the zero Addr, which nobody reaches, where the Node is not the lab's
+	return topology.Reach(s.Plan, a, to).MTU - s.Support.Encapsulation.Overhead - headers
 }
 
 // ARPFor asks who has the address that a host's probe goes to; nothing where the host is
 // not on its network.
 func ARPFor(s observe.Snapshot, from observe.Ref, ip string) []Ask {
-	if from.Kind != report.AtHost || !onLink(s, from.Name, ip) {
+	addr, err := netip.ParseAddr(ip)
+	if err != nil || from.Kind != report.AtHost || !topology.Reach(s.Plan, from.Name, addr).OnLink() {
 		return nil
 	}
 	return []Ask{{Part: PartARP, From: from, Probe: agent.Probe{Kind: agent.ARP, Target: ip}}}

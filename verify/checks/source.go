@@ -79,7 +79,7 @@ func (c ClientIP) expected(s observe.Snapshot, r Row) (want string, accepts func
 	case EgressNode:
 		node, _ := s.Plan.Machine(r.From.Node)
 		target, _ := observe.OutsideTarget(s.Plan)
-		ip := observe.EgressIP(node, target.Address())
+		ip := s.SourceIP(node.Name, target.Address())
 		return ip + " (" + node.Name + ")", from(ip)
 	case ClientOrNode:
 		return client + " or a Node's", func(x agent.Seen) bool { return x.Remote == client || s.NodeSide(x.Remote) }
@@ -108,5 +108,5 @@ func clientIP(s observe.Snapshot, r Row) string {
 	if err != nil || parse != nil {
 		return m.Address().String()
 	}
-	return observe.EgressIP(m, addr)
+	return s.SourceIP(m.Name, addr)
 }

@@ -247,24 +247,13 @@ func (s Snapshot) NodeOfPod(name string) string {
 	return p.Node
 }
 
-// EgressIP is the address of a Node that a packet to a target leaves with: that of the NIC
-// on the target's network, else of the NIC towards the route's gateway.
-func EgressIP(node topology.Machine, target netip.Addr) string {
-	via := target
-	best := -1
-	for _, r := range node.Routes {
-		if r.To.Contains(target) && r.To.Bits() > best {
-			via, best = r.Via, r.To.Bits()
-		}
+// SourceIP is the address that a machine's packets to a target leave with, as
+// topology.Reach has it; the machine's first where it has no route there.
+func (s Snapshot) SourceIP(machine string, target netip.Addr) string {
+	if source := topology.Reach(s.Plan, machine, target).Source; source.IsValid() {
+		return source.String()
 	}
-	for _, hop := range []netip.Addr{target, via} {
-		for _, nic := range node.NICs {
-			if nic.Address().Contains(hop) {
-				return nic.Address().Addr().String()
-			}
-		}
-	}
-	return node.Address().String()
+	return s.MachineIP(machine)
 }
 
 // NodeSide reports whether an address is a Node's: of one of its NICs, or of its own end

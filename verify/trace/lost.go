@@ -183,18 +183,8 @@ func (c *Captures) nodeAddress(node string) netip.Addr {
 
 // nicTowards names the NIC that the plan's routes lead to an address by.
 func nicTowards(m topology.Machine, to netip.Addr) string {
-	via, best := to, -1
-	for _, r := range m.Routes {
-		if r.To.Contains(to) && r.To.Bits() > best {
-			via, best = r.Via, r.To.Bits()
-		}
-	}
-	for _, hop := range []netip.Addr{to, via} {
-		for _, nic := range m.NICs {
-			if nic.OnLink(hop) {
-				return nic.Name
-			}
-		}
+	if nic, _, ok := m.Route(to); ok {
+		return nic.Name
 	}
 	return "by any interface"
 }

@@ -79,7 +79,7 @@ func (n Network) answer(from string, s observe.Station, p agent.Probe) agent.Res
 		m, _ := n.W.Plan.Machine(from)
 		source = m.Address().String()
 		if target, err := netip.ParseAddr(host); err == nil {
-			source = observe.EgressIP(m, target)
+			source = n.W.SourceIP(m.Name, target)
 		}
 	}
 	node := n.W.NodeOfPod(from)
@@ -111,7 +111,7 @@ func (n Network) answer(from string, s observe.Station, p agent.Probe) agent.Res
 				return pods([]string{workload.NodeAgent(m.Name)})
 			}
 			client, _ := n.W.Plan.Machine(node)
-			return AnswersOf(Reply(m.Name, "", observe.EgressIP(client, m.Address())))
+			return AnswersOf(Reply(m.Name, "", n.W.SourceIP(client.Name, m.Address())))
 		}
 		for name, x := range n.W.Services {
 			if x.NodePorts[80] == int32(port) {
@@ -151,7 +151,7 @@ func (n Network) answer(from string, s observe.Station, p agent.Probe) agent.Res
 	case workload.ServiceExternal + domain:
 		client, _ := n.W.Plan.Machine(node)
 		target, _ := observe.OutsideTarget(n.W.Plan)
-		return AnswersOf(Reply(target.Name, "", observe.EgressIP(client, target.Address())))
+		return AnswersOf(Reply(target.Name, "", n.W.SourceIP(client.Name, target.Address())))
 	}
 	panic("nobody is at " + p.Target)
 }
