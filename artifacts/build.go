@@ -123,7 +123,6 @@ func (o obtaining) goBuild(ctx context.Context, m made, i item, dir string) (err
 		}
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(filepath.Join(dir, "source")), os.RemoveAll(scratch)) }()
-	log := o.log(i)
 	module := ""
 	if m.Module != "" && (m.Inside || len(m.Copies) > 0 || len(m.Edits) > 0) {
 		if module, err = moduleDir(ctx, m.Module+"@"+m.version()); err != nil {
@@ -133,26 +132,15 @@ func (o obtaining) goBuild(ctx context.Context, m made, i item, dir string) (err
 	flags := "-mod=mod -buildvcs=false"
 	if m.Inside {
 		source, flags = module, "-mod=readonly -buildvcs=false"
-	} else {
-		if m.Own != "" {
-			own, err := fs.Sub(m.of.Files(), m.Own)
-			if err != nil {
-				return err
-			}
-			if err := os.CopyFS(source, own); err != nil {
-				return err
-			}
-		}
-		if err := m.lay(source, module); err != nil {
-			return err
-		}
+	} else if err := m.sources(source, module); err != nil {
+		return err
 	}
 	cgo := "0"
 	if m.CGO {
 		cgo = "1"
 	}
 	for _, args := range m.invocations(bin) {
-		t := tool{argv: append([]string{"go", "build", "-trimpath", undescribed}, args...), dir: source, log: log,
+		t := tool{argv: append([]string{"go", "build", "-trimpath", undescribed}, args...), dir: source, log: o.log(i),
 			env: append([]string{"CGO_ENABLED=" + cgo, "GOFLAGS=" + flags, "GOWORK=off", "GOOS=linux", "GOTMPDIR=" + scratch}, lessCollecting...)}
 		if err := t.run(ctx); err != nil {
 			return err
@@ -169,6 +157,20 @@ func (o obtaining) goBuild(ctx context.Context, m made, i item, dir string) (err
 		}
 	}
 	return nil
+}
+
+// sources fills the source directory of a build: our own files, and what lay writes.
+func (m made) sources(source, module string) error {
+	if m.Own != "" {
+		own, err := fs.Sub(m.of.Files(), m.Own)
+		if err != nil {
+			return err
+		}
+		if err := os.CopyFS(source, own); err != nil {
+			return err
+		}
+	}
+	return m.lay(source, module)
 }
 
 // lay writes the go.mod of a build into its source directory, those of the directories

@@ -110,50 +110,9 @@ func (b builder) fetch(ctx context.Context, p picture, dir string) error {
 	if p.Pull != "" {
 		return errNotHere
 	}
-	var layers []v1.Layer
-	add := func(from string) error {
-		l, err := b.tarLayer(from)
-		if err != nil {
-			return err
-		}
-		layers = append(layers, l)
-		// The layout shares the layer's bytes with the cache; writing finds them there.
-		blobs := filepath.Join(dir, "blobs", "sha256")
-		if err := os.MkdirAll(blobs, 0o755); err != nil {
-			return err
-		}
-		err = linkOrCopy(l.path, filepath.Join(blobs, l.digest.Hex))
-		if errors.Is(err, fs.ErrExist) {
-			return nil
-		}
+	layers, err := b.layers(ctx, p, dir)
+	if err != nil {
 		return err
-	}
-	if p.Over != nil {
-		under, err := b.image(ctx, b.upstream(p.of, *p.Over))
-		if err != nil {
-			return err
-		}
-		if layers, err = layersOf(under, dir); err != nil {
-			return err
-		}
-	}
-	for _, ref := range p.From {
-		from, err := b.layer(ctx, ref)
-		if err != nil {
-			return err
-		}
-		if err := add(from); err != nil {
-			return err
-		}
-	}
-	if len(p.Dirs)+len(p.Files)+len(p.Links) > 0 {
-		own, err := b.ownLayer(ctx, p)
-		if err != nil {
-			return err
-		}
-		if err := add(own); err != nil {
-			return err
-		}
 	}
 	img, err := assemble(p.Image, layers)
 	if err != nil {
@@ -164,6 +123,50 @@ func (b builder) fetch(ctx context.Context, p picture, dir string) error {
 		return err
 	}
 	return l.AppendImage(img, layout.WithAnnotations(map[string]string{imageNameAnnotation: p.ref}))
+}
+
+// layers makes the layers of an image, the lowest first, and links them into the layout dir.
+func (b builder) layers(ctx context.Context, p picture, dir string) (layers []v1.Layer, err error) {
+	if p.Over != nil {
+		under, err := b.image(ctx, b.upstream(p.of, *p.Over))
+		if err != nil {
+			return nil, err
+		}
+		if layers, err = layersOf(under, dir); err != nil {
+			return nil, err
+		}
+	}
+	var made []string
+	for _, ref := range p.From {
+		from, err := b.layer(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		made = append(made, from)
+	}
+	if len(p.Dirs)+len(p.Files)+len(p.Links) > 0 {
+		own, err := b.ownLayer(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		made = append(made, own)
+	}
+	for _, from := range made {
+		l, err := b.tarLayer(from)
+		if err != nil {
+			return nil, err
+		}
+		// The layout shares the layer's bytes with the cache; writing finds them there.
+		blobs := filepath.Join(dir, "blobs", "sha256")
+		if err := os.MkdirAll(blobs, 0o755); err != nil {
+			return nil, err
+		}
+		if err := linkOrCopy(l.path, filepath.Join(blobs, l.digest.Hex)); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		layers = append(layers, l)
+	}
+	return layers, nil
 }
 
 // layersOf gives the layers of the one image of an OCI layout, which the layout dir shares.

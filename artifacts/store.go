@@ -1,12 +1,9 @@
 package artifacts
 
 import (
-	"archive/tar"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -15,12 +12,7 @@ import (
 	"strings"
 	"syscall"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sys/unix"
-
-	"netlab.dev/netlab/components"
 )
 
 // importImages runs containerd ($1 containerd, $2 ctr, $3 its root) just long enough
@@ -61,26 +53,10 @@ rm -rf "$root"/*.lock "$root/tmpmounts" "$root/io.containerd.runtime.v2.task" "$
 // fillStore gives a containerd root that holds images. Where under is given the store is
 // a clone of that one with the images added.
 func (o obtaining) fillStore(ctx context.Context, with importer, pictures []picture, under string) (string, error) {
-	containerd, err := o.output("containerd/containerd")
+	i, err := o.storeItem(with, pictures, under)
 	if err != nil {
 		return "", err
 	}
-	importing, err := containerd.item()
-	if err != nil {
-		return "", err
-	}
-	if with.over != "" {
-		importing.key = with.over
-	}
-	parts := []any{importing.key, filepath.Base(under), importImages}
-	for _, p := range pictures {
-		i, err := o.imageItem(p)
-		if err != nil {
-			return "", err
-		}
-		parts = append(parts, i.key)
-	}
-	i := item{inStores, "images", keyOf(parts...)}
 	return o.keep(ctx, i, func(dir string, rec *record) (err error) {
 		if pictures[0].self() {
 			rec.Self = o.selfHash
@@ -103,26 +79,61 @@ func (o obtaining) fillStore(ctx context.Context, with importer, pictures []pict
 		if err != nil {
 			return err
 		}
-		var layouts []string
-		for _, p := range pictures {
-			l, err := o.image(ctx, p)
-			if err != nil {
-				return err
-			}
-			layouts = append(layouts, l)
+		return o.importInto(ctx, with, pictures, root, o.log(i))
+	})
+}
+
+func (o obtaining) storeItem(with importer, pictures []picture, under string) (item, error) {
+	containerd, err := o.output(containerdBuild)
+	if err != nil {
+		return item{}, err
+	}
+	importing, err := containerd.item()
+	if err != nil {
+		return item{}, err
+	}
+	if with.over != "" {
+		importing.key = with.over
+	}
+	parts := []any{importing.key, filepath.Base(under), importImages}
+	for _, p := range pictures {
+		i, err := o.imageItem(p)
+		if err != nil {
+			return item{}, err
 		}
-		t := tool{stdin: func() (*os.File, error) { return stream(layouts, root) }, log: o.log(i)}
-		if with.over != "" {
-			t.argv = with.inside(root, importImages, "import")
-			return t.run(ctx)
-		}
-		bin, err := o.build(ctx, containerd)
+		parts = append(parts, i.key)
+	}
+	return item{inStores, "images", keyOf(parts...)}, nil
+}
+
+// containerdBuild makes the containerd and the ctr that import images.
+const containerdBuild = "containerd/containerd"
+
+// importInto imports images into a containerd root.
+func (o obtaining) importInto(ctx context.Context, with importer, pictures []picture, root, log string) error {
+	var layouts []string
+	for _, p := range pictures {
+		l, err := o.image(ctx, p)
 		if err != nil {
 			return err
 		}
-		t.argv = apart("sh", "-c", importImages, "sh", filepath.Join(bin, "bin", "containerd"), filepath.Join(bin, "bin", "ctr"), root)
+		layouts = append(layouts, l)
+	}
+	t := tool{stdin: func() (*os.File, error) { return stream(layouts, root) }, log: log}
+	if with.over != "" {
+		t.argv = with.inside(root, importImages, "import")
 		return t.run(ctx)
-	})
+	}
+	containerd, err := o.output(containerdBuild)
+	if err != nil {
+		return err
+	}
+	bin, err := o.build(ctx, containerd)
+	if err != nil {
+		return err
+	}
+	t.argv = apart("sh", "-c", importImages, "sh", filepath.Join(bin, "bin", "containerd"), filepath.Join(bin, "bin", "ctr"), root)
+	return t.run(ctx)
 }
 
 // Clone copies a containerd root by hard links: layers and blobs are immutable, and
@@ -216,90 +227,6 @@ func (e onOverlay) Error() string {
 }
 func (e onOverlay) Hint() string {
 	return "set NETLAB_CACHE_DIR to a directory on another file system"
-}
-
-// stream gives one OCI archive of several layouts, without the blobs that a containerd
-// root already holds.
-func stream(layouts []string, root string) (*os.File, error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	blobs := filepath.Join(root, "io.containerd.content.v1.content", "blobs", "sha256")
-	held := func(hex string) bool {
-		_, err := os.Stat(filepath.Join(blobs, hex))
-		return err == nil
-	}
-	go func() {
-		// The reader notices an archive that is cut short.
-		_ = errors.Join(writeArchive(w, layouts, held), w.Close())
-	}()
-	return r, nil
-}
-
-// WriteImages writes images as one OCI archive, without the blobs that its
-// reader holds: held is asked for their sha256 in hex.
-func WriteImages(of components.Artifacts, w io.Writer, refs []string, held func(sha256 string) bool) error {
-	var layouts []string
-	for _, ref := range refs {
-		dir, there := of.Layouts[ref]
-		if !there {
-			return fmt.Errorf("the artifacts have no image %s", ref)
-		}
-		layouts = append(layouts, dir)
-	}
-	return writeArchive(w, layouts, held)
-}
-
-// writeArchive writes each blob of some layouts once, but for those that are held.
-func writeArchive(out io.Writer, layouts []string, held func(sha256 string) bool) error {
-	w := archive{Writer: tar.NewWriter(out)}
-	index := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}
-	written := map[string]bool{}
-	for _, dir := range layouts {
-		l, err := layout.FromPath(dir)
-		if err != nil {
-			return err
-		}
-		ii, err := l.ImageIndex()
-		if err != nil {
-			return err
-		}
-		m, err := ii.IndexManifest()
-		if err != nil {
-			return err
-		}
-		index.Manifests = append(index.Manifests, m.Manifests...)
-		blobs := os.DirFS(filepath.Join(dir, "blobs", "sha256"))
-		names, err := fs.ReadDir(blobs, ".")
-		if err != nil {
-			return err
-		}
-		for _, b := range names {
-			if written[b.Name()] {
-				continue
-			}
-			written[b.Name()] = true
-			if held(b.Name()) {
-				continue
-			}
-			if err := w.copyFrom(blobs, b.Name(), "blobs/sha256/"+b.Name(), 0o644, 0); err != nil {
-				return err
-			}
-		}
-	}
-	for name, value := range map[string]any{
-		"oci-layout": map[string]string{"imageLayoutVersion": "1.0.0"}, "index.json": index,
-	} {
-		data, err := json.Marshal(value)
-		if err != nil {
-			return err
-		}
-		if err := w.file(name, strings.NewReader(string(data)), int64(len(data)), 0o644, 0); err != nil {
-			return err
-		}
-	}
-	return w.Close()
 }
 
 // unpack gives the directory that a layer lies unpacked in. Its digest is its key.

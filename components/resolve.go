@@ -18,57 +18,76 @@ func (c Catalog) Resolve(p topology.Plan) (Set, error) {
 	if err := c.checkServices(p); err != nil {
 		return Set{}, err
 	}
-	set := Set{Plan: p}
-	var problems labs.Problems
-	refuse := func(field, hint, format string, args ...any) {
-		problems = append(problems, labs.Problem{Field: field, Hint: hint, What: fmt.Sprintf(format, args...)})
-	}
-	var kubernetes string
-	for _, name := range c.ofKind(KindKubernetes) {
-		kubernetes = name
-	}
-	release, ok := c.find(kubernetes, p.Kubernetes.Version)
-	if !ok {
-		refuse("kubernetes.version", "", "%s", c.notShipped("Kubernetes", kubernetes, p.Kubernetes.Version))
-		release, _ = c.find(kubernetes, "")
-	}
+	r := resolving{catalog: c, set: Set{Plan: p}}
+	release := r.release()
 	for _, name := range c.Names() {
-		switch kind := c[name][0].Kind; {
-		case kind == KindKubernetes:
-			set.Components = append(set.Components, release)
-		case kind == KindBase || kind == KindMachine && p.Capabilities.OwnKernel || kind == KindHost && c[name][0].runsOn(p):
-			set.Components = append(set.Components, c.released(name, release))
+		switch k := c.released(name, release); {
+		case k.Kind == KindKubernetes:
+			r.set.Components = append(r.set.Components, release)
+		case k.Kind == KindBase || k.Kind == KindMachine && p.Capabilities.OwnKernel || k.Kind == KindHost && k.runsOn(p):
+			r.set.Components = append(r.set.Components, k)
 		}
 	}
-	for _, want := range wishes(p) {
-		if want.name == "" || want.name == labs.None {
-			continue
-		}
-		k, ok := c.find(want.name, want.version)
-		switch available := c.ofKind(want.kind); {
-		case !slices.Contains(available, want.name):
-			refuse(want.field+".name", "available: "+strings.Join(available, ", "), "%q not found", want.name)
-			continue
-		case !ok:
-			refuse(want.field+".version", "", "%s", c.notShipped(want.name, want.name, want.version))
-			continue
-		}
-		set.Components = append(set.Components, k)
-		if works := k.Kubernetes; len(works) > 0 && !slices.Contains(works, minor(release.Version)) {
-			refuse(want.field+".name", "supported: "+strings.Join(works, ", "), "%s %s does not support Kubernetes %s", k.Name, k.Version, release.Version)
-		}
-		s, err := k.supports(p, Artifacts{})
-		if err != nil {
+	for _, w := range wishes(p) {
+		if err := r.choose(w, release); err != nil {
 			return Set{}, err
 		}
-		if k.Kind == KindCNI {
-			problems = append(problems, k.served(s, p)...)
+	}
+	if len(r.problems) > 0 {
+		return Set{}, r.problems
+	}
+	return r.set, nil
+}
+
+// resolving is one call of Resolve.
+type resolving struct {
+	catalog  Catalog
+	set      Set
+	problems labs.Problems
+}
+
+func (r *resolving) refuse(field, hint, format string, args ...any) {
+	r.problems = append(r.problems, labs.Problem{Field: field, Hint: hint, What: fmt.Sprintf(format, args...)})
+}
+
+// release is the plan's Kubernetes; where there is none of that version the default one, so
+// that the rest is resolved too.
+func (r *resolving) release() (release Component) {
+	for _, name := range r.catalog.ofKind(KindKubernetes) {
+		version := r.set.Plan.Kubernetes.Version
+		found, ok := r.catalog.find(name, version)
+		if !ok {
+			r.refuse("kubernetes.version", "", "%s", r.catalog.notShipped("Kubernetes", name, version))
+			found, _ = r.catalog.find(name, "")
 		}
+		release = found
 	}
-	if len(problems) > 0 {
-		return Set{}, problems
+	return release
+}
+
+// choose adds what a lab selects.
+func (r *resolving) choose(w wish, release Component) error {
+	if w.name == "" || w.name == labs.None {
+		return nil
 	}
-	return set, nil
+	k, ok := r.catalog.find(w.name, w.version)
+	switch available := r.catalog.ofKind(w.kind); {
+	case !slices.Contains(available, w.name):
+		r.refuse(w.field+".name", "available: "+strings.Join(available, ", "), "%q not found", w.name)
+		return nil
+	case !ok:
+		r.refuse(w.field+".version", "", "%s", r.catalog.notShipped(w.name, w.name, w.version))
+		return nil
+	}
+	r.set.Components = append(r.set.Components, k)
+	if works := k.Kubernetes; len(works) > 0 && !slices.Contains(works, minor(release.Version)) {
+		r.refuse(w.field+".name", "supported: "+strings.Join(works, ", "), "%s %s does not support Kubernetes %s", k.Name, k.Version, release.Version)
+	}
+	supports, err := k.supports(r.set.Plan, Artifacts{})
+	if err == nil && k.Kind == KindCNI {
+		r.problems = append(r.problems, k.served(supports, r.set.Plan)...)
+	}
+	return err
 }
 
 // wish is a component that a lab selects.
