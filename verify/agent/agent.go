@@ -41,7 +41,7 @@ const usage = `usage:
   netlab agent serve [--name NAME] [--node NODE] [--ip IP] [--socket PATH]
   netlab agent probe KIND TARGET [flags]
   netlab agent load LOAD
-  netlab agent servant http|requests [--address IP] [--port PORT]
+  netlab agent load-server http|requests [--address IP] [--port PORT]
 
 kinds and their targets:
   http, https  a URL            tcp, udp  host:port        dns  a name
@@ -64,8 +64,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return probeMain(ctx, args[1:], stdout, stderr)
 	case "load":
 		return loadMain(ctx, args[1:], stdout, stderr)
-	case "servant":
-		return servantMain(ctx, args[1:], stdout, stderr)
+	case "load-server":
+		return loadServerMain(ctx, args[1:], stdout, stderr)
 	default:
 		fmt.Fprintf(stderr, "unknown agent verb %q\n%s", args[0], usage)
 		return 2

@@ -49,9 +49,9 @@ func loadMain(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	return 0
 }
 
-// servantMain is the far end of HTTP downloads or of small requests, until it is ended.
-func servantMain(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	flags := flag.NewFlagSet("agent servant", flag.ContinueOnError)
+// loadServerMain is the far end of HTTP downloads or of small requests, until it is ended.
+func loadServerMain(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("agent load-server", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	address := flags.String("address", "", "address to listen at; all when empty")
 	port := flags.String("port", strconv.Itoa(PortLoad), "port to listen at")

@@ -16,7 +16,7 @@ import (
 // is one. Nothing listens there otherwise.
 const PortLoad = 5201
 
-// The kinds of a Load and of its Servant. LoadRequests is of small requests and answers,
+// The kinds of a Load and of its LoadServer. LoadRequests is of small requests and answers,
 // bytes of TCP or, where the target is a URL, HTTP.
 const (
 	LoadTCP      = "tcp" // iperf3
@@ -28,7 +28,7 @@ const (
 // maxLoad bounds one measurement.
 const maxLoad = 11 * time.Minute
 
-// Load is one measurement, made by a client against the Servant of its kind.
+// Load is one measurement, made by a client against the LoadServer of its kind.
 type Load struct {
 	Kind    string    `json:"kind"`
 	Target  string    `json:"target"`            // host:port, or a URL
@@ -53,27 +53,27 @@ type Loaded struct {
 	Requests      *Requests `json:"requests,omitempty"`
 }
 
-// Servant is the far end of a Load.
-type Servant struct {
+// LoadServer is the far end of a Load.
+type LoadServer struct {
 	Kind    string `json:"kind"`
 	Seconds int    `json:"seconds"` // after which it ends by itself
 }
 
-// Served is what a Servant used between its beginning and its end.
+// Served is what a LoadServer used between its beginning and its end.
 type Served struct {
 	CPU CPU `json:"cpu"`
 }
 
-// argv of the program that plays the servant. They are programs of their own: the agent
+// loadServerArgv runs the program that is the far end. They are programs of their own: the agent
 // itself idles with little memory and one thread, and what is measured must not.
-func (s Server) servantArgv(kind string) ([]string, error) {
+func (s Server) loadServerArgv(kind string) ([]string, error) {
 	port := strconv.Itoa(PortLoad)
 	switch kind {
 	case LoadTCP, LoadUDP:
 		return []string{"iperf3", "--server", "--port", port, "--forceflush"}, nil
 	case LoadHTTP, LoadRequests:
 		self, err := os.Executable()
-		return []string{self, "agent", "servant", kind, "--address", s.Address, "--port", port}, err
+		return []string{self, "agent", "load-server", kind, "--address", s.Address, "--port", port}, err
 	}
 	return nil, fmt.Errorf("unknown kind of load %q", kind)
 }

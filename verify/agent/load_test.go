@@ -112,8 +112,8 @@ func TestLoads(t *testing.T) {
 	}
 	const at = "127.0.0.1:5201"
 	for _, c := range []struct {
-		name, servant string
-		load          Load
+		name, server string
+		load         Load
 	}{
 		{"iperf3", LoadTCP, Load{Kind: LoadTCP, Target: at}},
 		{"bulk", LoadHTTP, Load{Kind: LoadHTTP, Target: "http://" + at + "/x", Streams: 2}},
@@ -124,13 +124,13 @@ func TestLoads(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.load.Seconds = 1
-			if code := ask("POST", "/servant", Servant{Kind: c.servant, Seconds: 20}, &struct{}{}); code != http.StatusOK {
-				t.Fatalf("servant: status %d", code)
+			if code := ask("POST", "/load-server", LoadServer{Kind: c.server, Seconds: 20}, &struct{}{}); code != http.StatusOK {
+				t.Fatalf("load server: status %d", code)
 			}
 			var out Loaded
 			ask("POST", "/load", c.load, &out)
 			var served Served
-			ask("DELETE", "/servant", nil, &served)
+			ask("DELETE", "/load-server", nil, &served)
 			if out.Outcome != Reply {
 				t.Fatalf("%+v", out)
 			}
@@ -142,16 +142,16 @@ func TestLoads(t *testing.T) {
 				t.Errorf("%+v", out)
 			}
 			var refused Loaded
-			if ask("POST", "/load", c.load, &refused); c.servant != LoadTCP && refused.Outcome != Refused {
+			if ask("POST", "/load", c.load, &refused); c.server != LoadTCP && refused.Outcome != Refused {
 				t.Errorf("without a server: %+v", refused)
 			}
-			if ask("DELETE", "/servant", nil, &served); served.CPU.Missing == "" {
+			if ask("DELETE", "/load-server", nil, &served); served.CPU.Missing == "" {
 				t.Error("a server that was ended is ended again")
 			}
 		})
 	}
-	if code := ask("POST", "/servant", Servant{Kind: "smoke", Seconds: 1}, nil); code != http.StatusInternalServerError {
-		t.Errorf("an unknown servant: status %d", code)
+	if code := ask("POST", "/load-server", LoadServer{Kind: "smoke", Seconds: 1}, nil); code != http.StatusInternalServerError {
+		t.Errorf("an unknown load server: status %d", code)
 	}
 	var out Loaded
 	if ask("POST", "/load", Load{Kind: "smoke"}, &out); out.Outcome != Broken {

@@ -226,7 +226,7 @@ func (s Server) serveControl(l net.Listener) func(context.Context) error {
 		json.NewEncoder(w).Encode(Answered{Name: s.Name, IP: s.IP, Results: DoAll(r.Context(), asked.Probes)})
 	})
 	mux.HandleFunc("POST /capture", s.serveCapture(make(chan struct{}, maxCaptures)))
-	var measuring servants
+	var measuring loadServers
 	s.control(mux, &measuring)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	return func(ctx context.Context) error {

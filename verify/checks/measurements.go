@@ -35,7 +35,7 @@ type Measurement struct {
 type route struct {
 	name, title string
 	ends        func(Lab) (from, to observe.Ref)
-	lacks       func(Lab) string // why the lab does not have it, "" where it does
+	missing     func(Lab) string // why the lab does not have it, "" where it does
 	http        bool             // only HTTP gets through, and only downloads are measured
 	suspects    []Suspect
 }
@@ -66,25 +66,25 @@ func routes() []route {
 		return ""
 	}
 	return []route{
-		{name: RouteNodeToNode, title: "Node → Node (the baseline)", lacks: nodes, suspects: []Suspect{lostPackets},
+		{name: RouteNodeToNode, title: "Node → Node (the baseline)", missing: nodes, suspects: []Suspect{lostPackets},
 			ends: func(l Lab) (from, to observe.Ref) { return node(other(l).Node), node(server(l).Node) }},
-		{name: RoutePodSameNode, title: "Pod → Pod, one Node", lacks: always, suspects: []Suspect{lostPackets},
+		{name: RoutePodSameNode, title: "Pod → Pod, one Node", missing: always, suspects: []Suspect{lostPackets},
 			ends: func(l Lab) (from, to observe.Ref) { return l.second(server(l).Node), server(l) }},
-		{name: RoutePodCrossNode, title: "Pod → Pod, other Node", lacks: nodes, suspects: []Suspect{lostPackets},
+		{name: RoutePodCrossNode, title: "Pod → Pod, other Node", missing: nodes, suspects: []Suspect{lostPackets},
 			ends: func(l Lab) (from, to observe.Ref) { return other(l), server(l) }},
-		{name: RouteClusterIP, title: "Pod → ClusterIP", lacks: always, suspects: []Suspect{serviceUnmet, lostPackets, kubeProxyOfClient},
+		{name: RouteClusterIP, title: "Pod → ClusterIP", missing: always, suspects: []Suspect{serviceUnmet, lostPackets, kubeProxyOfClient},
 			ends: func(l Lab) (from, to observe.Ref) { return other(l), observe.AtService(workload.ServiceItself) }},
-		{name: RouteNodePort, title: "outside host → NodePort", lacks: client, suspects: []Suspect{serviceUnmet, lostPackets, kubeProxyOfTarget},
+		{name: RouteNodePort, title: "outside host → NodePort", missing: client, suspects: []Suspect{serviceUnmet, lostPackets, kubeProxyOfTarget},
 			ends: func(l Lab) (from, to observe.Ref) {
 				return outside(l), observe.AtNodePort(workload.ServiceNodePortLocal, server(l).Node)
 			}},
 		{name: RouteLoadBalancer, title: "outside host → VIP", suspects: []Suspect{vipAnnouncer, serviceUnmet, lostPackets, kubeProxyOfClient},
-			lacks: func(l Lab) string { return noVIP(l, workload.ServiceLBLocal) },
+			missing: func(l Lab) string { return noVIP(l, workload.ServiceLBLocal) },
 			ends: func(l Lab) (from, to observe.Ref) {
 				return outside(l), observe.Ref{Kind: report.AtVIP, Name: workload.ServiceLBLocal}
 			}},
 		{name: RouteIngress, title: "outside host → Ingress, downloads", http: true, suspects: []Suspect{ingressController, vipAnnouncer, lostPackets},
-			lacks: func(l Lab) string {
+			missing: func(l Lab) string {
 				if !workload.HasIngress(l.Plan) {
 					return noIngress
 				}
@@ -112,7 +112,7 @@ func (x route) row(l Lab, measures string) Row {
 	if x.http {
 		r.Protocol = agent.LoadHTTP
 	}
-	r.Measures, r.Route, r.Skip = measures, x.name, x.lacks(l)
+	r.Measures, r.Route, r.Skip = measures, x.name, x.missing(l)
 	return r
 }
 

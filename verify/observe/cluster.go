@@ -156,12 +156,12 @@ type Unmet struct {
 	Futile bool // waiting will not mend it
 }
 
-// quiet is how long a cluster in which something lacks may stand still before it counts
+// quiet is how long a cluster in which something is missing may stand still before it counts
 // as stuck. A slow machine is slow step by step.
 const quiet = 15 * time.Second
 
-// Await waits until the cluster lacks nothing, until what it lacks will not come, until
-// nothing has changed for a while, or for at most bound. It gives what is still lacking.
+// Await waits until nothing is missing, until what is missing will not come, until
+// nothing has changed for a while, or for at most bound. It gives what is still missing.
 func (c *Cluster) Await(ctx context.Context, plan topology.Plan, pods workload.Pods, bound time.Duration) []Unmet {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
@@ -173,11 +173,11 @@ func (c *Cluster) Await(ctx context.Context, plan topology.Plan, pods workload.P
 	var moving <-chan time.Time
 	for stuck := false; !stuck && ctx.Err() == nil; {
 		s := c.State()
-		lacking := slices.ContainsFunc(UnmetOf(s, plan, pods), func(l Unmet) bool { return !l.Futile })
-		if !lacking && !s.movingVIP(plan) {
+		missing := slices.ContainsFunc(UnmetOf(s, plan, pods), func(l Unmet) bool { return !l.Futile })
+		if !missing && !s.movingVIP(plan) {
 			break
 		}
-		if !lacking && moving == nil {
+		if !missing && moving == nil {
 			moving = time.After(quiet)
 		}
 		select {
@@ -186,7 +186,7 @@ func (c *Cluster) Await(ctx context.Context, plan topology.Plan, pods workload.P
 		case <-still.C:
 			stuck = true
 		case <-moving:
-			stuck = !lacking
+			stuck = !missing
 		case <-ctx.Done():
 		}
 	}

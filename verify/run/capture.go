@@ -92,7 +92,7 @@ func (c *capturing) run(ctx context.Context, a *client, s observe.Station, body 
 type captures []*capturing
 
 // capture starts at every Node and outside host, and in the Pods that are named.
-func capture(w observe.Snapshot, ctx context.Context, a *client, pods map[string]bool) captures {
+func capture(ctx context.Context, w observe.Snapshot, a *client, pods map[string]bool) captures {
 	var out captures
 	start := func(r observe.Ref, pod string) {
 		s, err := w.Station(r)

@@ -15,7 +15,7 @@ import (
 // loader makes measurements: the agents of a lab, or a fake of them.
 type loader interface {
 	// Serve begins the far end of a measurement; it listens when Serve returns.
-	Serve(ctx context.Context, at observe.Station, s agent.Servant) error
+	Serve(ctx context.Context, at observe.Station, s agent.LoadServer) error
 	// Stop ends it.
 	Stop(ctx context.Context, at observe.Station) (agent.Served, error)
 	// Load is the near end; it returns when the measurement is over.
@@ -129,8 +129,8 @@ func (g measurer) sample(ctx context.Context, m *measured) (sample, error) {
 }
 
 // between makes one Load, and its far end for as long as that takes.
-func (g measurer) between(ctx context.Context, l agent.Load, servant string, from, to observe.Station) (sample, error) {
-	if err := g.on.Serve(ctx, to, agent.Servant{Kind: servant, Seconds: l.Seconds + 30}); err != nil {
+func (g measurer) between(ctx context.Context, l agent.Load, kind string, from, to observe.Station) (sample, error) {
+	if err := g.on.Serve(ctx, to, agent.LoadServer{Kind: kind, Seconds: l.Seconds + 30}); err != nil {
 		return sample{}, fmt.Errorf("the server of the measurement: %w", err)
 	}
 	loaded, err := g.on.Load(ctx, from, l)
@@ -158,13 +158,13 @@ func bothEnds(client, server agent.CPU) agent.CPU {
 }
 
 // Serve implements meter.
-func (a *client) Serve(ctx context.Context, at observe.Station, s agent.Servant) error {
-	return a.request(ctx, at, "POST", "/servant", s, nil)
+func (a *client) Serve(ctx context.Context, at observe.Station, s agent.LoadServer) error {
+	return a.request(ctx, at, "POST", "/load-server", s, nil)
 }
 
 // Stop implements meter.
 func (a *client) Stop(ctx context.Context, at observe.Station) (served agent.Served, err error) {
-	return served, a.request(ctx, at, "DELETE", "/servant", nil, &served)
+	return served, a.request(ctx, at, "DELETE", "/load-server", nil, &served)
 }
 
 // Load implements meter.

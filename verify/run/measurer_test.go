@@ -30,7 +30,7 @@ type fakeMeter struct {
 	made    map[string]int
 }
 
-func (f *fakeMeter) Serve(_ context.Context, at observe.Station, s agent.Servant) error {
+func (f *fakeMeter) Serve(_ context.Context, at observe.Station, s agent.LoadServer) error {
 	if f.serving == nil {
 		f.serving, f.made = map[string]string{}, map[string]int{}
 	}

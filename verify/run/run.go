@@ -64,8 +64,8 @@ func Run(ctx context.Context, running providers.Running, o Options) (report.Repo
 	if err != nil {
 		return report.Report{}, err
 	}
-	asker := newClient(running.Machines)
-	defer asker.close()
+	agents := newClient(running.Machines)
+	defer agents.close()
 	config, err := running.Config()
 	if err != nil {
 		return report.Report{}, err
@@ -74,18 +74,18 @@ func Run(ctx context.Context, running providers.Running, o Options) (report.Repo
 	if err != nil {
 		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}
-	r := verification{snapshot: w, ask: asker.ask, settle: o.settle(running.Plan), on: liveCluster{w: w, asker: asker, client: client}, l7: o.L7Policy}
+	r := verification{snapshot: w, ask: agents.ask, settle: o.settle(running.Plan), on: liveCluster{w: w, agents: agents, client: client}, l7: o.L7Policy}
 	rows := r.all(ctx, checks.Rows(running.Plan, o.Support))
 	if err := ctx.Err(); err != nil {
 		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}
 	asked := len(rows)
-	rows = append(rows, measurer{snapshot: w, on: asker, say: o.say}.all(ctx, checks.Measurements(running.Plan, o.Throughput, o.Latency))...)
+	rows = append(rows, measurer{snapshot: w, on: agents, say: o.say}.all(ctx, checks.Measurements(running.Plan, o.Throughput, o.Latency))...)
 	if err := ctx.Err(); err != nil {
 		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}
 	checks.Explain(ctx, w, c.StateWithEvents, r.reaches, judgedOf(rows))
-	if err := newTracer(w, c.State(), asker, o.Pcap).attach(ctx, rows[:asked], o.Evidence || o.Pcap != ""); err != nil && o.Evidence {
+	if err := newTracer(w, c.State(), agents, o.Pcap).attach(ctx, rows[:asked], o.Evidence || o.Pcap != ""); err != nil && o.Evidence {
 		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}
 	return reportOf(w, rows, o.CNIVersion), nil
@@ -292,7 +292,7 @@ func (r verification) reaches(ctx context.Context, from, to string) (reached, as
 // liveCluster plays policies on the cluster.
 type liveCluster struct {
 	w      observe.Snapshot
-	asker  *client
+	agents *client
 	client dynamic.Interface
 }
 
@@ -301,7 +301,7 @@ func (l liveCluster) Ask(ctx context.Context, from observe.Ref, probe agent.Prob
 	if err != nil {
 		return agent.Result{}, err
 	}
-	results, err := l.asker.ask(ctx, s, []agent.Probe{probe})
+	results, err := l.agents.ask(ctx, s, []agent.Probe{probe})
 	if err != nil {
 		return agent.Result{}, err
 	}

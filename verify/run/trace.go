@@ -46,9 +46,9 @@ func Trace(ctx context.Context, running providers.Running, o Options, way Way) (
 	if err != nil {
 		return report.Traced{}, err
 	}
-	asker := newClient(running.Machines)
-	defer asker.close()
-	t := newTracer(w, s, asker, o.Pcap)
+	agents := newClient(running.Machines)
+	defer agents.close()
+	t := newTracer(w, s, agents, o.Pcap)
 	p := &probing{main: checks.Ask{Part: checks.PartMain, From: from, Probe: probe}, title: way.From + "-to-" + way.To}
 	for _, pod := range w.Pods.All() {
 		p.pods = append(p.pods, pod.Name)

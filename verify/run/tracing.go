@@ -38,7 +38,7 @@ func tracing(plan topology.Plan) time.Duration {
 type tracer struct {
 	snapshot observe.Snapshot
 	facts    trace.Facts
-	asker    *client
+	agents   *client
 	pcap     string // directory; "" for none
 }
 
@@ -57,7 +57,7 @@ func newTracer(w observe.Snapshot, s observe.State, a *client, pcap string) trac
 			}
 		}
 	}
-	return tracer{snapshot: w, facts: f, asker: a, pcap: pcap}
+	return tracer{snapshot: w, facts: f, agents: a, pcap: pcap}
 }
 
 // podTitle leaves out the namespaces of our own.
@@ -183,7 +183,7 @@ func (t tracer) run(ctx context.Context, probes []*probing) error {
 			pods[name] = true
 		}
 	}
-	running := capture(t.snapshot, ctx, t.asker, pods)
+	running := capture(ctx, t.snapshot, t.agents, pods)
 	t.askAll(ctx, probes)
 	places, err := running.end(ctx)
 	if err != nil {
@@ -226,7 +226,7 @@ func (t tracer) askEach(ctx context.Context, asks []checks.Ask, results []*agent
 			for _, i := range batch {
 				probes = append(probes, asks[i].Probe)
 			}
-			got, err := t.asker.ask(ctx, s, probes)
+			got, err := t.agents.ask(ctx, s, probes)
 			for k, i := range batch {
 				switch {
 				case results == nil:

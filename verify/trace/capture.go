@@ -265,16 +265,16 @@ func (c *Captures) forwarded(request *packet, answered bool) []flow {
 // resolution finds the ARP exchange for the address that a probe goes to.
 func (c *Captures) resolution(p Probe) []flow {
 	ask, answer := flow{leg: Request}, flow{leg: Reply}
-	repliers, asker := map[int]bool{}, ""
+	repliers, sender := map[int]bool{}, ""
 	for _, x := range c.packets {
 		if x.arp == nil || x.arp.Operation != layers.ARPRequest || addr(x.arp.DstProtAddress) != p.ARP || x.place != p.Place || !x.out {
 			continue
 		}
-		ask.packets, asker = []*packet{x}, string(x.arp.SourceHwAddress)
+		ask.packets, sender = []*packet{x}, string(x.arp.SourceHwAddress)
 		break
 	}
 	for _, x := range c.packets {
-		if x.arp == nil || x.arp.Operation != layers.ARPReply || addr(x.arp.SourceProtAddress) != p.ARP || string(x.arp.DstHwAddress) != asker {
+		if x.arp == nil || x.arp.Operation != layers.ARPReply || addr(x.arp.SourceProtAddress) != p.ARP || string(x.arp.DstHwAddress) != sender {
 			continue
 		}
 		if x.out || x.place == p.Place {
@@ -284,7 +284,7 @@ func (c *Captures) resolution(p Probe) []flow {
 	}
 	for _, x := range c.packets {
 		if x.arp != nil && x.arp.Operation == layers.ARPRequest && addr(x.arp.DstProtAddress) == p.ARP &&
-			string(x.arp.SourceHwAddress) == asker && repliers[x.place] && !x.out {
+			string(x.arp.SourceHwAddress) == sender && repliers[x.place] && !x.out {
 			ask.packets = append(ask.packets, x)
 		}
 	}

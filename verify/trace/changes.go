@@ -86,10 +86,10 @@ func (c *Captures) role(place int) string {
 	return m.Role
 }
 
-// proxy is the part that answered for a Service that asker asked. Packets do not tell: it is
+// proxy is the part that answered for a Service that client asked. Packets do not tell: it is
 // kube-proxy, unless the CNI says that it does so itself, for all or for Pods that ask.
-func (c *Captures) proxy(asker netip.Addr) string {
-	if _, pod := c.Facts.pod(asker); c.Facts.ReplacesKube || pod && c.Facts.ServesPods {
+func (c *Captures) proxy(client netip.Addr) string {
+	if _, pod := c.Facts.pod(client); c.Facts.ReplacesKube || pod && c.Facts.ServesPods {
 		return byCNI
 	}
 	return byKubeProxy

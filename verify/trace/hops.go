@@ -58,7 +58,7 @@ func (c *Captures) assemble(p Probe, flows []flow) Evidence {
 	case !p.Answered:
 		e.Lost = c.lost(p, legs)
 	case p.ARP.IsValid() && len(legs[0].hops) > 0 && len(legs[1].hops) == 0:
-		// The packets themselves went by what the asker remembers.
+		// The packets themselves went by what the client remembers.
 		e.Lost = c.unresolved(c.Places[p.Place].Machine, func(a netip.Addr) bool { return a == p.ARP })
 	}
 	return e

@@ -44,7 +44,7 @@ func Apply(ctx context.Context, client dynamic.Interface, plan topology.Plan, po
 	}
 	wanted := append(namespaces(), Objects(plan, pods, image)...)
 	keep := map[string]bool{}
-	stages := [3][]object{} // each needs the one before
+	phases := [3][]object{} // each needs the one before
 	for _, o := range wanted {
 		if o.Hash == "" {
 			o.Hash = hashOf(o.Object)
@@ -59,11 +59,11 @@ func Apply(ctx context.Context, client dynamic.Interface, plan topology.Plan, po
 			if found {
 				continue // two labels; never worth losing what is in it
 			}
-			stages[0] = append(stages[0], o)
+			phases[0] = append(phases[0], o)
 		case resourceAccounts():
-			stages[1] = append(stages[1], o)
+			phases[1] = append(phases[1], o)
 		default:
-			stages[2] = append(stages[2], o)
+			phases[2] = append(phases[2], o)
 		}
 	}
 	var errs []error
@@ -72,11 +72,11 @@ func Apply(ctx context.Context, client dynamic.Interface, plan topology.Plan, po
 			errs = append(errs, remove(ctx, client, existing))
 		}
 	}
-	for _, stage := range stages {
+	for _, phase := range phases {
 		var g errgroup.Group
 		g.SetLimit(8)
-		failures := make([]error, len(stage))
-		for i, o := range stage {
+		failures := make([]error, len(phase))
+		for i, o := range phase {
 			g.Go(func() error {
 				failures[i] = create(ctx, client, o, have)
 				return nil

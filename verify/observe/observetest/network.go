@@ -14,7 +14,7 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// Network answers probes as the lab of a world would. An answer that a test wants
+// Network answers probes as the lab of a snapshot would. An answer that a test wants
 // otherwise comes from upset, which gives nil for what it leaves alone.
 type Network struct {
 	W     observe.Snapshot

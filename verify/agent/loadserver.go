@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-// servantStart bounds the wait for a servant to listen.
-const servantStart = 5 * time.Second
+// loadServerStart bounds the wait for a load server to listen.
+const loadServerStart = 5 * time.Second
 
-// servants holds the one Servant that an agent has at a time.
-type servants struct {
+// loadServers holds the one LoadServer that an agent has at a time.
+type loadServers struct {
 	mutex  sync.Mutex
 	ending func() // ends the present one and waits for it; nil for none
 	before CPU
 }
 
-// start ends the present Servant and begins another, which listens when start returns.
-func (x *servants) start(argv []string, limit time.Duration) error {
+// start ends the present LoadServer and begins another, which listens when start returns.
+func (x *loadServers) start(argv []string, limit time.Duration) error {
 	x.mutex.Lock()
 	defer x.mutex.Unlock()
 	x.end()
@@ -61,15 +61,15 @@ func (x *servants) start(argv []string, limit time.Duration) error {
 		return nil
 	case <-ended:
 		err = fmt.Errorf("%s: %s", argv[0], strings.Join(said, " "))
-	case <-time.After(servantStart):
-		err = fmt.Errorf("%s does not listen after %s", argv[0], servantStart)
+	case <-time.After(loadServerStart):
+		err = fmt.Errorf("%s does not listen after %s", argv[0], loadServerStart)
 	}
 	x.end()
 	return err
 }
 
-// stop ends the present Servant, if there is one, and tells what was used meanwhile.
-func (x *servants) stop() Served {
+// stop ends the present LoadServer, if there is one, and tells what was used meanwhile.
+func (x *loadServers) stop() Served {
 	x.mutex.Lock()
 	defer x.mutex.Unlock()
 	if x.ending == nil {
@@ -80,22 +80,22 @@ func (x *servants) stop() Served {
 	return Served{used}
 }
 
-func (x *servants) end() {
+func (x *loadServers) end() {
 	if x.ending != nil {
 		x.ending()
 		x.ending = nil
 	}
 }
 
-// control adds the requests of measurements to those of the control socket: POST /servant
-// begins the far end of one, DELETE /servant ends it, POST /load is the near end.
-func (s Server) control(mux *http.ServeMux, x *servants) {
-	mux.HandleFunc("POST /servant", func(w http.ResponseWriter, r *http.Request) {
-		var asked Servant
+// control adds the requests of measurements to those of the control socket: POST /load-server
+// begins the far end of one, DELETE /load-server ends it, POST /load is the near end.
+func (s Server) control(mux *http.ServeMux, x *loadServers) {
+	mux.HandleFunc("POST /load-server", func(w http.ResponseWriter, r *http.Request) {
+		var asked LoadServer
 		if !decoded(w, r, &asked) {
 			return
 		}
-		argv, err := s.servantArgv(asked.Kind)
+		argv, err := s.loadServerArgv(asked.Kind)
 		if err == nil {
 			err = x.start(argv, time.Duration(asked.Seconds)*time.Second)
 		}
@@ -105,7 +105,7 @@ func (s Server) control(mux *http.ServeMux, x *servants) {
 		}
 		json.NewEncoder(w).Encode(struct{}{})
 	})
-	mux.HandleFunc("DELETE /servant", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("DELETE /load-server", func(w http.ResponseWriter, r *http.Request) {
 		json.NewEncoder(w).Encode(x.stop())
 	})
 	mux.HandleFunc("POST /load", func(w http.ResponseWriter, r *http.Request) {
