@@ -93,8 +93,8 @@ func TestCNIs(t *testing.T) {
 			b.write(t, replaced(t, string(data), "metadata: {name: "+scenario+"}\n", "")+briefly)
 			out, progress := b.output(t, 0, "up", b.file, "-o", "json")
 			t.Logf("up:\n%s", progress)
-			if anew := strings.Contains(progress, "make the cluster anew: cni changes from "); anew != changed {
-				t.Errorf("up says that it makes the cluster anew: %t, want %t", anew, changed)
+			if recreated := strings.Contains(progress, "recreate the cluster: cni changes from "); recreated != changed {
+				t.Errorf("up reports that it recreates the cluster: %t, want %t", recreated, changed)
 			}
 			if changed {
 				if left := b.ofCalico(t); left != "" {

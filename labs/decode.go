@@ -15,28 +15,29 @@ import (
 )
 
 const (
-	maxFile = 64 << 10 // bytes; no lab is larger, and the parser is slow on hostile input
-	maxUses = 10_000   // aliases followed: they multiply, so a small file can ask for much
+	maxFile = 64 << 10 // bytes; no lab file is larger, and the parser is slow on hostile input
+	maxUses = 10_000   // limit of resolved aliases: nested ones multiply, so a small file can expand to a large one
 )
 
-// decoder fills a struct from a YAML tree by its json tags. It goes on after a
-// problem, and remembers where each field was written.
+// decoder fills a struct from a YAML tree by its json tags. It continues after a problem,
+// and records the line of each field.
 type decoder struct {
 	lines    map[string]int  // path of a field in the file → its line
-	told     map[string]bool // paths with a problem
+	reported map[string]bool // paths with a problem
 	anchors  map[*ast.AliasNode]ast.Node
 	uses     int
 	problems Problems
 	notes    Problems // old spellings, which are accepted
 }
 
-// parse gives the tree of the only document of a YAML file, or the problem in the way.
+// parse returns the root node of the only document in a YAML file, or the problem that
+// prevents it.
 func parse(data []byte) (root ast.Node, problem *Problem) {
-	// The parser is fed whatever users have; a panic of it is a defect of theirs to
-	// tell, not a crash of ours.
+	// The parser gets untrusted input: report its panic as a problem of the file instead
+	// of crashing.
 	defer func() {
 		if r := recover(); r != nil {
-			root, problem = nil, &Problem{Line: 1, What: fmt.Sprintf("is no YAML that can be read (%v)", r)}
+			root, problem = nil, &Problem{Line: 1, What: fmt.Sprintf("cannot be parsed as YAML (%v)", r)}
 		}
 	}()
 	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
@@ -49,7 +50,7 @@ func parse(data []byte) (root ast.Node, problem *Problem) {
 		case doc.Body.Type() == ast.DirectiveType:
 		case root != nil:
 			return nil, &Problem{Line: doc.Body.GetToken().Position.Line,
-				What: "a second document begins", Hint: "keep one lab a file"}
+				What: "second YAML document", Hint: "use one file for each lab"}
 		default:
 			root = doc.Body
 		}
@@ -60,18 +61,18 @@ func parse(data []byte) (root ast.Node, problem *Problem) {
 func syntaxProblem(data []byte, err error) *Problem {
 	var syntax *yaml.SyntaxError
 	if !errors.As(err, &syntax) || syntax.GetToken() == nil {
-		return &Problem{Line: 1, What: "is no YAML: " + strings.SplitN(err.Error(), "\n", 2)[0]}
+		return &Problem{Line: 1, What: "is not valid YAML: " + strings.SplitN(err.Error(), "\n", 2)[0]}
 	}
-	p := &Problem{Line: syntax.GetToken().Position.Line, What: "is no YAML: " + syntax.GetMessage()}
+	p := &Problem{Line: syntax.GetToken().Position.Line, What: "is not valid YAML: " + syntax.GetMessage()}
 	lines := strings.Split(string(data), "\n")
 	if p.Line >= 1 && p.Line <= len(lines) && strings.Contains(lines[p.Line-1], "\t") {
-		p.Hint = "indent with spaces; YAML takes no tabs"
+		p.Hint = "indent with spaces; YAML does not allow tabs"
 	}
 	return p
 }
 
-// resolve finds what each alias stands for. An anchor counts only once its value has
-// ended, so nothing can contain itself.
+// resolve finds the node of each alias. An anchor is defined only after its value has been
+// read, so that no node can contain itself.
 func (d *decoder) resolve(node ast.Node, defined map[string]ast.Node) {
 	switch n := node.(type) {
 	case *ast.AnchorNode:
@@ -93,7 +94,7 @@ func (d *decoder) resolve(node ast.Node, defined map[string]ast.Node) {
 	}
 }
 
-// follow gives the node behind anchors and aliases; nil where there is none.
+// follow resolves anchors and aliases; it returns nil for an undefined alias.
 func (d *decoder) follow(node ast.Node) ast.Node {
 	for {
 		switch n := node.(type) {
@@ -111,13 +112,13 @@ func (d *decoder) follow(node ast.Node) ast.Node {
 }
 
 func (d *decoder) at(node ast.Node, path, hint, format string, args ...any) {
-	d.told[path] = true
+	d.reported[path] = true
 	d.problems = append(d.problems, Problem{
 		Line: node.GetToken().Position.Line, Field: path, What: fmt.Sprintf(format, args...), Hint: hint,
 	})
 }
 
-// decode sets v from a node, or tells why it cannot.
+// decode sets v from a node, or adds the problem that prevents it.
 func (d *decoder) decode(node ast.Node, v reflect.Value, path string) {
 	from := node
 	node = d.follow(node)
@@ -126,42 +127,42 @@ func (d *decoder) decode(node ast.Node, v reflect.Value, path string) {
 		return
 	}
 	if tag, ok := node.(*ast.TagNode); ok {
-		d.at(tag, path, "leave it out", "the tag %s has no meaning here", tag.Start.Value)
+		d.at(tag, path, "remove it", "YAML tag %s is not supported", tag.Start.Value)
 		return
 	}
 	if _, null := node.(*ast.NullNode); null {
-		d.at(from, path, "leave the field out for its default", "has no value")
+		d.at(from, path, "remove the field to use its default", "has no value")
 		return
 	}
-	wants := func(what string) {
+	mismatch := func(what string) {
 		hint := ""
 		if (v.Kind() == reflect.String || v.Type() == reflect.TypeFor[Name]()) && isScalar(node) {
-			hint = "write " + strconv.Quote(node.GetToken().Value)
+			hint = "quote it: " + strconv.Quote(node.GetToken().Value)
 		}
-		d.at(from, path, hint, "wants %s, not %s", what, describe(node))
+		d.at(from, path, hint, "expected %s, got %s", what, describe(node))
 	}
 	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		kind, example := textForm(v.Type())
 		text, ok := stringOf(node)
 		if !ok {
-			wants(kind)
+			mismatch(kind)
 		} else if n, named := u.(*Name); named {
 			d.name(from, n, text, path)
 		} else if err := u.UnmarshalText([]byte(text)); err != nil || text == "" {
 			v.SetZero()
-			d.at(from, path, "such as "+example, "%q is no %s", text, strings.TrimPrefix(kind, "a "))
+			d.at(from, path, "for example "+example, "%q is not a valid %s", text, strings.TrimPrefix(kind, "a "))
 		}
 		return
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		d.decodeStruct(node, v, path, wants)
+		d.decodeStruct(node, v, path, mismatch)
 	case reflect.Map:
-		d.decodeMap(node, v, path, wants)
+		d.decodeMap(node, v, path, mismatch)
 	case reflect.Slice:
 		list, ok := node.(*ast.SequenceNode)
 		if !ok {
-			wants("a list")
+			mismatch("a list")
 			return
 		}
 		v.Set(reflect.MakeSlice(v.Type(), len(list.Values), len(list.Values)))
@@ -173,7 +174,7 @@ func (d *decoder) decode(node ast.Node, v reflect.Value, path string) {
 	case reflect.String:
 		text, ok := stringOf(node)
 		if !ok {
-			wants("a string")
+			mismatch("a string")
 			return
 		}
 		if text == "" {
@@ -184,14 +185,14 @@ func (d *decoder) decode(node ast.Node, v reflect.Value, path string) {
 	case reflect.Bool:
 		b, ok := node.(*ast.BoolNode)
 		if !ok {
-			wants("true or false")
+			mismatch("true or false")
 			return
 		}
 		v.SetBool(b.Value)
 	case reflect.Int:
 		n, ok := node.(*ast.IntegerNode)
 		if !ok {
-			wants("a whole number")
+			mismatch("an integer")
 			return
 		}
 		number, err := strconv.ParseInt(fmt.Sprint(n.Value), 10, 32)
@@ -201,7 +202,7 @@ func (d *decoder) decode(node ast.Node, v reflect.Value, path string) {
 		}
 		v.SetInt(number)
 	default:
-		panic("labs: no YAML form for " + v.Type().String()) // a mistake in lab.go; every test meets it
+		panic("labs: no YAML form for " + v.Type().String()) // a bug in lab.go that every test detects
 	}
 }
 
@@ -217,7 +218,7 @@ func (d *decoder) name(from ast.Node, n *Name, text, path string) {
 	*n = name
 }
 
-func (d *decoder) decodeStruct(node ast.Node, v reflect.Value, path string, wants func(string)) {
+func (d *decoder) decodeStruct(node ast.Node, v reflect.Value, path string, mismatch func(string)) {
 	fields, renamed := map[string]int{}, map[string]string{}
 	var known []string
 	for i := range v.NumField() {
@@ -231,7 +232,7 @@ func (d *decoder) decodeStruct(node ast.Node, v reflect.Value, path string, want
 	}
 	entries, ok := d.entries(node, path)
 	if !ok {
-		wants("a mapping")
+		mismatch("a mapping")
 		return
 	}
 	for _, e := range entries {
@@ -241,8 +242,8 @@ func (d *decoder) decodeStruct(node ast.Node, v reflect.Value, path string, want
 		at := join(path, e.key)
 		i, ok := fields[e.key]
 		if !ok {
-			d.at(e.node, at, didYouMean(e.key, known), "no such field")
-			d.told[join(path, nearest(e.key, known))] = true // no need to miss it as well
+			d.at(e.node, at, didYouMean(e.key, known), "unknown field")
+			d.reported[join(path, nearest(e.key, known))] = true // so that it is not reported as missing too
 			continue
 		}
 		d.lines[at] = e.node.GetToken().Position.Line
@@ -250,11 +251,11 @@ func (d *decoder) decodeStruct(node ast.Node, v reflect.Value, path string, want
 	}
 }
 
-// decodeMap takes options: their values are whatever scalar the file has, as written.
-func (d *decoder) decodeMap(node ast.Node, v reflect.Value, path string, wants func(string)) {
+// decodeMap decodes options: their values are scalars of any type, kept as written.
+func (d *decoder) decodeMap(node ast.Node, v reflect.Value, path string, mismatch func(string)) {
 	entries, ok := d.entries(node, path)
 	if !ok {
-		wants("a mapping")
+		mismatch("a mapping")
 		return
 	}
 	v.Set(reflect.MakeMap(v.Type()))
@@ -269,7 +270,7 @@ func (d *decoder) decodeMap(node ast.Node, v reflect.Value, path string, wants f
 		} else if isScalar(value) {
 			v.SetMapIndex(reflect.ValueOf(e.key), reflect.ValueOf(value.GetToken().Value))
 		} else {
-			d.at(e.value, at, "", "wants a string, not %s", describe(value))
+			d.at(e.value, at, "", "expected a string, got %s", describe(value))
 		}
 	}
 }
@@ -281,8 +282,8 @@ type entry struct {
 	value ast.Node
 }
 
-// entries lists a mapping's keys, in order, with merged mappings (<<) taken in: a key
-// of the mapping's own goes before a merged one.
+// entries lists the keys of a mapping, in order, merge keys (<<) resolved: the mapping's own
+// keys override merged ones.
 func (d *decoder) entries(node ast.Node, path string) ([]entry, bool) {
 	mapping, ok := node.(ast.MapNode)
 	if !ok {
@@ -300,7 +301,7 @@ func (d *decoder) entries(node ast.Node, path string) ([]entry, bool) {
 		}
 		scalar := d.follow(key)
 		if scalar == nil || !isScalar(scalar) {
-			d.at(it.Key(), path, "", "a key must be a plain word")
+			d.at(it.Key(), path, "", "a key must be a scalar")
 			continue
 		}
 		text, ok := stringOf(scalar)
@@ -309,7 +310,7 @@ func (d *decoder) entries(node ast.Node, path string) ([]entry, bool) {
 		}
 		e := entry{text, key, it.Value()}
 		if i := slices.IndexFunc(own, func(o entry) bool { return o.key == e.key }); i >= 0 {
-			d.at(key, join(path, e.key), "keep one of them", "given twice, first in line %d", own[i].node.GetToken().Position.Line)
+			d.at(key, join(path, e.key), "remove one", "duplicate field, first in line %d", own[i].node.GetToken().Position.Line)
 			continue
 		}
 		own = append(own, e)
@@ -338,28 +339,28 @@ func (d *decoder) mergedEntries(value ast.Node, path string) []entry {
 	}
 	entries, ok := d.entries(node, path)
 	if !ok {
-		d.at(value, path, "", "<< wants a mapping, not %s", describe(node))
+		d.at(value, path, "", "<< expects a mapping, got %s", describe(node))
 	}
 	return entries
 }
 
 func (d *decoder) noAnchor(node ast.Node, path string) {
 	name := strings.TrimPrefix(node.String(), "*")
-	d.at(node, path, "anchor it with &"+name+" further up", "no anchor for *%s", name)
+	d.at(node, path, "define &"+name+" above it", "undefined anchor of alias *%s", name)
 }
 
-// toldAbove reports whether a field, or what holds it, has a problem already: then it
-// counts as left out, so that one mistake makes one problem.
-func (d *decoder) toldAbove(path string) bool {
+// reportedAbove reports whether a field or one of its parents already has a problem. Such a
+// field counts as unset, so that one mistake is reported once.
+func (d *decoder) reportedAbove(path string) bool {
 	for ; path != ""; path = above(path) {
-		if d.told[path] {
+		if d.reported[path] {
 			return true
 		}
 	}
 	return false
 }
 
-// lineOf gives the line of a field, or of the nearest thing around it that the file has.
+// lineOf returns the line of a field, or of its nearest parent in the file.
 func (d *decoder) lineOf(path string) int {
 	for path != "" {
 		if line, ok := d.lines[path]; ok {
@@ -394,7 +395,7 @@ func stringOf(node ast.Node) (string, bool) {
 	return "", false
 }
 
-// textForm names what a type that reads itself wants, and gives an example.
+// textForm returns the name and an example of the text form of an encoding.TextUnmarshaler.
 func textForm(t reflect.Type) (kind, example string) {
 	switch t {
 	case reflect.TypeFor[Name]():
@@ -420,9 +421,9 @@ func describe(node ast.Node) string {
 	case *ast.LiteralNode:
 		return "a block of text"
 	case *ast.BoolNode:
-		return "the truth value " + n.GetToken().Value
+		return "boolean " + n.GetToken().Value
 	case *ast.IntegerNode, *ast.FloatNode:
-		return "the number " + n.GetToken().Value
+		return "number " + n.GetToken().Value
 	}
 	return strconv.Quote(node.GetToken().Value)
 }

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// Default gives the lab that a file with nothing but its name describes.
+// Default returns the lab of a file with nothing but a name.
 func Default(name Name, known Known) Lab {
 	lab := Lab{APIVersion: APIVersion, Kind: Kind, Metadata: Metadata{Name: name}}
 	lab.fill(known)
 	return lab
 }
 
-// fill sets what the file left out. It is the only level of defaults there is. Fields
-// that the file set wrongly are left as they are, for validate to tell.
+// fill sets the fields that the file leaves out. There are no other levels of defaults.
+// Invalid fields are kept, for validate to report.
 func (l *Lab) fill(known Known) {
 	if slices.Contains(known.Providers, "netns") {
 		setIfZero(&l.Provider, "netns")
@@ -88,8 +88,8 @@ func (l *Lab) fill(known Known) {
 // where its file has none.
 const balancer = "lb"
 
-// balance puts a load balancer in front of several control planes, unless the file has
-// one or has given its name away.
+// balance adds a load balancer in front of several control planes, unless the file has one
+// or another machine with its name.
 func (l *Lab) balance() {
 	has := func(m Member) bool { return m.Role == RoleAPILB || m.Name == balancer }
 	if l.controlPlanes() > 1 && !slices.ContainsFunc(l.Members(), has) {
@@ -97,7 +97,7 @@ func (l *Lab) balance() {
 	}
 }
 
-// controlPlanes counts them.
+// controlPlanes counts the control planes.
 func (l *Lab) controlPlanes() int {
 	count := 0
 	for _, g := range l.Nodes {
@@ -122,7 +122,7 @@ func (l *Lab) fillComponents(known Known) {
 		l.CNI.Options[option] = values[0]
 	}
 	if len(l.CNI.Options) == 0 {
-		l.CNI.Options = nil // so that {} and nothing are the same lab
+		l.CNI.Options = nil // so that {} equals an omitted field
 	}
 
 	lb := &l.LoadBalancer
@@ -142,7 +142,7 @@ func (l *Lab) fillComponents(known Known) {
 	setIfZero(&in.Version, first(ingresses).Version)
 	modes := ingresses.Of(in.Version).Modes
 	if lb.Name == None && slices.Contains(modes, "NodePort") {
-		setIfZero(&in.Service, "NodePort") // there is nothing to give a LoadBalancer its VIP
+		setIfZero(&in.Service, "NodePort") // nothing assigns a VIP to a LoadBalancer
 	}
 	setIfZero(&in.Service, first(modes))
 }
@@ -154,8 +154,8 @@ func first[T any](values []T) (value T) {
 	return value
 }
 
-// upTo gives values[from:to] of a list that may be shorter; never nothing where the
-// list has anything.
+// upTo returns values[from:to] of a list that may be shorter; at least one value where the
+// list is not empty.
 func upTo(values []string, from, to int) []string {
 	to = min(to, len(values))
 	from = max(0, min(from, to-1))

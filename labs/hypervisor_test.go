@@ -2,7 +2,7 @@ package labs
 
 import "testing"
 
-// What is read is written in one way, and read the same again.
+// String returns the canonical form, which parses to the same value.
 func TestParseHypervisor(t *testing.T) {
 	for text, want := range map[string]string{
 		"kvm2":                             "qemu+ssh://kvm2/system",

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Known is what a lab may ask for: the names, versions and values that providers and
-// components offer. The caller gives it, so that labs needs to know neither.
+// Known is what a lab may select: the names, versions and values that providers and
+// components offer. The caller passes it, so that labs depends on neither.
 type Known struct {
 	Providers     []string
 	Kubernetes    Choices            // its modes are those of kube-proxy
@@ -21,12 +21,12 @@ type Choices []Choice
 // Choice is one version.
 type Choice struct {
 	Version   string
-	Preferred bool                // the component of a lab that names none of its kind
+	Preferred bool                // the default of its kind
 	Options   map[string][]string // option → its allowed values, the first the default; none: any
 	Modes     []string            // kubernetes.proxy, loadBalancer.mode or ingress.service, the first the default
 }
 
-// Of gives a version, and the default one for a version that there is not.
+// Of returns a version, or the default one where the version does not exist.
 func (c Choices) Of(version string) Choice {
 	for _, choice := range c {
 		if choice.Version == version {
@@ -48,7 +48,7 @@ func (c Choices) Versions() []string {
 // names lists the keys of choices in order.
 func names(choices map[string]Choices) []string { return slices.Sorted(maps.Keys(choices)) }
 
-// preferred is the name of a lab that names none: the one that is marked, else the first.
+// preferred returns the default name: the one marked as preferred, else the first.
 func preferred(choices map[string]Choices) string {
 	for _, name := range names(choices) {
 		if first(choices[name]).Preferred {

@@ -1,8 +1,8 @@
-// Package labs is the lab file: its types, strict decoding, defaults and
-// validation. It takes the bytes of a YAML file and gives a Lab in which every
-// field is set and every reference holds, or all the problems at once. Addresses are
-// not its to give: what their allocation finds wrong comes in by a Check. It knows
-// nothing of interfaces, images or running machines.
+// Package labs is the lab file: its types, strict decoding, defaults and validation. It
+// takes the bytes of a YAML file and returns a Lab in which every field is set and every
+// reference is valid, or all problems at once. It does not allocate addresses: problems of
+// the allocation are added by a Check. It has no knowledge of interfaces, images or running
+// machines.
 package labs
 
 import (
@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// APIVersion and Kind open every lab file, so that a file of another tool (ipSpace
-// netlab's topology files among them) is told apart at its first line.
+// APIVersion and Kind are the header of every lab file, so that a file of another tool (such
+// as a topology file of ipSpace netlab) is recognized by its first line.
 const (
 	APIVersion = "netlab/v1alpha1"
 	Kind       = "Lab"
@@ -30,7 +30,7 @@ const (
 // ProviderLibvirt is the provider whose Nodes are virtual machines.
 const ProviderLibvirt = "libvirt"
 
-// None as the name of a load balancer or an Ingress controller switches it off.
+// None as the name of a load balancer or an Ingress controller disables it.
 const None = "none"
 
 // Lab is one lab file, with defaults filled in.
@@ -38,9 +38,9 @@ type Lab struct {
 	APIVersion   string       `json:"apiVersion"`
 	Kind         string       `json:"kind"`
 	Metadata     Metadata     `json:"metadata"`
-	Provider     string       `json:"provider,omitempty"`   // what runs the Nodes
-	Libvirt      Libvirt      `json:"libvirt,omitempty"`    // what provider libvirt makes of them; others leave it aside
-	HostAccess   bool         `json:"hostAccess,omitempty"` // the machine itself reaches Nodes and VIPs
+	Provider     string       `json:"provider,omitempty"`   // runs the Nodes: netns, kind or libvirt
+	Libvirt      Libvirt      `json:"libvirt,omitempty"`    // settings of provider libvirt; ignored by others
+	HostAccess   bool         `json:"hostAccess,omitempty"` // this machine reaches Nodes and VIPs
 	Kubernetes   Kubernetes   `json:"kubernetes,omitempty"`
 	Networks     []Network    `json:"networks,omitempty"`
 	Nodes        []NodeGroup  `json:"nodes,omitempty"`
@@ -57,24 +57,24 @@ type Metadata struct {
 	Name Name `json:"name"`
 }
 
-// Libvirt is where virtual machines run, and what each Node's has.
+// Libvirt is the hypervisor of virtual machines, and the resources of each.
 type Libvirt struct {
-	URI    string `json:"uri,omitempty"`    // of the hypervisor, on this machine or another; "": $LIBVIRT_DEFAULT_URI, or qemu:///system
-	Images string `json:"images,omitempty"` // directory of the hypervisor below which a lab has its storage pool
+	URI    string `json:"uri,omitempty"`    // hypervisor on this machine or another; default: $LIBVIRT_DEFAULT_URI, or qemu:///system
+	Images string `json:"images,omitempty"` // directory on the hypervisor for the storage pools of labs
 	CPUs   int    `json:"cpus,omitempty"`
 	Memory Size   `json:"memory,omitempty"`
-	Disk   Size   `json:"disk,omitempty"` // at most; it takes what the Node has written
-	Image  Image  `json:"image,omitzero"` // what machines boot; none: the disk that netlab makes of Debian
+	Disk   Size   `json:"disk,omitempty"` // maximum; the disk is allocated sparsely
+	Image  Image  `json:"image,omitzero"` // cloud image to boot; default: the Debian disk that netlab builds
 }
 
-// Image is a cloud image, with the checksum that its publisher lists beside it: exactly one.
+// Image is a cloud image, with exactly one checksum, as listed by its publisher.
 type Image struct {
 	URL    string `json:"url"`              // https, http or file; a disk in format qcow2
 	SHA256 string `json:"sha256,omitempty"` // in hexadecimal
 	SHA512 string `json:"sha512,omitempty"` // in hexadecimal
 }
 
-// Kubernetes is the cluster as such.
+// Kubernetes is the cluster.
 type Kubernetes struct {
 	Version     string       `json:"version,omitempty"`     // of the form v1.37.2
 	PodCIDR     netip.Prefix `json:"podCIDR,omitempty"`     // each Node gets a /24 of it
@@ -84,24 +84,20 @@ type Kubernetes struct {
 
 // Network is one broadcast domain: a Linux bridge.
 type Network struct {
-	Name string       `json:"name"`
-	CIDR netip.Prefix `json:"cidr"`
-	MTU  int          `json:"mtu,omitempty"` // bytes of IP packet; 1500 unless told
-	// Bridge is one of the machine's own that the network is joined with, as for a real LAN;
-	// "" for a network that is the lab's alone.
-	Bridge string `json:"bridge,omitempty"`
-	VLAN   int    `json:"vlan,omitempty"` // of Bridge, whose 802.1Q tag the network's frames have there; none: they have no tag
+	Name   string       `json:"name"`
+	CIDR   netip.Prefix `json:"cidr"`
+	MTU    int          `json:"mtu,omitempty"`    // bytes of an IP packet; default: 1500
+	Bridge string       `json:"bridge,omitempty"` // bridge of this machine that the network is connected to, such as a real LAN's; default: none
+	VLAN   int          `json:"vlan,omitempty"`   // VLAN (802.1Q) of the network on bridge; default: untagged
 }
 
-// NodeGroup is one Node, or Count alike ones named Name1, Name2, …
+// NodeGroup is one Node, or count equal Nodes with a number appended to name.
 type NodeGroup struct {
-	Name     string   `json:"name"`
-	Role     string   `json:"role"`               // control-plane or worker
-	Count    int      `json:"count,omitempty"`    // 0: one Node, named Name itself
-	Networks []string `json:"networks,omitempty"` // eth0, eth1, …; all Nodes share the first
-	// Hypervisor places virtual machines on another machine's: its name, or libvirt's URI
-	// qemu+ssh://[user@]host[:port]/system; "" for libvirt.uri's. See type Hypervisor.
-	Hypervisor string `json:"hypervisor,omitempty" was:"host"` // name or qemu+ssh URI of another machine's hypervisor (provider libvirt)
+	Name       string   `json:"name"`
+	Role       string   `json:"role"`                            // control-plane or worker
+	Count      int      `json:"count,omitempty"`                 // default: one Node without a number
+	Networks   []string `json:"networks,omitempty"`              // eth0, eth1, …; all Nodes share the first
+	Hypervisor string   `json:"hypervisor,omitempty" was:"host"` // host name, or URI qemu+ssh://[user@]host[:port]/system, of another machine's hypervisor (provider libvirt); default: libvirt.uri
 }
 
 // Host is a machine outside the cluster.
@@ -111,38 +107,38 @@ type Host struct {
 	Networks []string `json:"networks,omitempty"` // eth0, eth1, …
 }
 
-// CNI selects the Pod network by its component folder.
+// CNI selects the Pod network.
 type CNI struct {
 	Name    string            `json:"name,omitempty"`
 	Version string            `json:"version,omitempty"`
-	Options map[string]string `json:"options,omitempty"` // those that the CNI has
+	Options map[string]string `json:"options,omitempty"` // options of the CNI
 }
 
-// LoadBalancer selects what gives Services of type LoadBalancer their VIPs.
+// LoadBalancer selects the implementation of Services of type LoadBalancer.
 type LoadBalancer struct {
-	Name    string   `json:"name,omitempty"` // "none" for none
+	Name    string   `json:"name,omitempty"` // "none" to disable
 	Version string   `json:"version,omitempty"`
 	Mode    string   `json:"mode,omitempty"`  // how VIPs are announced
-	Pools   []string `json:"pools,omitempty"` // "first-last" or a CIDR, each inside one network; none: one in the first
+	Pools   []string `json:"pools,omitempty"` // "first-last" or a CIDR, each inside one network; default: one in the first network of the Nodes
 }
 
 // Ingress selects the Ingress controller.
 type Ingress struct {
-	Name    string `json:"name,omitempty"` // "none" for none
+	Name    string `json:"name,omitempty"` // "none" to disable
 	Version string `json:"version,omitempty"`
 	Service string `json:"service,omitempty"` // LoadBalancer or NodePort
 }
 
-// Verify tunes the verification.
+// Verify configures the verification.
 type Verify struct {
 	Throughput Throughput `json:"throughput,omitempty"`
 }
 
-// Throughput tunes the measurements of `netlab verify --throughput` and `--latency`.
+// Throughput configures the measurements of `netlab verify --throughput` and `--latency`.
 type Throughput struct {
 	Duration Duration `json:"duration,omitempty"` // of each measurement, in whole seconds
-	Streams  []int    `json:"streams,omitempty"`  // parallel streams; one measurement for each number
-	Repeats  int      `json:"repeats,omitempty"`  // of each measurement; an interval of 95 % takes 6
+	Streams  []int    `json:"streams,omitempty"`  // numbers of parallel streams to measure with
+	Repeats  int      `json:"repeats,omitempty"`  // of each measurement; a 95 % confidence interval requires 6
 	Min      Rate     `json:"min,omitempty"`      // a route with a lower TCP median fails
 }
 
@@ -159,7 +155,7 @@ func (d *Duration) UnmarshalText(text []byte) (err error) {
 }
 
 // Rate is in bits per second. It is written as a number and one of bit, kbit, Mbit, Gbit
-// and Tbit, each a thousand of the one before: "500Mbit", "1.5Gbit".
+// and Tbit, in steps of 1000: "500Mbit", "1.5Gbit".
 type Rate int64
 
 // Size is in bytes. It is written as a number and one of MiB, GiB and TiB: "1536MiB",

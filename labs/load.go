@@ -11,13 +11,13 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
-// Check finds problems that only a later stage can know of, such as a network with too few
-// addresses. It gives them by field; Load adds the lines. The lab that it gets may have
-// problems already, which are not its to repeat.
+// Check finds problems that only a later stage can detect, such as a network with too few
+// addresses. It returns them by field; Load adds the lines. Its argument may have problems
+// that are already reported; a Check must not repeat them.
 type Check func(Lab) Problems
 
-// Load reads a lab file: strictly, with defaults filled in and everything checked.
-// The filename is for messages only. The error is Problems with all that is wrong.
+// Load decodes a lab file strictly, sets defaults and validates it. The filename is for
+// messages only. The error is Problems, with every error found.
 func Load(filename string, data []byte, known Known, checks ...Check) (Lab, error) {
 	lab, problems := load(data, known, checks)
 	if err := problems.in(filename); err != nil {
@@ -36,17 +36,17 @@ func load(data []byte, known Known, checks []Check) (Lab, Problems) {
 	lab.fill(known)
 	v := validator{lab: lab, known: known}
 	v.has = func(path string) bool { return d.lines[path] > 0 }
-	v.told = func(path string) bool {
-		for told := range d.told {
-			if strings.HasPrefix(told, path) {
+	v.reported = func(path string) bool {
+		for reported := range d.reported {
+			if strings.HasPrefix(reported, path) {
 				return true
 			}
 		}
-		return d.toldAbove(path)
+		return d.reportedAbove(path)
 	}
 	v.validate(checks)
 	for _, p := range v.problems {
-		if !d.toldAbove(p.Field) {
+		if !d.reportedAbove(p.Field) {
 			p.Line = d.lineOf(p.Field)
 			d.problems = append(d.problems, p)
 		}
@@ -55,14 +55,14 @@ func load(data []byte, known Known, checks []Check) (Lab, Problems) {
 }
 
 // decode reads a file of a kind strictly into what out points to. Without a decoder the
-// problems are all that can be told of the file; with one they are its own so far.
+// problems are final; with one, more may be added to it.
 func decode(data []byte, kind string, out any) (*decoder, Problems) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	switch {
 	case len(data) > maxFile:
-		return nil, Problems{{Line: 1, What: fmt.Sprintf("is larger than %d KiB, so it is no lab file", maxFile>>10)}}
+		return nil, Problems{{Line: 1, What: fmt.Sprintf("exceeds %d KiB, the size limit of a lab file", maxFile>>10)}}
 	case !utf8.Valid(data):
-		return nil, Problems{{Line: 1, What: "is no UTF-8 text"}}
+		return nil, Problems{{Line: 1, What: "is not valid UTF-8"}}
 	}
 	root, problem := parse(data)
 	if problem != nil {
@@ -70,9 +70,9 @@ func decode(data []byte, kind string, out any) (*decoder, Problems) {
 	}
 	if root == nil {
 		return nil, Problems{{Line: 1, What: "is empty",
-			Hint: "a lab is at least apiVersion: " + APIVersion + ", kind: " + Kind + " and metadata: {name: …}"}}
+			Hint: "a lab file requires apiVersion: " + APIVersion + ", kind: " + Kind + " and metadata: {name: …}"}}
 	}
-	d := &decoder{lines: map[string]int{}, told: map[string]bool{}, anchors: map[*ast.AliasNode]ast.Node{}}
+	d := &decoder{lines: map[string]int{}, reported: map[string]bool{}, anchors: map[*ast.AliasNode]ast.Node{}}
 	if foreign := d.foreign(root, kind); foreign != nil {
 		return nil, foreign
 	}
@@ -82,12 +82,12 @@ func decode(data []byte, kind string, out any) (*decoder, Problems) {
 		return nil, Problems{{Line: 1, What: fmt.Sprintf("follows more than %d aliases", maxUses)}}
 	}
 	if _, ok := d.follow(root).(ast.MapNode); !ok {
-		return nil, d.problems // nothing of it is a lab
+		return nil, d.problems // nothing was decoded
 	}
 	return d, d.problems
 }
 
-// foreign tells a file of another tool by its header, so that it gets one clear
+// foreign detects a file of another tool by its header, so that it gets one clear
 // problem instead of one for each of its fields.
 func (d *decoder) foreign(root ast.Node, kind string) Problems {
 	mapping, ok := root.(ast.MapNode)
@@ -99,15 +99,15 @@ func (d *decoder) foreign(root ast.Node, kind string) Problems {
 	for it := mapping.MapRange(); it.Next(); {
 		key := it.Key().GetToken().Value
 		values[key] = it.Value()
-		for _, header := range []struct{ key, want string }{{"apiVersion", APIVersion}, {"kind", kind}} {
+		for _, header := range []struct{ key, value string }{{"apiVersion", APIVersion}, {"kind", kind}} {
 			text, isString := stringOf(it.Value())
 			if key == "kind" && isString && text == KindMatrix && kind == Kind {
 				problems = append(problems, Problem{Line: it.Key().GetToken().Position.Line, Field: key,
-					What: "is a Matrix, which names labs", Hint: "`netlab compare FILE` makes them one after another"})
-			} else if key == header.key && isString && text != header.want {
+					What: "is Matrix, a list of lab files, not Lab", Hint: "use `netlab compare FILE`"})
+			} else if key == header.key && isString && text != header.value {
 				problems = append(problems, Problem{Line: it.Key().GetToken().Position.Line, Field: key,
-					What: fmt.Sprintf("%q is of another tool or another version", text),
-					Hint: fmt.Sprintf("a lab file has %s: %s", key, header.want)})
+					What: fmt.Sprintf("%q is not supported", text),
+					Hint: fmt.Sprintf("a lab file requires %s: %s", key, header.value)})
 			}
 		}
 	}
@@ -128,6 +128,6 @@ func (d *decoder) foreign(root ast.Node, kind string) Problems {
 		return nil
 	}
 	return Problems{{Line: root.GetToken().Position.Line,
-		What: "is a topology of another tool called netlab (ipSpace's, for router labs)",
-		Hint: "a lab file of this one begins with apiVersion: " + APIVersion}}
+		What: "is a topology file of ipSpace netlab, another tool with the same name",
+		Hint: "a lab file of this netlab requires apiVersion: " + APIVersion}}
 }

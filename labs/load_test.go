@@ -50,10 +50,10 @@ func TestDefaultsFollowNetworks(t *testing.T) {
 			func(l labs.Lab) any { return l.Hosts }, []labs.Host{{Name: "lb", Role: "api-lb", Networks: []string{"lan"}}}},
 		"their load balancer": {"nodes: [{name: cp, role: control-plane, count: 3, networks: [wan]}]\nhosts: [{name: api, role: api-lb}]",
 			func(l labs.Lab) any { return l.Hosts }, []labs.Host{{Name: "api", Role: "api-lb", Networks: []string{"wan"}}}},
-		"no load balancer":     {"loadBalancer: {name: none}", func(l labs.Lab) any { return l.Ingress.Service }, "NodePort"},
-		"no Ingress":           {"ingress: {name: none}", func(l labs.Lab) any { return l.Ingress }, labs.Ingress{Name: "none"}},
-		"option of a number":   {"cni: {name: cilium, options: {label: 0x10}}", func(l labs.Lab) any { return l.CNI.Options["label"] }, "0x10"},
-		"options beside given": {"cni: {name: cilium, options: {label: a}}", func(l labs.Lab) any { return l.CNI.Options["routing"] }, "tunnel"},
+		"no load balancer":           {"loadBalancer: {name: none}", func(l labs.Lab) any { return l.Ingress.Service }, "NodePort"},
+		"no Ingress":                 {"ingress: {name: none}", func(l labs.Lab) any { return l.Ingress }, labs.Ingress{Name: "none"}},
+		"option of a number":         {"cni: {name: cilium, options: {label: 0x10}}", func(l labs.Lab) any { return l.CNI.Options["label"] }, "0x10"},
+		"options next to given ones": {"cni: {name: cilium, options: {label: a}}", func(l labs.Lab) any { return l.CNI.Options["routing"] }, "tunnel"},
 		"anchor and merge": {"nodes: [&n {name: a, role: control-plane, networks: [lan]}, {<<: *n, name: b, role: worker}]",
 			func(l labs.Lab) any { return l.Nodes[1] }, labs.NodeGroup{Name: "b", Role: "worker", Networks: []string{"lan"}}},
 	} {
@@ -65,7 +65,7 @@ func TestDefaultsFollowNetworks(t *testing.T) {
 	}
 }
 
-// What a script cannot show: bytes that are no text, files built to be slow.
+// Not testable by a script: bytes that are not text, files that are slow to decode.
 func TestLoadRefuses(t *testing.T) {
 	bomb, last := minimal+"a0: &a0 {name: x}\n", "a0"
 	for i := range 30 {
@@ -74,13 +74,13 @@ func TestLoadRefuses(t *testing.T) {
 		last = next
 	}
 	for name, c := range map[string]struct{ file, want string }{
-		"no UTF-8":          {"\xff\xfe", "lab.yaml:1: is no UTF-8 text"},
-		"large":             {minimal + strings.Repeat("#", 64<<10), "lab.yaml:1: is larger than 64 KiB, so it is no lab file"},
+		"no UTF-8":          {"\xff\xfe", "lab.yaml:1: is not valid UTF-8"},
+		"large":             {minimal + strings.Repeat("#", 64<<10), "lab.yaml:1: exceeds 64 KiB, the size limit of a lab file"},
 		"aliases multiply":  {bomb + "kubernetes: *" + last + "\n", "lab.yaml:1: follows more than 10000 aliases"},
-		"alias in itself":   {minimal + "networks: &n [*n]\n", "lab.yaml:5: networks[0]: no anchor for *n; anchor it with &n further up"},
-		"merge of a scalar": {minimal + "kubernetes: {<<: 5}\n", "lab.yaml:5: kubernetes: << wants a mapping, not the number 5"},
-		"key without name":  {minimal + "? *x\n: b\n", "lab.yaml:5: a key must be a plain word"},
-		"CRLF":              {strings.ReplaceAll(minimal+"provider: x\n", "\n", "\r\n"), `lab.yaml:5: provider: "x" is no provider; one of netns, kind, libvirt`},
+		"alias in itself":   {minimal + "networks: &n [*n]\n", "lab.yaml:5: networks[0]: undefined anchor of alias *n; define &n above it"},
+		"merge of a scalar": {minimal + "kubernetes: {<<: 5}\n", "lab.yaml:5: kubernetes: << expects a mapping, got number 5"},
+		"key without name":  {minimal + "? *x\n: b\n", "lab.yaml:5: a key must be a scalar"},
+		"CRLF":              {strings.ReplaceAll(minimal+"provider: x\n", "\n", "\r\n"), `lab.yaml:5: provider: "x" is not a known provider; supported: netns, kind, libvirt`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := labs.Load("lab.yaml", []byte(c.file), labstest.Known())
@@ -116,8 +116,8 @@ func TestReference(t *testing.T) {
 	visit(reflect.TypeFor[labs.Lab]())
 }
 
-// Whatever the bytes, Load ends without a panic; a lab that loads builds, and
-// survives being written and read again.
+// Load never panics; a lab that loads also builds, and is unchanged after marshalling and
+// loading again.
 func FuzzLoad(f *testing.F) {
 	reference, err := os.ReadFile("reference.yaml")
 	if err != nil {

@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// KindMatrix is the kind of a file that names labs.
+// KindMatrix is the kind of a file that lists lab files.
 const KindMatrix = "Matrix"
 
-// Matrix names labs that are made one after another and shown side by side.
+// Matrix lists labs that are created one after another and compared side by side.
 type Matrix struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
 	Metadata   struct {
-		Name string `json:"name"` // any text: nothing is made of it
+		Name string `json:"name"` // any text: nothing is named after it
 	} `json:"metadata"`
 	Labs []string `json:"labs"` // lab files, relative to the matrix's own
 }
 
-// IsMatrix reports whether a file says that it is a Matrix.
+// IsMatrix reports whether the kind of a file is Matrix.
 func IsMatrix(data []byte) bool {
 	for line := range strings.Lines(string(data)) {
 		if key, value, ok := strings.Cut(line, ":"); ok && key == "kind" {
@@ -30,34 +30,34 @@ func IsMatrix(data []byte) bool {
 	return false
 }
 
-// LoadMatrix reads a Matrix strictly and gives its lab files, relative to where the matrix
-// is. The error is Problems with all that is wrong.
+// LoadMatrix decodes a Matrix strictly and returns its lab files, relative to the directory
+// of the matrix. The error is Problems, with every error found.
 func LoadMatrix(filename string, data []byte) ([]string, error) {
 	var m Matrix
 	d, problems := decode(data, KindMatrix, &m)
 	if d == nil {
 		return nil, problems.in(filename)
 	}
-	tell := func(field, hint, format string, args ...any) {
-		if !d.toldAbove(field) {
+	report := func(field, hint, format string, args ...any) {
+		if !d.reportedAbove(field) {
 			d.problems = append(d.problems, Problem{Line: d.lineOf(field), Field: field, What: fmt.Sprintf(format, args...), Hint: hint})
 		}
 	}
 	if m.APIVersion == "" {
-		tell("apiVersion", "add apiVersion: "+APIVersion, "is missing")
+		report("apiVersion", "add apiVersion: "+APIVersion, "is missing")
 	}
 	if m.Kind == "" {
-		tell("kind", "add kind: "+KindMatrix, "is missing")
+		report("kind", "add kind: "+KindMatrix, "is missing")
 	}
 	if len(m.Labs) == 0 {
-		tell("labs", "name lab files, as in labs: [one.yaml, two.yaml]", "names no lab")
+		report("labs", "add lab files, for example labs: [one.yaml, two.yaml]", "lists no lab files")
 	}
 	var files []string
 	seen := map[string]int{}
 	for i, name := range m.Labs {
 		field := fmt.Sprintf("labs[%d]", i)
 		if before, twice := seen[name]; twice {
-			tell(field, "leave one out", "%s is labs[%d] already", name, before)
+			report(field, "remove one", "%s is already labs[%d]", name, before)
 		}
 		seen[name] = i
 		if name != "" && !filepath.IsAbs(name) {

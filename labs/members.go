@@ -36,10 +36,10 @@ func (l Lab) Members() []Member {
 	return members
 }
 
-// maxCount bounds a Node group: a slip of the finger shall not ask for 2000 Nodes.
+// maxCount limits a Node group, so that a typing error does not request 2000 Nodes.
 const maxCount = 50
 
-// maxMembers bounds a lab; no machine runs that many.
+// maxMembers limits a lab; no machine runs that many.
 const maxMembers = 500
 
 // Pool is a range of addresses, Last included.
@@ -52,16 +52,16 @@ func ParsePool(text string) (Pool, error) {
 		b, errB := netip.ParseAddr(strings.TrimSpace(last))
 		switch {
 		case errA != nil || errB != nil || !a.Is4() || !b.Is4():
-			return Pool{}, fmt.Errorf("%q is no range of IPv4 addresses", text)
+			return Pool{}, fmt.Errorf("%q is not an IPv4 address range", text)
 		case b.Less(a):
-			return Pool{}, fmt.Errorf("%q ends before it begins", text)
+			return Pool{}, fmt.Errorf("%q ends before it starts", text)
 		}
 		return Pool{a, b}, nil
 	}
 	p, err := netip.ParsePrefix(text)
 	switch {
 	case err != nil || !p.Addr().Is4():
-		return Pool{}, fmt.Errorf("%q is no range of IPv4 addresses", text)
+		return Pool{}, fmt.Errorf("%q is not an IPv4 address range", text)
 	case p != p.Masked():
 		return Pool{}, fmt.Errorf("%q has host bits set", text)
 	}
@@ -81,7 +81,7 @@ func (n Network) Usable() bool {
 	return cidr.IsValid() && cidr.Addr().Is4() && cidr.Bits() >= 8 && cidr.Bits() <= 29 && cidr == cidr.Masked()
 }
 
-// lastOf gives the last address of an IPv4 prefix, the broadcast address of a network.
+// lastOf returns the last address of an IPv4 prefix, the broadcast address of a network.
 func lastOf(cidr netip.Prefix) netip.Addr {
 	a := cidr.Addr().As4()
 	binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(a[:])|(1<<(32-cidr.Bits())-1))

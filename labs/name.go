@@ -12,11 +12,11 @@ import (
 const maxName = 32
 
 // Name is a lab's name: a DNS label (RFC 1123) of at most 32 characters. ParseName is the
-// only way to one, so that every path, cgroup and label made from a Name is a lab's own.
-// The zero Name stands for no lab: it is refused wherever something is made, read or removed.
+// only constructor, so that every path, cgroup and label made from a Name belongs to one lab.
+// The zero Name is invalid: whatever creates, reads or removes something rejects it.
 type Name struct{ label string }
 
-// errNoName refuses the zero Name.
+// errNoName rejects the zero Name.
 var errNoName = errors.New("no lab name given")
 
 // NameError says why a text is not a lab name.
@@ -27,7 +27,7 @@ func (e *NameError) Error() string { return fmt.Sprintf("lab name %q %s", e.Text
 // Hint says what a lab name looks like.
 func (e *NameError) Hint() string { return e.hint }
 
-const notLabel = "is no DNS label"
+const notLabel = "is not a DNS label"
 
 var nameLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
 
@@ -39,7 +39,7 @@ func ParseName(text string) (Name, error) {
 	case !nameLabel.MatchString(text):
 		return Name{}, &NameError{text, notLabel, labelHint(text, maxName)}
 	case len(text) > maxName:
-		return Name{}, &NameError{text, fmt.Sprintf("has %d characters", len(text)), fmt.Sprintf("%d at most: it becomes part of other names", maxName)}
+		return Name{}, &NameError{text, fmt.Sprintf("has %d characters", len(text)), fmt.Sprintf("use %d at most: the name is part of namespace, cgroup and directory names", maxName)}
 	}
 	return Name{text}, nil
 }
@@ -53,7 +53,8 @@ func MustName(text string) Name {
 	return n
 }
 
-// String gives the name for people. That of the zero Name can be nobody's path either.
+// String returns the name for messages. The text of the zero Name is not a valid path element
+// of a lab either.
 func (n Name) String() string {
 	if n.label == "" {
 		return "<no lab>"
@@ -61,7 +62,7 @@ func (n Name) String() string {
 	return n.label
 }
 
-// Label gives the name as a part of paths, cgroups, links and labels. It panics for the zero
+// Label returns the name as a part of paths, cgroups, links and labels. It panics for the zero
 // Name; exported functions that act on a lab return Check's error first.
 func (n Name) Label() string {
 	if n.label == "" {
@@ -70,7 +71,7 @@ func (n Name) Label() string {
 	return n.label
 }
 
-// Check refuses the zero Name.
+// Check returns an error for the zero Name.
 func (n Name) Check() error {
 	if n.label == "" {
 		return errNoName
@@ -81,17 +82,17 @@ func (n Name) Check() error {
 // MarshalText writes the name as a plain string.
 func (n Name) MarshalText() ([]byte, error) { return []byte(n.label), n.Check() }
 
-// UnmarshalText reads what ParseName reads, and refuses all else.
+// UnmarshalText accepts what ParseName accepts.
 func (n *Name) UnmarshalText(text []byte) (err error) {
 	*n, err = ParseName(string(text))
 	return err
 }
 
-// labelHint says what to write in the place of a text that is not a DNS label.
+// labelHint returns a hint for a text that is not a DNS label.
 func labelHint(text string, most int) string {
-	mended := strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(text), "-"), "-")
-	if mended != "" && len(mended) <= most {
-		return "write " + mended
+	suggestion := strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(text), "-"), "-")
+	if suggestion != "" && len(suggestion) <= most {
+		return "use " + suggestion
 	}
-	return fmt.Sprintf("lower-case letters, digits and - in between, %d at most", most)
+	return fmt.Sprintf("use at most %d lower-case letters, digits and -, starting and ending with a letter or digit", most)
 }

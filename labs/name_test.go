@@ -25,8 +25,8 @@ func TestParseName(t *testing.T) {
 		"a:b", "a@b", "$HOME", "`id`", strings.Repeat("a", 33), strings.Repeat("a", 5000),
 	} {
 		n, err := ParseName(bad)
-		var told *NameError
-		if !errors.As(err, &told) || told.Hint() == "" || n != (Name{}) {
+		var nameErr *NameError
+		if !errors.As(err, &nameErr) || nameErr.Hint() == "" || n != (Name{}) {
 			t.Errorf("%q: %v (%v)", bad, n, err)
 		}
 		text, err := json.Marshal(bad)
@@ -39,7 +39,7 @@ func TestParseName(t *testing.T) {
 	}
 }
 
-// What stands for no lab makes no path, is not written, and no directory is called so.
+// The zero Name is not part of a path, is not marshalled, and its text is not a directory name.
 func TestZeroName(t *testing.T) {
 	var none Name
 	if none.Check() == nil {

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// Problem is one thing wrong with a lab file.
+// Problem is one error in a lab file.
 type Problem struct {
-	File  string // as the user named it; empty for a lab that was not read from a file
+	File  string // as given by the user; empty for a lab that was not read from a file
 	Line  int    // counted from 1; 0 where no line is known
 	Field string // path of the field, such as nodes[1].role; empty for the file as a whole
 	What  string // what is wrong
@@ -37,7 +37,7 @@ func (p Problem) Error() string {
 	return b.String()
 }
 
-// Problems is everything wrong with a lab file, in the order of its lines.
+// Problems are all errors in a lab file, in the order of its lines.
 type Problems []Problem
 
 // Error writes one problem a line.
@@ -49,7 +49,7 @@ func (ps Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// err gives the problems as an error: nil where there are none, so that no caller
+// err returns the problems as an error: nil where there are none, so that no caller
 // compares an empty Problems with nil.
 func (ps Problems) err() error {
 	if len(ps) == 0 {
@@ -58,7 +58,7 @@ func (ps Problems) err() error {
 	return ps
 }
 
-// in gives the problems of a file, sorted, as an error.
+// in returns the problems of a file, sorted, as an error.
 func (ps Problems) in(filename string) error { return ps.of(filename).err() }
 
 func (ps Problems) of(filename string) Problems {
@@ -69,12 +69,11 @@ func (ps Problems) of(filename string) Problems {
 	return ps
 }
 
-// At is Located, as an error: nil where there are no problems.
+// At returns Located as an error: nil where there are no problems.
 func (ps Problems) At(filename string) error { return ps.Located(filename).err() }
 
-// Located gives problems that were found later, in what a lab file came to, the lines of
-// their fields in the file, and orders them by these. They stay without lines where the file
-// cannot be read any more.
+// Located sets File and Line of problems that a later stage found, and sorts them by line.
+// Line stays 0 where the file can no longer be read.
 func (ps Problems) Located(filename string) Problems {
 	located := slices.Clone(ps)
 	data, err := os.ReadFile(filename)
@@ -90,7 +89,7 @@ func (ps *Problems) add(field, hint, format string, args ...any) {
 	*ps = append(*ps, Problem{Field: field, What: fmt.Sprintf(format, args...), Hint: hint})
 }
 
-// sorted orders by line, keeping the order of finding within a line, and drops repeats.
+// sorted orders by line, stable within a line, and drops duplicates.
 func (ps Problems) sorted() Problems {
 	slices.SortStableFunc(ps, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 	seen := map[Problem]bool{}
@@ -101,8 +100,8 @@ func (ps Problems) sorted() Problems {
 	})
 }
 
-// didYouMean is the hint for a name that is none of known: the nearest one when it
-// is near enough to be a slip, else all of them.
+// didYouMean is the hint for an unknown name: the nearest known one where it looks like a
+// typing error, else all known ones.
 func didYouMean(name string, known []string) string {
 	best := nearest(name, known)
 	switch {
@@ -110,13 +109,12 @@ func didYouMean(name string, known []string) string {
 		return "did you mean " + best + "?"
 	case len(known) == 0:
 		return ""
-	case len(known) == 1:
-		return "the only one is " + known[0]
 	}
-	return "one of " + strings.Join(known, ", ")
+	return "supported: " + strings.Join(known, ", ")
 }
 
-// nearest gives the known name that differs from name by no more than a slip.
+// nearest returns the known name closest to name; "" where none is close enough to be a typing
+// error.
 func nearest(name string, known []string) string {
 	best, distance := "", max(2, len(name)/3)+1
 	for _, k := range known {

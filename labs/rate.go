@@ -32,7 +32,7 @@ func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 func (r *Rate) UnmarshalText(text []byte) error {
 	m := ratePattern.FindSubmatch(text)
 	if m == nil {
-		return fmt.Errorf("%q is no rate", text)
+		return fmt.Errorf("%q is not a valid rate", text)
 	}
 	bits, _ := new(big.Rat).SetString(string(m[1]))
 	for _, u := range rateUnits {
@@ -41,7 +41,7 @@ func (r *Rate) UnmarshalText(text []byte) error {
 		}
 	}
 	if !bits.IsInt() || bits.Sign() == 0 || !bits.Num().IsInt64() {
-		return fmt.Errorf("%q is no whole number of bits, or too many", text)
+		return fmt.Errorf("%q is not a whole number of bits, or out of range", text)
 	}
 	*r = Rate(bits.Num().Int64())
 	return nil

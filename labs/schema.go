@@ -16,13 +16,13 @@ import (
 	"github.com/invopop/jsonschema"
 )
 
-// The types' own source, so that the schema's descriptions are their comments.
+// The source of the types: their comments are the descriptions of the schema.
 //
 //go:embed lab.go
 var source string
 
-// Schema gives the JSON Schema (draft 2020-12) of a lab file, for editors to complete
-// and check with. It knows the shape and the names; Load checks more.
+// Schema returns the JSON Schema (draft 2020-12) of a lab file, for completion and checks
+// in editors. It covers structure and names; Load validates more.
 func Schema(known Known) ([]byte, error) {
 	comments, err := comments()
 	if err != nil {
@@ -39,13 +39,13 @@ func Schema(known Known) ([]byte, error) {
 	s := r.Reflect(Lab{})
 	s.ID = "https://netlab.dev/schema/v1alpha1.json"
 	s.Title = "netlab lab file, " + APIVersion
-	s.Required = []string{"apiVersion", "kind", "metadata"} // hosts has no omitempty, and yet a default
+	s.Required = []string{"apiVersion", "kind", "metadata"} // hosts has no omitempty, but it has a default
 	s.Definitions["Network"].Required = []string{"name", "cidr"}
 
 	in := func(definition, property string) *jsonschema.Schema {
 		p, ok := s.Definitions[definition].Properties.Get(property)
 		if !ok {
-			panic("labs: no " + property + " in the schema of " + definition) // a mistake in lab.go; every test meets it
+			panic("labs: no " + property + " in the schema of " + definition) // a bug in lab.go that every test detects
 		}
 		return p
 	}
@@ -76,7 +76,7 @@ func Schema(known Known) ([]byte, error) {
 	return json.MarshalIndent(s, "", "  ")
 }
 
-// textSchema gives the types that are written as a string.
+// textSchema returns the schema of types that are written as a string.
 func textSchema(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[netip.Prefix]():
@@ -99,7 +99,7 @@ func enum(s *jsonschema.Schema, values []string) {
 	}
 }
 
-// offerOptions lists the options of all CNIs; whose each is, Load checks.
+// offerOptions lists the options of all CNIs; Load checks that an option belongs to the CNI.
 func offerOptions(s *jsonschema.Schema, cnis map[string]Choices) {
 	s.AdditionalProperties = jsonschema.FalseSchema
 	s.Properties = jsonschema.NewProperties()

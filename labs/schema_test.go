@@ -14,7 +14,7 @@ import (
 	"netlab.dev/netlab/labs/labstest"
 )
 
-// An editor with the schema accepts the labs that Load accepts, and marks a slip.
+// An editor with the schema accepts the labs that Load accepts, and marks a typing error.
 func TestSchemaFitsLabs(t *testing.T) {
 	text, err := labs.Schema(labstest.Known())
 	if err != nil {

@@ -19,7 +19,7 @@ var sizeUnits = []struct {
 	bytes  Size
 }{{"T", 1 << 40}, {"G", gib}, {"M", mib}}
 
-// String writes the size as a lab file has it; what is no whole MiB is rounded down.
+// String writes the size as a lab file has it; fractions of a MiB are rounded down.
 func (s Size) String() string {
 	for _, u := range sizeUnits {
 		if s%u.bytes == 0 && s != 0 {
@@ -36,7 +36,7 @@ func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 func (s *Size) UnmarshalText(text []byte) error {
 	m := sizePattern.FindSubmatch(text)
 	if m == nil {
-		return fmt.Errorf("%q is no size", text)
+		return fmt.Errorf("%q is not a valid size", text)
 	}
 	number, err := strconv.ParseInt(string(m[1]), 10, 64)
 	for _, u := range sizeUnits {

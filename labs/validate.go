@@ -8,17 +8,17 @@ import (
 	"strings"
 )
 
-// validator finds everything wrong with a lab whose defaults are filled in. A field
-// that the decoder could not read is told already and counts as left out.
+// validator finds the errors in a lab whose defaults are set. A field that the decoder could
+// not read is already reported and counts as unset.
 type validator struct {
 	lab      Lab
 	known    Known
 	has      func(path string) bool // whether the file has a field
-	told     func(path string) bool // whether a problem was told of a field, or in it
+	reported func(path string) bool // whether a field, or one below it, has a problem
 	problems Problems
 }
 
-// validate makes the further checks too, unless there are too many machines to go on.
+// validate runs the further checks too, unless the lab has too many machines.
 func (v *validator) validate(checks []Check) {
 	v.header()
 	v.cluster()
@@ -32,7 +32,7 @@ func (v *validator) validate(checks []Check) {
 	v.ingress()
 	v.throughput()
 	if n := len(v.lab.Members()); n > maxMembers {
-		v.add("nodes", fmt.Sprintf("%d at most", maxMembers), "Nodes and hosts come to %d machines", n)
+		v.add("nodes", fmt.Sprintf("use at most %d", maxMembers), "lab has %d machines (Nodes and hosts)", n)
 		return
 	}
 	v.memberNames()
@@ -46,12 +46,12 @@ func (v *validator) add(field, hint, format string, args ...any) {
 }
 
 func (v *validator) header() {
-	for _, f := range []struct{ name, want string }{
+	for _, f := range []struct{ name, value string }{
 		{"apiVersion", APIVersion},
 		{"kind", Kind},
 	} {
 		if !v.has(f.name) {
-			v.add(f.name, "a lab file begins with "+f.name+": "+f.want, "is missing")
+			v.add(f.name, "add "+f.name+": "+f.value, "is missing")
 		}
 	}
 	if v.lab.Metadata.Name.Check() != nil {
@@ -70,10 +70,10 @@ func (v *validator) label(field, name string) {
 	case dnsLabel.MatchString(name):
 		return
 	}
-	v.add(field, labelHint(name, 63), "%q is no DNS label", name)
+	v.add(field, labelHint(name, 63), "%q is not a DNS label", name)
 }
 
-// oneOf checks a value against the known ones.
+// oneOf checks that a value is one of the known ones.
 func (v *validator) oneOf(field, what, value string, known []string) bool {
 	switch {
 	case slices.Contains(known, value):
@@ -81,7 +81,7 @@ func (v *validator) oneOf(field, what, value string, known []string) bool {
 	case value == "":
 		v.add(field, didYouMean(value, known), "is missing")
 	default:
-		v.add(field, didYouMean(value, known), "%q is no %s", value, what)
+		v.add(field, didYouMean(value, known), "%q is not a %s", value, what)
 	}
 	return false
 }
@@ -95,9 +95,9 @@ func (v *validator) version(field, what, value string, known Choices) {
 
 func (v *validator) cluster() {
 	k := v.lab.Kubernetes
-	v.oneOf("provider", "provider", v.lab.Provider, v.known.Providers)
+	v.oneOf("provider", "known provider", v.lab.Provider, v.known.Providers)
 	v.version("kubernetes.version", "Kubernetes", k.Version, v.known.Kubernetes)
-	v.oneOf("kubernetes.proxy", "kube-proxy mode this netlab has", k.Proxy, v.known.Kubernetes.Of(k.Version).Modes)
+	v.oneOf("kubernetes.proxy", "supported kube-proxy mode", k.Proxy, v.known.Kubernetes.Of(k.Version).Modes)
 	if v.cidr("kubernetes.podCIDR", k.PodCIDR) {
 		nodes, room := 0, 0
 		for _, m := range v.lab.Members() {
@@ -109,63 +109,64 @@ func (v *validator) cluster() {
 			room = 1 << (24 - k.PodCIDR.Bits())
 		}
 		if room < nodes {
-			v.add("kubernetes.podCIDR", "a /16 is enough for 256", "%s holds a /24 for %d Nodes, the lab has %d", k.PodCIDR, room, nodes)
+			v.add("kubernetes.podCIDR", "a /16 has room for 256", "%s has room for the /24s of %d Nodes, the lab has %d", k.PodCIDR, room, nodes)
 		}
 	}
 	if v.cidr("kubernetes.serviceCIDR", k.ServiceCIDR) && (k.ServiceCIDR.Bits() < 12 || k.ServiceCIDR.Bits() > 24) {
-		v.add("kubernetes.serviceCIDR", "such as 10.96.0.0/16", "%s is none of /12 to /24", k.ServiceCIDR)
+		v.add("kubernetes.serviceCIDR", "must be /12 to /24, for example 10.96.0.0/16", "prefix length of %s is out of range", k.ServiceCIDR)
 	}
 }
 
-// The least is what IPv6 asks of any link (RFC 8200), so that no tunnel of a CNI falls
-// below what hosts must take; the most is the usual jumbo frame.
+// The minimum is that of IPv6 (RFC 8200), so that the MTU inside a CNI's tunnel stays above
+// what hosts must accept (RFC 791); the maximum is the usual jumbo frame.
 const minMTU, maxMTU = 1280, 9000
 
-// maxVLAN is the last one that IEEE 802.1Q leaves to its users.
+// maxVLAN is the highest VLAN ID that IEEE 802.1Q does not reserve.
 const maxVLAN = 4094
 
-// linkName is what Linux takes for a link's name, less what a shell would mind (IFNAMSIZ is 16).
+// linkName is what Linux accepts as an interface name (IFNAMSIZ is 16), without characters
+// that are special to a shell.
 var linkName = regexp.MustCompile(`^[a-zA-Z0-9][-_.@a-zA-Z0-9]{0,14}$`)
 
 func (v *validator) networks() {
 	if len(v.lab.Networks) == 0 {
-		v.add("networks", "leave the field out for lan and wan", "there is none")
+		v.add("networks", "remove the field to use the default lan and wan", "list is empty")
 	}
 	seen, joined := map[string]int{}, map[string]int{}
 	for i, n := range v.lab.Networks {
 		at := fmt.Sprintf("networks[%d]", i)
 		v.label(at+".name", n.Name)
 		if first, again := seen[n.Name]; again && n.Name != "" {
-			v.add(at+".name", "names are unique", "%s is also the name of networks[%d]", n.Name, first)
+			v.add(at+".name", "network names must be unique", "duplicate name %s, first in networks[%d]", n.Name, first)
 		} else {
 			seen[n.Name] = i
 		}
 		if !n.CIDR.IsValid() {
-			v.add(at+".cidr", "such as 172.30.0.0/24", "is missing")
+			v.add(at+".cidr", "for example 172.30.0.0/24", "is missing")
 		} else if v.cidr(at+".cidr", n.CIDR) && n.CIDR.Bits() > 29 {
-			v.add(at+".cidr", "a /29 is the smallest", "%s is too small", n.CIDR)
+			v.add(at+".cidr", "use a /29 or larger", "%s is too small", n.CIDR)
 		}
 		if n.MTU < minMTU || n.MTU > maxMTU {
-			v.add(at+".mtu", fmt.Sprintf("from %d to %d", minMTU, maxMTU), "%d is out of range", n.MTU)
+			v.add(at+".mtu", fmt.Sprintf("must be between %d and %d", minMTU, maxMTU), "%d is out of range", n.MTU)
 		}
 		if v.has(at+".vlan") && n.VLAN < 1 || n.VLAN > maxVLAN {
-			v.add(at+".vlan", fmt.Sprintf("from 1 to %d", maxVLAN), "%d is out of range", n.VLAN)
+			v.add(at+".vlan", fmt.Sprintf("must be between 1 and %d", maxVLAN), "%d is out of range", n.VLAN)
 		} else if n.VLAN != 0 && n.Bridge == "" {
-			v.add(at+".vlan", "name the bridge that carries it, such as bridge: br0", "%d is a VLAN of no bridge", n.VLAN)
+			v.add(at+".vlan", "set the bridge that carries it, for example bridge: br0", "VLAN %d requires a bridge", n.VLAN)
 		}
 		if n.Bridge == "" {
 			continue
 		}
-		way := n.Bridge
+		segment := n.Bridge
 		if n.VLAN != 0 {
-			way += fmt.Sprintf(", VLAN %d,", n.VLAN)
+			segment += fmt.Sprintf(" VLAN %d", n.VLAN)
 		}
 		if !linkName.MatchString(n.Bridge) {
-			v.add(at+".bridge", "such as br0; `ip link show type bridge` lists this machine's", "%q is no name of a link", n.Bridge)
-		} else if first, again := joined[way]; again {
-			v.add(at+".bridge", "a bridge for each, or a vlan", "%s is joined with networks[%d] already, and both would be one", way, first)
+			v.add(at+".bridge", "for example br0; `ip link show type bridge` lists the bridges of this machine", "%q is not a valid interface name", n.Bridge)
+		} else if first, again := joined[segment]; again {
+			v.add(at+".bridge", "use another bridge or vlan", "%s is already used by networks[%d]", segment, first)
 		} else {
-			joined[way] = i
+			joined[segment] = i
 		}
 	}
 }
@@ -175,23 +176,23 @@ func (v *validator) cidr(field string, p netip.Prefix) bool {
 	a := p.Addr()
 	switch {
 	case !p.IsValid():
-		return false // told by the decoder
+		return false // reported by the decoder
 	case !a.Is4():
-		v.add(field, "write an IPv4 CIDR", "%s is IPv6, which labs do not support yet", p)
+		v.add(field, "use an IPv4 CIDR", "%s: IPv6 is not supported yet", p)
 	case p.Bits() < 8:
-		v.add(field, "a /8 is the largest", "%s is too large", p)
+		v.add(field, "use a /8 or smaller", "%s is too large", p)
 	case p != p.Masked():
 		v.add(field, fmt.Sprintf("did you mean %s?", p.Masked()), "%s has host bits set", p)
 	case a.IsLoopback() || a.IsMulticast() || a.IsLinkLocalUnicast() || a.As4()[0] == 0 || a.As4()[0] >= 240:
-		v.add(field, "such as 172.30.0.0/24", "%s is not for machines to have", p)
+		v.add(field, "use another range, for example 172.30.0.0/24", "%s is reserved", p)
 	default:
 		return true
 	}
 	return false
 }
 
-// overlaps tells of any two ranges that share addresses, at the later of the two that
-// is in the file.
+// overlaps reports any two ranges that share addresses, at the later of those that the file
+// sets.
 func (v *validator) overlaps() {
 	type named struct {
 		field string
@@ -213,7 +214,7 @@ func (v *validator) overlaps() {
 			if v.has(a.field) && !v.has(b.field) {
 				at, other = a, b
 			}
-			v.add(at.field, "move one of them", "%s overlaps %s (%s)", at.cidr, other.field, other.cidr)
+			v.add(at.field, "change one of them", "%s overlaps %s (%s)", at.cidr, other.field, other.cidr)
 		}
 	}
 }

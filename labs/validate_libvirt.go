@@ -12,8 +12,8 @@ import (
 
 const maxCPUs = 64
 
-// The least that a Node works with: the control plane was seen to take some 900 MiB, the
-// node image with a lab's images 2 GiB.
+// The minimum that a Node works with: the control plane was measured at about 900 MiB, the
+// node image with a lab's images at 2 GiB.
 const minMemory, minDisk = gib, 4 * gib
 
 func (v *validator) libvirt() {
@@ -22,19 +22,19 @@ func (v *validator) libvirt() {
 		_, err := ParseHypervisor(l.URI)
 		v.refused("libvirt.uri", err)
 	} else if u, err := url.Parse(l.URI); err != nil || l.URI != "" && (u.Scheme != "qemu" || u.Host != "" || u.Path != "/system") {
-		v.add("libvirt.uri", "write qemu:///system, or qemu:///system?socket=PATH; qemu+ssh://host/system for another machine's", "%q is no hypervisor on this machine", l.URI)
+		v.add("libvirt.uri", "use qemu:///system or qemu:///system?socket=PATH, or qemu+ssh://host/system for another machine", "%q is not a local libvirt URI", l.URI)
 	}
 	if !path.IsAbs(l.Images) {
-		v.add("libvirt.images", "such as /var/lib/libvirt/images", "%q is no absolute path", l.Images)
+		v.add("libvirt.images", "for example /var/lib/libvirt/images", "%q is not an absolute path", l.Images)
 	}
 	if l.CPUs < 1 || l.CPUs > maxCPUs {
-		v.add("libvirt.cpus", "from 1 to 64", "%d is out of range", l.CPUs)
+		v.add("libvirt.cpus", "must be between 1 and 64", "%d is out of range", l.CPUs)
 	}
-	if l.Memory < minMemory && !v.told("libvirt.memory") {
-		v.add("libvirt.memory", "give it "+minMemory.String()+" at least", "%s is too little for a Node", l.Memory)
+	if l.Memory < minMemory && !v.reported("libvirt.memory") {
+		v.add("libvirt.memory", "use at least "+minMemory.String(), "%s is too small for a Node", l.Memory)
 	}
-	if l.Disk < minDisk && !v.told("libvirt.disk") {
-		v.add("libvirt.disk", "give it "+minDisk.String()+" at least", "%s is too little for a Node and its images", l.Disk)
+	if l.Disk < minDisk && !v.reported("libvirt.disk") {
+		v.add("libvirt.disk", "use at least "+minDisk.String(), "%s is too small for a Node and its images", l.Disk)
 	}
 	v.image()
 }
@@ -52,31 +52,31 @@ func (v *validator) image() {
 	const at = "libvirt.image"
 	u, err := url.Parse(image.URL)
 	switch {
-	case v.told(at + ".url"):
+	case v.reported(at + ".url"):
 	case image.URL == "":
-		v.add(at+".url", "such as "+exampleImage, "is missing")
+		v.add(at+".url", "for example "+exampleImage, "is missing")
 	case err != nil || u.Path == "" || u.Opaque != "" || u.Scheme == "file" && u.Host != "",
 		u.Scheme != "file" && (u.Host == "" || u.Scheme != "https" && u.Scheme != "http"):
-		v.add(at+".url", "such as "+exampleImage+", or file:///images/debian.qcow2", "%q is no URL of a file", image.URL)
+		v.add(at+".url", "for example "+exampleImage+", or file:///images/debian.qcow2", "%q is not the URL of a file", image.URL)
 	}
 	switch {
-	case v.told(at+".sha256") || v.told(at+".sha512"):
+	case v.reported(at+".sha256") || v.reported(at+".sha512"):
 	case image.SHA256 == "" && image.SHA512 == "":
-		v.add(at, "add the sha256 or sha512 that its publisher lists, as in a file SHA512SUMS beside it", "there is no checksum of the image")
+		v.add(at, "add the sha256 or sha512 that its publisher lists, for example in SHA512SUMS", "image has no checksum")
 	case image.SHA256 != "" && image.SHA512 != "":
-		v.add(at, "keep one of sha256 and sha512", "there are two checksums of the image")
+		v.add(at, "keep one of sha256 and sha512", "image has two checksums")
 	}
 	for _, sum := range []struct {
 		name, text string
 		digits     int
 	}{{"sha256", image.SHA256, 64}, {"sha512", image.SHA512, 128}} {
 		if sum.text != "" && (len(sum.text) != sum.digits || !hexadecimal.MatchString(sum.text)) {
-			v.add(at+"."+sum.name, fmt.Sprintf("%d hexadecimal digits", sum.digits), "%q is no checksum of this kind", sum.text)
+			v.add(at+"."+sum.name, fmt.Sprintf("must have %d hexadecimal digits", sum.digits), "%q is not a %s checksum", sum.text, sum.name)
 		}
 	}
 }
 
-// placed checks where a group's virtual machines are to run.
+// placed checks the hypervisor of a group's virtual machines.
 func (v *validator) placed(at string, g NodeGroup) {
 	if g.Hypervisor == "" {
 		return
@@ -88,16 +88,16 @@ func (v *validator) placed(at string, g NodeGroup) {
 			break
 		}
 		if o, err := ParseHypervisor(other.Hypervisor); err == nil && o.Host == h.Host && o != h {
-			v.add(at+".hypervisor", "write both the same", "nodes[%d] reaches %s as %s", i, o.Host, o)
+			v.add(at+".hypervisor", "use the same URI for both", "nodes[%d] has another URI for %s: %s", i, o.Host, o)
 			break
 		}
 	}
-	if p := v.lab.Provider; p != ProviderLibvirt && !v.told("provider") {
-		v.add(at+".hypervisor", "set provider: "+ProviderLibvirt+", or leave hypervisor out", "Nodes of provider %s run on this machine alone", p)
+	if p := v.lab.Provider; p != ProviderLibvirt && !v.reported("provider") {
+		v.add(at+".hypervisor", "set provider: "+ProviderLibvirt+", or remove hypervisor", "provider %s runs Nodes on this machine only", p)
 	}
 }
 
-// refused tells of an error of ParseHypervisor.
+// refused reports an error of ParseHypervisor.
 func (v *validator) refused(field string, err error) {
 	if err != nil {
 		v.add(field, strings.Join(hint.Of(err), ", "), "%s", err)

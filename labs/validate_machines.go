@@ -9,30 +9,30 @@ func (v *validator) nodes() {
 	for i, g := range v.lab.Nodes {
 		at := fmt.Sprintf("nodes[%d]", i)
 		v.label(at+".name", g.Name)
-		v.oneOf(at+".role", "role of a Node", g.Role, []string{RoleControlPlane, RoleWorker})
+		v.oneOf(at+".role", "Node role", g.Role, []string{RoleControlPlane, RoleWorker})
 		if v.has(at+".count") && g.Count < 1 || g.Count > maxCount {
-			v.add(at+".count", fmt.Sprintf("from 1 to %d", maxCount), "%d is out of range", g.Count)
+			v.add(at+".count", fmt.Sprintf("must be between 1 and %d", maxCount), "%d is out of range", g.Count)
 		}
 		v.attached(at, "Node", g.Networks)
 		v.placed(at, g)
 		first := v.lab.Nodes[0].Networks
 		if len(first) > 0 && len(g.Networks) > 0 && g.Networks[0] != first[0] && v.isNetwork(g.Networks[0]) {
-			v.add(at+".networks", "Node addresses are on the first network and must reach each other",
-				"%s comes first, for %s it is %s", g.Networks[0], v.lab.Nodes[0].Name, first[0])
+			v.add(at+".networks", "list the same network first for all Nodes: it carries their InternalIPs",
+				"first network is %s, that of %s is %s", g.Networks[0], v.lab.Nodes[0].Name, first[0])
 		}
 	}
 	switch n := v.lab.controlPlanes(); {
-	case n == 0 && v.told("nodes"):
+	case n == 0 && v.reported("nodes"):
 	case n == 0:
-		v.add("nodes", "give one the role control-plane", "there is no control plane")
+		v.add("nodes", "set role: control-plane on one Node", "lab has no control plane")
 	case n > maxControlPlanes:
-		v.add("nodes", fmt.Sprintf("make it %d", maxControlPlanes), "%d control planes: each member more makes etcd slower, and a lab has %d at most", n, maxControlPlanes)
+		v.add("nodes", fmt.Sprintf("use %d", maxControlPlanes), "%d control planes exceed the maximum of %d: each etcd member adds latency", n, maxControlPlanes)
 	case n%2 == 0:
-		v.add("nodes", fmt.Sprintf("make it %d or %d", n-1, n+1), "%d control planes: etcd wants an odd number to keep a majority", n)
+		v.add("nodes", fmt.Sprintf("use %d or %d", n-1, n+1), "%d control planes: etcd requires an odd number of members for its quorum", n)
 	}
 }
 
-// maxControlPlanes is what etcd advises as the most (https://etcd.io/docs/v3.6/faq/).
+// maxControlPlanes is the maximum that etcd recommends (https://etcd.io/docs/v3.6/faq/).
 const maxControlPlanes = 5
 
 func (v *validator) hosts() {
@@ -42,21 +42,21 @@ func (v *validator) hosts() {
 	for i, h := range v.lab.Hosts {
 		at := fmt.Sprintf("hosts[%d]", i)
 		v.label(at+".name", h.Name)
-		v.oneOf(at+".role", "role of a host", h.Role, []string{RoleRouter, RoleClient, RoleInternet, RoleAPILB})
+		v.oneOf(at+".role", "host role", h.Role, []string{RoleRouter, RoleClient, RoleInternet, RoleAPILB})
 		v.attached(at, "host", h.Networks)
 		switch h.Role {
 		case RoleInternet:
 			if internet != "" {
-				v.add(at+".role", "it serves DNS for the lab: keep one", "%s is the internet already", internet)
+				v.add(at+".role", "keep one: it serves DNS for the lab", "%s already has role internet", internet)
 			}
 			internet = h.Name
 		case RoleRouter:
 			if len(h.Networks) == 1 {
-				v.add(at+".networks", "name two or more", "a router between %s and nothing", h.Networks[0])
+				v.add(at+".networks", "attach it to two or more networks", "router is attached to %s only", h.Networks[0])
 			}
 			for j, n := range h.Networks {
 				if other := routerOf[n]; other != "" && other != h.Name {
-					v.add(fmt.Sprintf("%s.networks[%d]", at, j), "a network has one router", "%s has the router %s", n, other)
+					v.add(fmt.Sprintf("%s.networks[%d]", at, j), "use one router for each network", "%s already has router %s", n, other)
 				}
 				routerOf[n] = h.Name
 			}
@@ -64,7 +64,8 @@ func (v *validator) hosts() {
 	}
 }
 
-// balancers checks that several control planes have one load balancer, and one has none.
+// balancers checks that several control planes have exactly one load balancer, and a single
+// one has none.
 func (v *validator) balancers() {
 	controlPlanes, name := v.lab.controlPlanes(), ""
 	for i, h := range v.lab.Hosts {
@@ -75,18 +76,18 @@ func (v *validator) balancers() {
 		nodes := v.lab.Nodes
 		switch {
 		case name != "":
-			v.add(at+".role", "it has the API server's address: keep one", "%s is the load balancer already", name)
+			v.add(at+".role", "keep one: it has the API server's address", "%s already has role api-lb", name)
 		case controlPlanes == 1:
-			v.add(at+".role", "leave the host out, or make it three control planes", "a load balancer in front of one control plane")
+			v.add(at+".role", "remove the host, or use three control planes", "api-lb requires several control planes, the lab has one")
 		case len(nodes) > 0 && len(nodes[0].Networks) > 0 && len(h.Networks) > 0 && h.Networks[0] != nodes[0].Networks[0] && v.isNetwork(h.Networks[0]):
-			v.add(at+".networks", "the Nodes reach the API server there",
-				"%s comes first, for the Nodes it is %s", h.Networks[0], nodes[0].Networks[0])
+			v.add(at+".networks", "list the Nodes' network first: they reach the API server there",
+				"first network is %s, that of the Nodes is %s", h.Networks[0], nodes[0].Networks[0])
 		}
 		name = h.Name
 	}
 	if name == "" && controlPlanes > 1 {
-		v.add("hosts", "add one such as {name: api, role: api-lb}, or call no other machine "+balancer,
-			"%d control planes, and no load balancer in front of them", controlPlanes)
+		v.add("hosts", "add one, for example {name: api, role: api-lb}, or rename machine "+balancer,
+			"%d control planes require a host with role api-lb", controlPlanes)
 	}
 }
 
@@ -98,15 +99,15 @@ func (v *validator) attached(at, what string, networks []string) {
 		known = append(known, n.Name)
 	}
 	if len(networks) == 0 && len(known) > 0 {
-		v.add(at, "name one", "the %s is on no network", what)
+		v.add(at, "list at least one", "%s has no network", what)
 	}
 	for i, n := range networks {
 		field := fmt.Sprintf("%s[%d]", at, i)
-		if !v.told("networks") {
+		if !v.reported("networks") {
 			v.oneOf(field, "network of the lab", n, known)
 		}
 		if n != "" && slices.Contains(networks[:i], n) {
-			v.add(field, "one NIC a network", "%s is listed twice", n)
+			v.add(field, "remove one: a machine has one NIC in each network", "%s is listed twice", n)
 		}
 	}
 }
@@ -123,16 +124,16 @@ func (v *validator) memberNames() {
 			continue
 		}
 		if first, again := seen[m.Name]; again {
-			what := "the name " + m.Name + " is also in " + first.Field
+			what := "duplicate name " + m.Name + ", first in " + first.Field
 			if first.Field == m.Field {
-				what = "the name " + m.Name + " is there twice"
+				what = "duplicate name " + m.Name
 			}
-			v.add(m.Field+".name", "names are unique among Nodes and hosts", "%s", what)
+			v.add(m.Field+".name", "names must be unique among Nodes and hosts", "%s", what)
 			continue
 		}
 		seen[m.Name] = m
 		if len(m.Name) > 63 && len(m.Name) > len(v.groupName(m)) {
-			v.add(m.Field+".name", "63 at most, the number included", "%s has %d characters", m.Name, len(m.Name))
+			v.add(m.Field+".name", "use 63 at most, including the number", "%s has %d characters", m.Name, len(m.Name))
 		}
 	}
 }

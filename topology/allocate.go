@@ -23,14 +23,14 @@ type member struct {
 	addresses []netip.Addr
 }
 
-// Where machines' addresses begin in a network of /24 or larger.
+// The first address of each kind of machine in a network of /24 or larger.
 const (
 	firstRouter = 1
 	firstNode   = 10
 	firstHost   = 100
 )
 
-// allocate gives every machine its addresses and reads the pools.
+// allocate returns every machine its addresses and reads the pools.
 //
 // In a network of /24 or larger, routers take addresses from the first on, Nodes from the
 // tenth, other hosts from the hundredth; in a smaller one each takes the next free address,
@@ -68,7 +68,7 @@ func allocate(lab labs.Lab) (allocation, labs.Problems) {
 	for i, text := range texts {
 		pool, err := labs.ParsePool(text)
 		if err != nil {
-			out.pools = append(out.pools, Pool{}) // labs.Load tells, and Build refuses it
+			out.pools = append(out.pools, Pool{}) // labs.Load reports it, and Build returns an error
 			continue
 		}
 		out.pools = append(out.pools, Pool{Network: networkOf(lab, pool), First: pool.First, Last: pool.Last})
@@ -82,20 +82,20 @@ func (m member) address(spaces map[string]*space, from int) (problems labs.Probl
 	for i, name := range m.Networks {
 		s := spaces[name]
 		if s == nil {
-			continue // labs.Load tells of unknown and unusable networks
+			continue // labs.Load reports unknown and unusable networks
 		}
 		address, ok := s.take(from, m.Name)
 		if !ok {
 			problems = append(problems, labs.Problem{Field: m.Field,
-				What: fmt.Sprintf("no address left in network %s (%s) for %s", name, s.cidr, m.Name),
-				Hint: "give it a shorter prefix or fewer machines"})
+				What: fmt.Sprintf("network %s (%s) has no free address for %s", name, s.cidr, m.Name),
+				Hint: "use a shorter prefix or fewer machines"})
 		}
 		m.addresses[i] = address
 	}
 	return problems
 }
 
-// covered tells of a machine in each network whose address a pool covers.
+// covered reports, for each network, the first machine whose address is in a pool.
 func covered(field, text string, pool labs.Pool, spaces map[string]*space) (problems labs.Problems) {
 	for _, name := range slices.Sorted(maps.Keys(spaces)) {
 		s := spaces[name]
@@ -139,13 +139,13 @@ func networkOf(lab labs.Lab, pool labs.Pool) string {
 	return ""
 }
 
-// space hands out the host addresses of a network.
+// space allocates the host addresses of a network.
 type space struct {
 	cidr netip.Prefix
 	used map[int]string // position in cidr → who has it
 }
 
-// take gives the first free address at or after from, or any free one when there is
+// take returns the first free address at or after from, or any free one when there is
 // none; never the network's own address or its broadcast address. Networks too small
 // for the numbering are filled from their start.
 func (s *space) take(from int, who string) (netip.Addr, bool) {
@@ -164,17 +164,17 @@ func (s *space) take(from int, who string) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// hint tells where a pool has room.
+// hint returns the free range for a pool.
 func (s *space) hint() string {
 	last := 1<<(32-s.cidr.Bits()) - 2
 	high := slices.Max(slices.Collect(maps.Keys(s.used)))
 	if high >= last {
-		return "machines take their addresses first; a larger network has room"
+		return "use a larger network: machines get their addresses first"
 	}
-	return fmt.Sprintf("free of machines is %s-%s", nth(s.cidr, high+1), nth(s.cidr, last))
+	return fmt.Sprintf("free addresses: %s-%s", nth(s.cidr, high+1), nth(s.cidr, last))
 }
 
-// nth gives the address at a position of an IPv4 prefix, counted from its own address.
+// nth returns the address at a position of an IPv4 prefix, counted from its own address.
 func nth(cidr netip.Prefix, at int) netip.Addr {
 	a := cidr.Addr().As4()
 	binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(a[:])+uint32(at))

@@ -23,8 +23,8 @@ func TestDefaultPool(t *testing.T) {
 	}
 }
 
-// What allocation finds wrong is told with what the file says wrong, in the order of lines.
-func TestLoadTellsAllAtOnce(t *testing.T) {
+// Problems of address allocation are reported with those of the file, in the order of lines.
+func TestLoadReportsAllProblems(t *testing.T) {
 	_, err := Load("lab.yaml", []byte(`apiVersion: netlab/v1alpha1
 kind: Lab
 metadata: {name: x}
@@ -39,11 +39,11 @@ loadBalancer:
 cni: {name: flanel}
 `), labstest.Known())
 	want := []string{
-		"lab.yaml:7: nodes[1]: no address left in network lan (10.0.0.0/29) for w5; give it a shorter prefix or fewer machines",
-		"lab.yaml:7: nodes[1]: no address left in network lan (10.0.0.0/29) for w6; give it a shorter prefix or fewer machines",
-		`lab.yaml:8: hosts[0].role: "cleint" is no role of a host; did you mean client?`,
-		"lab.yaml:11: loadBalancer.pools[0]: 10.0.0.2-10.0.0.3 covers 10.0.0.2, the address of cp; machines take their addresses first; a larger network has room",
-		`lab.yaml:12: cni.name: "flanel" is no CNI this netlab has; did you mean flannel?`,
+		"lab.yaml:7: nodes[1]: network lan (10.0.0.0/29) has no free address for w5; use a shorter prefix or fewer machines",
+		"lab.yaml:7: nodes[1]: network lan (10.0.0.0/29) has no free address for w6; use a shorter prefix or fewer machines",
+		`lab.yaml:8: hosts[0].role: "cleint" is not a host role; did you mean client?`,
+		"lab.yaml:11: loadBalancer.pools[0]: 10.0.0.2-10.0.0.3 covers 10.0.0.2, the address of cp; use a larger network: machines get their addresses first",
+		`lab.yaml:12: cni.name: "flanel" is not a known CNI; did you mean flannel?`,
 	}
 	if err == nil || err.Error() != strings.Join(want, "\n") {
 		t.Errorf("got\n%v\nwant\n%s", err, strings.Join(want, "\n"))

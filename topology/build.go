@@ -9,11 +9,11 @@ import (
 	"netlab.dev/netlab/labs"
 )
 
-// maxIfname is the longest interface name Linux takes (IFNAMSIZ less its final zero).
+// maxIfname is the longest interface name that Linux accepts (IFNAMSIZ less its final zero).
 const maxIfname = 15
 
-// Load reads a lab file and decides everything that it leaves open. The error is
-// labs.Problems with all that is wrong with the file, its addresses included.
+// Load reads a lab file and builds its Plan. The error is labs.Problems, with every error in
+// the file, those of address allocation included.
 func Load(filename string, data []byte, known labs.Known) (Plan, error) {
 	lab, err := labs.Load(filename, data, known, func(lab labs.Lab) labs.Problems {
 		_, problems := allocate(lab)
@@ -25,8 +25,8 @@ func Load(filename string, data []byte, known labs.Known) (Plan, error) {
 	return Build(lab)
 }
 
-// Build decides everything that a lab leaves open. The error is labs.Problems where the
-// lab's addresses do not fit its networks: Load gives them with their lines.
+// Build turns a lab into its Plan. The error is labs.Problems where the lab's addresses do
+// not fit its networks; Load returns them with lines.
 func Build(lab labs.Lab) (Plan, error) {
 	addresses, problems := allocate(lab)
 	if len(problems) > 0 {
@@ -34,7 +34,7 @@ func Build(lab labs.Lab) (Plan, error) {
 	}
 	for i, pool := range addresses.pools {
 		if pool.Network == "" {
-			return Plan{}, fmt.Errorf("pool %s lies in no network of the lab", lab.LoadBalancer.Pools[i])
+			return Plan{}, fmt.Errorf("pool %s is not in any network of the lab", lab.LoadBalancer.Pools[i])
 		}
 	}
 	b := builder{lab: lab, used: map[string]bool{}}
@@ -101,7 +101,7 @@ func (b *builder) machines(members []member) error {
 	nameservers := []netip.Addr{}
 	for _, m := range members {
 		if len(m.Networks) == 0 {
-			return fmt.Errorf("%s is on no network", m.Name)
+			return fmt.Errorf("%s has no network", m.Name)
 		}
 		if m.Role == RoleInternet && len(nameservers) == 0 {
 			nameservers = m.addresses[:1]
@@ -152,8 +152,8 @@ func (b *builder) machines(members []member) error {
 	return nil
 }
 
-// services are those of an outside host: the verification agent everywhere, and what its
-// role is there for.
+// services returns the services of an outside host: the verification agent on each, and that
+// of its role.
 func services(role string) []Service {
 	all := []Service{{Name: "agent"}}
 	switch role {
@@ -166,8 +166,8 @@ func services(role string) []Service {
 }
 
 // serviceRoute is what a Node without a default route needs to reach ClusterIPs: the
-// kernel wants a route before kube-proxy gets to rewrite the destination. No packet
-// goes to its next hop, which is any address of the Node's network but its own.
+// kernel requires a route before kube-proxy rewrites the destination. No packet is sent to
+// the next hop, which is any other address of the Node's network.
 func (b *builder) serviceRoute(node Machine) Route {
 	own := node.NICs[0].Address()
 	via := own.Masked().Addr().Next()
@@ -177,7 +177,7 @@ func (b *builder) serviceRoute(node Machine) Route {
 	return Route{To: b.lab.Kubernetes.ServiceCIDR, Via: via}
 }
 
-// ifname gives an interface name that is unique in the lab's fabric namespace: base
+// ifname returns an interface name that is unique in the lab's fabric namespace: base
 // and suffix, with the end of base replaced by a hash of it where that is too long.
 func (b *builder) ifname(base, suffix string) string {
 	name := base + suffix
@@ -190,7 +190,7 @@ func (b *builder) ifname(base, suffix string) string {
 	return name
 }
 
-// mac gives a locally administered unicast address (IEEE 802: second-lowest bit of
+// mac returns a locally administered unicast address (IEEE 802: second-lowest bit of
 // the first octet set), the same in every run.
 func mac(lab labs.Name, machine, network string) string {
 	sum := sha256.Sum256([]byte(lab.Label() + "/" + machine + "/" + network))

@@ -71,7 +71,7 @@ func TestBuildGolden(t *testing.T) {
 	}
 }
 
-// threeControlPlanes is a lab whose file says no more than that.
+// threeControlPlanes is a lab with defaults otherwise.
 func threeControlPlanes(t *testing.T) labs.Lab {
 	t.Helper()
 	lab, err := labs.Load("ha.yaml", []byte(`{apiVersion: netlab/v1alpha1, kind: Lab, metadata: {name: ha}, nodes: [{name: cp, role: control-plane, count: 3}]}`), labstest.Known())
@@ -156,7 +156,7 @@ func checkPlan(t *testing.T, plan Plan) {
 			if len(m.Routes) != 1 || m.Routes[0].To.Bits() != 0 {
 				t.Errorf("%s (%s) has routes %v, not a default one", m.Name, m.Role, m.Routes)
 			}
-		case m.Kind == KindNode: // ClusterIPs want a route, and no next hop of one's own
+		case m.Kind == KindNode: // ClusterIPs require a route, whose next hop is not the Node itself
 			if len(m.Routes) != 1 || m.Routes[0].To != plan.Kubernetes.ServiceCIDR() ||
 				m.Routes[0].Via == m.Address() || !m.NICs[0].Address().Contains(m.Routes[0].Via) {
 				t.Errorf("%s has routes %v, not one to Services", m.Name, m.Routes)
@@ -213,13 +213,13 @@ func TestBuildRefuses(t *testing.T) {
 			l.LoadBalancer.Pools = []string{}
 			l.Nodes[1].Count = 5
 		}),
-			"nodes[1]: no address left in network lan (172.30.0.0/29) for w4; give it a shorter prefix or fewer machines\n" +
-				"nodes[1]: no address left in network lan (172.30.0.0/29) for w5; give it a shorter prefix or fewer machines"},
+			"nodes[1]: network lan (172.30.0.0/29) has no free address for w4; use a shorter prefix or fewer machines\n" +
+				"nodes[1]: network lan (172.30.0.0/29) has no free address for w5; use a shorter prefix or fewer machines"},
 		{lab(func(l *labs.Lab) { l.LoadBalancer.Pools = []string{"172.30.0.5-172.30.0.99"} }),
-			"loadBalancer.pools[0]: 172.30.0.5-172.30.0.99 covers 172.30.0.10, the address of cp; free of machines is 172.30.0.101-172.30.0.254"},
-		{lab(func(l *labs.Lab) { l.LoadBalancer.Pools = []string{"10.0.0.0/24"} }), "pool 10.0.0.0/24 lies in no network of the lab"},
+			"loadBalancer.pools[0]: 172.30.0.5-172.30.0.99 covers 172.30.0.10, the address of cp; free addresses: 172.30.0.101-172.30.0.254"},
+		{lab(func(l *labs.Lab) { l.LoadBalancer.Pools = []string{"10.0.0.0/24"} }), "pool 10.0.0.0/24 is not in any network of the lab"},
 		{lab(func(l *labs.Lab) { l.Nodes[1].Networks = []string{"nowhere"} }), `w1: no addresses in network "nowhere"`},
-		{lab(func(l *labs.Lab) { l.Nodes[1].Networks = nil }), `w1 is on no network`},
+		{lab(func(l *labs.Lab) { l.Nodes[1].Networks = nil }), `w1 has no network`},
 		{lab(func(l *labs.Lab) { l.Nodes = l.Nodes[1:] }), `lab x has no control plane`},
 		{lab(func(l *labs.Lab) { l.Nodes[0].Count = 3 }), `lab x has 3 control planes and 0 load balancers`},
 	} {

@@ -6,19 +6,19 @@ import (
 	"reflect"
 )
 
-// Changes is what turns a lab of one Plan into a lab of another.
+// Changes are the differences between a running lab and a Plan.
 type Changes struct {
-	Remake  []string `json:"remake,omitempty"`  // why the cluster has to be made anew; none: it can stay
-	Add     []string `json:"add,omitempty"`     // machines that are new
-	Remove  []string `json:"remove,omitempty"`  // machines that go
-	Replace []string `json:"replace,omitempty"` // machines that are made anew
-	Apply   []string `json:"apply,omitempty"`   // what is configured anew in what stays
+	Remake  []string `json:"remake,omitempty"`  // why the cluster must be recreated; none: it is kept
+	Add     []string `json:"add,omitempty"`     // new machines
+	Remove  []string `json:"remove,omitempty"`  // machines to remove
+	Replace []string `json:"replace,omitempty"` // machines to recreate
+	Apply   []string `json:"apply,omitempty"`   // what is reconfigured in place
 }
 
 // None reports whether there is nothing to do.
 func (c Changes) None() bool { return reflect.DeepEqual(c, Changes{}) }
 
-// Lines writes the changes one a line, for people.
+// Lines returns the changes as text, one per line.
 func (c Changes) Lines() []string {
 	var lines []string
 	each := func(format string, items []string) {
@@ -26,17 +26,17 @@ func (c Changes) Lines() []string {
 			lines = append(lines, fmt.Sprintf(format, i))
 		}
 	}
-	each("make the cluster anew: %s", c.Remake)
+	each("recreate the cluster: %s", c.Remake)
 	each("remove machine %s", c.Remove)
-	each("make machine %s anew", c.Replace)
+	each("recreate machine %s", c.Replace)
 	each("add machine %s", c.Add)
 	each("configure %s", c.Apply)
 	return lines
 }
 
-// Compare gives the changes from a Plan that runs to a Plan that is wanted. What a
-// cluster cannot change while it runs (its CNI, its CIDRs, its control plane) makes it
-// anew; everything else touches only what differs.
+// Compare returns the changes from a running Plan to a wanted one. A change of what a running
+// cluster cannot change (its CNI, CIDRs, control plane) recreates it; any other change
+// affects only what differs.
 func Compare(runs, wanted Plan) Changes {
 	var c Changes
 	remake := func(what string, was, is any) {
@@ -44,7 +44,7 @@ func Compare(runs, wanted Plan) Changes {
 			c.Remake = append(c.Remake, fmt.Sprintf("%s changes from %v to %v", what, was, is))
 		}
 	}
-	// Labs made before these had versions have those that they are to have.
+	// Labs created before these had versions count as having the wanted ones.
 	runs.LoadBalancer.Version = cmp.Or(runs.LoadBalancer.Version, wanted.LoadBalancer.Version)
 	runs.Ingress.Version = cmp.Or(runs.Ingress.Version, wanted.Ingress.Version)
 	remake("provider", runs.Provider, wanted.Provider)
@@ -72,7 +72,7 @@ func Compare(runs, wanted Plan) Changes {
 		_, was := runs.Machine(is.Name)
 		switch {
 		case was:
-		case is.Role == RoleControlPlane: // etcd's members are the same for good
+		case is.Role == RoleControlPlane: // the members of etcd are fixed
 			c.Remake = append(c.Remake, fmt.Sprintf("control plane %s is new", is.Name))
 		default:
 			c.Add = append(c.Add, is.Name)
@@ -95,7 +95,7 @@ func Compare(runs, wanted Plan) Changes {
 	return c
 }
 
-// data gives settings as they are compared.
+// data returns settings in the form that is compared.
 func data(s *Settings) string {
 	if s == nil {
 		return "none"

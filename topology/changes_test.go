@@ -11,7 +11,7 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// TestCompare: each change of a lab file touches what it must and nothing else.
+// TestCompare: each change of a lab file affects what it must and nothing else.
 func TestCompare(t *testing.T) {
 	build := func(change func(*labs.Lab)) topology.Plan {
 		lab := labs.Default(labs.MustName("changes"), labstest.Known())
@@ -29,7 +29,7 @@ func TestCompare(t *testing.T) {
 			l.Hosts = append(l.Hosts, labs.Host{Name: "lb", Role: topology.RoleAPILB, Networks: []string{"lan"}})
 		}
 	}
-	if got := topology.Compare(build(several(3)), build(several(5))).Lines(); len(got) == 0 || !slices.Contains(got, "make the cluster anew: control plane cp4 is new") {
+	if got := topology.Compare(build(several(3)), build(several(5))).Lines(); len(got) == 0 || !slices.Contains(got, "recreate the cluster: control plane cp4 is new") {
 		t.Errorf("three control planes become five by %q", got)
 	}
 	for _, c := range []struct {
@@ -40,14 +40,14 @@ func TestCompare(t *testing.T) {
 		{"nothing", same, nil},
 		{"a worker more", func(l *labs.Lab) { l.Nodes[1].Count = 3 }, []string{"add machine w3"}},
 		{"a worker less", func(l *labs.Lab) { l.Nodes[1].Count = 1 }, []string{"remove machine w2"}},
-		{"three control planes", several(3), []string{"make the cluster anew: kubernetes changes", "make the cluster anew: control plane cp changes",
-			"make the cluster anew: control plane cp1 is new", "make the cluster anew: control plane cp2 is new", "make the cluster anew: control plane cp3 is new"}},
+		{"three control planes", several(3), []string{"recreate the cluster: kubernetes changes", "recreate the cluster: control plane cp changes",
+			"recreate the cluster: control plane cp1 is new", "recreate the cluster: control plane cp2 is new", "recreate the cluster: control plane cp3 is new"}},
 		{"another pool", func(l *labs.Lab) { l.LoadBalancer.Pools = []string{"172.30.0.230-172.30.0.239"} }, []string{"configure loadBalancer pools"}},
 		{"repeats", func(l *labs.Lab) { l.Verify.Throughput.Repeats = 2 }, []string{"configure verification"}},
 		{"hostAccess", func(l *labs.Lab) { l.HostAccess = true }, []string{"configure hostAccess"}},
-		{"the CNI's mode", func(l *labs.Lab) { l.CNI.Options = map[string]string{"backend": "host-gw"} }, []string{"make the cluster anew: cni changes"}},
-		{"the Pod CIDR", func(l *labs.Lab) { l.Kubernetes.PodCIDR = netip.MustParsePrefix("10.99.0.0/16") }, []string{"make the cluster anew: kubernetes changes"}},
-		{"an MTU", func(l *labs.Lab) { l.Networks[1].MTU = 1400 }, []string{"make machine router anew", "make machine internet anew", "configure networks"}},
+		{"the CNI's mode", func(l *labs.Lab) { l.CNI.Options = map[string]string{"backend": "host-gw"} }, []string{"recreate the cluster: cni changes"}},
+		{"the Pod CIDR", func(l *labs.Lab) { l.Kubernetes.PodCIDR = netip.MustParsePrefix("10.99.0.0/16") }, []string{"recreate the cluster: kubernetes changes"}},
+		{"an MTU", func(l *labs.Lab) { l.Networks[1].MTU = 1400 }, []string{"recreate machine router", "recreate machine internet", "configure networks"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := topology.Compare(build(same), build(c.change)).Lines()

@@ -1,6 +1,6 @@
-// Package topology turns a labs.Lab into a Plan: every name, address, MAC,
-// interface and route decided, nothing left to chance. Build is a pure function;
-// topology/fabric is where a Plan becomes Linux.
+// Package topology turns a labs.Lab into a Plan with every name, address, MAC, interface and
+// route, and answers how machines reach addresses. Build is a pure function; topology/fabric
+// creates the Plan in Linux. It does not select components or start machines.
 package topology
 
 import (
@@ -10,13 +10,12 @@ import (
 	"netlab.dev/netlab/labs"
 )
 
-// Plan is a lab with nothing left to decide. It is plain data: two equal labs give
-// equal Plans, and its JSON is what `netlab plan -o json` prints and what the state
-// directory keeps.
+// Plan is a fully resolved lab. It is plain data: equal labs have equal Plans. Its JSON is the
+// output of `netlab plan -o json` and is stored in the state directory.
 type Plan struct {
 	Lab          labs.Name               `json:"lab"`
 	Provider     string                  `json:"provider"`
-	Settings     *Settings               `json:"settings,omitempty"` // the provider's own; nil where it has none
+	Settings     *Settings               `json:"settings,omitempty"` // of the provider; nil where it has none
 	Image        CloudImage              `json:"image,omitzero"`     // that Nodes boot
 	Capabilities Capabilities            `json:"capabilities"`
 	HostAccess   bool                    `json:"hostAccess"`
@@ -30,13 +29,13 @@ type Plan struct {
 	Verify       labs.Verify             `json:"verify"`
 }
 
-// Capabilities are what other stages may ask about how a provider runs Nodes, instead of
-// which provider it is.
+// Capabilities describe how a provider runs Nodes, for stages that must not depend on which
+// provider it is.
 type Capabilities struct {
-	OwnKernel bool `json:"ownKernel"` // Nodes have kernels of their own, else they share this machine's
+	OwnKernel bool `json:"ownKernel"` // Nodes have their own kernels; else they share this machine's
 	Remote    bool `json:"remote"`    // some Nodes run on other machines
-	// Emulated: some Nodes' processors are emulated, about ten times slower than others. A lab
-	// does not tell: Build leaves it unset, and the provider sets it in the Plan of what it runs.
+	// Emulated: some Nodes' processors are emulated, about ten times slower. It is not
+	// known from the lab file: Build leaves it unset, and the provider sets it in the running Plan.
 	Emulated bool `json:"emulated,omitempty"`
 }
 
@@ -59,9 +58,9 @@ type Network struct {
 	MTU      int            `json:"mtu"`
 	Bridge   string         `json:"bridge"`           // in the fabric namespace, 15 characters at most
 	Gateways []netip.Addr   `json:"gateways"`         // the first router's addresses; none where no router is
-	Uplink   string         `json:"uplink,omitempty"` // a bridge of the machine's own that it is joined with; "" for none
-	VLAN     int            `json:"vlan,omitempty"`   // whose tag its frames have on Uplink; 0 for none
-	VNI      int            `json:"vni,omitempty"`    // of the VXLAN by which it reaches other hypervisors; 0 where it need not
+	Uplink   string         `json:"uplink,omitempty"` // bridge of this machine that it is connected to; "" for none
+	VLAN     int            `json:"vlan,omitempty"`   // 802.1Q VLAN on Uplink; 0 for untagged
+	VNI      int            `json:"vni,omitempty"`    // of the VXLAN to other hypervisors; 0 for none
 }
 
 // The kinds and roles of a Machine.
@@ -87,16 +86,16 @@ type Machine struct {
 	Nameservers []netip.Addr `json:"nameservers"`        // the internet host's addresses; none where there is no such host
 	Forward     bool         `json:"forward"`            // forwards IP packets: routers and Nodes
 	Services    []Service    `json:"services,omitempty"` // of an outside host
-	// OwnKernel tells a machine that does not share this machine's kernel: it has no namespace
-	// here, and its provider plugs its NICs.
+	// OwnKernel is set for a machine that does not share this machine's kernel: it has no network
+	// namespace here, and its provider plugs its NICs.
 	OwnKernel bool `json:"ownKernel,omitempty"`
 	// Remote is the URI of the other machine that runs it, as its provider reads it; "" for
 	// this machine.
 	Remote string `json:"remote,omitempty"`
 }
 
-// Service is a program that an outside host keeps running. Its name is that of the component
-// that says how.
+// Service is a supervised program of an outside host, with the name of the component that
+// defines it.
 type Service struct {
 	Name string `json:"name"`
 }
@@ -136,13 +135,13 @@ type Pool struct {
 	Last    netip.Addr `json:"last"` // inclusive
 }
 
-// Address gives the machine's first address on its first NIC: for a Node, its InternalIP.
+// Address returns the machine's first address on its first NIC: for a Node, its InternalIP.
 func (m Machine) Address() netip.Addr { return m.NICs[0].Address().Addr() }
 
-// Nameserver gives the first nameserver; the zero Addr where there is none.
+// Nameserver returns the first nameserver; the zero Addr where there is none.
 func (m Machine) Nameserver() netip.Addr { return first(m.Nameservers) }
 
-// Address gives the NIC's first address, with the length of its network's prefix.
+// Address returns the NIC's first address, with the length of its network's prefix.
 func (n NIC) Address() netip.Prefix { return first(n.Addresses) }
 
 // Has reports whether the NIC has an address.
@@ -150,25 +149,25 @@ func (n NIC) Has(a netip.Addr) bool {
 	return slices.ContainsFunc(n.Addresses, func(own netip.Prefix) bool { return own.Addr() == a })
 }
 
-// OnLink reports whether an address is on the NIC's network, so that ARP finds who has it.
+// OnLink reports whether an address is on the NIC's network, so that it is resolved by ARP.
 func (n NIC) OnLink(a netip.Addr) bool { return slices.ContainsFunc(n.Addresses, contains(a)) }
 
-// CIDR gives the network's first prefix.
+// CIDR returns the network's first prefix.
 func (n Network) CIDR() netip.Prefix { return first(n.CIDRs) }
 
-// Gateway gives the network's first gateway; the zero Addr where no router is.
+// Gateway returns the network's first gateway; the zero Addr where no router is.
 func (n Network) Gateway() netip.Addr { return first(n.Gateways) }
 
-// PodCIDR gives the first Pod CIDR.
+// PodCIDR returns the first Pod CIDR.
 func (k Kubernetes) PodCIDR() netip.Prefix { return first(k.PodCIDRs) }
 
-// ServiceCIDR gives the first Service CIDR.
+// ServiceCIDR returns the first Service CIDR.
 func (k Kubernetes) ServiceCIDR() netip.Prefix { return first(k.ServiceCIDRs) }
 
-// DNS gives the first ClusterIP of the cluster's DNS.
+// DNS returns the first ClusterIP of the cluster's DNS.
 func (k Kubernetes) DNS() netip.Addr { return first(k.ClusterDNS) }
 
-// first gives the zero value of an empty list.
+// first returns the zero value of an empty list.
 func first[T any](list []T) (value T) {
 	if len(list) > 0 {
 		value = list[0]
@@ -188,7 +187,7 @@ func (p Plan) APIEndpoint() Machine {
 // HighlyAvailable reports whether there are several control planes.
 func (p Plan) HighlyAvailable() bool { return len(p.WithRole(RoleControlPlane)) > 1 }
 
-// Records gives the first address of each DNS name, as text.
+// Records returns the first address of each DNS name, as text.
 func (p Plan) Records() map[string]string {
 	out := map[string]string{}
 	for name, addresses := range p.Names {
@@ -197,17 +196,17 @@ func (p Plan) Records() map[string]string {
 	return out
 }
 
-// Nodes gives the Kubernetes Nodes, in order.
+// Nodes returns the Kubernetes Nodes, in order.
 func (p Plan) Nodes() []Machine {
 	return p.machines(func(m Machine) bool { return m.Kind == KindNode })
 }
 
-// Hosts gives the machines outside the cluster, in order.
+// Hosts returns the machines outside the cluster, in order.
 func (p Plan) Hosts() []Machine {
 	return p.machines(func(m Machine) bool { return m.Kind == KindHost })
 }
 
-// WithRole gives the machines of a role, in order.
+// WithRole returns the machines of a role, in order.
 func (p Plan) WithRole(role string) []Machine {
 	return p.machines(func(m Machine) bool { return m.Role == role })
 }

@@ -8,17 +8,18 @@ import (
 )
 
 // Way is how a machine reaches an address over the lab's networks, or why it does not.
-// It is what the Plan's NICs and routes give: no NAT, no Pod network, no machine that is off.
+// It follows from the Plan's NICs and routes only, without NAT, the Pod network or the state of
+// machines.
 type Way struct {
 	Source netip.Addr `json:"source"`           // address that the packets leave with; the zero Addr where there is no route
-	There  []Hop      `json:"there,omitempty"`  // networks a packet crosses, in order; none for an address of the machine's own
+	There  []Hop      `json:"there,omitempty"`  // networks a packet crosses, in order; none for one of the machine's own addresses
 	Back   []Hop      `json:"back,omitempty"`   // networks that the reply crosses
 	MTU    int        `json:"mtu,omitempty"`    // largest IP packet that gets there unfragmented
 	Reason string     `json:"reason,omitempty"` // why the address is not reachable; "" where it is
 }
 
-// Hop is one network that a packet crosses, from the machine that sends it there to the one
-// that takes it.
+// Hop is one network that a packet crosses, from the machine that sends it to the one that
+// receives it.
 type Hop struct {
 	Network string `json:"network"`
 	From    string `json:"from"` // machine
@@ -30,13 +31,13 @@ type Hop struct {
 // Reachable reports whether packets get to the address and replies come back.
 func (w Way) Reachable() bool { return w.Reason == "" }
 
-// OnLink reports whether the address is on a network of the machine's own, so that ARP is
-// what finds it, whoever has it.
+// OnLink reports whether the address is on one of the machine's networks, so that it is resolved
+// by ARP.
 func (w Way) OnLink() bool {
 	return len(w.There) == 1 && (w.Reachable() || w.There[0].To == "")
 }
 
-// Routers gives the machines that forward the packet, in order.
+// Routers returns the machines that forward the packet, in order.
 func (w Way) Routers() []string {
 	var names []string
 	for i, h := range w.There {
@@ -50,11 +51,11 @@ func (w Way) Routers() []string {
 // loopback is the MTU of Linux' lo.
 const loopback = 65536
 
-// Reach tells how a machine reaches an address: a machine's own, a VIP of a pool, or one
+// Reach returns how a machine reaches an address: a machine's own, a VIP of a pool, or one
 // that no machine of the lab has. It follows routes as Linux does: the longest prefix, of
 // connected networks and static routes alike; the source address is the outgoing NIC's
 // (RFC 1122, section 3.3.4.3); only machines that forward pass packets on. The reply has to
-// come back too, by whatever way the far end's routes give (reverse path filters are off).
+// come back too, by the routes of the far end (reverse path filters are off).
 // For a VIP, which any Node on the pool's network may announce, every such Node's reply must.
 func Reach(p Plan, from string, to netip.Addr) Way {
 	m, ok := p.Machine(from)
@@ -83,10 +84,10 @@ func Reach(p Plan, from string, to netip.Addr) Way {
 	return w
 }
 
-// replies follows the replies of the machines that may have taken the packet. It gives the
-// way of the first.
+// replies follows the replies of the machines that may have received the packet. It returns
+// the way of the first.
 func (p Plan) replies(reached []Machine, to netip.Addr, m Machine, w Way) ([]Hop, string) {
-	if len(reached) == 0 { // somebody beyond an uplink, whose routes are not known
+	if len(reached) == 0 { // a machine beyond an uplink, whose routes are unknown
 		last := w.There[len(w.There)-1]
 		if len(w.There) > 1 {
 			return nil, fmt.Sprintf("%s is beyond network %s's bridge, where no route back to %s is known", to, last.Network, w.Source)
@@ -96,7 +97,7 @@ func (p Plan) replies(reached []Machine, to netip.Addr, m Machine, w Way) ([]Hop
 	var first []Hop
 	for _, far := range reached {
 		if far.Name == m.Name {
-			continue // a Node asks for a VIP that it may announce itself
+			continue // a Node sends to a VIP that it may announce itself
 		}
 		back, _, reason := p.walk(far, w.Source)
 		if reason != "" {
@@ -109,9 +110,9 @@ func (p Plan) replies(reached []Machine, to netip.Addr, m Machine, w Way) ([]Hop
 	return first, ""
 }
 
-// walk follows a packet from a machine to an address. It gives the networks crossed and the
-// machines that may take it at the end: none where the address is somebody's beyond an
-// uplink. The reason is why it does not get there.
+// walk follows a packet from a machine to an address. It returns the networks crossed and the
+// machines that may receive it: none where the address is beyond an uplink. The reason is why
+// it does not arrive.
 func (p Plan) walk(m Machine, to netip.Addr) (hops []Hop, reached []Machine, reason string) {
 	seen := []string{m.Name}
 	for {
@@ -122,11 +123,11 @@ func (p Plan) walk(m Machine, to netip.Addr) (hops []Hop, reached []Machine, rea
 		hop := Hop{Network: nic.Network, From: m.Name, Out: nic.Name}
 		next, in, ok := p.owner(nic.Network, via)
 		if !ok && via == to {
-			reached, reason = p.takers(nic.Network, to)
+			reached, reason = p.receivers(nic.Network, to)
 			return append(hops, hop), reached, reason
 		}
 		if !ok {
-			return hops, nil, fmt.Sprintf("%s routes %s by %s, which no machine on network %s has", m.Name, to, via, nic.Network)
+			return hops, nil, fmt.Sprintf("%s routes %s via %s, which no machine on network %s has", m.Name, to, via, nic.Network)
 		}
 		hop.To, hop.In = next.Name, in.Name
 		hops = append(hops, hop)
@@ -144,9 +145,9 @@ func (p Plan) walk(m Machine, to netip.Addr) (hops []Hop, reached []Machine, rea
 	}
 }
 
-// takers gives who answers on a network for an address that is no machine's: the Nodes there
-// for a VIP, nobody known for one beyond an uplink.
-func (p Plan) takers(network string, to netip.Addr) ([]Machine, string) {
+// receivers returns the machines that may answer on a network for an address that no machine
+// has: the Nodes there for a VIP, none for an address beyond an uplink.
+func (p Plan) receivers(network string, to netip.Addr) ([]Machine, string) {
 	n, _ := p.Network(network)
 	if p.LoadBalancer.Contains(to) {
 		nodes := p.machines(func(m Machine) bool {
@@ -163,7 +164,7 @@ func (p Plan) takers(network string, to netip.Addr) ([]Machine, string) {
 	return nil, fmt.Sprintf("no machine on network %s has %s", network, to)
 }
 
-// Route gives the NIC by which the machine sends to an address, and the next hop: the address
+// Route returns the NIC by which the machine sends to an address, and the next hop: the address
 // itself where it is on a connected network.
 func (m Machine) Route(to netip.Addr) (out NIC, via netip.Addr, ok bool) {
 	best := -1
@@ -188,7 +189,7 @@ func (m Machine) Route(to netip.Addr) (out NIC, via netip.Addr, ok bool) {
 	return out, via, best >= 0
 }
 
-// source gives the address that a machine's packets to an address leave with: the outgoing
+// source returns the address that a machine's packets to an address leave with: the outgoing
 // NIC's. The zero Addr stands for no route.
 func source(m Machine, to netip.Addr) netip.Addr {
 	nic, via, ok := m.Route(to)
@@ -234,7 +235,7 @@ func (m Machine) has(a netip.Addr) bool {
 	return slices.ContainsFunc(m.NICs, func(n NIC) bool { return n.Has(a) })
 }
 
-// contains gives a test of whether a prefix has an address.
+// contains returns a test of whether a prefix has an address.
 func contains(a netip.Addr) func(netip.Prefix) bool {
 	return func(p netip.Prefix) bool { return p.Contains(a) }
 }

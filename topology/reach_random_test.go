@@ -14,8 +14,8 @@ import (
 	"netlab.dev/netlab/labs/labstest"
 )
 
-// Labs of random shape build or are refused with a problem of theirs, and what Reach says
-// of each pair of addresses in them is what a packet that is sent on hop by hop meets.
+// Random labs build or are rejected with a problem, and the result of Reach for each pair of
+// addresses equals that of a packet that is forwarded hop by hop.
 func TestReachAgreesWithPackets(t *testing.T) {
 	const seeds = 2000
 	built, reachable, not := 0, 0, 0
@@ -55,7 +55,7 @@ func TestReachAgreesWithPackets(t *testing.T) {
 	}
 }
 
-// anyPlan makes a lab file of random shape, sound or not, and builds it.
+// anyPlan generates a random lab file, valid or not, and builds it.
 func anyPlan(r *rand.Rand) (Plan, error) {
 	type m map[string]any
 	var networks, nodes, hosts []m
@@ -108,8 +108,8 @@ func anyPlan(r *rand.Rand) (Plan, error) {
 	return Load("random.yaml", text, labstest.Known())
 }
 
-// reroute gives some machines what no lab file asks for yet: static routes, forwarding, an
-// MTU of a NIC's own.
+// reroute returns some machines what lab files do not support yet: static routes, forwarding, an
+// MTU of a single NIC.
 func reroute(r *rand.Rand, plan Plan) Plan {
 	return plan.edit(func(m *Machine) {
 		m.Routes, m.NICs = slices.Clone(m.Routes), slices.Clone(m.NICs)
@@ -201,7 +201,7 @@ func (w packetWorld) next(machine string, to netip.Addr) (step, bool) {
 	return step{}, false
 }
 
-// send gives who gets a packet ("" for nobody), the MTU it passed and the networks crossed.
+// send returns who gets a packet ("" for none), the MTU it passed and the networks crossed.
 func (w packetWorld) send(from string, to netip.Addr) (takers []string, mtu, crossed int) {
 	at, mtu := from, 1<<16
 	for ttl := 64; ttl > 0; ttl-- {
@@ -238,7 +238,7 @@ func (w packetWorld) send(from string, to netip.Addr) (takers []string, mtu, cro
 	return nil, 0, 0
 }
 
-// beyond stands for somebody on a real LAN.
+// beyond stands for a machine on a real LAN.
 const beyond = "(beyond)"
 
 func (w packetWorld) unowned(network Network, to netip.Addr) (takers []string) {

@@ -74,7 +74,7 @@ loadBalancer: {pools: [10.3.0.200-10.3.0.210]}
 	isolated := planOf(t, scenario(t, "isolated"))
 	joined := planOf(t, `networks: [{name: lan, cidr: 10.1.0.0/24, bridge: br0}, {name: wan, cidr: 10.2.0.0/24}]
 `)
-	// What no lab file asks for yet: a client behind two routers, which have routes.
+	// Not supported by lab files yet: a client behind two routers, which have routes.
 	twoHops := planOf(t, `networks: [{name: lan, cidr: 10.1.0.0/24}, {name: transit, cidr: 10.2.0.0/24, mtu: 1400}, {name: office, cidr: 10.3.0.0/24}]
 `+nodes+`hosts: [{name: r1, role: router, networks: [lan, transit]}, {name: r2, role: client, networks: [office, transit]}, {name: desk, role: client, networks: [office]}]
 `)
@@ -100,7 +100,7 @@ loadBalancer: {pools: [10.3.0.200-10.3.0.210]}
 		}
 	})
 
-	// Both families, which no lab file asks for yet: routed-client with IPv6 beside IPv4.
+	// Both families, which lab files do not support yet: routed-client with IPv6 and IPv4.
 	dual := routed.edit(func(m *Machine) {
 		v6 := map[string]string{"cp": "fd00:1::10/64", "router": "fd00:1::1/64", "desk": "fd00:3::100/64"}[m.Name]
 		if v6 == "" {
@@ -128,7 +128,7 @@ loadBalancer: {pools: [10.3.0.200-10.3.0.210]}
 		{"one LAN, VIP", oneLAN, "client", "172.30.0.200", "172.30.0.100: client.eth0>lan>.; cp.eth0>lan>client.eth0; 1500"},
 		{"VIP from a Node that may announce it", oneLAN, "cp", "172.30.0.200", "172.30.0.10: cp.eth0>lan>.; w1.eth0>lan>cp.eth0; 1500"},
 		{"own address", oneLAN, "cp", "172.30.0.10", "172.30.0.10: ; ; 65536"},
-		{"nobody's address", oneLAN, "client", "172.30.0.99", "no machine on network lan has 172.30.0.99"},
+		{"unused address", oneLAN, "client", "172.30.0.99", "no machine on network lan has 172.30.0.99"},
 		{"no default route", oneLAN, "client", "198.51.100.1", "client has no route to 198.51.100.1"},
 		{"ClusterIP", oneLAN, "w1", "10.96.0.1", "10.96.0.1 is in the Service CIDR, which no network of the lab routes"},
 		{"Pod", oneLAN, "client", "10.244.1.2", "10.244.1.2 is in the Pod CIDR, whose routes are the CNI's"},
@@ -172,9 +172,9 @@ loadBalancer: {pools: [10.3.0.200-10.3.0.210]}
 		{"beyond an uplink, routed", joined, "internet", "10.1.0.77",
 			"10.1.0.77 is beyond network lan's bridge, where no route back to 10.2.0.100 is known"},
 
-		{"IPv6 beside IPv4", dual, "desk", "fd00:1::10",
+		{"IPv6 of both families", dual, "desk", "fd00:1::10",
 			"fd00:3::100: desk.eth0>office>router.eth2 router.eth0>lan>cp.eth0; cp.eth0>lan>router.eth0 router.eth2>office>desk.eth0; 1500"},
-		{"IPv4 beside IPv6", dual, "desk", "172.30.0.10",
+		{"IPv4 of both families", dual, "desk", "172.30.0.10",
 			"192.168.10.100: desk.eth0>office>router.eth2 router.eth0>lan>cp.eth0; cp.eth0>lan>router.eth0 router.eth2>office>desk.eth0; 1500"},
 		{"IPv6 of a machine without", dual, "w1", "fd00:1::10", "w1 has no route to fd00:1::10"},
 
@@ -196,7 +196,7 @@ loadBalancer: {pools: [10.3.0.200-10.3.0.210]}
 			"cp.eth0>lan>r1.eth0 r1.eth1>transit>r2.eth1 r2.eth0>office>desk.eth0; 1400"},
 		{"the longest prefix", bothWays, "cp", "10.3.0.101", "10.1.0.10: cp.eth0>lan>r1.eth0 r1.eth1>transit>r2.eth1 r2.eth0>office>desk.eth0; " +
 			"desk.eth0>office>r2.eth0 r2.eth1>transit>r1.eth1 r1.eth0>lan>cp.eth0; 1400"},
-		{"next hop that nobody has", bothWays, "cp", "10.9.0.1", "r1 routes 10.9.0.1 by 10.2.0.77, which no machine on network transit has"},
+		{"next hop that does not exist", bothWays, "cp", "10.9.0.1", "r1 routes 10.9.0.1 via 10.2.0.77, which no machine on network transit has"},
 		{"loop", loop, "cp", "10.9.0.1", "packets to 10.9.0.1 loop: cp, r1, r2, r1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -207,7 +207,7 @@ loadBalancer: {pools: [10.3.0.200-10.3.0.210]}
 	}
 }
 
-// edit gives a copy with each machine changed.
+// edit returns a copy with each machine changed.
 func (p Plan) edit(change func(*Machine)) Plan {
 	p.Machines = slices.Clone(p.Machines)
 	for i := range p.Machines {

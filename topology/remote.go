@@ -9,7 +9,7 @@ import (
 	"netlab.dev/netlab/labs"
 )
 
-// Remotes gives the URIs of the hypervisors on other machines that run Nodes, in order.
+// Remotes returns the URIs of the hypervisors on other machines that run Nodes, in order.
 func (p Plan) Remotes() []string {
 	var all []string
 	for _, m := range p.Machines {
@@ -21,7 +21,7 @@ func (p Plan) Remotes() []string {
 	return all
 }
 
-// LocalVMs reports whether a hypervisor of this machine runs Nodes.
+// LocalVMs reports whether Nodes run on this machine's hypervisor.
 func (p Plan) LocalVMs() bool {
 	return slices.ContainsFunc(p.Machines, func(m Machine) bool { return m.OwnKernel && m.Remote == "" })
 }
@@ -33,9 +33,8 @@ func (p Plan) On(network, hypervisor string) bool {
 	})
 }
 
-// At gives the part of a plan that is made on another hypervisor's machine, as that
-// machine's own: the Nodes there, as virtual machines of its hypervisor, and the networks
-// they are on.
+// At returns the part of a plan that is created on another hypervisor's machine, as a plan of
+// that machine: its Nodes, as local virtual machines, and their networks.
 func (p Plan) At(hypervisor string) Plan {
 	part := Plan{Lab: p.Lab, Provider: p.Provider}
 	for _, n := range p.Networks {
@@ -53,7 +52,7 @@ func (p Plan) At(hypervisor string) Plan {
 	return part
 }
 
-// remote gives where a Node runs that does not run on this machine.
+// remote returns the URI of the hypervisor of a Node that runs on another machine.
 func (b *builder) remote(m labs.Member) (string, error) {
 	if !m.Node || b.lab.Provider != labs.ProviderLibvirt {
 		return "", nil
@@ -69,8 +68,8 @@ func (b *builder) remote(m labs.Member) (string, error) {
 	return h.String(), err
 }
 
-// stretch gives a VNI to each network with Nodes on other machines: of the 24 bits that there are
-// (RFC 7348, section 5), the same in every run.
+// stretch assigns a VNI of 24 bits (RFC 7348, section 5) to each network with Nodes on other
+// machines, the same in every run.
 func (b *builder) stretch() {
 	used := map[int]bool{0: true}
 	for i, n := range b.plan.Networks {

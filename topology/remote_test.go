@@ -8,7 +8,7 @@ import (
 	"netlab.dev/netlab/labs/labstest"
 )
 
-// The part of a plan that is another machine's has its Nodes as its own, and nothing else.
+// The part of a plan for another machine has the Nodes there as local ones, and nothing else.
 func TestAt(t *testing.T) {
 	known := labstest.Known()
 	known.Providers = []string{labs.ProviderLibvirt}
@@ -41,7 +41,7 @@ func TestAt(t *testing.T) {
 	}
 }
 
-// What Build can know of how Nodes are run is in the plan's capabilities.
+// Build sets the capabilities that follow from the lab file.
 func TestCapabilities(t *testing.T) {
 	known := labstest.Known()
 	for name, c := range map[string]struct {
@@ -62,7 +62,7 @@ func TestCapabilities(t *testing.T) {
 			}
 			for _, m := range p.Machines {
 				if own := m.OwnKernel; own != (c.want.OwnKernel && m.Kind == KindNode) {
-					t.Errorf("%s has a kernel of its own: %t", m.Name, own)
+					t.Errorf("%s has its own kernel: %t", m.Name, own)
 				}
 			}
 		})

@@ -8,16 +8,16 @@ import (
 	"netlab.dev/netlab/labs"
 )
 
-// Settings are a provider's own section of the lab file. Only the provider reads Data.
+// Settings are the provider's section of the lab file. Only the provider reads Data.
 type Settings struct {
-	Summary string `json:"summary"` // for people, such as "machines of 2 CPUs"
+	Summary string `json:"summary"` // for messages, such as "machines of 2 CPUs"
 	Data    Opaque `json:"data"`
 }
 
-// Opaque is compact JSON that is passed on as it is.
+// Opaque is compact JSON that is passed on unchanged.
 type Opaque string
 
-// MarshalJSON gives the JSON itself, not a string of it.
+// MarshalJSON returns the JSON itself, not a string of it.
 func (o Opaque) MarshalJSON() ([]byte, error) { return []byte(o), nil }
 
 // UnmarshalJSON takes any JSON.
@@ -36,7 +36,7 @@ type CloudImage struct {
 	Field   string    `json:"field"`   // of the lab file that sets Largest, such as libvirt.disk
 }
 
-// settings gives the lab's section of its provider, and the image that its Nodes boot.
+// settings returns the section of the lab's provider, and the image that its Nodes boot.
 func settings(lab labs.Lab) (*Settings, CloudImage, error) {
 	if lab.Provider != labs.ProviderLibvirt {
 		return nil, CloudImage{}, nil

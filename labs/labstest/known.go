@@ -1,11 +1,11 @@
-// Package labstest gives tests a labs.Known that does not change when a component's
-// pin does.
+// Package labstest provides a labs.Known for tests that does not change when the version of a
+// component does.
 package labstest
 
 import "netlab.dev/netlab/labs"
 
-// Known offers two or more of whatever a lab chooses, under made-up versions where
-// real ones would go stale.
+// Known offers two or more choices of each kind, with made-up versions where real ones would
+// become outdated.
 func Known() labs.Known {
 	proxies := []string{"nftables", "iptables", "ipvs"}
 	routing := map[string][]string{"routing": {"tunnel", "native"}, "label": nil}

@@ -97,7 +97,7 @@ func TestReachRemote(t *testing.T) {
 	large := plan
 	large.Networks = slices.Clone(plan.Networks)
 	large.Networks[0].MTU = 9000
-	if err := fabric.CheckUnderlay(large, hs.ends(plan, "")); err == nil || !strings.Contains(err.Error(), "take 9050 with VXLAN, and nlt-wire on the way takes 1550") {
+	if err := fabric.CheckUnderlay(large, hs.ends(plan, "")); err == nil || !strings.Contains(err.Error(), "are 9050 with VXLAN, the MTU of nlt-wire is 1550") {
 		t.Errorf("with large packets: %v", err)
 	}
 	if _, err := hs[uri].order(ctx, plan.Lab, order{Do: "create", Plan: large.At(uri), Ends: hs.ends(plan, uri)}); err == nil ||

@@ -7,12 +7,12 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// fillBoxes gives each box its contents, placed from its own upper left, and all boxes
-// one width.
+// fillBoxes fills each box, with positions relative to its upper left, and sets the same width
+// for all.
 func (l *layout) fillBoxes() {
 	l.column = minBox
 	for _, m := range l.plan.Machines {
-		l.column = max(l.column, l.wants(m))
+		l.column = max(l.column, l.textsWidth(m))
 	}
 	l.column = min(l.column, maxBox)
 	for i := range l.rows {
@@ -23,7 +23,7 @@ func (l *layout) fillBoxes() {
 	}
 }
 
-// laneWidth is the same in all boxes, so that their texts begin alike.
+// laneWidth is the same in all boxes, so that their texts are aligned.
 func (l *layout) laneWidth() float64 {
 	most := 1
 	for _, m := range l.plan.Machines {
@@ -32,8 +32,8 @@ func (l *layout) laneWidth() float64 {
 	return lane + lanePitch*float64(most-1)
 }
 
-// wants is the width that a machine's texts would like.
-func (l *layout) wants(m topology.Machine) float64 {
+// textsWidth returns the width that a machine's texts require.
+func (l *layout) textsWidth(m topology.Machine) float64 {
 	w := textWidth(m.Name, "name") + 2*sizeText + textWidth(m.Role, "")
 	for _, nic := range m.NICs {
 		w = max(w, textWidth(nicText(nic), ""))
@@ -101,7 +101,7 @@ func (l *layout) fill(b *Box, m topology.Machine) {
 	b.H = y + pad - 2
 }
 
-// tunnelsFirst has what leaves the Node nearer to its NICs than what its Pods hang on.
+// tunnelsFirst sorts tunnels before bridges of Pods, so that they are nearer to the NICs.
 func tunnelsFirst(a, b string) int {
 	rank := func(name string) int {
 		for _, word := range []string{"vxlan", "flannel", "tunl", "geneve"} {
@@ -130,7 +130,7 @@ func podChip(p Pod, x, y, room float64) Chip {
 	return c
 }
 
-// move puts a box that was filled at the origin to its place.
+// move moves a box that was filled at the origin to its position.
 func (b *Box) move(x, y float64) {
 	b.X, b.Y = x, y
 	b.inside, b.self = b.inside+x, b.self+y

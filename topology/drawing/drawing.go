@@ -1,7 +1,6 @@
-// Package drawing draws a topology.Plan: as SVG with every box and wire placed here, and
-// as Mermaid and Graphviz source, whose own tools place them. It is pure: equal plans give
-// equal drawings. A Drawing also knows how a packet's way runs over it (Leg); what
-// packets did is the caller's to say.
+// Package drawing draws a topology.Plan: as SVG, for which it computes the layout, and as
+// Mermaid and Graphviz source. It is pure: equal plans have equal drawings. A Drawing also
+// returns the path between two points of a packet's route (Leg); the caller knows the route.
 //
 // Networks are bars across the drawing, machines stand between them: the outside above,
 // then the network that all Nodes share, the Nodes, and their other networks below. A
@@ -17,17 +16,17 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// Options is what a drawing may show beside the Plan.
+// Options is what a drawing shows in addition to the Plan.
 type Options struct {
-	Columns    int         // machines side by side at most; 6 unless told
+	Columns    int         // maximum number of machines side by side; default: 6
 	Pods       []Pod       // inside their Nodes
-	Interfaces []Interface // inside their machines: bridges and tunnels that no Plan knows
+	Interfaces []Interface // inside their machines: bridges and tunnels, which are not in the Plan
 }
 
-// Pod is a Pod as it is drawn.
+// Pod is a Pod in the drawing.
 type Pod struct {
 	Name  string
-	Label string // what is written of the name; all of it unless told
+	Label string // shortened name; default: the whole name
 	Node  string
 	IP    string
 }
@@ -45,7 +44,7 @@ type Interface struct {
 	Name    string
 }
 
-// Drawing is a Plan with a place for everything, in pixels from the upper left.
+// Drawing is a Plan with its layout, in pixels from the upper left.
 type Drawing struct {
 	Title         string
 	Width, Height float64
@@ -55,7 +54,7 @@ type Drawing struct {
 	plan topology.Plan
 }
 
-// Rect is a place.
+// Rect is the position and size of a shape.
 type Rect struct{ X, Y, W, H float64 }
 
 // Point is a position.
@@ -77,7 +76,7 @@ type Bar struct {
 	Texts   []Text
 }
 
-// Box is a machine with what is in it.
+// Box is a machine with its contents.
 type Box struct {
 	Rect
 	Machine string
@@ -125,8 +124,8 @@ func title(plan topology.Plan) string {
 	return t
 }
 
-// The sizes of texts, in pixels. Every text is monospace: no common font of that kind is
-// wider than 0.61 of its size, so that what fits here fits everywhere.
+// The sizes of texts, in pixels. Every text is monospace: no common monospace
+// font is wider than 0.61 of its size, so that a text that fits here fits with every font.
 const (
 	sizeName = 13.0
 	sizeText = 10.5
@@ -155,7 +154,7 @@ func fit(t Text, w float64) Text {
 	return t
 }
 
-// fitName cuts a Pod's name in its middle: its end is what tells it from its siblings.
+// fitName cuts a Pod's name in its middle: its end distinguishes it from other Pods of its owner.
 func fitName(t Text, whole string, w float64) Text {
 	const tail = 6
 	if runes := []rune(t.Value); textWidth(t.Value, t.Class) > w && len(runes) > 2*tail {

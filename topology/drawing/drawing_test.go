@@ -278,7 +278,7 @@ func TestSVGIsWellFormed(t *testing.T) {
 			}
 		}
 		if strings.Contains(text, "NaN") || strings.Contains(text, "://") && !strings.Contains(text, "http://www.w3.org/2000/svg") {
-			t.Error("a place is not a number, or the drawing refers to elsewhere")
+			t.Error("a place is not a number, or the drawing has an external reference")
 		}
 	})
 }

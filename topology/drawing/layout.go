@@ -61,7 +61,7 @@ func newLayout(plan topology.Plan, o Options) *layout {
 		machines := bands[b]
 		count := (len(machines) + o.Columns - 1) / o.Columns
 		for i := range count {
-			// Rows of one band are as even as can be: 7 machines stand 4 and 3.
+			// Rows of one band have about the same length: 7 machines are 4 and 3.
 			from, to := len(machines)*i/count, len(machines)*(i+1)/count
 			r := row{band: b, first: i == 0, last: i == count-1}
 			for _, m := range machines[from:to] {
@@ -74,8 +74,8 @@ func newLayout(plan topology.Plan, o Options) *layout {
 	return l
 }
 
-// orderNetworks puts what only outside hosts are on above the network of the Nodes, the
-// farthest first, and the Nodes' other networks below it.
+// orderNetworks sorts networks without Nodes above the main network of the Nodes, the farthest
+// first, and the other networks of the Nodes below it.
 func (l *layout) orderNetworks() {
 	distance, withNodes := map[string]int{}, map[string]bool{}
 	main := l.plan.Networks[0].Name
@@ -86,7 +86,7 @@ func (l *layout) orderNetworks() {
 		main = m.NICs[0].Network
 	}
 	distance[main] = 0
-	for range l.plan.Networks { // as often as the farthest can be away
+	for range l.plan.Networks { // no network is farther away than this
 		for _, m := range l.plan.Machines {
 			for _, a := range m.NICs {
 				for _, b := range m.NICs {
@@ -114,7 +114,7 @@ func (l *layout) orderNetworks() {
 	l.order, l.main = slices.Concat(above, []string{main}, below), len(above)
 }
 
-// band tells between which bars a machine stands.
+// band returns the band, between two bars, of a machine.
 func (l *layout) band(m topology.Machine) int {
 	low, high := len(l.order), -1
 	for _, nic := range m.NICs {
@@ -269,7 +269,7 @@ func (l *layout) wire(crossings map[int][]crossing) {
 	}
 }
 
-// fillBars gives each bar its texts, in as many lines as they need.
+// fillBars returns each bar its texts, in as many lines as they need.
 func (l *layout) fillBars() {
 	for _, name := range l.order {
 		at := slices.IndexFunc(l.plan.Networks, func(n topology.Network) bool { return n.Name == name })

@@ -15,11 +15,11 @@ type Stop struct {
 	Peer      string // the Pod at the other end of a machine's veth
 }
 
-// Leg is the way between two Stops.
+// Leg is the path between two Stops.
 type Leg struct {
 	Path string // SVG path data
-	// Wired: it keeps to wires and machines that are drawn. Else nothing is known of what
-	// lies between, and Path is a plain curve.
+	// Wired is set where Path follows the drawn wires and machines. Otherwise the path between
+	// is unknown, and Path is a plain curve.
 	Wired bool
 }
 
@@ -29,7 +29,7 @@ const (
 	besides = 5.0  // between the edge of a bar and a way along it
 )
 
-// At is the place of a Stop; false where the drawing does not have it.
+// At returns the position of a Stop; false where the drawing does not have it.
 func (d Drawing) At(s Stop) (Point, bool) {
 	b, ok := d.box(s.Machine)
 	if !ok {
@@ -94,7 +94,7 @@ func (d Drawing) Straight(from, to Stop) (Leg, bool) {
 	if !ok || !there {
 		return Leg{}, false
 	}
-	// Bent to the left of its direction a little, so that there and back are two lines.
+	// Bent slightly to the left of its direction, so that both directions are visible.
 	dx, dy := b.X-a.X, b.Y-a.Y
 	bend := 0.12
 	if math.Abs(dx) < 1 { // in one column: into the lane, not over the chips
@@ -147,5 +147,5 @@ func (b Box) chip(is func(Chip) bool) (Chip, bool) {
 // edge is where ways to a chip end.
 func (c Chip) edge() Point { return Point{c.X, c.Y + c.H/2} }
 
-// compact drops corners that lie where the one before lies.
+// compact removes corners at the position of the previous one.
 func compact(points []Point) []Point { return slices.Compact(points) }

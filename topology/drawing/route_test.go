@@ -101,7 +101,7 @@ func network(d Drawing, s Stop) string {
 	return ""
 }
 
-// TestStrangers: what the drawing does not have is nowhere, and no way leads there.
+// TestStrangers: a Stop that the drawing does not have has no position and no Leg.
 func TestStrangers(t *testing.T) {
 	plan := planOf(t, "quickstart")
 	d := New(plan, peopled(plan))

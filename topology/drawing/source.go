@@ -8,7 +8,7 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// Description says in words what the drawing shows, for those who do not see it.
+// Description describes the drawing as text, for screen readers.
 func (d Drawing) Description() string {
 	var parts []string
 	for _, n := range d.plan.Networks {

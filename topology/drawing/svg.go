@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// Style is the CSS of a drawing, light and dark, for class topology. SVG has it inside; a
-// page that shows drawings has it once.
+// Style is the CSS of a drawing, light and dark, for class topology. SVG includes it; a
+// page with drawings includes it once.
 //
 //go:embed style.css
 var Style string
 
-// SVG writes the drawing as a file of its own.
+// SVG writes the drawing as a separate file.
 func (d Drawing) SVG(w io.Writer) error {
 	return d.write(w, `xmlns="http://www.w3.org/2000/svg" `, "<style>"+Style+"</style>")
 }
@@ -30,7 +30,7 @@ func (d Drawing) write(w io.Writer, namespace, style string) error {
 	s.printf(`<svg %sclass="topology" viewBox="0 0 %s %s" width="%s" height="%s" role="img" aria-label="%s">`,
 		namespace, number(d.Width), number(d.Height), number(d.Width), number(d.Height), escape(d.Title+". "+d.Description()))
 	s.printf("%s\n", style)
-	if namespace != "" { // a page has a background of its own
+	if namespace != "" { // a page has its own background
 		s.printf(`<rect class="ground" width="%s" height="%s"/>`+"\n", number(d.Width), number(d.Height))
 	}
 	for _, b := range d.Boxes {
@@ -53,7 +53,7 @@ func (d Drawing) write(w io.Writer, namespace, style string) error {
 				class, escape(b.Machine), class, escape(name), number(c.X), number(c.Y), number(c.W), number(c.H))
 		}
 	}
-	// What a page draws over the wires goes here, below the texts.
+	// A page draws over the wires here, below the texts.
 	s.printf(`<g class="over"></g>` + "\n")
 	for _, b := range d.Boxes {
 		for _, p := range b.Ports {

@@ -85,7 +85,7 @@ func TestCreateCorrects(t *testing.T) {
 		t.Errorf("after all that: %q, %v", got, err)
 	}
 	if after := inodes(); after != before {
-		t.Errorf("machines' namespaces were made anew: %s, before %s", after, before)
+		t.Errorf("machines' namespaces were recreated: %s, before %s", after, before)
 	}
 }
 

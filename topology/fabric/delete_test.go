@@ -24,7 +24,7 @@ func snapshot(t *testing.T) {
 }
 
 // take leaves out what the scratch machine shares with the real one, where other
-// labs may come and go meanwhile. A fabric has no part in it.
+// labs may be created and removed at the same time. This does not include the fabric.
 func take(t *testing.T) residue.Snapshot {
 	t.Helper()
 	s, err := residue.Take()
@@ -51,7 +51,7 @@ func TestDeleteLeavesNothing(t *testing.T) {
 	needRoot(t)
 	for _, c := range []struct {
 		name string
-		// before prepares the machine, and gives what takes that back
+		// before prepares the machine, and returns what takes that back
 		before func(t *testing.T)
 	}{
 		{"no /run/netns", func(t *testing.T) {}},
@@ -96,7 +96,7 @@ func TestDeleteLeavesNothing(t *testing.T) {
 	}
 }
 
-// `ip netns` works as ever while a lab is there, and what it makes outlives the lab.
+// `ip netns` works while a lab exists, and its namespaces are kept when the lab is removed.
 func TestDeleteKeepsOthersNamespaces(t *testing.T) {
 	needRoot(t)
 	snapshot(t)
@@ -112,7 +112,7 @@ func TestDeleteKeepsOthersNamespaces(t *testing.T) {
 	must(t, Delete(t.Context(), p.Lab)) // the last to go tidies up
 }
 
-// A process and a socket hold the namespaces: their links go all the same.
+// A process and a socket keep the namespaces alive: their links are removed anyway.
 func TestDeleteWhileHeld(t *testing.T) {
 	needRoot(t)
 	snapshot(t)
@@ -136,7 +136,7 @@ func TestDeleteWhileHeld(t *testing.T) {
 	noDiff(t, p)
 }
 
-// A killed Create leaves any prefix of its steps. Deleting and creating both go on.
+// A killed Create leaves any prefix of its steps. Both Delete and Create continue from there.
 func TestAfterKill(t *testing.T) {
 	needRoot(t)
 	p := quickstart("nlt-d-kill")

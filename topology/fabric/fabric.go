@@ -1,17 +1,17 @@
-// Package fabric turns a topology.Plan into Linux: one network namespace for the
-// fabric, which holds a bridge a network, one namespace a machine, and a veth pair a
-// NIC between the two. A virtual machine has no namespace here: its NICs are taps that
-// its hypervisor makes and Plug takes over. It needs root. The machine that netlab runs on keeps its own
-// links, routes, firewall and sysctls; the exceptions are HostAccess and a network's Uplink,
-// which are asked for by name.
+// Package fabric creates the networks of a topology.Plan in Linux: one network namespace for
+// the fabric with a bridge for each network, one namespace for each machine, and a veth pair
+// for each NIC. A virtual machine has no namespace: its hypervisor creates a tap for each NIC,
+// and Plug moves it into the fabric. It requires root. Links, routes, firewall and sysctls of
+// the machine that netlab runs on are not changed, except by HostAccess and a network's Uplink,
+// which a lab file has to request.
 //
-// The namespaces are pinned under /run/netns as `ip netns` does, so that their names
-// are the label by which a lab is found again: Name(lab, "") is the fabric,
-// Name(lab, machine) a machine. Nothing in them routes to the machine's own networks.
+// The namespaces are pinned under /run/netns as `ip netns` does. Their names identify the lab:
+// Name(lab, "") is the fabric, Name(lab, machine) a machine. They have no route to the networks
+// of the machine that netlab runs on.
 //
-// Left out: starting Nodes, and what CNIs put into a machine's namespace afterwards;
-// links, addresses and routes that the plan does not name are left alone there. In
-// the fabric's namespace every bridge and veth that the plan does not name is removed.
+// Not included: starting Nodes, and what a CNI creates in a machine's namespace; links,
+// addresses and routes that the plan does not list are ignored there. In the fabric's
+// namespace every bridge and veth that is not in the plan is removed.
 package fabric
 
 import (
@@ -28,10 +28,10 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// Create makes the plan's namespaces, bridges, NICs, addresses, routes and sysctls,
-// and corrects what exists and differs. Machines of the lab that the plan does not
-// name lose their NICs and their pinned namespace. It may run again at any time;
-// runs at the same time wait for one another.
+// Create creates the namespaces, bridges, NICs, addresses, routes and sysctls of the plan,
+// and corrects existing ones that differ. Machines of the lab that are not in the plan lose
+// their NICs and their pinned namespace. It is idempotent; concurrent calls wait for each
+// other.
 func Create(ctx context.Context, plan topology.Plan) error {
 	if err := plan.Lab.Check(); err != nil {
 		return err
@@ -52,9 +52,8 @@ func Create(ctx context.Context, plan topology.Plan) error {
 	return errors.Join(w.errs...)
 }
 
-// Diff lists what Create would do to bring this machine to the plan, one line a
-// change: "add machine w1", "plug eth1 of w2 into network storage". Where HostAccess
-// has to be called, it says so too. It changes nothing.
+// Diff lists the changes that Create would make, one per line: "add machine w1", "plug eth1 of
+// w2 into network storage". It includes those of HostAccess. It changes nothing.
 func Diff(plan topology.Plan) ([]string, error) {
 	if err := plan.Lab.Check(); err != nil {
 		return nil, err
@@ -73,8 +72,8 @@ func Diff(plan topology.Plan) ([]string, error) {
 	return w.changes, errors.Join(w.errs...)
 }
 
-// work is one comparison of the plan with what is there. Each difference passes
-// through do, which either notes it or mends it: Diff and Create cannot disagree.
+// work is one comparison of the plan with the actual state. Each difference passes through
+// do, which either records or corrects it, so that Diff and Create always agree.
 type work struct {
 	plan    topology.Plan
 	dry     bool
@@ -82,7 +81,7 @@ type work struct {
 	errs    []error
 }
 
-// do reports whether the change was made, so that steps which build on it can go on.
+// do reports whether the change was made, so that steps that depend on it can continue.
 func (w *work) do(change string, act func() error) bool {
 	w.changes = append(w.changes, change)
 	if w.dry {
@@ -91,7 +90,7 @@ func (w *work) do(change string, act func() error) bool {
 	return w.check(change, act())
 }
 
-// check notes an error, and reports whether there was none.
+// check records an error, and reports whether there was none.
 func (w *work) check(doing string, err error) bool {
 	if err != nil {
 		w.errs = append(w.errs, fmt.Errorf("%s: %w", doing, err))
@@ -124,7 +123,7 @@ func (w *work) walk(ctx context.Context) {
 					return err
 				}
 				if m.Remote != "" {
-					continue // another machine's fabric has its ports
+					continue // its ports are in the fabric of another machine
 				}
 				if m.OwnKernel {
 					w.ports(fabric, m)
@@ -140,14 +139,14 @@ func (w *work) walk(ctx context.Context) {
 	w.check("open this machine's links", w.uplinks(ctx))
 }
 
-// settle waits until the kernel has taken every NIC and port into service. It does so
-// in the background, a moment after a link is set up; what is sent earlier is lost,
-// and an ARP request is repeated only after a second.
+// settle waits until every NIC and port is operational. The kernel activates a link
+// asynchronously after it is set up; frames sent earlier are lost, and an ARP request is
+// repeated only after a second.
 func (w *work) settle(ctx context.Context) error {
 	links := map[string][]string{} // by machine; "" is the fabric
 	for _, m := range w.plan.Machines {
 		if m.OwnKernel {
-			continue // whoever starts it plugs it
+			continue // its provider plugs its NICs
 		}
 		for _, nic := range m.NICs {
 			links[m.Name] = append(links[m.Name], nic.Name)
@@ -165,11 +164,12 @@ func (w *work) settle(ctx context.Context) error {
 	return nil
 }
 
-// linkStart bounds the wait for links; the kernel batches such work by the second.
+// linkStart is the timeout for links to become operational; the kernel batches this by the
+// second.
 const linkStart = 5 * time.Second
 
 func (s *space) inService(ctx context.Context, names []string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, linkStart, fmt.Errorf("not in service after %s", linkStart))
+	ctx, cancel := context.WithTimeoutCause(ctx, linkStart, fmt.Errorf("not operational after %s", linkStart))
 	defer cancel()
 	for _, name := range names {
 		for s.links[name] == nil || s.links[name].Attrs().OperState != netlink.OperUp {
@@ -186,7 +186,7 @@ func (s *space) inService(ctx context.Context, names []string) error {
 	return nil
 }
 
-// namespace reports whether the namespace is there, or has been made.
+// namespace creates the namespace if it is missing, and reports whether it exists.
 func (w *work) namespace(change, name string) bool {
 	return pinned(name) || w.do(change, func() error { return pin(name) })
 }
@@ -209,7 +209,7 @@ func (w *work) machine(fabric *space, m topology.Machine) error {
 	})
 }
 
-// space is one network namespace's links, as seen over its own netlink socket.
+// space is the links of one network namespace and a netlink socket in it.
 type space struct {
 	*netlink.Handle
 	links map[string]netlink.Link
@@ -242,8 +242,8 @@ func (s *space) refresh(name string) error {
 	return err
 }
 
-// retryDump repeats a listing that a change interrupted: the kernel says so, and the
-// answer may then miss entries.
+// retryDump repeats a listing that was interrupted by a change (NLM_F_DUMP_INTR) and may be
+// incomplete.
 func retryDump[T any](list func() ([]T, error)) (out []T, err error) {
 	for range 5 {
 		if out, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {

@@ -80,7 +80,7 @@ func TestBuiltPlan(t *testing.T) {
 	}
 }
 
-// Creating and deleting a lab makes no link event in the machine's own namespace.
+// Creating and deleting a lab causes no link event in this machine's namespace.
 func TestOwnNamespaceSeesNothing(t *testing.T) {
 	needRoot(t)
 	events, done := make(chan netlink.LinkUpdate, 100), make(chan struct{})
@@ -250,7 +250,7 @@ func TestCommand(t *testing.T) {
 	}
 }
 
-// A failing function or one that ends its goroutine must neither hang nor leave a
+// A failing function or one that exits its goroutine must neither hang nor leave a
 // thread in the wrong namespace.
 func TestEnterGivesThreadsBack(t *testing.T) {
 	needRoot(t)

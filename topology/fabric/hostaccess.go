@@ -17,34 +17,33 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// hostPort is the fabric's end of HostAccess; no port of a plan has this name.
+// hostPort is the port of HostAccess in the fabric; no port of a plan has this name.
 const hostPort = "nl-host"
 
-// HostLink names the link that HostAccess makes in the machine's own namespace. It is
+// HostLink names the link that HostAccess creates in this machine's namespace. It is
 // hashed: IFNAMSIZ leaves 15 characters.
 func HostLink(lab labs.Name) string {
 	return fmt.Sprintf("nl-%x", sha256.Sum256([]byte(lab.Label())))[:13]
 }
 
-// HostAddress decides the address of the machine itself on the lab's first network:
-// the highest one that is neither the broadcast address nor a machine's, a gateway's
-// or a pool's.
+// HostAddress returns the address of this machine on the lab's first network: the highest one
+// that is not the broadcast address, a machine's, a gateway's or a pool's.
 func HostAddress(plan topology.Plan) (netip.Prefix, error) {
 	return freeAddress(plan, 0, "host access")
 }
 
-// WayIn decides the address that the fabric itself has on the lab's first network where
-// Nodes are virtual machines, which are reached over their network alone: the highest
-// free one after HostAddress.
+// WayIn returns the address of the fabric itself on the lab's first network, for labs whose
+// Nodes are virtual machines and are reached over their network only: the highest free one
+// after HostAddress.
 func WayIn(plan topology.Plan) (netip.Prefix, error) {
-	return freeAddress(plan, 1, "the way into virtual machines")
+	return freeAddress(plan, 1, "access to virtual machines")
 }
 
-// freeAddress gives a free address of the first network, counted from the highest. The
-// error tells whom it is for.
-func freeAddress(plan topology.Plan, at int, whom string) (netip.Prefix, error) {
+// freeAddress returns a free address of the first network, counted from the highest. The
+// error names the purpose.
+func freeAddress(plan topology.Plan, at int, purpose string) (netip.Prefix, error) {
 	if len(plan.Networks) == 0 {
-		return netip.Prefix{}, errors.New(whom + ": the lab has no network")
+		return netip.Prefix{}, errors.New(purpose + ": the lab has no network")
 	}
 	n := plan.Networks[0]
 	used := map[netip.Addr]bool{n.Gateway(): true}
@@ -70,13 +69,13 @@ func freeAddress(plan topology.Plan, at int, whom string) (netip.Prefix, error) 
 			at--
 		}
 	}
-	return netip.Prefix{}, hint.With(fmt.Errorf("%s: network %s (%s) has no free address", whom, n.Name, n.CIDR()),
-		"make the network larger or the pools smaller")
+	return netip.Prefix{}, hint.With(fmt.Errorf("%s: network %s (%s) has no free address", purpose, n.Name, n.CIDR()),
+		"use a larger network or smaller pools")
 }
 
-// HostAccess gives the calling thread's namespace, which is the machine's own, a link
-// and a connected route into the lab's first network, or takes them away. It refuses
-// a network that the machine already routes to. The lab exists: Create comes first.
+// HostAccess adds a link and a connected route into the lab's first network to the calling
+// thread's namespace, which is this machine's, or removes them. It returns an error for a
+// network that this machine already routes to. It requires Create first.
 func HostAccess(ctx context.Context, plan topology.Plan, on bool) error {
 	if err := plan.Lab.Check(); err != nil {
 		return err
@@ -140,14 +139,15 @@ func addHostEnd(ctx context.Context, own *space, ownFd int, plan topology.Plan) 
 // nl6AddrGenNone is IN6_ADDR_GEN_MODE_NONE of linux/if_link.h: no link-local address.
 const nl6AddrGenNone = 1
 
-// plugMachine makes a pair of a port of a network and a link of the machine's own.
+// plugMachine creates a veth pair of a port of a network and a link in this machine's
+// namespace.
 func plugMachine(fabric *space, network topology.Network, port, name string, own int) error {
 	bridge, ok := fabric.links[network.Bridge]
 	if !ok {
 		return fmt.Errorf("bridge %s is missing", network.Bridge)
 	}
 	if stale, ok := fabric.links[port]; ok {
-		if err := gone(fabric.LinkDel(stale)); err != nil {
+		if err := ignoreNotFound(fabric.LinkDel(stale)); err != nil {
 			return err
 		}
 	}
@@ -162,7 +162,7 @@ func plugMachine(fabric *space, network topology.Network, port, name string, own
 	return fabric.LinkSetUp(pair)
 }
 
-// hostConflict finds a route of the machine that overlaps the lab's network.
+// hostConflict returns an error for a route of this machine that overlaps the lab's network.
 func hostConflict(own *space, name string, network netip.Prefix) error {
 	routes, err := retryDump(func() ([]netlink.Route, error) { return own.RouteList(nil, unix.AF_INET) })
 	if err != nil {
@@ -185,20 +185,20 @@ func hostConflict(own *space, name string, network netip.Prefix) error {
 		}
 		err := fmt.Errorf("host access to %s: this machine already routes %s through %s", network, to, dev)
 		if lab != "" {
-			return hint.With(err, fmt.Sprintf("lab %s has host access to it: `netlab down %s`, or give this lab another CIDR", lab, lab))
+			return hint.With(err, fmt.Sprintf("lab %s has host access to it: `netlab down %s`, or use another CIDR for this lab", lab, lab))
 		}
-		return hint.With(err, "give the lab's first network another CIDR, or leave hostAccess off")
+		return hint.With(err, "use another CIDR for the lab's first network, or remove hostAccess")
 	}
 	return nil
 }
 
-// removeHostEnd removes the link if the lab made it. The port goes with it.
+// removeHostEnd removes the link of a lab. Its peer, the port, is removed with it.
 func removeHostEnd(own *space, lab labs.Name) error {
 	l, ok := own.links[HostLink(lab)]
 	if !ok {
 		return nil
 	}
-	return gone(own.LinkDel(l))
+	return ignoreNotFound(own.LinkDel(l))
 }
 
 func poolOf(plan topology.Plan, a netip.Addr) (topology.Pool, bool) {
@@ -210,7 +210,7 @@ func poolOf(plan topology.Plan, a netip.Addr) (topology.Pool, bool) {
 	return topology.Pool{}, false
 }
 
-// last gives the highest address of a prefix: the broadcast address in IPv4.
+// last returns the highest address of a prefix: the broadcast address in IPv4.
 func last(p netip.Prefix) netip.Addr {
 	b := p.Addr().AsSlice()
 	for i := p.Bits(); i < len(b)*8; i++ {

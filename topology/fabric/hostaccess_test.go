@@ -49,8 +49,8 @@ func TestHostAddress(t *testing.T) {
 	}
 }
 
-// The machine's end of the link goes also where the fabric has lost its name while something
-// keeps its namespace.
+// This machine's end of the link is removed even where the fabric is unpinned and its namespace
+// is kept alive.
 func TestDeleteRemovesHostAccess(t *testing.T) {
 	needRoot(t)
 	snapshot(t)
@@ -84,7 +84,7 @@ func TestHostAccess(t *testing.T) {
 	for range 2 {
 		must(t, HostAccess(t.Context(), a, true))
 	}
-	noDiff(t, a) // its port is no stray
+	noDiff(t, a) // its port is not removed as unknown
 	must(t, Create(t.Context(), a))
 	conn, err := net.DialTimeout("tcp4", "172.30.0.12:7", time.Second) // in the scratch machine
 	must(t, err)

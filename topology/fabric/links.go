@@ -18,18 +18,17 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// routeProtocol marks the routes that come from the plan, so that those that left the
-// plan are told apart from the routes of a CNI or a BGP daemon. rt_protos(5) and
-// linux/rtnetlink.h leave the number free.
+// routeProtocol marks the routes of the plan, to distinguish stale ones from routes of a CNI
+// or a BGP daemon. The number is unassigned in linux/rtnetlink.h.
 const routeProtocol netlink.RouteProtocol = 110
 
 // sysctl is one file below /proc/sys/net, which shows the reading thread's namespace.
-// A file that the kernel lacks is left out.
+// A file that the kernel does not have is skipped.
 type sysctl struct{ name, value string }
 
-// fabricSysctls keep the fabric a plain switch: no IPv6 addresses of its own, no
-// forwarding, and no firewall or reassembly of bridged frames, which would break up
-// the MTU that a lab wants to observe.
+// fabricSysctls keep the fabric a plain switch: no IPv6 addresses, no forwarding,
+// and no firewall or reassembly of bridged frames, which would hide the MTU that a lab
+// observes.
 var fabricSysctls = []sysctl{
 	{"ipv6/conf/default/disable_ipv6", "1"},
 	{"ipv4/ip_forward", "0"},
@@ -38,10 +37,10 @@ var fabricSysctls = []sysctl{
 	{"bridge/bridge-nf-call-arptables", "0"},
 }
 
-// machineSysctls are all written out: a new namespace may start with the values of
-// the machine's own. IPv6 stays on the loopback device, which is there already, and
-// off on every link that comes later. The reverse path filter is off: replies to a
-// VIP or a Pod may leave by another link than the request came in on.
+// machineSysctls are all written out: a new namespace may inherit the values of
+// this machine. IPv6 stays on for the loopback device, which already exists, and is off for
+// every later link. The reverse path filter is off: replies of
+// a VIP or a Pod may leave by another link than the request arrived on.
 func machineSysctls(m topology.Machine) []sysctl {
 	forward := "0"
 	if m.Forward {
@@ -55,8 +54,8 @@ func machineSysctls(m topology.Machine) []sysctl {
 	}
 }
 
-// SysctlConf is machineSysctls as sysctl.d(5) has them, for a virtual machine whose own
-// systemd sets them: on links that are there already too.
+// SysctlConf returns machineSysctls in the format of sysctl.d(5), for a virtual machine whose
+// systemd applies them, to existing links too.
 func SysctlConf(m topology.Machine) string {
 	var b strings.Builder
 	for _, s := range append(machineSysctls(m), sysctl{"ipv4/conf/*/rp_filter", "0"}) {
@@ -65,8 +64,8 @@ func SysctlConf(m topology.Machine) string {
 	return b.String()
 }
 
-func (w *work) sysctls(machine string, want []sysctl) {
-	for _, s := range want {
+func (w *work) sysctls(machine string, all []sysctl) {
+	for _, s := range all {
 		path := filepath.Join("/proc/sys/net", s.name)
 		now, err := os.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -81,7 +80,7 @@ func (w *work) sysctls(machine string, want []sysctl) {
 	}
 }
 
-// fabric shapes the bridges, and removes bridges and ports that are not in the plan.
+// fabric creates the bridges, and removes bridges and ports that are not in the plan.
 func (w *work) fabric(s *space) {
 	wanted := map[string]bool{hostPort: true}
 	for _, n := range w.plan.Networks {
@@ -96,7 +95,7 @@ func (w *work) fabric(s *space) {
 	for _, name := range slices.Sorted(maps.Keys(s.links)) {
 		l := s.links[name]
 		if t := l.Type(); !wanted[name] && (t == "veth" || t == "bridge") {
-			w.do("remove "+t+" "+name+" from the fabric", func() error { return gone(s.LinkDel(l)) })
+			w.do("remove "+t+" "+name+" from the fabric", func() error { return ignoreNotFound(s.LinkDel(l)) })
 			delete(s.links, name)
 		}
 	}
@@ -105,7 +104,7 @@ func (w *work) fabric(s *space) {
 		w.bridge(s, n)
 	}
 	if w.plan.Capabilities.OwnKernel {
-		w.wayIn(s)
+		w.vmAccess(s)
 	}
 }
 
@@ -117,7 +116,7 @@ func (w *work) bridge(s *space, n topology.Network) {
 			attrs := netlink.NewLinkAttrs()
 			attrs.Group = linkGroup
 			attrs.Name, attrs.MTU = n.Bridge, n.MTU
-			noSnooping := false // no querier is there to keep the groups alive
+			noSnooping := false // there is no querier to keep groups alive
 			if err := s.LinkAdd(&netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &noSnooping}); err != nil {
 				return err
 			}
@@ -131,8 +130,8 @@ func (w *work) bridge(s *space, n topology.Network) {
 	w.up("fabric", s, n.Bridge)
 }
 
-// nic plugs one NIC. The pair is made from the fabric's side with its other end
-// directly in the machine's namespace: the machine that netlab runs on sees nothing.
+// nic plugs one NIC. The veth pair is created in the fabric with its peer directly in the
+// machine's namespace, so that it is never in this machine's namespace.
 func (w *work) nic(fabric, inner *space, machine int, m topology.Machine, nic topology.NIC) {
 	mac, err := net.ParseMAC(nic.MAC)
 	if !w.check("parse MAC of "+m.Name+" "+nic.Name, err) {
@@ -149,13 +148,13 @@ func (w *work) nic(fabric, inner *space, machine int, m topology.Machine, nic to
 	link, hasLink := inner.links[nic.Name]
 	if !hasPort || !hasLink || port.Attrs().ParentIndex != link.Attrs().Index {
 		plugged := w.do("plug "+nic.Name+" of "+m.Name+" into network "+nic.Network, func() error {
-			// Half a pair cannot be mended; only one of ours may be taken away.
+			// An incomplete pair cannot be repaired; remove only what netlab created.
 			if hasPort {
-				if err := gone(fabric.LinkDel(port)); err != nil {
+				if err := ignoreNotFound(fabric.LinkDel(port)); err != nil {
 					return err
 				}
 			} else if hasLink && link.Type() == "veth" && link.Attrs().HardwareAddr.String() == mac.String() {
-				if err := gone(inner.LinkDel(link)); err != nil {
+				if err := ignoreNotFound(inner.LinkDel(link)); err != nil {
 					return err
 				}
 			}
@@ -192,7 +191,7 @@ func (w *work) nic(fabric, inner *space, machine int, m topology.Machine, nic to
 	w.up(m.Name, inner, nic.Name)
 }
 
-// address gives the NIC its IPv4 addresses, and takes others away.
+// address sets the IPv4 addresses of a NIC and removes all others.
 func (w *work) address(s *space, m topology.Machine, nic topology.NIC) error {
 	link := s.links[nic.Name]
 	addrs, err := retryDump(func() ([]netlink.Addr, error) { return s.AddrList(link, unix.AF_INET) })
@@ -229,7 +228,7 @@ func (w *work) routes(s *space, m topology.Machine) error {
 	for _, r := range there {
 		if !slices.Contains(m.Routes, r) {
 			w.do(fmt.Sprintf("remove route to %s via %s from %s", r.To, r.Via, m.Name), func() error {
-				return gone(s.RouteDel(&netlink.Route{Dst: ipNet(r.To), Gw: r.Via.AsSlice(), Protocol: routeProtocol}))
+				return ignoreNotFound(s.RouteDel(&netlink.Route{Dst: ipNet(r.To), Gw: r.Via.AsSlice(), Protocol: routeProtocol}))
 			})
 		}
 	}
@@ -264,8 +263,8 @@ func bridgeOf(p topology.Plan, network string) string {
 	return ""
 }
 
-// gone takes the answers that mean "already removed" for success.
-func gone(err error) error {
+// ignoreNotFound returns nil for the errors that mean "already removed".
+func ignoreNotFound(err error) error {
 	if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ESRCH) || errors.As(err, new(netlink.LinkNotFoundError)) {
 		return nil
 	}
@@ -276,7 +275,7 @@ func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
-// prefix takes nil for the default route, as netlink gives it for some kernels.
+// prefix treats nil as the default route, which netlink returns on some kernels.
 func prefix(n *net.IPNet) netip.Prefix {
 	if n == nil {
 		return netip.PrefixFrom(netip.IPv4Unspecified(), 0)

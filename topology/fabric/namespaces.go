@@ -21,11 +21,11 @@ import (
 // dir is where network namespaces are pinned; `ip netns` lists and enters them there.
 const dir = "/run/netns"
 
-// mountSource marks the tmpfs that netlab puts on dir, so that the last lab to go
-// knows that the mount is netlab's to undo.
+// mountSource marks the tmpfs that netlab puts on dir, so that removing the last
+// lab can tell that netlab mounted it.
 const mountSource = "netlab"
 
-// Name gives the pinned name of a machine's network namespace, or of the lab's fabric
+// Name returns the pinned name of a machine's network namespace, or of the lab's fabric
 // for machine "". Both are DNS labels, so that the dots are unambiguous.
 func Name(lab labs.Name, machine string) string {
 	if machine == "" {
@@ -34,10 +34,10 @@ func Name(lab labs.Name, machine string) string {
 	return pinPrefix + lab.Label() + "." + machine
 }
 
-// pinPrefix begins the names of all pinned namespaces.
+// pinPrefix is the prefix of all pinned names.
 const pinPrefix = "netlab."
 
-// Labs names the labs that have pinned namespaces on this machine.
+// Labs lists the labs that have pinned namespaces on this machine.
 func Labs() []labs.Name {
 	pins, _ := filepath.Glob(filepath.Join(dir, pinPrefix+"*"))
 	var found []labs.Name
@@ -50,10 +50,10 @@ func Labs() []labs.Name {
 	return found
 }
 
-// Path gives the file that stands for the namespace, for an OCI spec or nsenter.
+// Path returns the file of the namespace, for an OCI spec or nsenter.
 func Path(lab labs.Name, machine string) string { return filepath.Join(dir, Name(lab, machine)) }
 
-// Enter runs fn on a thread of its own inside the network namespace of a machine, or
+// Enter runs fn on a separate thread inside the network namespace of a machine, or
 // of the fabric for machine "". The caller's thread is not affected; what fn starts
 // on other goroutines runs outside. Sockets and processes that fn makes stay inside.
 func Enter(lab labs.Name, machine string, fn func() error) error {
@@ -70,10 +70,9 @@ func Enter(lab labs.Name, machine string, fn func() error) error {
 	return inside(ns, fn)
 }
 
-// Adopt pins a network namespace that something else made (for a container:
-// /proc/<pid>/ns/net) as the machine's, so that Create plugs NICs into it. It may be
-// called again, and follows a container that came back with a new namespace.
-// Delete only takes the NICs and the pin away.
+// Adopt pins an existing network namespace (for a container: /proc/<pid>/ns/net) as the
+// machine's, so that Create plugs NICs into it. It is idempotent, and replaces the pin after a
+// container has restarted with a new namespace. Delete removes only the NICs and the pin.
 func Adopt(ctx context.Context, lab labs.Name, machine, path string) error {
 	if err := lab.Check(); err != nil {
 		return err
@@ -84,7 +83,7 @@ func Adopt(ctx context.Context, lab labs.Name, machine, path string) error {
 	}
 	for _, own := range []string{"/proc/thread-self/ns/net", "/proc/1/ns/net"} {
 		if mine, err := inode(own); err == nil && mine == given {
-			return fmt.Errorf("adopt namespace of %s: %s is this machine's own network", machine, path)
+			return fmt.Errorf("adopt namespace of %s: %s is this machine's network namespace", machine, path)
 		}
 	}
 	unlock, err := lock(ctx)
@@ -113,10 +112,10 @@ func inside(ns netns.NsHandle, fn func() error) error {
 }
 
 // onThread runs fn on a locked thread after enter has changed its namespace. The
-// thread goes back to the pool in the namespace it came from, or ends with its
-// goroutine: no other goroutine ever runs on it while it is elsewhere.
+// thread goes back to the pool in the namespace it came from, or exits
+// with its goroutine: no other goroutine ever runs on it in another namespace.
 func onThread(enter, fn func() error) error {
-	err := errors.New("function ended its goroutine inside a network namespace")
+	err := errors.New("function exited its goroutine inside a network namespace")
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -140,8 +139,8 @@ func onThread(enter, fn func() error) error {
 	return err
 }
 
-// lock keeps changes to dir and to the labs apart, across processes. It is a flock on
-// /run itself: a lock file would be one more thing to leave behind.
+// lock serializes changes to dir and to the labs across processes. It is a flock on /run
+// itself, so that no lock file is left behind.
 func lock(ctx context.Context) (unlock func(), err error) {
 	f, err := os.Open(filepath.Dir(dir))
 	if err != nil {
@@ -159,7 +158,7 @@ func lock(ctx context.Context) (unlock func(), err error) {
 		select {
 		case <-ctx.Done():
 			f.Close()
-			return nil, fmt.Errorf("wait for another netlab at work: %w", ctx.Err())
+			return nil, fmt.Errorf("wait for another netlab process: %w", ctx.Err())
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
@@ -167,10 +166,10 @@ func lock(ctx context.Context) (unlock func(), err error) {
 
 // makeDir makes dir a mount point, as `ip netns add` does and expects: it would bind
 // the directory over itself otherwise, and hide the pins made before. A directory with
-// entries that is no mount point is somebody else's arrangement and stays as it is.
+// entries that is not a mount point was set up by another program and is not changed.
 //
-// The sticky bit says that netlab made the directory. It is set by mkdir itself, so
-// that no moment exists at which a killed netlab leaves a directory without owner.
+// The sticky bit marks a directory that netlab created. mkdir sets it atomically, so that a
+// killed netlab never leaves an unmarked directory.
 func makeDir() error {
 	if err := os.Mkdir(dir, 0o755|fs.ModeSticky); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
@@ -186,7 +185,7 @@ func makeDir() error {
 		return fmt.Errorf("mount tmpfs on %s: %w", dir, err)
 	}
 	// Shared, so that removing a pin also removes it from mount namespaces that were
-	// copied from this one meanwhile; a private copy would keep the namespace alive.
+	// copied from this one; a private copy would keep the namespace alive.
 	return unix.Mount("", dir, "", unix.MS_SHARED, "")
 }
 
@@ -215,7 +214,7 @@ func releaseDir() error {
 	return os.Remove(dir)
 }
 
-// mountOn gives the source of the mount whose root path is. The mount is looked up by
+// mountOn returns the source of the mount whose root path is. The mount is looked up by
 // its id: mountinfo also lists mounts of the same path that lie hidden below others.
 func mountOn(path string) (source string, mounted bool, err error) {
 	var st unix.Statx_t
@@ -261,8 +260,8 @@ func pins(lab labs.Name) ([]string, error) {
 	return names, err
 }
 
-// pinned reports whether the name stands for a namespace. A plain file of that name is
-// what a kill between making the file and mounting on it leaves.
+// pinned reports whether a namespace is mounted at the name. A plain file of that name is
+// left by a kill between creating the file and mounting on it.
 func pinned(name string) bool {
 	var st unix.Statfs_t
 	err := unix.Statfs(filepath.Join(dir, name), &st)
@@ -290,7 +289,7 @@ func pinPath(name, namespace string) error {
 	return nil
 }
 
-// unpin removes a pin. The namespace itself goes with its last process and socket.
+// unpin removes a pin. The kernel frees the namespace with its last process and socket.
 func unpin(name string) error {
 	path := filepath.Join(dir, name)
 	for range 8 { // several mounts may lie on one another

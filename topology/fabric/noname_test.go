@@ -9,7 +9,7 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// The zero Name names no lab: nothing is made, found or removed by it.
+// The zero Name is rejected: nothing is created, found or removed by it.
 func TestNoName(t *testing.T) {
 	ctx, none := t.Context(), labs.Name{}
 	_, diff := Diff(topology.Plan{})

@@ -21,9 +21,9 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// The tests run in a machine of their own: TestMain starts the test program again in
+// The tests run in an isolated machine: TestMain starts the test program again in
 // new network, mount and pid namespaces with a fresh /run and /proc. What they leave
-// behind is therefore theirs, and HostAccess has a machine to change.
+// behind affects nothing else, and HostAccess has a machine to change.
 const inScratch = "NETLAB_FABRIC_TEST"
 
 func TestMain(m *testing.M) {
@@ -189,7 +189,7 @@ func echo(t *testing.T, lab labs.Name, machine string) {
 	}()
 }
 
-// ask gives what the far end answered.
+// ask returns what the far end answered.
 func ask(t *testing.T, lab labs.Name, machine, network, address string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -20,13 +20,13 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// End is another machine that a network reaches to.
+// End is a remote VXLAN endpoint of a network: another machine.
 type End struct {
 	Address netip.Addr `json:"address"` // IPv4, as this machine reaches it
-	Name    string     `json:"name"`    // told by Ends, when all else of the lab is lost
+	Name    string     `json:"name"`    // recorded in the link, to be read by KnownEnds when the state of the lab is lost
 }
 
-// Ends gives the machines at the other end of a network's tunnel, by the network's name.
+// Ends are the remote VXLAN endpoints of networks, by network name.
 type Ends map[string][]End
 
 // Overhead is what VXLAN over IPv4 adds to an IP packet of a network: the Ethernet header of
@@ -41,11 +41,11 @@ func tunnel(network string) string {
 	return fmt.Sprintf("vx-%x", sha256.Sum256([]byte(network)))[:15]
 }
 
-// Stretch joins networks with those of the same VNI on other machines: each gets a port that
-// sends what it would flood to every end, and learns which MAC is behind which (head-end
-// replication; a bridge hands nothing back to the port it came from, so that a full mesh has
-// no loops). Its UDP socket is in the calling thread's namespace, the machine's own; the
-// link itself never is. Networks without ends lose theirs. The lab exists: Create comes first.
+// Stretch connects networks to those of the same VNI on other machines: each gets a VXLAN port
+// that floods to every endpoint and learns which MAC is behind which (head-end replication; a
+// bridge sends no frame back to the port it came from, so that a full mesh has no loops). The
+// UDP socket is in the calling thread's namespace, which is this machine's; the link never is.
+// VXLAN ports of networks without endpoints are removed. It requires Create first.
 func Stretch(ctx context.Context, plan topology.Plan, ends Ends) error {
 	unlock, err := lock(ctx)
 	if err != nil {
@@ -64,11 +64,11 @@ func Stretched(plan topology.Plan, ends Ends) ([]string, error) {
 	return w.changes, errors.Join(w.errs...)
 }
 
-// CheckUnderlay reports ends that are this machine's own, or that cannot be sent the largest
-// packets of the networks that reach there.
+// CheckUnderlay reports endpoints that are this machine itself, or whose path MTU is too small
+// for the networks that reach there.
 func CheckUnderlay(plan topology.Plan, ends Ends) error {
 	w := &work{plan: plan, dry: true}
-	w.check("find the way to other machines", withSpace(func(own *space) error {
+	w.check("find the routes to other machines", withSpace(func(own *space) error {
 		for _, n := range plan.Networks {
 			w.underlay(own, n, ends[n.Name])
 		}
@@ -77,8 +77,8 @@ func CheckUnderlay(plan topology.Plan, ends Ends) error {
 	return errors.Join(w.errs...)
 }
 
-// KnownEnds gives the names of the ends that a lab's networks have now, from its links
-// alone; none where there is no such lab.
+// KnownEnds returns the names of the current endpoints of a lab's networks, read from its
+// links; none where the lab does not exist.
 func KnownEnds(lab labs.Name) (names []string, err error) {
 	if err := lab.Check(); err != nil {
 		return nil, err
@@ -121,7 +121,7 @@ func (w *work) tunnels(ends Ends) error {
 				}
 				for _, name := range slices.Sorted(maps.Keys(fabric.links)) {
 					if l := fabric.links[name]; l.Type() == "vxlan" && !wanted[name] {
-						w.do("remove vxlan "+name+" from the fabric", func() error { return gone(fabric.LinkDel(l)) })
+						w.do("remove vxlan "+name+" from the fabric", func() error { return ignoreNotFound(fabric.LinkDel(l)) })
 					}
 				}
 				return nil
@@ -130,15 +130,15 @@ func (w *work) tunnels(ends Ends) error {
 	})
 }
 
-// tunnel gives a network its port to other machines.
+// tunnel creates the VXLAN port of a network.
 func (w *work) tunnel(own, fabric *space, fabricFd int, n topology.Network, ends []End) {
 	if !w.underlay(own, n, ends) {
 		return
 	}
 	bridge := fabric.links[n.Bridge]
 	if bridge == nil {
-		if !w.dry { // else told of the bridge
-			w.check("stretch network "+n.Name, fmt.Errorf("there is no bridge %s", n.Bridge))
+		if !w.dry { // Create reports the missing bridge
+			w.check("stretch network "+n.Name, fmt.Errorf("bridge %s not found", n.Bridge))
 		}
 		return
 	}
@@ -146,7 +146,7 @@ func (w *work) tunnel(own, fabric *space, fabricFd int, n topology.Network, ends
 	if l, ours := fabric.links[name].(*netlink.Vxlan); !ours || l.VxlanId != n.VNI || l.Port != vxlanPort {
 		made := w.do(doing, func() error {
 			if stale := fabric.links[name]; stale != nil {
-				if err := gone(fabric.LinkDel(stale)); err != nil {
+				if err := ignoreNotFound(fabric.LinkDel(stale)); err != nil {
 					return err
 				}
 			}
@@ -154,10 +154,10 @@ func (w *work) tunnel(own, fabric *space, fabricFd int, n topology.Network, ends
 			attrs.Name, attrs.MTU, attrs.Group, attrs.Namespace = name, n.MTU, linkGroup, netlink.NsFd(fabricFd)
 			err := own.LinkAdd(&netlink.Vxlan{LinkAttrs: attrs, VxlanId: n.VNI, Port: vxlanPort, Learning: true})
 			if errors.Is(err, unix.EEXIST) {
-				return hint.With(fmt.Errorf("this machine has a VXLAN %d already", n.VNI), "give the lab another name: its VNIs follow from that")
+				return hint.With(fmt.Errorf("this machine already has VXLAN %d", n.VNI), "rename the lab: its VNIs are derived from the name")
 			}
 			if errors.Is(err, unix.EOPNOTSUPP) {
-				return hint.With(fmt.Errorf("the kernel has no VXLAN: %w", err), "modprobe vxlan, or a kernel with CONFIG_VXLAN")
+				return hint.With(fmt.Errorf("the kernel has no CONFIG_VXLAN: %w", err), "modprobe vxlan, or use a kernel that has it")
 			}
 			if err != nil {
 				return err
@@ -173,15 +173,15 @@ func (w *work) tunnel(own, fabric *space, fabricFd int, n topology.Network, ends
 		w.do("plug "+name+" into network "+n.Name, func() error { return fabric.LinkSetMaster(l, bridge) })
 	}
 	if alias := aliasOf(ends); l.Attrs().Alias != alias {
-		w.do("note the ends of network "+n.Name, func() error { return fabric.LinkSetAlias(l, alias) })
+		w.do("record the endpoints of network "+n.Name, func() error { return fabric.LinkSetAlias(l, alias) })
 	}
 	w.mtu("fabric", fabric, name, n.MTU)
-	w.check("list the ends of network "+n.Name, w.replicate(fabric, l, n, ends))
+	w.check("list the endpoints of network "+n.Name, w.replicate(fabric, l, n, ends))
 	w.up("fabric", fabric, name)
 }
 
-// replicate has what is flooded sent to every end, by entries of the forwarding database
-// for the MAC of zeros (bridge(8)).
+// replicate floods to every endpoint, by forwarding database entries for the all-zeros MAC
+// (bridge(8)).
 func (w *work) replicate(fabric *space, l netlink.Link, n topology.Network, ends []End) error {
 	index := l.Attrs().Index
 	all, err := retryDump(func() ([]netlink.Neigh, error) { return fabric.NeighList(index, unix.AF_BRIDGE) })
@@ -201,7 +201,7 @@ func (w *work) replicate(fabric *space, l netlink.Link, n topology.Network, ends
 		}
 		there = append(there, to)
 		if !slices.ContainsFunc(ends, func(e End) bool { return e.Address == to }) {
-			w.do(fmt.Sprintf("stretch network %s no more to %s", n.Name, to), func() error { return fabric.NeighDel(entry(to)) })
+			w.do(fmt.Sprintf("stop stretching network %s to %s", n.Name, to), func() error { return fabric.NeighDel(entry(to)) })
 		}
 	}
 	for _, e := range ends {
@@ -212,7 +212,7 @@ func (w *work) replicate(fabric *space, l netlink.Link, n topology.Network, ends
 	return nil
 }
 
-// underlay reports whether the machine can send a network's largest packets to all ends.
+// underlay reports whether this machine can send a network's largest packets to all endpoints.
 func (w *work) underlay(own *space, n topology.Network, ends []End) bool {
 	before := len(w.errs)
 	for _, e := range ends {
@@ -223,7 +223,7 @@ func (w *work) underlay(own *space, n topology.Network, ends []End) bool {
 		}
 		r := routes[0]
 		if r.Type == unix.RTN_LOCAL {
-			w.check(doing, hint.With(errors.New("that is this machine itself"), "leave `host` out for Nodes that run here"))
+			w.check(doing, hint.With(errors.New("the address is that of this machine"), "remove `hypervisor` for Nodes that run on this machine"))
 			continue
 		}
 		for _, l := range own.links {
@@ -235,18 +235,18 @@ func (w *work) underlay(own *space, n topology.Network, ends []End) bool {
 				mtu = min(mtu, r.MTU)
 			}
 			if mtu < n.MTU+Overhead {
-				w.check(doing, hint.With(fmt.Errorf("its packets of %d bytes take %d with VXLAN, and %s on the way takes %d", n.MTU, n.MTU+Overhead, l.Attrs().Name, mtu),
-					fmt.Sprintf("give the network mtu: %d, or the machines' own links %d", mtu-Overhead, n.MTU+Overhead)))
+				w.check(doing, hint.With(fmt.Errorf("packets of %d bytes are %d with VXLAN, the MTU of %s is %d", n.MTU, n.MTU+Overhead, l.Attrs().Name, mtu),
+					fmt.Sprintf("set mtu: %d for the network, or an MTU of %d on the links of the machines", mtu-Overhead, n.MTU+Overhead)))
 			}
 		}
 	}
 	return len(w.errs) == before
 }
 
-// maxAlias is the longest text that a link takes (IFALIASZ of linux/if.h, less its end).
+// maxAlias is the longest alias of a link (IFALIASZ of linux/if.h without its NUL).
 const maxAlias = 255
 
-// aliasOf writes the names of ends, as many as there is room for.
+// aliasOf lists the names of endpoints, as many as fit.
 func aliasOf(ends []End) string {
 	var text string
 	for _, e := range ends {

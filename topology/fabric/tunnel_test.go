@@ -13,8 +13,8 @@ import (
 	"netlab.dev/netlab/internal/hint"
 )
 
-// machines makes two machines of the test's own out of namespaces, joined by a wire of an
-// MTU, and gives what runs a function on each.
+// machines creates two machines out of namespaces, connected by a link with an MTU, and returns
+// what runs a function on each.
 func machines(t *testing.T, mtu string) (a, b func(func() error)) {
 	t.Helper()
 	must(t, makeDir())
@@ -112,7 +112,7 @@ func TestStretch(t *testing.T) {
 	}
 }
 
-// What would not work is refused, before anything is made and afterwards.
+// Invalid endpoints are rejected, before anything is created and afterwards.
 func TestStretchRefused(t *testing.T) {
 	needRoot(t)
 	onA, _ := machines(t, "1500")
@@ -120,8 +120,8 @@ func TestStretchRefused(t *testing.T) {
 	p.Networks[0].VNI = 4711
 	create(t, p)
 	for _, c := range []struct{ address, want, hint string }{
-		{"198.18.0.2", "its packets of 1500 bytes take 1550 with VXLAN, and u0 on the way takes 1500", "give the network mtu: 1450, or the machines' own links 1550"},
-		{"198.18.0.1", "stretch network lan to 198.18.0.1: that is this machine itself", "leave `host` out"},
+		{"198.18.0.2", "packets of 1500 bytes are 1550 with VXLAN, the MTU of u0 is 1500", "set mtu: 1450 for the network, or an MTU of 1550 on the links of the machines"},
+		{"198.18.0.1", "stretch network lan to 198.18.0.1: the address is that of this machine", "remove `hypervisor`"},
 		{"198.19.0.1", "stretch network lan to 198.19.0.1: network is unreachable", ""},
 	} {
 		ends := Ends{"lan": {{netip.MustParseAddr(c.address), "b"}}}

@@ -16,20 +16,20 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// joint names the link in the machine's own namespace that joins a network with a bridge
-// of the machine's, and uplink its other end, a port in the fabric. They are hashed: IFNAMSIZ leaves 15
-// characters, and the names of other labs are beside the first.
-func joint(lab labs.Name, network string) string {
+// uplinkPeer names the link in this machine's namespace that connects a network to a bridge
+// of this machine; uplink names its other end, a port in the fabric. Both are hashed: IFNAMSIZ
+// leaves 15 characters, and other labs have links in the same namespace.
+func uplinkPeer(lab labs.Name, network string) string {
 	return fmt.Sprintf("nl-%x", sha256.Sum256([]byte(lab.Label()+"/"+network)))[:15]
 }
 
 func uplink(n topology.Network) string { return portName("up", n) }
 
-// tagged names the port in the fabric of a network that is a VLAN of the bridge: it puts the
-// tag on what leaves by the uplink, and takes it off.
+// tagged names the 802.1Q port in the fabric of a network that is a VLAN of the bridge: it
+// tags what leaves by the uplink and untags what arrives.
 func tagged(n topology.Network) string { return portName("tag", n) }
 
-// portName changes with the VLAN: what has another is another port.
+// portName includes the VLAN, so that another VLAN makes another port.
 func portName(what string, n topology.Network) string {
 	name := n.Name
 	if n.VLAN != 0 {
@@ -38,15 +38,14 @@ func portName(what string, n topology.Network) string {
 	return fmt.Sprintf("%s-%x", what, sha256.Sum256([]byte(name)))[:15]
 }
 
-// CheckUplinks reports bridges of this machine that networks of the plan are to be joined
-// with, and that are not there, are no bridges, or take packets of another size; and VLANs
-// where the kernel has none.
+// CheckUplinks reports uplink bridges of the plan that are missing on this machine, are not
+// bridges or have another MTU, and VLANs that the kernel does not support.
 func CheckUplinks(plan topology.Plan) error {
 	w := &work{plan: plan, dry: true}
 	err := withSpace(func(own *space) error {
 		for _, n := range plan.Networks {
 			if n.Uplink != "" {
-				w.theirs(own, n)
+				w.uplinkBridge(own, n)
 			}
 		}
 		return nil
@@ -62,13 +61,13 @@ func CheckUplinks(plan topology.Plan) error {
 	return nil
 }
 
-// tryVLAN makes an 802.1Q link in a namespace that goes with its thread: so the kernel loads
-// what it has, and tells what it lacks.
+// tryVLAN creates an 802.1Q link in a namespace that ends with its thread, so that the kernel
+// loads the module or reports that it has none.
 func tryVLAN() error {
 	return onThread(func() error { return unix.Unshare(unix.CLONE_NEWNET) }, func() error {
 		return withSpace(func(s *space) error {
 			attrs := netlink.NewLinkAttrs()
-			attrs.Name = "below" // of lo the kernel makes none
+			attrs.Name = "below" // a VLAN link on lo is not possible
 			if err := s.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil {
 				return err
 			}
@@ -81,40 +80,40 @@ func tryVLAN() error {
 	})
 }
 
-// noVLAN tells why a network cannot be a VLAN.
+// noVLAN returns the error of a network whose VLAN link cannot be created.
 func noVLAN(n topology.Network, err error) error {
 	if err == nil {
 		return nil
 	}
-	err = fmt.Errorf("join network %s with bridge %s, VLAN %d: %w", n.Name, n.Uplink, n.VLAN, err)
+	err = fmt.Errorf("connect network %s to bridge %s, VLAN %d: %w", n.Name, n.Uplink, n.VLAN, err)
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		return hint.With(fmt.Errorf("%w: the kernel has no CONFIG_VLAN_8021Q", err),
-			"modprobe 8021q, or run a kernel with it; or take `vlan` out of the lab file and name a bridge whose port is in the VLAN already")
+			"modprobe 8021q, or use a kernel that has it; or remove `vlan` from the lab file and use a bridge whose port is already in the VLAN")
 	}
 	return err
 }
 
-// theirs finds the bridge that a network is to be joined with.
-func (w *work) theirs(own *space, n topology.Network) netlink.Link {
+// uplinkBridge finds the bridge of this machine for a network's uplink.
+func (w *work) uplinkBridge(own *space, n topology.Network) netlink.Link {
 	fail := func(what, todo string) netlink.Link {
-		w.errs = append(w.errs, hint.With(fmt.Errorf("join network %s with bridge %s: %s", n.Name, n.Uplink, what), todo))
+		w.errs = append(w.errs, hint.With(fmt.Errorf("connect network %s to bridge %s: %s", n.Name, n.Uplink, what), todo))
 		return nil
 	}
 	bridge, there := own.links[n.Uplink]
 	switch {
 	case !there:
-		return fail("this machine has no link of this name", "ip link add "+n.Uplink+" type bridge, or take `bridge` out of the lab file")
+		return fail("no such link on this machine", "ip link add "+n.Uplink+" type bridge, or remove `bridge` from the lab file")
 	case bridge.Type() != "bridge":
-		return fail("it is a "+bridge.Type(), "name a bridge: `ip link show type bridge` lists them")
+		return fail("the link is a "+bridge.Type(), "use a bridge: `ip link show type bridge` lists them")
 	case bridge.Attrs().MTU != n.MTU:
 		// A bridge lowers its MTU to that of its smallest port, and drops what is too large for one.
-		return fail(fmt.Sprintf("its MTU is %d, the network's %d", bridge.Attrs().MTU, n.MTU), fmt.Sprintf("give the network mtu: %d", bridge.Attrs().MTU))
+		return fail(fmt.Sprintf("MTU of the bridge is %d, of the network %d", bridge.Attrs().MTU, n.MTU), fmt.Sprintf("set mtu: %d for the network", bridge.Attrs().MTU))
 	}
 	return bridge
 }
 
-// uplinks joins networks with bridges of the calling thread's namespace, which is the
-// machine's own. The bridges stay as they are, but for one port more.
+// uplinks connects networks to bridges in the calling thread's namespace, which is this
+// machine's. The bridges get one more port and are not changed otherwise.
 func (w *work) uplinks(ctx context.Context) error {
 	ownFd, err := netns.Get()
 	if err != nil {
@@ -126,7 +125,7 @@ func (w *work) uplinks(ctx context.Context) error {
 			if n.Uplink == "" {
 				continue
 			}
-			if bridge := w.theirs(own, n); bridge != nil {
+			if bridge := w.uplinkBridge(own, n); bridge != nil {
 				w.join(ctx, own, int(ownFd), bridge, n)
 			}
 		}
@@ -135,7 +134,7 @@ func (w *work) uplinks(ctx context.Context) error {
 }
 
 func (w *work) join(ctx context.Context, own *space, ownFd int, bridge netlink.Link, n topology.Network) {
-	name, doing := joint(w.plan.Lab, n.Name), "join network "+n.Name+" with bridge "+n.Uplink
+	name, doing := uplinkPeer(w.plan.Lab, n.Name), "connect network "+n.Name+" to bridge "+n.Uplink
 	if n.VLAN != 0 {
 		doing += fmt.Sprintf(", VLAN %d", n.VLAN)
 	}
@@ -160,7 +159,7 @@ func (w *work) join(ctx context.Context, own *space, ownFd int, bridge netlink.L
 				return err
 			}
 		}
-		// A bridge has the lowest address of its ports'. That must not change for others.
+		// A bridge takes the lowest MAC of its ports: a high one does not change it.
 		l, high := own.links[name], sha256.Sum256([]byte(name))
 		if err := own.LinkSetHardwareAddr(l, append(net.HardwareAddr{0xfe}, high[:5]...)); err != nil {
 			return err
@@ -175,7 +174,7 @@ func (w *work) join(ctx context.Context, own *space, ownFd int, bridge netlink.L
 			return err
 		}
 		if b, ok := bridge.(*netlink.Bridge); ok && n.VLAN != 0 && b.VlanFiltering != nil && *b.VlanFiltering {
-			// Other bridges pass every tag on; this one those that its ports are members of.
+			// A bridge that filters VLANs forwards only those that its ports are members of.
 			if err := own.BridgeVlanAdd(l, uint16(n.VLAN), false, false, false, true); err != nil {
 				return fmt.Errorf("make %s a member of VLAN %d: %w", name, n.VLAN, err)
 			}
@@ -187,7 +186,8 @@ func (w *work) join(ctx context.Context, own *space, ownFd int, bridge netlink.L
 	})
 }
 
-// tags reports whether the port is there that tags a network's frames, where they have a tag.
+// tags reports whether the port that tags a network's frames exists, where the network has a
+// VLAN.
 func (w *work) tags(n topology.Network) bool {
 	if n.VLAN == 0 {
 		return true
@@ -204,16 +204,16 @@ func (w *work) tags(n topology.Network) bool {
 	return err == nil
 }
 
-// plugTagged is plugMachine for a network that is a VLAN of the machine's bridge. The tags
-// are put on in the fabric: the machine gets one link, as without, and its bridge is not
-// touched.
+// plugTagged is plugMachine for a network that is a VLAN of the machine's bridge. Frames are
+// tagged in the fabric: the machine gets one link, as without a VLAN, and its bridge is not
+// reconfigured.
 func plugTagged(fabric *space, n topology.Network, name string, own int) error {
 	bridge, there := fabric.links[n.Bridge]
 	if !there {
 		return fmt.Errorf("bridge %s is missing", n.Bridge)
 	}
-	if stale, there := fabric.links[uplink(n)]; there { // and with it the port that tags
-		if err := gone(fabric.LinkDel(stale)); err != nil {
+	if stale, there := fabric.links[uplink(n)]; there { // removes the 802.1Q port on it too
+		if err := ignoreNotFound(fabric.LinkDel(stale)); err != nil {
 			return err
 		}
 	}
@@ -231,7 +231,7 @@ func plugTagged(fabric *space, n topology.Network, name string, own int) error {
 	attrs.Name, attrs.ParentIndex, attrs.MasterIndex = tagged(n), below.Attrs().Index, bridge.Attrs().Index
 	port := &netlink.Vlan{LinkAttrs: attrs, VlanId: n.VLAN, VlanProtocol: netlink.VLAN_PROTOCOL_8021Q}
 	if err := fabric.LinkAdd(port); err != nil {
-		return errors.Join(noVLAN(n, err), gone(fabric.LinkDel(below)))
+		return errors.Join(noVLAN(n, err), ignoreNotFound(fabric.LinkDel(below)))
 	}
 	return errors.Join(fabric.LinkSetUp(below), fabric.LinkSetUp(port))
 }

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A network is joined with a bridge of the machine's own, which goes on as it was when the
-// lab lets go of it.
+// A network is connected to a bridge of this machine, which is unchanged after the lab is
+// removed.
 func TestUplink(t *testing.T) {
 	needRoot(t)
 	run(t, "ip", "link", "add", "br0", "type", "bridge")
@@ -28,7 +28,7 @@ func TestUplink(t *testing.T) {
 	p := quickstart("nlt-u-a")
 	create(t, p)
 	p.Networks[0].Uplink = "br0"
-	if diff, err := Diff(p); err != nil || len(diff) != 1 || diff[0] != "join network lan with bridge br0" {
+	if diff, err := Diff(p); err != nil || len(diff) != 1 || diff[0] != "connect network lan to bridge br0" {
 		t.Errorf("before: %q, %v", diff, err)
 	}
 	for range 2 {
@@ -47,7 +47,7 @@ func TestUplink(t *testing.T) {
 	if got := string(saw[:n]); got != "172.30.0.250" {
 		t.Errorf("w1 saw %q", got)
 	}
-	run(t, "ip", "link", "del", joint(p.Lab, "lan")) // by whoever tidies up the machine
+	run(t, "ip", "link", "del", uplinkPeer(p.Lab, "lan")) // as a user may
 	if diff, err := Diff(p); err != nil || len(diff) != 1 {
 		t.Errorf("without its link: %q, %v", diff, err)
 	}
@@ -67,9 +67,9 @@ func TestUplink(t *testing.T) {
 		mtu    int
 		want   string
 	}{
-		{"br9", 1500, "join network storage with bridge br9: this machine has no link of this name"},
-		{"lo", 1500, "join network storage with bridge lo: it is a "},
-		{"br0", 1400, "join network storage with bridge br0: its MTU is 1500, the network's 1400"},
+		{"br9", 1500, "connect network storage to bridge br9: no such link on this machine"},
+		{"lo", 1500, "connect network storage to bridge lo: the link is a "},
+		{"br0", 1400, "connect network storage to bridge br0: MTU of the bridge is 1500, of the network 1400"},
 	} {
 		q := quickstart("nlt-u-b")
 		q.Networks[1].Uplink, q.Networks[1].MTU = c.bridge, c.mtu
@@ -83,9 +83,9 @@ func TestUplink(t *testing.T) {
 	must(t, CheckUplinks(p))
 }
 
-// A network is VLAN 100 of a bridge: its frames have the tag there, those of the network
-// beside it have none, and both go when they are to. A kernel without VLANs is told of
-// before anything is made.
+// A network is VLAN 100 of a bridge: its frames are tagged there, those of another network on
+// the same bridge are not, and both ports are removed with their networks. A kernel without
+// VLANs is reported before anything is created.
 func TestUplinkVLAN(t *testing.T) {
 	needRoot(t)
 	run(t, "ip", "link", "add", "br0", "type", "bridge")
@@ -103,7 +103,7 @@ func TestUplinkVLAN(t *testing.T) {
 	if err := tryVLAN(); errors.Is(err, unix.EOPNOTSUPP) {
 		snapshot(t)
 		err := CheckUplinks(p)
-		if err == nil || err.Error() != "join network lan with bridge br0, VLAN 100: operation not supported: the kernel has no CONFIG_VLAN_8021Q" {
+		if err == nil || err.Error() != "connect network lan to bridge br0, VLAN 100: operation not supported: the kernel has no CONFIG_VLAN_8021Q" {
 			t.Errorf("check: %v", err)
 		}
 		if h, ok := err.(interface{ Hint() string }); !ok || !strings.HasPrefix(h.Hint(), "modprobe 8021q, or ") {
@@ -112,8 +112,8 @@ func TestUplinkVLAN(t *testing.T) {
 		if err := Create(t.Context(), p); err == nil || !strings.Contains(err.Error(), "the kernel has no CONFIG_VLAN_8021Q") {
 			t.Errorf("create: %v", err)
 		}
-		must(t, Delete(t.Context(), p.Lab)) // and snapshot finds nothing
-		t.Log("the kernel has none")        // a virtual machine of providers/libvirt's tests has
+		must(t, Delete(t.Context(), p.Lab))        // and snapshot finds nothing
+		t.Log("the kernel does not support VLANs") // a virtual machine of providers/libvirt's tests has
 		return
 	}
 
@@ -145,7 +145,7 @@ func TestUplinkVLAN(t *testing.T) {
 		t.Errorf("the machine itself has a link that tags: %s", shown)
 	}
 
-	// In another VLAN nobody hears the office; back in the first they do.
+	// In another VLAN the office does not answer; back in the first it does.
 	p.Networks[0].VLAN = 101
 	must(t, Create(t.Context(), p))
 	noDiff(t, p)
@@ -157,7 +157,7 @@ func TestUplinkVLAN(t *testing.T) {
 	must(t, Create(t.Context(), p))
 	sees("172.30.0.12", "172.30.0.250")
 
-	// A bridge that filters VLANs is told that the lab's port is a member.
+	// On a bridge that filters VLANs the lab's port becomes a member.
 	run(t, "ip", "link", "set", "br0", "type", "bridge", "vlan_filtering", "1")
 	run(t, "bridge", "vlan", "add", "vid", "100", "dev", "office-port")
 	p.Networks[0].Uplink = ""

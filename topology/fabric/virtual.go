@@ -15,9 +15,9 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// Plug takes the tap that a hypervisor made for a NIC of a virtual machine out of the
-// network namespace at from (the hypervisor's own: /proc/<pid>/ns/net), and makes it the
-// NIC's port on its network's bridge. Whatever holds the tap open goes on using it.
+// Plug moves the tap that a hypervisor created for a NIC of a virtual machine from the
+// network namespace at from (the hypervisor's: /proc/<pid>/ns/net) into the fabric, and makes
+// it a port of the network's bridge. Whatever has the tap open continues to use it.
 func Plug(ctx context.Context, plan topology.Plan, nic topology.NIC, from, tap string) error {
 	if err := plan.Lab.Check(); err != nil {
 		return err
@@ -32,29 +32,29 @@ func Plug(ctx context.Context, plan topology.Plan, nic topology.NIC, from, tap s
 		return fmt.Errorf("enter namespace %s: %w", Name(plan.Lab, ""), err)
 	}
 	defer fabricNS.Close()
-	theirs, err := netns.GetFromPath(from)
+	hypervisor, err := netns.GetFromPath(from)
 	if err != nil {
 		return err
 	}
-	defer theirs.Close()
-	err = inside(theirs, func() error {
+	defer hypervisor.Close()
+	err = inside(hypervisor, func() error {
 		return withSpace(func(s *space) error {
 			l, there := s.links[tap]
 			if !there {
-				return fmt.Errorf("there is no %s", tap)
+				return fmt.Errorf("link %s not found", tap)
 			}
 			return s.LinkSetNsFd(l, int(fabricNS))
 		})
 	})
 	if err != nil {
-		return fmt.Errorf("take %s from the hypervisor: %w", tap, err)
+		return fmt.Errorf("move %s out of the hypervisor's namespace: %w", tap, err)
 	}
 	return Enter(plan.Lab, "", func() error {
 		return withSpace(func(s *space) error {
 			w := &work{plan: plan}
 			bridge, l := s.links[bridgeOf(plan, nic.Network)], s.links[tap]
 			if bridge == nil || l == nil {
-				return fmt.Errorf("plug %s: the fabric has bridge %v, tap %v", tap, bridge != nil, l != nil)
+				return fmt.Errorf("plug %s: found in the fabric: bridge %t, tap %t", tap, bridge != nil, l != nil)
 			}
 			if err := errors.Join(s.LinkSetDown(l), s.LinkSetName(l, nic.Port), s.LinkSetGroup(l, linkGroup), s.LinkSetMaster(l, bridge)); err != nil {
 				return fmt.Errorf("plug %s: %w", tap, err)
@@ -82,12 +82,12 @@ func Plugged(lab labs.Name, m topology.Machine) bool {
 	return err == nil
 }
 
-// ports notes the taps of a virtual machine that are missing, and corrects the others.
+// ports records missing taps of a virtual machine, and corrects the others.
 func (w *work) ports(s *space, m topology.Machine) {
 	for _, nic := range m.NICs {
 		port, bridge := s.links[nic.Port], s.links[bridgeOf(w.plan, nic.Network)]
 		if bridge == nil {
-			continue // told of the bridge
+			continue // the missing bridge is reported
 		}
 		if port == nil {
 			if w.dry {
@@ -103,21 +103,21 @@ func (w *work) ports(s *space, m topology.Machine) {
 	}
 }
 
-// wayIn gives the first bridge an address: nothing else of the fabric's namespace has one.
-func (w *work) wayIn(s *space) {
+// vmAccess sets the address of the first bridge, the only one in the fabric's namespace.
+func (w *work) vmAccess(s *space) {
 	address, err := WayIn(w.plan)
-	if !w.check("find an address", err) {
+	if !w.check("choose an address for the fabric", err) {
 		return
 	}
 	bridge := w.plan.Networks[0].Bridge
 	if s.links[bridge] == nil {
-		return // told already
+		return // the missing bridge is reported
 	}
 	w.check("list addresses", w.address(s, topology.Machine{Name: "the fabric"}, topology.NIC{Name: bridge, Addresses: []netip.Prefix{address}}))
 }
 
-// Configure gives the machine that this process runs on, a virtual one, what the plan has
-// for it: sysctls, names by MAC, MTUs, addresses, routes.
+// Configure configures the virtual machine that this process runs on as planned: sysctls,
+// interface names by MAC, MTUs, addresses, routes.
 func Configure(m topology.Machine) error {
 	w := &work{}
 	w.sysctls(m.Name, machineSysctls(m)) // before the NICs, which inherit them
@@ -136,8 +136,8 @@ func Configure(m topology.Machine) error {
 	return errors.Join(w.errs...)
 }
 
-// names gives each NIC, known by its MAC, its name: by way of one that nobody wants, since
-// two may have each other's.
+// names renames each NIC, identified by its MAC, by way of a temporary name, since two may
+// have to swap names.
 func (w *work) names(s *space, m topology.Machine) error {
 	byMAC := map[string]netlink.Link{}
 	for _, l := range s.links {
@@ -154,7 +154,7 @@ func (w *work) names(s *space, m topology.Machine) error {
 			l, there := byMAC[mac.String()]
 			switch {
 			case !there:
-				return fmt.Errorf("there is no NIC with MAC %s, which %s is to have", nic.MAC, nic.Name)
+				return fmt.Errorf("no NIC with MAC %s found for %s", nic.MAC, nic.Name)
 			case l.Attrs().Name == nic.Name:
 				continue
 			}
@@ -163,7 +163,7 @@ func (w *work) names(s *space, m topology.Machine) error {
 				name = "nl-" + nic.Name
 			}
 			if err := s.LinkSetName(l, name); err != nil {
-				return fmt.Errorf("name %s %s: %w", l.Attrs().Name, name, err)
+				return fmt.Errorf("rename %s to %s: %w", l.Attrs().Name, name, err)
 			}
 		}
 	}

@@ -19,7 +19,7 @@ func bpf() (map[string]string, error) {
 		for {
 			_, _, errno := unix.Syscall(unix.SYS_BPF, next, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
 			if errors.Is(errno, unix.ENOENT) || errors.Is(errno, unix.ENOSYS) || errors.Is(errno, unix.EPERM) || errors.Is(errno, unix.EINVAL) {
-				break // the last one; or a kernel without them, or that shows them to nobody
+				break // the last one; or the kernel does not support or permit listing
 			}
 			if errno != 0 {
 				return out, fmt.Errorf("list each %s: %w", name, errno)

@@ -118,7 +118,7 @@ func iptablesRules() (map[string]string, error) {
 	return out, nil
 }
 
-// output gives nothing for a tool that is not installed.
+// output returns nothing for a tool that is not installed.
 func output(name string, args ...string) (string, error) {
 	path, err := exec.LookPath(name)
 	if err != nil {

@@ -1,10 +1,10 @@
-// Package residue tells what a lab left on the machine: a Snapshot before, one after,
-// and the Diff of the two, in words. It is for tests. It reads as root what can be
-// read, and runs nothing but the firewall's own listing tools.
+// Package residue detects what a lab left on the machine: it takes a Snapshot before and one
+// after, and the Diff of the two as text. It is for tests. It requires root, and runs no
+// commands but the listing tools of the firewall.
 //
-// It looks from the calling process's namespaces. Left out is what changes by itself:
-// kernel threads, zombies, counters, the caller and its ancestors, and lines that
-// vary between two reads of an idle machine.
+// It reads the calling process's namespaces. It ignores what changes by itself: kernel
+// threads, zombies, counters, the caller and its ancestors, and values that vary between two
+// reads of an idle machine.
 package residue
 
 import (
@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// Snapshot maps a kind of thing ("link", "mount", "process", …) to the things that
-// exist, each with what may change about it. It can be kept as JSON.
+// Snapshot maps a kind of object ("link", "mount", "process", …) to the existing objects, each
+// with its state. It can be stored as JSON.
 type Snapshot map[string]map[string]string
 
 // readers are the kinds, each with what lists it.
@@ -56,9 +56,9 @@ func Take() (Snapshot, error) {
 	return s, errors.Join(errs...)
 }
 
-// Diff gives a line for each thing that is there after and was not before, that is
-// gone, or that has changed; sorted by kind. Of sysctls it compares those that are in
-// both, of cgroups it names the top of what came or went.
+// Diff returns a line for each object that was added, removed or changed, sorted by kind. It
+// compares only sysctls that are in both, and lists only the top of an added or removed cgroup
+// subtree.
 func Diff(before, after Snapshot) []string {
 	var out []string
 	kinds := maps.Clone(before)
@@ -78,7 +78,7 @@ func Diff(before, after Snapshot) []string {
 			_, parentExists := is[parent]
 			switch {
 			case existed != exists && kind == "sysctl":
-				// A kernel module or a link brings files of its own.
+				// A kernel module or a link adds its own files.
 			case existed != exists && kind == "cgroup" && parentExisted != parentExists:
 				// One line for the whole subtree.
 			case !existed:
@@ -100,9 +100,9 @@ func line(what, kind, thing, state string) string {
 	return what + ": " + kind + " " + thing + " (" + state + ")"
 }
 
-// Settle compares the machine with before again and again, until nothing differs or
-// ctx is done, and gives the last Diff. The kernel removes network namespaces and
-// cgroups some time after their last user has gone.
+// Settle compares the machine with before repeatedly, until nothing differs or ctx is done,
+// and returns the last Diff. The kernel removes network namespaces and cgroups some time after
+// their last user has exited.
 func Settle(ctx context.Context, before Snapshot) ([]string, error) {
 	for {
 		after, err := Take()
@@ -129,7 +129,7 @@ func set(names []string) map[string]string {
 	return out
 }
 
-// optional takes a directory that is not there for an empty one.
+// optional treats a missing directory as empty.
 func optional(entries []os.DirEntry, err error) ([]os.DirEntry, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil

@@ -36,8 +36,8 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-// Nothing that a lab may leave is overlooked, whatever kind of thing it is; a sysctl is no
-// thing, and comes and goes with others.
+// Diff reports every kind of object that a lab may leave; not sysctls, which are added and
+// removed with other objects.
 func TestDiffSeesEveryKind(t *testing.T) {
 	for kind := range readers() {
 		without, with := Snapshot{kind: {}}, Snapshot{kind: {"x": "1"}}
