@@ -32,11 +32,10 @@ const (
 
 // allocate returns every machine its addresses and reads the pools.
 //
-// In a network of /24 or larger, routers take addresses from the first on, Nodes from the
-// tenth, other hosts from the hundredth; in a smaller one each takes the next free address,
-// routers and hosts before Nodes. So a Node added at the end moves no other machine, and
-// neither does a change of a pool. It is a problem when a network is full or a pool covers
-// an address given here.
+// In a network of /24 or larger, routers get addresses from .1 on, Nodes from .10, other
+// hosts from .100; in a smaller one each machine gets the next free address, routers and hosts
+// before Nodes. So a Node added at the end or a change of a pool does not change the address of
+// any other machine. A full network and a pool that covers a machine's address are problems.
 func allocate(lab labs.Lab) (allocation, labs.Problems) {
 	var out allocation
 	var problems labs.Problems
@@ -77,7 +76,7 @@ func allocate(lab labs.Lab) (allocation, labs.Problems) {
 	return out, problems
 }
 
-// address takes the member's addresses in its networks.
+// address allocates the member's addresses in its networks.
 func (m member) address(spaces map[string]*space, from int) (problems labs.Problems) {
 	for i, name := range m.Networks {
 		s := spaces[name]

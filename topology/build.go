@@ -178,7 +178,7 @@ func (b *builder) serviceRoute(node Machine) Route {
 }
 
 // ifname returns an interface name that is unique in the lab's fabric namespace: base
-// and suffix, with the end of base replaced by a hash of it where that is too long.
+// and suffix, with the end of base replaced by a hash of it where the name is too long.
 func (b *builder) ifname(base, suffix string) string {
 	name := base + suffix
 	for salt := 0; len(name) > maxIfname || b.used[name]; salt++ {

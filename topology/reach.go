@@ -212,7 +212,7 @@ func (p Plan) owner(network string, a netip.Addr) (Machine, NIC, bool) {
 	return Machine{}, NIC{}, false
 }
 
-// smallestMTU is of the NICs and bridges along a way.
+// smallestMTU returns the smallest MTU of the NICs and bridges along a way.
 func (p Plan) smallestMTU(hops []Hop) int {
 	smallest := loopback
 	for _, h := range hops {

@@ -20,7 +20,7 @@ type Opaque string
 // MarshalJSON returns the JSON itself, not a string of it.
 func (o Opaque) MarshalJSON() ([]byte, error) { return []byte(o), nil }
 
-// UnmarshalJSON takes any JSON.
+// UnmarshalJSON accepts any JSON.
 func (o *Opaque) UnmarshalJSON(data []byte) error {
 	var b bytes.Buffer
 	err := json.Compact(&b, data)

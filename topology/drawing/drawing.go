@@ -38,7 +38,7 @@ func (p Pod) label() string {
 	return p.Name
 }
 
-// Interface is a network interface that a CNI made in a machine.
+// Interface is a network interface that a CNI created in a machine.
 type Interface struct {
 	Machine string
 	Name    string

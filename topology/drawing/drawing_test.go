@@ -131,8 +131,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestNothingOverlaps: boxes, bars and texts have each their own place, inside of what
-// holds them, and no wire passes through a box.
+// TestNothingOverlaps: boxes, bars and texts do not overlap, lie inside their parents, and no
+// wire passes through a box.
 func TestNothingOverlaps(t *testing.T) {
 	eachDrawing(t, func(t *testing.T, d Drawing) {
 		whole := Rect{0, 0, d.Width, d.Height}
@@ -229,7 +229,7 @@ func holdsTexts(t *testing.T, who string, r Rect, texts []Text) {
 	}
 }
 
-// extent is the room that a text takes.
+// extent returns the size of a text.
 func extent(t Text) Rect {
 	w, size := textWidth(t.Value, t.Class), sizeText
 	if t.Class == "name" {

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Stop is a place where a packet was seen, or begins or ends: an interface of a machine,
+// Stop is a point of a packet's route, where it was captured, starts or ends: an interface of a machine,
 // or of a Pod in it. Without an interface it is the Pod or the machine itself.
 type Stop struct {
 	Machine   string
@@ -25,8 +25,8 @@ type Leg struct {
 
 const (
 	vethGap = 7.0  // between a Pod and the Node's end of its veth
-	inward  = 18.0 // how far a way from NIC to NIC of one edge goes into its machine
-	besides = 5.0  // between the edge of a bar and a way along it
+	inward  = 18.0 // depth in the machine of a path between two NICs on the same edge
+	besides = 5.0  // between the edge of a bar and a path along it
 )
 
 // At returns the position of a Stop; false where the drawing does not have it.
@@ -55,9 +55,9 @@ func (d Drawing) At(s Stop) (Point, bool) {
 	return Point{b.inside - vethGap, b.self}, true
 }
 
-// Leg is the way from one Stop to another: inside of a machine along the lane of its
-// ports, between NICs of one network along the wires, and otherwise unknown. It is false
-// where the drawing does not have one of them.
+// Leg returns the path from one Stop to another: in a machine along the lane of its ports,
+// between NICs of one network along the wires, otherwise a plain curve. It is false where the
+// drawing does not have one of them.
 func (d Drawing) Leg(from, to Stop) (Leg, bool) {
 	a, ok := d.At(from)
 	b, there := d.At(to)
@@ -115,7 +115,7 @@ func (s Stop) port(b Box) *Port {
 	return nil
 }
 
-// inner is the way inside of a box: along the lane of a NIC where one is at an end.
+// inner returns the path in a box: along the lane of a NIC where it starts or ends at one.
 func (b Box) inner(p, q *Port, from, to Point) []Point {
 	lane := b.X + lane/2
 	switch {
@@ -144,7 +144,7 @@ func (b Box) chip(is func(Chip) bool) (Chip, bool) {
 	return b.Chips[i], true
 }
 
-// edge is where ways to a chip end.
+// edge is the point where paths to a chip end.
 func (c Chip) edge() Point { return Point{c.X, c.Y + c.H/2} }
 
 // compact removes corners at the position of the previous one.

@@ -46,8 +46,8 @@ func stopsOf(d Drawing) []Stop {
 	return out
 }
 
-// TestLegs: every way begins and ends where its Stops are, and keeps to the machine it is
-// in, or to the wires of a network that both ends are on.
+// TestLegs: every Leg starts and ends at its Stops, and stays in its machine or on the wires of
+// a network that both Stops are on.
 func TestLegs(t *testing.T) {
 	eachDrawing(t, func(t *testing.T, d Drawing) {
 		whole := Rect{0, 0, d.Width, d.Height}

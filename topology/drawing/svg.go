@@ -113,7 +113,7 @@ func polyline(points []Point) string {
 	return b.String()
 }
 
-// towards is a point on the way from a to b: at distance r, or half-way where that is nearer.
+// towards returns the point on the line from a to b at distance r, or half-way if that is nearer.
 func towards(a, b Point, r float64) Point {
 	length := math.Hypot(b.X-a.X, b.Y-a.Y)
 	if length == 0 {

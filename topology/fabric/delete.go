@@ -35,7 +35,7 @@ func Delete(ctx context.Context, lab labs.Name) error {
 	return errors.Join(append(errs, releaseDir())...)
 }
 
-// linkGroup is the group of all links that netlab makes in a fabric, so that they can
+// linkGroup is the group of all links that netlab creates in a fabric, so that they can
 // be removed in one request: removed one by one, each takes about 30 ms, until no packet uses
 // it any more.
 const linkGroup = 110

@@ -55,7 +55,7 @@ func Path(lab labs.Name, machine string) string { return filepath.Join(dir, Name
 
 // Enter runs fn on a separate thread inside the network namespace of a machine, or
 // of the fabric for machine "". The caller's thread is not affected; what fn starts
-// on other goroutines runs outside. Sockets and processes that fn makes stay inside.
+// on other goroutines runs outside. Sockets and processes that fn creates stay inside.
 func Enter(lab labs.Name, machine string, fn func() error) error {
 	if err := lab.Check(); err != nil {
 		return err
@@ -165,7 +165,7 @@ func lock(ctx context.Context) (unlock func(), err error) {
 }
 
 // makeDir makes dir a mount point, as `ip netns add` does and expects: it would bind
-// the directory over itself otherwise, and hide the pins made before. A directory with
+// the directory over itself otherwise, and hide existing pins. A directory with
 // entries that is not a mount point was set up by another program and is not changed.
 //
 // The sticky bit marks a directory that netlab created. mkdir sets it atomically, so that a
@@ -237,8 +237,8 @@ func mountOn(path string) (source string, mounted bool, err error) {
 	return "", true, nil
 }
 
-// pins lists the pinned names of a lab, machines first and the fabric last: whoever
-// removes them in this order can be killed and still find the fabric again.
+// pins lists the pinned names of a lab, machines first and the fabric last: if
+// they are removed in this order, an interrupted removal can be continued from the fabric.
 func pins(lab labs.Name) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -268,7 +268,7 @@ func pinned(name string) bool {
 	return err == nil && st.Type == unix.NSFS_MAGIC
 }
 
-// pin makes a namespace.
+// pin creates and pins a namespace.
 func pin(name string) error {
 	return onThread(
 		func() error { return unix.Unshare(unix.CLONE_NEWNET) },

@@ -29,7 +29,7 @@ func uplink(n topology.Network) string { return portName("up", n) }
 // tags what leaves by the uplink and untags what arrives.
 func tagged(n topology.Network) string { return portName("tag", n) }
 
-// portName includes the VLAN, so that another VLAN makes another port.
+// portName includes the VLAN, so that a change of the VLAN is a different port.
 func portName(what string, n topology.Network) string {
 	name := n.Name
 	if n.VLAN != 0 {

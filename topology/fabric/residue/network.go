@@ -35,7 +35,7 @@ func addresses() (map[string]string, error) {
 	return out, err
 }
 
-// routes takes all tables, but not the cached clones and the entries for IPv6 multicast
+// routes reads all tables, without the cached clones and the entries for IPv6 multicast
 // and local addresses, which come with a link's state.
 func routes() (map[string]string, error) {
 	out := map[string]string{}
