@@ -30,6 +30,7 @@ func take(t *testing.T) residue.Snapshot {
 	s, err := residue.Take()
 	must(t, err)
 	delete(s, "cgroup")
+	delete(s, "eBPF")
 	maps.DeleteFunc(s["sysctl"], func(name, _ string) bool { return !strings.HasPrefix(name, "net/") })
 	return s
 }
