@@ -12,8 +12,8 @@ func (a *app) execCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "exec LAB MACHINE -- COMMAND [ARG...]",
 		Short: "Run a command in a Node or an outside host",
-		Long: "Run a command in a Node (all of its namespaces and its file system) or in an outside\n" +
-			"host (its network namespace). The exit status is the command's own.",
+		Long: "Run a command in a Node or an outside host: in its namespaces and its file system, with\n" +
+			"TERM and LANG of the caller's environment. The exit status is the command's own.",
 		Example: "  netlab exec quickstart client -- curl http://172.30.0.200/\n" +
 			"  netlab exec quickstart w1 -- ip route",
 		Args: between(3, many),

@@ -119,7 +119,7 @@ func TestDeleteWhileHeld(t *testing.T) {
 	snapshot(t)
 	p := quickstart("nlt-d-held")
 	create(t, p)
-	held := Command(t.Context(), p.Lab, "w1", "sh", "-c", "echo; exec sleep 60")
+	held := command(t, p.Lab, "w1", "sh", "-c", "echo; exec sleep 60")
 	out, err := held.StdoutPipe()
 	must(t, err)
 	must(t, held.Start())

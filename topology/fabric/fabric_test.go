@@ -244,7 +244,7 @@ func TestCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := Command(t.Context(), p.Lab, "w1", "readlink", "/proc/self/ns/net").CombinedOutput()
+	out, err := command(t, p.Lab, "w1", "readlink", "/proc/self/ns/net").CombinedOutput()
 	if got := strings.TrimSpace(string(out)); err != nil || got != fmt.Sprintf("net:[%d]", want) {
 		t.Errorf("%q, %v; want namespace %d", got, err, want)
 	}

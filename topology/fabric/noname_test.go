@@ -1,7 +1,6 @@
 package fabric
 
 import (
-	"context"
 	"strings"
 	"testing"
 
@@ -31,7 +30,6 @@ func TestNoName(t *testing.T) {
 	}
 	for what, name := range map[string]func() string{
 		"Name": func() string { return Name(none, "") }, "Path": func() string { return Path(none, "w1") }, "HostLink": func() string { return HostLink(none) },
-		"Command": func() string { return Command(context.Background(), none, "w1", "true").String() },
 	} {
 		func() {
 			defer func() {

@@ -77,6 +77,11 @@ func addr(s string) *netlink.Addr {
 	return a
 }
 
+// command prepares a program to run in a machine's network namespace.
+func command(t testing.TB, lab labs.Name, machine string, argv ...string) *exec.Cmd {
+	return exec.CommandContext(t.Context(), "nsenter", append([]string{"--net=" + Path(lab, machine), "--"}, argv...)...)
+}
+
 func pid(cmd *exec.Cmd) string { return strconv.Itoa(cmd.Process.Pid) }
 
 func needRoot(t testing.TB) {

@@ -4,18 +4,9 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"os/exec"
 
 	"netlab.dev/netlab/labs"
 )
-
-// Command prepares a program to run in a machine's network namespace (of the fabric
-// for machine ""), and in the caller's for everything else. It uses
-// util-linux's nsenter, because an exec.Cmd starts on whatever thread its caller has; nsenter
-// execs the program, which keeps the process id. The command line also works in a shell.
-func Command(ctx context.Context, lab labs.Name, machine string, argv ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + Path(lab, machine), "--"}, argv...)...)
-}
 
 // Dial connects from inside a namespace. The connection stays in it wherever it is used. The address is an IP address and a port: names would be resolved outside.
 func Dial(ctx context.Context, lab labs.Name, machine, network, address string) (conn net.Conn, err error) {
