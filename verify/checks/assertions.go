@@ -80,7 +80,7 @@ func (b Backends) Judge(s observe.Snapshot, r Row, got Answers) []report.Propert
 	}
 	want, names := b.of(s, r), seen.backends()
 	p := report.Property{Key: report.KeyBackend, Name: "backend", Expected: strings.Join(want, " "), Observed: cmp.Or(strings.Join(names, " "), "nothing")}
-	p.OK = len(without(names, want)) == 0
+	p.OK = len(names) > 0 && len(without(names, want)) == 0
 	switch {
 	case b.Every:
 		p.Name = "every ready endpoint answers"

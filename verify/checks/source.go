@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -58,7 +59,7 @@ func (c ClientIP) Judge(s observe.Snapshot, r Row, got Answers) []report.Propert
 		slices.Sort(wrong)
 		observed = strings.Join(slices.Compact(wrong), " ")
 	}
-	return []report.Property{{Key: report.KeySource, Name: "source seen", Expected: want, Observed: observed, OK: len(wrong) == 0}}
+	return []report.Property{{Key: report.KeySource, Name: "source seen", Expected: want, Observed: cmp.Or(observed, "nothing"), OK: len(seen) > 0 && len(wrong) == 0}}
 }
 
 // expected puts the source that a row expects into words, and says which it accepts.
