@@ -142,7 +142,7 @@ func TestVersionsAreAddedAsData(t *testing.T) {
 func TestNewestVersionIsTheDefault(t *testing.T) {
 	const head = "kind: cni\nabout: a\nsource: b\n"
 	files := fstest.MapFS{"k/component.yaml": {Data: []byte(head)}}
-	for _, v := range []string{"v1.9.0", "v1.10.0", "v1.10.0-rc.1"} {
+	for _, v := range []string{"v1.9.0", "v1.10.0", "v1.20.0", "v1.20.0-rc.1"} {
 		files["k/"+v+"/version.yaml"] = &fstest.MapFile{}
 	}
 	order := func() []string {
@@ -153,7 +153,7 @@ func TestNewestVersionIsTheDefault(t *testing.T) {
 		}
 		return c.versions("k")
 	}
-	if got := order(); !slices.Equal(got, []string{"v1.10.0", "v1.10.0-rc.1", "v1.9.0"}) {
+	if got := order(); !slices.Equal(got, []string{"v1.20.0", "v1.20.0-rc.1", "v1.10.0", "v1.9.0"}) {
 		t.Errorf("the order is %v", got)
 	}
 	files["k/v1.9.0/version.yaml"] = &fstest.MapFile{Data: []byte("default: true\n")}
