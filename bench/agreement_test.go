@@ -23,7 +23,7 @@ const rounds = 6
 // by a veth. It reports medians in Gbit/s, and asserts none.
 func BenchmarkThroughputAgreement(b *testing.B) {
 	if os.Geteuid() != 0 {
-		b.Skip("labs take root")
+		b.Skip("labs require root")
 	}
 	l := newBenchLab(b, "quickstart")
 	text, err := os.ReadFile(l.file)

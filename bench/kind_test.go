@@ -34,7 +34,7 @@ import (
 // the same charts with the same values; it runs no kindnet, which cannot be had here.
 func BenchmarkAgainstKind(b *testing.B) {
 	if os.Geteuid() != 0 {
-		b.Skip("labs take root")
+		b.Skip("labs require root")
 	}
 	keepSysctls(b)
 	dockertest.Start(b)

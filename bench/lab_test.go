@@ -24,7 +24,7 @@ import (
 // its Nodes hold. It asserts no time.
 func BenchmarkLab(b *testing.B) {
 	if os.Geteuid() != 0 {
-		b.Skip("labs take root")
+		b.Skip("labs require root")
 	}
 	l := newBenchLab(b, "quickstart")
 	l.run("build", l.file)
@@ -42,7 +42,7 @@ func BenchmarkLab(b *testing.B) {
 // BenchmarkCNIs times one life of a lab with every CNI in every mode, side by side.
 func BenchmarkCNIs(b *testing.B) {
 	if os.Geteuid() != 0 {
-		b.Skip("labs take root")
+		b.Skip("labs require root")
 	}
 	l := newBenchLab(b, "cni-matrix")
 	type figures struct {

@@ -18,14 +18,14 @@ import (
 	"netlab.dev/netlab/internal/unixhttp"
 )
 
-// answerLimit bounds one question to a Node.
+// answerLimit bounds one request to a Node.
 const answerLimit = 5 * time.Second
 
-// answers asks a question of a Node until the answer is good. When ctx ends first the
-// error holds the last answer.
+// answers repeats a request to a Node until the response is as expected. When ctx is done
+// first, the error includes the last response.
 func answers(ctx context.Context, q components.Question, name string, node Machine) error {
 	if node == nil {
-		return fmt.Errorf("ask whether %s: node %s does not run", q, name)
+		return fmt.Errorf("node %s is not running: cannot check that %s", name, q)
 	}
 	client := unixhttp.NewClient(func(ctx context.Context) (net.Conn, error) { return node.Dial(ctx, q.Socket) })
 	defer client.CloseIdleConnections()
@@ -35,16 +35,24 @@ func answers(ctx context.Context, q components.Question, name string, node Machi
 		if err == nil {
 			return nil
 		}
-		if ctx.Err() == nil || last == nil { // not a question that the end cut off
+		if ctx.Err() == nil || last == nil { // ignore a request that was cut off
 			last = err
 		}
 		if !sleep(ctx, apiRetry) {
-			return fmt.Errorf("it is not so on %s that %s: %w: %w", name, q, context.Cause(ctx), last)
+			return fmt.Errorf("node %s: %s waiting until %s: %w: %w", name, stopped(ctx), q, context.Cause(ctx), last)
 		}
 	}
 }
 
-// answer asks once, and gives why the answer is not good.
+// stopped says how a wait stopped by ctx ended: it timed out or was interrupted.
+func stopped(ctx context.Context) string {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return "timed out"
+	}
+	return "stopped"
+}
+
+// answer sends one request and returns an error unless the response is as expected.
 func answer(ctx context.Context, client *http.Client, q components.Question) error {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
@@ -59,14 +67,14 @@ func answer(ctx context.Context, client *http.Client, q components.Question) err
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
-		return fmt.Errorf("%s answers %s %s", q.Socket, response.Status, text)
+		return fmt.Errorf("%s returned %s %s", q.Socket, response.Status, text)
 	}
 	var entries []map[string]any
 	if err := json.NewDecoder(response.Body).Decode(&entries); err != nil {
-		return fmt.Errorf("%s answers no list: %w", q.Socket, err)
+		return fmt.Errorf("%s did not return a list: %w", q.Socket, err)
 	}
 	if len(entries) == 0 {
-		return errors.New("there is no " + q.Of)
+		return errors.New("no " + q.Of + " found")
 	}
 	var others []string
 	for _, e := range entries {
@@ -81,7 +89,7 @@ func answer(ctx context.Context, client *http.Client, q components.Question) err
 	return nil
 }
 
-// field gives a field of an object by its dotted path, "" for one that is not there.
+// field returns a field of an object by its dotted path, "" if the field is missing.
 func field(object map[string]any, path string) string {
 	value, found, err := unstructured.NestedFieldNoCopy(object, strings.Split(path, ".")...)
 	if !found || err != nil {

@@ -65,14 +65,14 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// What never gets good is told with its last answer.
+// The error of a check that never succeeds includes the last response.
 func TestAnswersThatStayBad(t *testing.T) {
 	for says, want := range map[string]string{
 		`[{"id": 12, "status": {"state": "not-ready"}}, {"id": 3, "status": {"state": "ready"}}]`: `endpoint 12 is "not-ready"`,
-		`[]`:     "there is no endpoint",
-		`{}`:     "answers no list",
+		`[]`:     "no endpoint found",
+		`{}`:     "did not return a list",
 		"":       "500 Internal Server Error",
-		`[{"x"}`: "answers no list",
+		`[{"x"}`: "did not return a list",
 	} {
 		node, asked := saying(t, says)
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -84,11 +84,11 @@ func TestAnswersThatStayBad(t *testing.T) {
 			cancel(ended)
 		}()
 		err := answers(ctx, question(), "w1", node)
-		if !errors.Is(err, ended) || !strings.Contains(err.Error(), "on w1 that every endpoint is ready") || !strings.Contains(err.Error(), want) {
+		if !errors.Is(err, ended) || !strings.Contains(err.Error(), "node w1: stopped waiting until every endpoint is ready") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %s", says, err, want)
 		}
 	}
-	if err := answers(t.Context(), question(), "w1", nil); err == nil || !strings.Contains(err.Error(), "w1 does not run") {
-		t.Errorf("of no Node: %v", err)
+	if err := answers(t.Context(), question(), "w1", nil); err == nil || !strings.Contains(err.Error(), "node w1 is not running") {
+		t.Errorf("without a Node: %v", err)
 	}
 }

@@ -8,37 +8,37 @@ import (
 	"netlab.dev/netlab/labs"
 )
 
-// Inspector is a Provider that can tell in detail what of a lab is not as planned.
+// Inspector is a Provider that can report in detail how a lab differs from its plan.
 type Inspector interface {
-	// Inspect gives an error that joins one error a difference, nil when all is there.
+	// Inspect joins one error for each difference and returns nil if there is none.
 	Inspect(ctx context.Context, state State, dir string) error
 }
 
 // KernelSharer is a Provider whose Nodes run on this machine's kernel.
 type KernelSharer interface {
-	// KernelHas reports whether the kernel offers a feature: by the name of its option and,
-	// where it may be loaded, of its module. What cannot be told counts as there.
+	// KernelHas reports whether the kernel has a feature, by the name of its option and,
+	// if it can be loaded, of its module. If it cannot be determined, the feature counts as present.
 	KernelHas(option, module string) bool
 }
 
-// Meter is a Provider that can tell what its Nodes take of this machine.
+// Meter is a Provider that can report its Nodes' use of this machine.
 type Meter interface {
-	// Memory gives what the processes of a Node hold, page cache left out, in bytes; false
-	// where it is not counted.
+	// Memory returns the memory of a Node's processes in bytes, without page cache; false if
+	// it is not accounted.
 	Memory(lab labs.Name, node string) (int64, bool)
 }
 
-// Finder is a Provider that finds its labs without their state.
+// Finder is a Provider that can find its labs without their state.
 type Finder interface {
-	// Find names the labs that left anything on this machine.
+	// Find lists the labs that have anything on this machine.
 	Find() ([]labs.Name, error)
 }
 
-// healthLimit bounds one look at a lab.
+// healthLimit bounds one check of a lab.
 const healthLimit = 5 * time.Second
 
-// Healthy reports why a lab that should run does not, nil when it does: every machine,
-// link and process is there, and the API server says that it is ready.
+// Healthy returns nil if a lab that should be running is healthy: every machine, link and
+// process is present, and the API server reports ready. Otherwise it returns the reason.
 func Healthy(ctx context.Context, p Provider, state State, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()

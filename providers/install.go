@@ -24,8 +24,8 @@ import (
 // manager is netlab's field manager in server-side apply.
 const manager = "netlab"
 
-// installLimit bounds the roll-out of one component: a loaded laptop has needed three minutes.
-// On virtual machines that are emulated everything takes ten times as long.
+// installLimit bounds the rollout of one component: it took up to three minutes on a loaded
+// laptop. Emulated virtual machines are ten times slower.
 const (
 	installLimit         = 6 * time.Minute
 	emulatedInstallLimit = 30 * time.Minute
@@ -65,8 +65,8 @@ func newInstaller(running Running) (*installer, error) {
 	return &installer{client, dyn, mapper, nodes, limit}, nil
 }
 
-// install applies a component and waits until it works: definitions first, then its
-// objects, then our configuration of it, which its webhooks may refuse until they run.
+// install applies a component and waits until it is ready: CRDs first, then its objects, then
+// netlab's configuration of it, which its webhooks may reject until they are running.
 func (i *installer) install(ctx context.Context, r components.Rendered, step components.Step) (err error) {
 	done := step(r.Name)
 	defer func() { done(err) }()
@@ -96,7 +96,7 @@ func (i *installer) install(ctx context.Context, r components.Rendered, step com
 	return both.Wait()
 }
 
-// works waits until a component is rolled out and answers well on every Node.
+// works waits until a component is rolled out and its readiness checks succeed on every Node.
 func (i *installer) works(ctx context.Context, r components.Rendered) error {
 	out, outCtx := errgroup.WithContext(ctx)
 	for _, w := range r.Ready {
@@ -114,7 +114,7 @@ func (i *installer) works(ctx context.Context, r components.Rendered) error {
 	return all.Wait()
 }
 
-// ranked splits objects by what must be there before what.
+// ranked splits objects by the order in which they must be created.
 func ranked(objects []unstructured.Unstructured) (namespaces, rest, workloads []unstructured.Unstructured) {
 	for _, o := range objects {
 		switch o.GetKind() {
@@ -129,7 +129,7 @@ func ranked(objects []unstructured.Unstructured) (namespaces, rest, workloads []
 	return namespaces, rest, workloads
 }
 
-// apply applies objects that do not need each other, some at a time.
+// apply applies objects that do not depend on each other, a few at a time.
 func (i *installer) apply(ctx context.Context, objects []unstructured.Unstructured) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(6)
@@ -139,7 +139,7 @@ func (i *installer) apply(ctx context.Context, objects []unstructured.Unstructur
 	return group.Wait()
 }
 
-// create creates objects that are not there yet.
+// create creates objects that do not exist yet.
 func (i *installer) create(ctx context.Context, objects []unstructured.Unstructured) error {
 	for _, o := range objects {
 		resource, err := i.resource(ctx, o)
@@ -153,7 +153,7 @@ func (i *installer) create(ctx context.Context, objects []unstructured.Unstructu
 	return nil
 }
 
-// called names an object for people.
+// called returns the name of an object for messages.
 func called(o unstructured.Unstructured) string {
 	if o.GetNamespace() == "" {
 		return o.GetKind() + " " + o.GetName()
@@ -161,11 +161,11 @@ func called(o unstructured.Unstructured) string {
 	return o.GetKind() + " " + o.GetNamespace() + "/" + o.GetName()
 }
 
-// resource finds where the API server keeps objects of a kind.
+// resource returns the REST resource for an object.
 func (i *installer) resource(ctx context.Context, o unstructured.Unstructured) (dynamic.ResourceInterface, error) {
 	kind := o.GroupVersionKind()
 	mapping, err := i.mapper.RESTMapping(kind.GroupKind(), kind.Version)
-	// A definition is served a moment after it was accepted.
+	// A CRD is served a moment after it was accepted.
 	for meta.IsNoMatchError(err) && sleep(ctx, 50*time.Millisecond) {
 		i.mapper.Reset()
 		mapping, err = i.mapper.RESTMapping(kind.GroupKind(), kind.Version)
@@ -195,8 +195,8 @@ func (i *installer) applyOne(ctx context.Context, o unstructured.Unstructured) e
 	return nil
 }
 
-// applyConfig applies objects that a webhook guards: it asks again while the webhook
-// cannot be reached, and gives up at once when it answers no.
+// applyConfig applies objects that a webhook validates. It retries while the webhook is
+// unreachable and fails immediately if the webhook rejects an object.
 func (i *installer) applyConfig(ctx context.Context, objects []unstructured.Unstructured) error {
 	for _, o := range objects {
 		err := i.applyOne(ctx, o)
@@ -213,12 +213,12 @@ func (i *installer) applyConfig(ctx context.Context, objects []unstructured.Unst
 	return nil
 }
 
-// webhookAway: the API server answers InternalError when it cannot call a webhook.
+// webhookAway reports whether the API server could not call a webhook: it returns InternalError.
 func webhookAway(err error) bool {
 	return apierrors.IsInternalError(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsTimeout(err)
 }
 
-// sleep waits, and reports false when ctx ends first.
+// sleep waits and reports false if ctx is done first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):

@@ -67,7 +67,7 @@ func TestAvailable(t *testing.T) {
 	}
 }
 
-// A roll-out that is given up tells what each Pod waits for, and its last warning.
+// The error of a timed-out rollout has what each Pod is waiting for and its last warning.
 func TestWaitingPods(t *testing.T) {
 	meta := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: "ns", Name: name} }
 	pod := func(name string, ready corev1.ConditionStatus, waits *corev1.ContainerStateWaiting) *corev1.Pod {
@@ -84,8 +84,8 @@ func TestWaitingPods(t *testing.T) {
 		pod("fine", corev1.ConditionTrue, nil), warning("c", "fine", "it once failed", 1),
 		pod("stuck", corev1.ConditionFalse, &corev1.ContainerStateWaiting{Reason: "ErrImageNeverPull", Message: "no image"}),
 	), "ns")
-	for _, want := range []string{"container c of Pod stuck on w1 waits: ErrImageNeverPull no image",
-		"the last warning of Pod slow is Unhealthy: Startup probe failed: the later"} {
+	for _, want := range []string{"container c of Pod stuck on w1 is waiting: ErrImageNeverPull no image",
+		"last warning event of Pod slow: Unhealthy: Startup probe failed: the later"} {
 		if strings.Count(got, want) != 1 {
 			t.Errorf("it says %q once, no %q", got, want)
 		}

@@ -19,7 +19,7 @@ import (
 )
 
 // LoadImage imports an image archive (OCI layout or docker save) into the containerd of
-// every Node, all at once.
+// every Node in parallel.
 func LoadImage(ctx context.Context, running Running, archive string, step components.Step) error {
 	if _, err := os.Stat(archive); err != nil {
 		return err
@@ -55,8 +55,8 @@ func importInto(ctx context.Context, m Machine) *exec.Cmd {
 // containerdLimit bounds the wait for the containerd of a Node that was just started.
 const containerdLimit = 30 * time.Second
 
-// loadMissing gives Nodes that were made of earlier artifacts the images that they lack:
-// a newer netlab brings its own agent, and at times newer components.
+// loadMissing loads missing images into Nodes that were created from earlier artifacts: a newer
+// netlab ships its own agent and sometimes newer components.
 func loadMissing(ctx context.Context, running Running, of components.Artifacts, step components.Step) error {
 	nodes, ctx := errgroup.WithContext(ctx)
 	for _, m := range running.Plan.Nodes() {
@@ -78,10 +78,10 @@ func loadMissingInto(ctx context.Context, name string, node Machine, of componen
 	defer func() { done(err) }()
 	blobs, err := listed(ctx, node, "content")
 	if err != nil {
-		return fmt.Errorf("list what the images of Node %s hold: %w", name, err)
+		return fmt.Errorf("list the image content of Node %s: %w", name, err)
 	}
 	r, w := io.Pipe()
-	defer r.Close() // ends the writer, should ctr end early
+	defer r.Close() // stops the writer if ctr exits early
 	go func() {
 		w.CloseWithError(artifacts.WriteImages(of, w, missing, func(hex string) bool { return slices.Contains(blobs, "sha256:"+hex) }))
 	}()
@@ -93,7 +93,7 @@ func loadMissingInto(ctx context.Context, name string, node Machine, of componen
 	return nil
 }
 
-// listed gives what a Node's containerd has of a kind, "images" or "content", once it answers.
+// listed lists a Node's "images" or "content" in containerd, once containerd responds.
 func listed(ctx context.Context, node Machine, kind string) ([]string, error) {
 	limited, cancel := context.WithTimeout(ctx, containerdLimit)
 	defer cancel()

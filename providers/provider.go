@@ -1,8 +1,8 @@
-// Package providers makes a topology.Plan real: segments, then nodes, then the
-// cluster, then its components. It takes a Plan and components.Artifacts and gives a
-// Running lab: machines to run commands in, a kubeconfig, outside hosts. The
-// folders below it are the ways to run a node; what they share (bootstrap, install,
-// state) is here and in providers/kubeadm.
+// Package providers creates a lab from a topology.Plan: networks, then Nodes, then the cluster,
+// then its components. It takes a Plan and components.Artifacts and returns a Running lab:
+// machines to run commands in, a kubeconfig, outside hosts. The packages below it are the ways
+// to run a Node; what they share (bootstrap, installation, state) is here and in
+// providers/kubeadm.
 package providers
 
 import (
@@ -20,43 +20,43 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// Request is what a provider is asked to make.
+// Request is the lab that a provider is to create.
 type Request struct {
 	Plan      topology.Plan
 	Artifacts components.Artifacts
 	Dir       string // the lab's state directory; exists
-	// APIPort is the loopback port that reached the API server before, 0 for any.
+	// APIPort is the previous loopback port of the API server, 0 for any.
 	APIPort int
 	Step    components.Step
 }
 
-// Provider runs machines. All of its verbs may be called again after any failure.
+// Provider runs machines. All of its methods can be called again after any failure.
 type Provider interface {
-	// Check reports what this machine lacks for the plan, as errors with a Hint, and makes nothing.
+	// Check returns the unmet requirements of the plan, as errors with a Hint, and creates nothing.
 	Check(ctx context.Context, plan topology.Plan) error
-	// Create makes the segments and starts every machine of the plan that does not run yet
-	// and removes machines that are not in the plan. Nodes come up with containerd running.
+	// Create creates the networks, starts every machine of the plan that is not running and
+	// removes machines that are not in the plan. Nodes come up with containerd running.
 	Create(ctx context.Context, req Request) (Running, error)
-	// Attach finds the machines of a lab that Create made.
+	// Attach finds the machines of a lab that Create has created.
 	Attach(ctx context.Context, plan topology.Plan, dir string) (Running, error)
 	// Delete removes everything of the lab: by its state directory, or without it by label.
-	// It never stops early; the errors of all steps are joined. Deleting what is not there is no error.
+	// It never stops early; the errors of all steps are joined. A missing lab is not an error.
 	Delete(ctx context.Context, lab labs.Name, dir string) error
 }
 
-// Running is a lab that runs.
+// Running is a running lab.
 type Running struct {
 	Plan       topology.Plan
 	Kubeconfig string             // path; its server is a loopback port of this machine
-	APIPort    int                // that port, where Create gave the Running
+	APIPort    int                // that port, if Create returned the Running
 	Machines   map[string]Machine // by name: Nodes and outside hosts
-	// Finish does what of Create can be done beside the installation of components; nil
-	// for nothing. Until it has ended well the next Create does it again.
+	// Finish is the part of Create that can run in parallel with the installation of
+	// components; nil if there is none. Until it has succeeded, the next Create repeats it.
 	Finish func(context.Context) error
 }
 
-// Client gives a client of the lab's API server. Its limits are off: one laptop's lab
-// has no other tenant to be fair to.
+// Client returns a client of the lab's API server, without rate limits: a lab has no other
+// tenants.
 func (r Running) Client() (kubernetes.Interface, error) {
 	config, err := r.Config()
 	if err != nil {
@@ -65,7 +65,7 @@ func (r Running) Client() (kubernetes.Interface, error) {
 	return kubernetes.NewForConfig(config)
 }
 
-// Config gives the client configuration of the lab's API server.
+// Config returns the client configuration of the lab's API server.
 func (r Running) Config() (*rest.Config, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", r.Kubeconfig)
 	if err != nil {
@@ -76,7 +76,7 @@ func (r Running) Config() (*rest.Config, error) {
 	return config, nil
 }
 
-// Machine is a Node or an outside host, from netlab's side.
+// Machine is a Node or an outside host, as netlab accesses it.
 type Machine interface {
 	// Command prepares a program to run inside the machine: its namespaces, and for a Node
 	// its file system. The caller sets the streams.
@@ -88,8 +88,8 @@ type Machine interface {
 	Logs() string
 }
 
-// LogFetcher is a Machine some of whose logs lie where this machine does not see them.
+// LogFetcher is a Machine with logs that are not on this machine.
 type LogFetcher interface {
-	// FetchLogs copies them into Machine.Logs, in the place of earlier copies.
+	// FetchLogs copies them into Machine.Logs and replaces earlier copies.
 	FetchLogs(ctx context.Context) error
 }

@@ -17,8 +17,8 @@ import (
 	"netlab.dev/netlab/internal/kube"
 )
 
-// rolledOut waits, by watching, until every Pod of a workload is available. When ctx
-// ends first the error says what its Pods wait for.
+// rolledOut watches a workload until all of its Pods are available. When ctx is done first,
+// the error says what its Pods are waiting for.
 func rolledOut(ctx context.Context, client kubernetes.Interface, w components.Workload) error {
 	options := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", w.Name).String()}
 	open := func() (watch.Interface, error) {
@@ -44,7 +44,7 @@ func rolledOut(ctx context.Context, client kubernetes.Interface, w components.Wo
 		}
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
-		return ctx.Err() // whoever ended it does not wait for an explanation
+		return ctx.Err() // cancelled: the caller needs no explanation
 	}
 	return fmt.Errorf("%s is not ready: %w: %s%s", w, ctx.Err(), last, waitingPods(client, w.Namespace))
 }
@@ -68,8 +68,8 @@ func available(object any) (string, bool) {
 	return fmt.Sprintf("unexpected %T", object), false
 }
 
-// waitingPods says for each Pod of a namespace that is not ready why it is not, as far as
-// the Pod knows and by the last warning of it.
+// waitingPods describes why Pods of a namespace are not ready, by their status and their last
+// warning event.
 func waitingPods(client kubernetes.Interface, namespace string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), diagnoseLimit)
 	defer cancel()
@@ -96,11 +96,11 @@ func waitingPods(client kubernetes.Interface, namespace string) string {
 		}
 		for _, c := range append(p.Status.InitContainerStatuses, p.Status.ContainerStatuses...) {
 			if w := c.State.Waiting; w != nil {
-				fmt.Fprintf(&b, "; container %s of Pod %s on %s waits: %s %s", c.Name, p.Name, p.Spec.NodeName, w.Reason, w.Message)
+				fmt.Fprintf(&b, "; container %s of Pod %s on %s is waiting: %s %s", c.Name, p.Name, p.Spec.NodeName, w.Reason, w.Message)
 			}
 		}
 		if e, told := warnings[p.Name]; told && !kube.PodReady(&p) {
-			fmt.Fprintf(&b, "; the last warning of Pod %s is %s: %s", p.Name, e.Reason, strings.TrimSpace(e.Message))
+			fmt.Fprintf(&b, "; last warning event of Pod %s: %s: %s", p.Name, e.Reason, strings.TrimSpace(e.Message))
 		}
 	}
 	return b.String()

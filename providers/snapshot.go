@@ -7,20 +7,20 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// Snapshotter is a Provider that can put a whole lab back to how it was: memory and disks
-// of all its Nodes at one moment. Outside hosts have nothing to put back.
+// Snapshotter is a Provider that can restore a lab: memory and disks of all its Nodes at one
+// moment. Outside hosts have nothing to restore.
 type Snapshotter interface {
-	// Save keeps a lab that runs under a name, and lets it go on.
+	// Save takes a named snapshot of a running lab, which then continues.
 	Save(ctx context.Context, plan topology.Plan, dir, name string) error
-	// Restore puts the lab back to a snapshot, whatever it does now.
+	// Restore restores a snapshot, whatever the current state of the lab.
 	Restore(ctx context.Context, plan topology.Plan, dir, name string) error
-	// Snapshots lists a lab's, the oldest first.
+	// Snapshots lists the snapshots of a lab, the oldest first.
 	Snapshots(dir string) ([]Snapshot, error)
 }
 
-// Snapshot is one that was saved.
+// Snapshot describes a saved snapshot.
 type Snapshot struct {
 	Name    string    `json:"name"`
 	Created time.Time `json:"created"`
-	Bytes   int64     `json:"bytes"` // of memory that was written out
+	Bytes   int64     `json:"bytes"` // of saved memory
 }

@@ -19,26 +19,26 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// State is what netlab remembers of a lab, written before each act so that a lab
-// which died half-way can be gone on with or removed.
+// State is the recorded state of a lab. It is written before each step so that an interrupted
+// lab can be continued or removed.
 type State struct {
 	SchemaVersion int `json:"schemaVersion"` // of the JSON; Root.Write sets it
 
 	Plan      topology.Plan        `json:"plan"`
 	File      string               `json:"file"`      // the lab file, absolute
 	Phase     string               `json:"phase"`     // one of the phases below
-	Artifacts components.Artifacts `json:"artifacts"` // the software the machines are made of
-	Created   time.Time            `json:"created"`   // when `up` first began
+	Artifacts components.Artifacts `json:"artifacts"` // the software that the machines run
+	Created   time.Time            `json:"created"`   // when `up` was first started
 	APIPort   int                  `json:"apiPort"`   // loopback port of this machine that reaches the API server
 }
 
 // stateVersion is the SchemaVersion of the states that this netlab writes, and the only one
-// that it reads: a Plan holds what the code made of a lab, and another version's may lack
-// what this one takes for decided. States before 1 had none.
+// that it reads: the fields of a Plan differ between versions. States before version 1 had no
+// schema version.
 const stateVersion = 1
 
-// VersionError says that another version of netlab wrote the state of a lab. The State that
-// comes with it has the lab's name, provider, file, phase and time alone.
+// VersionError reports that another version of netlab wrote the state of a lab. The State
+// returned with it has only the lab's name, provider, file, phase and time.
 type VersionError struct {
 	Lab     labs.Name
 	File    string
@@ -53,13 +53,13 @@ func (e *VersionError) Error() string {
 	return fmt.Sprintf("lab %s was made by %s version of netlab: its state has schema version %d, this netlab reads %d", e.Lab, age, e.Version, stateVersion)
 }
 
-// Hint says how to go on.
+// Hint says how to continue.
 func (e *VersionError) Hint() string {
-	return fmt.Sprintf("`netlab down %s` removes the lab, `netlab up %s` makes it again", e.Lab, e.File)
+	return fmt.Sprintf("`netlab down %s` removes the lab, `netlab up %s` recreates it", e.Lab, e.File)
 }
 
-// The phases of a lab. From creating only `up` leads on; in those from up to starting all
-// of the lab has been made, and `stop` and `start` take it from any of them to any other.
+// The phases of a lab. A lab in creating can only be continued by `up`. In the phases from up to
+// starting the lab has been created completely, and `stop` and `start` change between them.
 const (
 	PhaseCreating = "creating"
 	PhaseUp       = "up"
@@ -69,14 +69,14 @@ const (
 	PhaseDeleting = "deleting"
 )
 
-// Made reports whether all of the lab has been made, though it may not run now.
+// Made reports whether the lab has been created completely; it may be stopped.
 func (s State) Made() bool {
 	return slices.Contains([]string{PhaseUp, PhaseStopping, PhaseStopped, PhaseStarting}, s.Phase)
 }
 
-// NotUp says that a lab is in another phase than up, and what leads there.
+// NotUp returns the error of a lab that is not up, with a hint how to bring it up.
 func (s State) NotUp() error {
-	how := fmt.Sprintf("`netlab up %s` goes on, `netlab down %s` removes it", s.File, s.Plan.Lab)
+	how := fmt.Sprintf("`netlab up %s` continues, `netlab down %s` removes it", s.File, s.Plan.Lab)
 	switch {
 	case s.Phase == PhaseStopped:
 		return hint.With(fmt.Errorf("lab %s is stopped", s.Plan.Lab), fmt.Sprintf("`netlab start %s` starts it", s.Plan.Lab))
@@ -86,7 +86,7 @@ func (s State) NotUp() error {
 	return hint.With(fmt.Errorf("lab %s is not up: its phase is %q", s.Plan.Lab, s.Phase), how)
 }
 
-// Root is the directory of all labs' states.
+// Root is the directory that holds the state of all labs.
 type Root string
 
 // DefaultRoot is $NETLAB_STATE_DIR, or /var/lib/netlab.
@@ -100,7 +100,7 @@ func DefaultRoot() Root {
 // Dir is the state directory of a lab, whether it exists or not.
 func (r Root) Dir(lab labs.Name) string { return filepath.Join(string(r), lab.Label()) }
 
-// Labs names the labs that have a state directory; other directories are not netlab's.
+// Labs lists the labs that have a state directory; other directories are ignored.
 func (r Root) Labs() ([]labs.Name, error) {
 	entries, err := os.ReadDir(string(r))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -116,14 +116,14 @@ func (r Root) Labs() ([]labs.Name, error) {
 }
 
 // Lock keeps other netlab processes from changing the lab until release is called.
-// It waits for a holder that works, and returns at once when wait is false and
-// another holds it. The lock goes with the process, however that ends.
+// It waits for another holder, or fails immediately if wait is false and the lock is held.
+// The kernel releases the lock when the process exits.
 func (r Root) Lock(lab labs.Name, wait bool) (release func(), err error) {
 	if err := lab.Check(); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(string(r), 0o755); err != nil {
-		return nil, fmt.Errorf("make the state directory: %w", err)
+		return nil, fmt.Errorf("create the state directory: %w", err)
 	}
 	path := filepath.Join(string(r), "."+lab.Label()+".lock")
 	how := unix.LOCK_EX
@@ -142,8 +142,8 @@ func (r Root) Lock(lab labs.Name, wait bool) (release func(), err error) {
 			}
 			return nil, fmt.Errorf("lock lab %s: %w", lab, err)
 		}
-		// The holder before us removes the file as it lets go: a lock on a file that
-		// is no longer there would shut nobody out.
+		// The previous holder removes the file when it releases the lock: a lock on a
+		// deleted file would exclude nobody.
 		held, err1 := f.Stat()
 		there, err2 := os.Stat(path)
 		if err1 == nil && err2 == nil && os.SameFile(held, there) {
@@ -153,7 +153,7 @@ func (r Root) Lock(lab labs.Name, wait bool) (release func(), err error) {
 	}
 }
 
-// BusyError says that another netlab process is changing the lab.
+// BusyError reports that another netlab process is changing the lab.
 type BusyError struct{ Lab labs.Name }
 
 func (e *BusyError) Error() string {
@@ -163,8 +163,8 @@ func (e *BusyError) Error() string {
 // Hint says what to do about it.
 func (e *BusyError) Hint() string { return "wait for it to end, or stop it with Ctrl-C first" }
 
-// Read gives the state of a lab; fs.ErrNotExist when there is none, a *VersionError when
-// another version of netlab wrote it.
+// Read reads the state of a lab. The error is fs.ErrNotExist if there is none and a
+// *VersionError if another version of netlab wrote it.
 func (r Root) Read(lab labs.Name) (State, error) {
 	var s State
 	if err := lab.Check(); err != nil {
@@ -183,7 +183,7 @@ func (r Root) Read(lab labs.Name) (State, error) {
 	return s, nil
 }
 
-// header is what states of every version have.
+// header has the fields of every schema version.
 type header struct {
 	SchemaVersion int `json:"schemaVersion"`
 	Plan          struct {
@@ -195,14 +195,14 @@ type header struct {
 	Created time.Time `json:"created"`
 }
 
-// outline reads what of a lab's state can be read whoever wrote it.
+// outline reads the fields that the state of a lab has in every schema version.
 func outline(data []byte, lab labs.Name) (s State, err error) {
 	var h header
 	if err := json.Unmarshal(data, &h); err != nil {
 		return s, fmt.Errorf("state of lab %s: %w", lab, err)
 	}
 	if h.Plan.Lab != lab {
-		return s, fmt.Errorf("state of lab %s: it is of lab %s", lab, h.Plan.Lab)
+		return s, fmt.Errorf("state of lab %s: it belongs to lab %s", lab, h.Plan.Lab)
 	}
 	s.SchemaVersion, s.Plan.Lab, s.Plan.Provider = h.SchemaVersion, h.Plan.Lab, h.Plan.Provider
 	s.File, s.Phase, s.Created = h.File, h.Phase, h.Created
@@ -212,7 +212,7 @@ func outline(data []byte, lab labs.Name) (s State, err error) {
 	return s, nil
 }
 
-// Write replaces the state of a lab in one step.
+// Write replaces the state of a lab atomically.
 func (r Root) Write(s State) error {
 	if err := s.Plan.Lab.Check(); err != nil {
 		return err
@@ -220,7 +220,7 @@ func (r Root) Write(s State) error {
 	s.SchemaVersion = stateVersion
 	dir := r.Dir(s.Plan.Lab)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make the lab's state directory: %w", err)
+		return fmt.Errorf("create the lab's state directory: %w", err)
 	}
 	data, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {

@@ -19,25 +19,25 @@ import (
 	"netlab.dev/netlab/labs"
 )
 
-// Stopper is a Provider that can keep a lab without running it.
+// Stopper is a Provider that can stop a lab and keep its disks.
 type Stopper interface {
-	// Stop ends every process of the lab, those of each Node in order, and takes its links,
-	// mounts and cgroups away. The Nodes' disks stay: Create starts them again. Stopping
-	// what does not run is no error.
+	// Stop shuts the Nodes down, stops every other process of the lab and removes its links,
+	// mounts and cgroups. The Nodes' disks stay: Create starts them again. Stopping a stopped
+	// lab is not an error.
 	Stop(ctx context.Context, lab labs.Name, dir string) error
 }
 
 const (
-	// stopLimit bounds Stop: each Node ends within half of it, and all at once.
+	// stopLimit bounds Stop: all Nodes are stopped in parallel, each within half of it.
 	stopLimit = time.Minute
-	// settleLimit bounds the wait for a started lab's Pods, on a laptop under load; that of
-	// emulated machines is longer.
+	// settleLimit bounds the wait for a started lab's Pods, on a laptop under load. Emulated
+	// machines take longer.
 	settleLimit         = 4 * time.Minute
 	emulatedSettleLimit = 20 * time.Minute
 )
 
-// Stop ends a lab that has been made and keeps it. The state says so before the first
-// process ends; a Stop that was cut off is gone on with by another, or by Start.
+// Stop stops a lab and keeps it. The phase is written before the first process is stopped; an
+// interrupted Stop is continued by another one, or by Start.
 func Stop(ctx context.Context, root Root, p Provider, lab labs.Name) error {
 	state, err := root.Read(lab)
 	if err != nil {
@@ -46,7 +46,7 @@ func Stop(ctx context.Context, root Root, p Provider, lab labs.Name) error {
 	stopper, able := p.(Stopper)
 	switch {
 	case !able:
-		return hint.With(fmt.Errorf("provider %s cannot stop a lab and keep it", state.Plan.Provider), fmt.Sprintf("`netlab down %s` removes it", lab))
+		return hint.With(fmt.Errorf("provider %s does not support stopping a lab", state.Plan.Provider), fmt.Sprintf("`netlab down %s` removes it", lab))
 	case !state.Made():
 		return state.NotUp()
 	}
@@ -63,8 +63,8 @@ func Stop(ctx context.Context, root Root, p Provider, lab labs.Name) error {
 	return root.Write(state)
 }
 
-// Start makes a lab run again as it ran before, by its state alone: its machines, and then
-// it waits until every Node is heard of and the Pods of the cluster's own are ready.
+// Start starts a stopped lab from its state alone: it starts the machines and waits until every
+// Node's kubelet has renewed its lease and the system Pods are ready.
 func Start(ctx context.Context, root Root, p Provider, lab labs.Name, step components.Step) (Running, error) {
 	state, err := root.Read(lab)
 	if err != nil {
@@ -74,8 +74,8 @@ func Start(ctx context.Context, root Root, p Provider, lab labs.Name, step compo
 		return Running{}, state.NotUp()
 	}
 	if _, err := os.Stat(state.Artifacts.Self); err != nil {
-		return Running{}, hint.With(fmt.Errorf("the cache no longer holds what lab %s was made with: %w", lab, err),
-			fmt.Sprintf("`netlab up %s` starts it with what there is now", state.File))
+		return Running{}, hint.With(fmt.Errorf("artifacts of lab %s not found in the cache: %w", lab, err),
+			fmt.Sprintf("`netlab up %s` starts it with the current artifacts", state.File))
 	}
 	began := time.Now()
 	state.Phase = PhaseStarting
@@ -95,8 +95,8 @@ func Start(ctx context.Context, root Root, p Provider, lab labs.Name, step compo
 	return running, root.Write(state)
 }
 
-// settle waits until the kubelet of every Node has been heard of since a moment, and what
-// netlab installed is ready.
+// settle waits until every Node's kubelet has renewed its lease since a given time and the Pods
+// of netlab's components are ready.
 func settle(ctx context.Context, running Running, since time.Time, step components.Step) (err error) {
 	done := step("Nodes and Pods")
 	defer func() { done(err) }()
@@ -121,7 +121,7 @@ func settle(ctx context.Context, running Running, since time.Time, step componen
 	}
 }
 
-// unsettled says what of a started cluster is not ready yet.
+// unsettled lists what is not ready yet in a started cluster.
 func unsettled(ctx context.Context, client kubernetes.Interface, running Running, since time.Time) (waits []string, err error) {
 	leases, err := client.CoordinationV1().Leases(corev1.NamespaceNodeLease).List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -133,7 +133,7 @@ func unsettled(ctx context.Context, client kubernetes.Interface, running Running
 	}
 	for _, m := range running.Plan.Nodes() {
 		if !heard[m.Name] {
-			waits = append(waits, fmt.Sprintf("the kubelet of Node %s is not heard of", m.Name))
+			waits = append(waits, fmt.Sprintf("the kubelet of Node %s has not renewed its lease", m.Name))
 		}
 	}
 	own, err := ownNamespaces(ctx, client)
@@ -152,8 +152,8 @@ func unsettled(ctx context.Context, client kubernetes.Interface, running Running
 	return waits, nil
 }
 
-// ownNamespaces are those whose Pods netlab or kubeadm made. Whether the user's Pods are
-// ready is the user's business.
+// ownNamespaces are the namespaces whose Pods netlab or kubeadm created. Start does not wait for
+// the user's Pods.
 func ownNamespaces(ctx context.Context, client kubernetes.Interface) (map[string]bool, error) {
 	all, err := client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
 	if err != nil {

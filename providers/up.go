@@ -21,9 +21,9 @@ const (
 	deleteLimit   = time.Minute
 )
 
-// Up makes a lab run: its machines, then at the same time its components and what the
-// caller wants done as soon as the API server answers (atAPI). It goes on from
-// wherever an earlier Up ended. The state is written before each act.
+// Up brings a lab up: its machines, then in parallel its components and atAPI, which runs as
+// soon as the API server responds. It continues from wherever an earlier Up stopped. The state is
+// written before each step.
 func Up(ctx context.Context, root Root, p Provider, req Request, parts []components.Rendered, file string,
 	atAPI func(context.Context, Running) error) (Running, error) {
 	state, err := root.Read(req.Plan.Lab)
@@ -64,7 +64,7 @@ func Up(ctx context.Context, root Root, p Provider, req Request, parts []compone
 	return running, root.Write(state)
 }
 
-// machines makes a lab's machines run, with its state written before and after.
+// machines starts a lab's machines and writes its state before and after.
 func machines(ctx context.Context, root Root, p Provider, state *State, req Request) (Running, error) {
 	if err := root.Write(*state); err != nil {
 		return Running{}, err
@@ -78,8 +78,8 @@ func machines(ctx context.Context, root Root, p Provider, state *State, req Requ
 	return running, root.Write(*state)
 }
 
-// forgetNodes deletes the Node objects whose machines the plan no longer has, and their
-// Pods: the cluster's own collector would leave them behind Services for a minute.
+// forgetNodes deletes the Node objects of machines that were removed from the plan, and their
+// Pods: the Pod garbage collector would keep them as Service endpoints for a minute.
 func (i *installer) forgetNodes(ctx context.Context, running Running) error {
 	nodes, err := i.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -90,28 +90,28 @@ func (i *installer) forgetNodes(ctx context.Context, running Running) error {
 			continue
 		}
 		if err := i.client.CoreV1().Nodes().Delete(ctx, n.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("forget Node %s: %w", n.Name, err)
+			return fmt.Errorf("delete Node %s: %w", n.Name, err)
 		}
 	}
 	pods, err := i.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
 	}
-	var now int64 // no kubelet is there to end them in peace
+	var now int64 // no kubelet is left to terminate them gracefully
 	for _, p := range pods.Items {
 		if _, planned := running.Machines[p.Spec.NodeName]; planned || p.Spec.NodeName == "" {
 			continue
 		}
 		err := i.client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now})
 		if err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("forget Pod %s/%s of Node %s: %w", p.Namespace, p.Name, p.Spec.NodeName, err)
+			return fmt.Errorf("delete Pod %s/%s of Node %s: %w", p.Namespace, p.Name, p.Spec.NodeName, err)
 		}
 	}
 	return nil
 }
 
-// Down removes a lab, state directory or not. It works on after ctx was cancelled,
-// within a limit of its own: half a removal helps nobody.
+// Down removes a lab, with or without a state directory. It continues after ctx was cancelled,
+// within its own time limit, so that nothing is left half removed.
 func Down(ctx context.Context, root Root, p Provider, lab labs.Name) error {
 	if err := lab.Check(); err != nil {
 		return err

@@ -1,5 +1,5 @@
-// Package command runs programs and reports their failure so that a reader can paste
-// the command and see what it said. It takes prepared exec.Cmds, wherever they run.
+// Package command runs programs and reports failures with a command line that can be pasted into
+// a shell and the program's output. It takes prepared exec.Cmds, wherever they run.
 package command
 
 import (
@@ -30,10 +30,10 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// kept bytes of a failed program's output: two screens.
+// kept is the number of bytes of a failed program's output that are kept: two screens.
 const kept = 8 << 10
 
-// Run runs the program and gives what it wrote to standard output. Its streams must not be set.
+// Run runs the program and returns its standard output. Its streams must not be set.
 func Run(cmd *exec.Cmd) ([]byte, error) {
 	var stdout bytes.Buffer
 	both := &shared{}
@@ -49,7 +49,7 @@ func Run(cmd *exec.Cmd) ([]byte, error) {
 	return stdout.Bytes(), nil
 }
 
-// shared takes what two streams write at the same time.
+// shared is a buffer for two streams that are written concurrently.
 type shared struct {
 	mu   sync.Mutex
 	text bytes.Buffer

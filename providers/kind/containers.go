@@ -22,7 +22,7 @@ const (
 	roleLabel    = "io.x-k8s.kind.role"
 )
 
-// container is what of `docker inspect` and `podman inspect` matters.
+// container has the fields of `docker inspect` and `podman inspect` that are used.
 type container struct {
 	Name   string
 	State  struct{ Pid int }
@@ -32,8 +32,8 @@ type container struct {
 
 func (c container) pid() int { return c.State.Pid }
 
-// machine names the Node that the container is: its seed lies in nodes/<name>/seed.
-// It is empty for a container that netlab did not make.
+// machine returns the name of the container's Node, by its seed in nodes/<name>/seed. It is empty
+// for a container that netlab did not create.
 func (c container) machine() string {
 	for _, m := range c.Mounts {
 		if m.Destination == seed {
@@ -43,7 +43,7 @@ func (c container) machine() string {
 	return ""
 }
 
-// containers gives netlab's own containers of a lab, by the Node's name.
+// containers returns netlab's containers of a lab by the Node's name.
 func (e engine) containers(ctx context.Context, lab labs.Name) (map[string]container, error) {
 	all, err := e.inspect(ctx, clusterLabel+"="+lab.Label())
 	own := map[string]container{}
@@ -55,23 +55,24 @@ func (e engine) containers(ctx context.Context, lab labs.Name) (map[string]conta
 	return own, err
 }
 
-// refuseStrangers reports a kind cluster of the lab's name that is not netlab's.
+// refuseStrangers returns an error if there is a kind cluster of the lab's name that netlab did
+// not create.
 func (e engine) refuseStrangers(ctx context.Context, lab labs.Name) error {
 	all, err := e.inspect(ctx, clusterLabel+"="+lab.Label())
 	for _, c := range all {
 		if c.machine() == "" {
-			return hint.With(fmt.Errorf("there is a kind cluster %s that netlab did not make: container %s", lab, c.Name),
+			return hint.With(fmt.Errorf("kind cluster %s exists and was not created by netlab: container %s", lab, c.Name),
 				"give the lab another metadata.name, or remove that cluster with `kind delete cluster --name "+lab.Label()+"`")
 		}
 	}
 	return err
 }
 
-// clusters names the labs that have containers.
+// clusters lists the labs that have containers.
 func (e engine) clusters(ctx context.Context) []labs.Name {
 	all, err := e.inspect(ctx, clusterLabel)
 	if err != nil {
-		return nil // an engine that does not answer is no obstacle to the labs of others
+		return nil // an engine that does not respond must not block labs of other providers
 	}
 	var found []labs.Name
 	for _, c := range all {
@@ -82,7 +83,7 @@ func (e engine) clusters(ctx context.Context) []labs.Name {
 	return found
 }
 
-// inspect gives the containers with a label, those that do not run too.
+// inspect returns the containers with a label, including stopped ones.
 func (e engine) inspect(ctx context.Context, label string) ([]container, error) {
 	for {
 		ids, err := command.Run(e.command(ctx, "ps", "--all", "--quiet", "--filter", "label="+label))
@@ -92,14 +93,14 @@ func (e engine) inspect(ctx context.Context, label string) ([]container, error) 
 		out, err := command.Run(e.command(ctx, append([]string{"container", "inspect"}, strings.Fields(string(ids))...)...))
 		var failed *command.Error
 		if errors.As(err, &failed) && strings.Contains(strings.ToLower(failed.Output), "no such container") {
-			continue // another removed one meanwhile
+			continue // one was removed concurrently
 		}
 		if err != nil {
 			return nil, err
 		}
 		var all []container
 		if err := json.Unmarshal(out, &all); err != nil {
-			return nil, fmt.Errorf("read the answer of %s: %w", e, err)
+			return nil, fmt.Errorf("parse the output of %s: %w", e, err)
 		}
 		for i := range all {
 			all[i].Name = strings.TrimPrefix(all[i].Name, "/")
@@ -108,7 +109,7 @@ func (e engine) inspect(ctx context.Context, label string) ([]container, error) 
 	}
 }
 
-// remove ends containers and removes them with their volumes.
+// remove kills containers and removes them with their volumes.
 func (e engine) remove(ctx context.Context, names ...string) error {
 	if len(names) == 0 {
 		return nil
@@ -116,7 +117,7 @@ func (e engine) remove(ctx context.Context, names ...string) error {
 	return e.run(ctx, nil, append([]string{"rm", "--force", "--volumes"}, names...)...)
 }
 
-// stop ends containers in order and keeps them: pid1 takes less than the time given.
+// stop shuts containers down and keeps them. The timeout is longer than that of pid1.
 func (e engine) stop(ctx context.Context, names ...string) error {
 	if len(names) == 0 {
 		return nil
@@ -124,7 +125,7 @@ func (e engine) stop(ctx context.Context, names ...string) error {
 	return e.run(ctx, nil, append([]string{"stop", "--time=30"}, names...)...)
 }
 
-// loadImage gives the engine the node image, unless it has it. No registry is asked.
+// loadImage loads the node image into the engine, unless it has it. It uses no registry.
 func (e engine) loadImage(ctx context.Context, image components.NodeImage) error {
 	if e.run(ctx, nil, "image", "inspect", image.Ref) == nil {
 		return nil

@@ -25,15 +25,15 @@ import (
 	"netlab.dev/netlab/providers/local"
 )
 
-// HelperVerb is netlab's hidden verb that CreateMain is behind.
+// HelperVerb is netlab's hidden verb that runs CreateMain.
 const HelperVerb = "kind-create"
 
-// networkKey names the Docker network that kind uses. "none" gives a container a
-// network namespace with nothing in it: no second eth0, no way out of the lab.
+// networkKey is the variable for the Docker network that kind uses. With "none" a container has an
+// empty network namespace: no second eth0, no route out of the lab.
 const networkKey = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
 
-// create has kind run the containers of a new cluster, and nothing in them. kind's library
-// knows no context, so it runs in a process of its own that ends with ours.
+// create has kind run the containers of a new cluster without starting Kubernetes. kind's library
+// does not support contexts, so it runs in a separate process that is killed with ctx.
 func create(ctx context.Context, req providers.Request, nodes []node) error {
 	config := v1alpha4.Cluster{Name: req.Plan.Lab.Label()}
 	config.Networking.DisableDefaultCNI = true
@@ -47,7 +47,7 @@ func create(ctx context.Context, req providers.Request, nodes []node) error {
 	cmd := exec.CommandContext(ctx, req.Artifacts.Self, HelperVerb)
 	cmd.Stdin = strings.NewReader(string(text))
 	cmd.Env = append(os.Environ(), networkKey+"=none", local.LabelKey+"="+req.Plan.Lab.Label())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // docker's commands end with it
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its docker commands are killed with it
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
 	_, err = command.Run(cmd)
@@ -62,11 +62,11 @@ func create(ctx context.Context, req providers.Request, nodes []node) error {
 	return err
 }
 
-// arrival bounds the wait for containers that Docker makes though nobody asks any more.
+// arrival bounds the wait for containers that Docker still creates after its client was killed.
 const arrival = time.Second
 
-// arrive waits until Docker has made the containers that it was asked for before the one
-// who asked was killed, so that `down` finds them. It was asked for at most count.
+// arrive waits until Docker has created the containers that a killed client requested, at most
+// count, so that `down` finds them.
 func (e engine) arrive(ctx context.Context, lab labs.Name, count int) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), arrival)
 	defer cancel()
@@ -81,7 +81,7 @@ func (e engine) arrive(ctx context.Context, lab labs.Name, count int) {
 	}
 }
 
-// CreateMain is the helper behind create: it takes kind's configuration as JSON and makes
+// CreateMain is the helper process of create: it reads kind's configuration as JSON and creates
 // the cluster's containers on Docker. It returns an exit status.
 func CreateMain(stdin io.Reader, stderr io.Writer) int {
 	var config v1alpha4.Cluster
@@ -95,12 +95,12 @@ func CreateMain(stdin io.Reader, stderr io.Writer) int {
 	}
 	fmt.Fprintln(stderr, err)
 	if failed := kindexec.RunErrorForError(err); failed != nil {
-		fmt.Fprintf(stderr, "%s\n", failed.Output) // kind's text leaves it out
+		fmt.Fprintf(stderr, "%s\n", failed.Output) // kind's message does not include it
 	}
 	return 1
 }
 
-// endHelpers ends the helper of an `up` that was killed, and what it runs.
+// endHelpers kills the helper of a killed `up` and its commands.
 func endHelpers(ctx context.Context, lab labs.Name) error {
 	list := func() []int {
 		return slices.DeleteFunc(local.Processes(lab), func(pid int) bool {

@@ -16,8 +16,8 @@ import (
 	"netlab.dev/netlab/providers/command"
 )
 
-// engine is what runs containers. The commands of both take the same arguments, as far
-// as this package goes.
+// engine is a container engine. The commands of both accept the same arguments, as far as this
+// package uses them.
 type engine string
 
 const (
@@ -25,17 +25,17 @@ const (
 	podman engine = "podman"
 )
 
-// engines are those that kind may run on, the preferred one first.
+// engines lists the supported engines, the preferred one first.
 func engines() []engine { return []engine{docker, podman} }
 
-// engineKey is kind's own variable that says which engine to use.
+// engineKey is kind's variable that selects the engine.
 const engineKey = "KIND_EXPERIMENTAL_PROVIDER"
 
-// engineFile, in the lab's state directory, names the engine of its containers: another
-// may have come since.
+// engineFile, in the lab's state directory, has the engine of its containers: another one may have
+// been installed since.
 const engineFile = "engine"
 
-// errNoDocker: without either command nothing of kind's can be here.
+// errNoDocker is the error without either command, and so without labs of this provider.
 var errNoDocker = errors.New("neither docker nor podman is on the PATH")
 
 func (e engine) installed() bool {
@@ -43,7 +43,7 @@ func (e engine) installed() bool {
 	return err == nil
 }
 
-// title is the engine's name as it is written.
+// title is the engine's name for messages.
 func (e engine) title() string { return strings.ToUpper(string(e[:1])) + string(e[1:]) }
 
 func (e engine) command(ctx context.Context, args ...string) *exec.Cmd {
@@ -57,13 +57,12 @@ func (e engine) run(ctx context.Context, stdin io.Reader, args ...string) error 
 	return err
 }
 
-// choose gives the engine that kind would run on: the one that KIND_EXPERIMENTAL_PROVIDER
-// names, or the first that answers and can do what a lab takes. The error is what is wrong
-// with each.
+// choose returns the engine that kind would use: the one in KIND_EXPERIMENTAL_PROVIDER, or the
+// first that is running and supports labs. The error has what is wrong with each.
 func choose(ctx context.Context) (engine, error) {
 	if name := os.Getenv(engineKey); name != "" {
 		if !slices.Contains(engines(), engine(name)) {
-			return "", hint.With(fmt.Errorf("%s is %q, and netlab runs kind on docker or podman", engineKey, name), "unset "+engineKey)
+			return "", hint.With(fmt.Errorf("%s is %q: netlab supports docker and podman", engineKey, name), "unset "+engineKey)
 		}
 		return engine(name), engine(name).check(ctx)
 	}
@@ -82,7 +81,7 @@ func choose(ctx context.Context) (engine, error) {
 	return "", errs
 }
 
-// engineOf gives the engine that a lab's containers are on, or one for a lab without any.
+// engineOf returns the engine of a lab's containers, or one for a lab without containers.
 func engineOf(ctx context.Context, dir string) (engine, error) {
 	if e, known := recalled(dir); known {
 		return e, nil
@@ -90,14 +89,14 @@ func engineOf(ctx context.Context, dir string) (engine, error) {
 	return choose(ctx)
 }
 
-// recalled gives the engine that a lab was made with, where its state directory tells.
+// recalled returns the engine that a lab was created with, if its state directory has it.
 func recalled(dir string) (engine, bool) {
 	data, err := os.ReadFile(filepath.Join(dir, engineFile))
 	e := engine(strings.TrimSpace(string(data)))
 	return e, err == nil && slices.Contains(engines(), e)
 }
 
-// candidates are the engines on which a lab's containers may be.
+// candidates lists the engines that may have a lab's containers.
 func candidates(dir string) []engine {
 	if e, known := recalled(dir); known {
 		return []engine{e}
@@ -105,12 +104,12 @@ func candidates(dir string) []engine {
 	return installed()
 }
 
-// installed gives the engines that are on the PATH.
+// installed lists the engines that are on the PATH.
 func installed() []engine {
 	return slices.DeleteFunc(engines(), func(e engine) bool { return !e.installed() })
 }
 
-// check tells what is wrong with an engine, nil when nothing is.
+// check returns what is wrong with an engine, nil if nothing is.
 func (e engine) check(ctx context.Context) error {
 	if !e.installed() {
 		return hint.With(fmt.Errorf("%s is not on the PATH", e), fmt.Sprintf("apt-get install %s, or set provider: netns, which needs none", map[engine]string{docker: "docker.io", podman: "podman"}[e]))
@@ -119,12 +118,12 @@ func (e engine) check(ctx context.Context) error {
 		return checkPodman(ctx)
 	}
 	if host := os.Getenv("DOCKER_HOST"); host != "" && !strings.HasPrefix(host, "unix://") {
-		return hint.With(fmt.Errorf("Docker is on another machine (DOCKER_HOST is %s), and the lab's networks are on this one", host), "unset DOCKER_HOST")
+		return hint.With(fmt.Errorf("Docker is on another machine (DOCKER_HOST is %s): lab networks require a local engine", host), "unset DOCKER_HOST")
 	}
 	out, err := command.Run(docker.command(ctx, "info", "--format", "{{json .}}"))
 	var said info
 	if jsonErr := json.Unmarshal(out, &said); err == nil && jsonErr != nil {
-		return fmt.Errorf("read what `docker info` says: %w", jsonErr)
+		return fmt.Errorf("parse the output of `docker info`: %w", jsonErr)
 	}
 	var failed *command.Error
 	if errors.As(err, &failed) {

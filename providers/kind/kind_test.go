@@ -45,9 +45,9 @@ func TestJudge(t *testing.T) {
 		{"new", info{ServerVersion: "29.0.1"}, nil, "", ""},
 		{"too old", info{ServerVersion: "19.03.15"}, nil, "too old", "newer Docker"},
 		{"rootless", info{ServerVersion: "28.2.2", SecurityOptions: []string{"name=seccomp,profile=builtin", "name=rootless"}}, nil, "rootless", "system's Docker"},
-		{"no permission", info{ServerErrors: []string{"Got permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock"}}, failed, "does not let us in", "sudo"},
-		{"not running", info{ServerErrors: []string{"Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"}}, failed, "does not run", "systemctl start docker"},
-		{"not running, told by docker 29", info{ServerErrors: []string{"failed to connect to the docker API at unix:///var/run/docker.sock"}}, failed, "does not run", "systemctl start docker"},
+		{"no permission", info{ServerErrors: []string{"Got permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock"}}, failed, "no permission to use Docker", "sudo"},
+		{"not running", info{ServerErrors: []string{"Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"}}, failed, "is not running", "systemctl start docker"},
+		{"not running, told by docker 29", info{ServerErrors: []string{"failed to connect to the docker API at unix:///var/run/docker.sock"}}, failed, "is not running", "systemctl start docker"},
 		{"else", info{ServerErrors: []string{"no space left on device"}}, failed, "no space left", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -105,12 +105,12 @@ func TestChoose(t *testing.T) {
 		{"podman-docker", otherDocker, fitPodman, "", podman, nil},
 		{"Podman alone", "", fitPodman, "", podman, nil},
 		{"named", fitDocker, fitPodman, "podman", podman, nil},
-		{"named and down", downDocker, fitPodman, "docker", "", []string{"Docker does not run"}},
+		{"named and down", downDocker, fitPodman, "docker", "", []string{"Docker is not running"}},
 		{"named and missing", "", fitPodman, "docker", "", []string{"docker is not on the PATH"}},
 		{"another", fitDocker, fitPodman, "nerdctl", "", []string{`is "nerdctl"`}},
-		{"neither is fit", downDocker, rootless, "", "", []string{"Docker does not run", "Podman is rootless"}},
+		{"neither is fit", downDocker, rootless, "", "", []string{"Docker is not running", "Podman is rootless"}},
 		{"old Podman", "", old, "", "", []string{"2.2.1 is too old"}},
-		{"podman-docker alone", otherDocker, "", "", "", []string{"no Docker's"}},
+		{"podman-docker alone", otherDocker, "", "", "", []string{"is not Docker's"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := t.TempDir()

@@ -22,13 +22,13 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// node is one Node's place on this machine.
+// node is the files of one Node on this machine.
 type node struct {
 	lab       labs.Name
 	machine   topology.Machine
 	dir       string // nodes/<name> in the lab's state directory
 	logs      string // logs/<name> there: the Node's /var/log
-	container string // its container's name, where that is known
+	container string // its container's name, if known
 }
 
 func nodeOf(lab labs.Name, dir string, m topology.Machine) node {
@@ -40,17 +40,17 @@ func (n node) path(elem ...string) string {
 }
 
 const (
-	// seed is where a Node finds what makes the node image into this Node. The mount is
-	// also what tells netlab's containers from other clusters' of kind.
+	// seed is the path in a Node of the files that turn the node image into this Node. The
+	// mount also distinguishes netlab's containers from those of other kind clusters.
 	seed = "/kind/netlab"
-	// plugged is a file in seed that names the start of the container whose NICs are in place.
+	// plugged is a file in seed that identifies the start of the container that has its NICs.
 	plugged = "plugged"
 )
 
-// boot is a Node's /sbin/init. kind takes the container for booted when it prints what
-// systemd would. A container that was started again has a new network namespace, and waits
-// for its NICs again: the namespace's number may be an old one's, but not with the start
-// time of PID 1 as well (proc_pid_stat(5), field 22). Podman mounts volumes without devices.
+// boot is a Node's /sbin/init. kind considers the container booted when it prints the line that
+// systemd prints. A restarted container has a new network namespace and waits for its NICs again:
+// the namespace's inode number may be reused, but not together with the start time of PID 1
+// (proc_pid_stat(5), field 22). Podman mounts volumes with nodev.
 const boot = `#!/bin/sh
 set -eu
 trap 'exit 0' TERM
@@ -63,11 +63,11 @@ until [ "$(cat ` + seed + "/" + plugged + ` 2>/dev/null)" = "$start" ]; do sleep
 exec /usr/local/bin/netlab init
 `
 
-// selfFile, in the lab's state directory, is the netlab executable that its Nodes mount. A
-// container keeps its mounts for good, and the cache drops old ones.
+// selfFile, in the lab's state directory, is the netlab executable that its Nodes mount: the mounts
+// of a container cannot change, and the cache drops old executables.
 const selfFile = "netlab"
 
-// keepSelf gives the lab's Nodes the executable that they run, by a hard link where it can be.
+// keepSelf provides the executable for the lab's Nodes, by a hard link if possible.
 func keepSelf(req providers.Request) error {
 	to := filepath.Join(req.Dir, selfFile)
 	is, err := os.Stat(req.Artifacts.Self)
@@ -91,7 +91,7 @@ func keepSelf(req providers.Request) error {
 	return os.Rename(next, to)
 }
 
-// startOf names a start of a container by its PID 1, as boot does.
+// startOf identifies a start of a container by its PID 1, as boot does.
 func startOf(pid int) (string, error) {
 	space, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
 	if err != nil {
@@ -101,9 +101,9 @@ func startOf(pid int) (string, error) {
 	return space + " " + stat.Start + "\n", err
 }
 
-// prepare lays out on disk what the container mounts.
+// prepare creates the files that the container mounts.
 func (n node) prepare(ctx context.Context, req providers.Request, ca *kubeadm.Authority) error {
-	// What a killed `up` left of a Node that never ran is of no use.
+	// Remove what a killed `up` left of a Node that never ran.
 	if err := os.RemoveAll(n.dir); err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func (n node) prepare(ctx context.Context, req providers.Request, ca *kubeadm.Au
 		return err
 	}
 	if err := artifacts.Clone(ctx, req.Artifacts.Store, n.path("containerd")); err != nil {
-		return fmt.Errorf("give Node %s its images: %w", n.machine.Name, err)
+		return fmt.Errorf("copy the images to Node %s: %w", n.machine.Name, err)
 	}
 	data, err := json.Marshal(n.machine)
 	if err != nil {
@@ -132,7 +132,7 @@ func (n node) prepare(ctx context.Context, req providers.Request, ca *kubeadm.Au
 	return atomicfile.Write(n.path("machine.json"), data, 0o644)
 }
 
-// recall gives what a Node was made from; false when that is not known any more.
+// recall returns what a Node was created from; false if that is unknown.
 func (n node) recall() (topology.Machine, bool) {
 	var m topology.Machine
 	data, err := os.ReadFile(n.path("machine.json"))
@@ -160,7 +160,7 @@ func role(m topology.Machine) v1alpha4.NodeRole {
 	return v1alpha4.WorkerRole
 }
 
-// free names the containers of Nodes that join later, as kind numbers them.
+// free returns container names for Nodes that are added later, numbered as kind does.
 func free(lab labs.Name, there map[string]container) func(role string) string {
 	taken := map[string]bool{}
 	for _, c := range there {
@@ -179,8 +179,8 @@ func free(lab labs.Name, there map[string]container) func(role string) string {
 	}
 }
 
-// runArgs are docker's arguments for a Node that joins a cluster which exists. kind
-// itself adds none; these are what it gives to those of a new one.
+// runArgs are docker's arguments for a Node that is added to an existing cluster, which kind does
+// not support. They are the same as kind's for a new cluster.
 func (n node) runArgs(name string, req providers.Request) []string {
 	args := []string{"run", "--detach", "--tty", "--name", name, "--hostname", name,
 		"--label", clusterLabel + "=" + n.lab.Label(), "--label", roleLabel + "=" + string(role(n.machine)),

@@ -1,14 +1,13 @@
-// Package kind makes Nodes of kind's containers: sigs.k8s.io/kind runs the node image
-// on Docker, without a Docker network, and netlab plugs each container into the lab's
-// own networks. On Podman netlab runs the containers itself, as kind would: kind's own
-// code for Podman insists on a Podman network. What happens in the Nodes afterwards is the same as with netns. The
-// containers carry kind's labels and names, so that `kind get clusters`, `kind get
-// nodes` and `kind load` know them; a kind cluster that netlab did not make is known
-// by lacking netlab's mount, and is left alone.
+// Package kind runs Nodes as kind containers: sigs.k8s.io/kind runs the node image on Docker,
+// without a Docker network, and netlab connects each container to the lab's networks. On Podman
+// netlab runs the containers itself, as kind would: kind's code for Podman requires a Podman
+// network. What happens in the Nodes afterwards is the same as with netns. The containers have
+// kind's labels and names, so that `kind get clusters`, `kind get nodes` and `kind load` work; a
+// kind cluster that netlab did not create lacks netlab's mount and is left alone.
 //
-// Left out: rootless engines, and one on another machine: the networks are namespaces of
-// this one. `kind export kubeconfig` finds no published port; the lab's
-// own kubeconfig has the context that kind would have made, kind-<lab>.
+// Left out: rootless and remote engines: the networks are namespaces of this machine.
+// `kind export kubeconfig` finds no published port; the lab's kubeconfig has the context that kind
+// would have created, kind-<lab>.
 package kind
 
 import (
@@ -33,7 +32,7 @@ import (
 	"netlab.dev/netlab/topology/fabric"
 )
 
-// Provider makes Nodes of kind's containers. The zero value works.
+// Provider runs Nodes as kind containers. The zero value is ready to use.
 type Provider struct{}
 
 // Create implements providers.Provider.
@@ -72,8 +71,7 @@ func (p Provider) Create(ctx context.Context, req providers.Request) (providers.
 	return p.plug(ctx, req, ca)
 }
 
-// containers makes every Node's container run. None of them goes further than waiting
-// for its NICs.
+// containers starts every Node's container. Each waits for its NICs.
 func (p Provider) containers(ctx context.Context, e engine, req providers.Request, ca *kubeadm.Authority) (err error) {
 	there, err := e.containers(ctx, req.Plan.Lab)
 	if err != nil {
@@ -101,8 +99,8 @@ func (p Provider) containers(ctx context.Context, e engine, req providers.Reques
 		return err
 	}
 	if len(there) == 0 && e == docker {
-		// Of more control planes kind would make a load balancer of its own, of an image that
-		// it pulls.
+		// For several control planes kind would create its own load balancer, from an image
+		// that it pulls.
 		several := func(n node) bool { return n.machine.Role == topology.RoleControlPlane && n.machine.Name != first }
 		if err := create(ctx, req, slices.DeleteFunc(slices.Clone(missing), several)); err != nil {
 			return err
@@ -124,8 +122,7 @@ func (p Provider) containers(ctx context.Context, e engine, req providers.Reques
 	return started.Wait()
 }
 
-// plug puts the Nodes' NICs in place, which lets the Nodes boot, and bootstraps the
-// control plane.
+// plug connects the Nodes' NICs, after which the Nodes boot, and bootstraps the control plane.
 func (p Provider) plug(ctx context.Context, req providers.Request, ca *kubeadm.Authority) (running providers.Running, err error) {
 	plan := req.Plan
 	if running, err = p.Attach(ctx, plan, req.Dir); err != nil {
@@ -151,7 +148,7 @@ func (p Provider) plug(ctx context.Context, req providers.Request, ca *kubeadm.A
 			continue
 		}
 		if err == nil {
-			again = append(again, m.Name) // also where Docker itself started it
+			again = append(again, m.Name) // also if Docker itself restarted it
 		}
 		if err := atomicfile.Write(file, []byte(start), 0o644); err != nil {
 			return running, err
@@ -165,13 +162,13 @@ func (p Provider) plug(ctx context.Context, req providers.Request, ca *kubeadm.A
 	return running, err
 }
 
-// namespace is the network namespace of a Node that runs.
+// namespace is the network namespace of a running Node.
 func namespace(running providers.Running, node string) string {
 	return fmt.Sprintf("/proc/%d/ns/net", running.Machines[node].(local.Machine).PID)
 }
 
-// removeExtra removes containers that the plan no longer has, or has otherwise, and
-// those whose files are gone.
+// removeExtra removes containers of Nodes that are no longer in the plan or have changed in it, and
+// those whose files are missing.
 func (p Provider) removeExtra(ctx context.Context, e engine, req providers.Request) error {
 	there, err := e.containers(ctx, req.Plan.Lab)
 	if err != nil {
@@ -208,8 +205,8 @@ func (p Provider) Attach(ctx context.Context, plan topology.Plan, dir string) (p
 	})
 }
 
-// Inspect implements providers.Inspector: a container that Docker started again has a
-// network namespace without NICs.
+// Inspect implements providers.Inspector: a container that Docker has restarted has a network
+// namespace without NICs.
 func (p Provider) Inspect(ctx context.Context, state providers.State, dir string) error {
 	running, err := p.Attach(ctx, state.Plan, dir)
 	if err != nil {
@@ -221,7 +218,7 @@ func (p Provider) Inspect(ctx context.Context, state providers.State, dir string
 			return err
 		}
 		if was, err := os.Stat(fabric.Path(state.Plan.Lab, m.Name)); err != nil || !os.SameFile(was, is) {
-			return hint.With(fmt.Errorf("node %s was started again and has no NICs yet", m.Name), "`netlab up "+state.File+"` puts them back")
+			return hint.With(fmt.Errorf("node %s was restarted and has no NICs", m.Name), "`netlab up "+state.File+"` restores them")
 		}
 	}
 	return local.Inspect(ctx, state, dir)
@@ -255,7 +252,7 @@ func (p Provider) Delete(ctx context.Context, lab labs.Name, dir string) error {
 	for _, e := range candidates(dir) {
 		there, err := e.containers(ctx, lab)
 		if _, known := recalled(dir); err != nil && !known {
-			continue // nothing says that the lab was ever on it
+			continue // no sign that the lab was ever on it
 		}
 		errs = errors.Join(errs, err, e.remove(ctx, names(there)...))
 	}
@@ -270,10 +267,10 @@ func names(there map[string]container) []string {
 	return out
 }
 
-// findLimit bounds the wait for a Docker that may be far away.
+// findLimit bounds the wait for a Docker that may be remote.
 const findLimit = 5 * time.Second
 
-// Find implements providers.Finder. Where no engine answers there are no labs of kind.
+// Find implements providers.Finder. Without a responding engine there are no labs.
 func (p Provider) Find() ([]labs.Name, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), findLimit)
 	defer cancel()

@@ -65,7 +65,7 @@ func TestStrangers(t *testing.T) {
 	defer docker.remove(context.WithoutCancel(ctx), name+"-control-plane")
 	var hinted interface{ Hint() string }
 	_, err := Provider{}.Create(ctx, providers.Request{Plan: plan(t, name), Artifacts: artifacts, Dir: dir})
-	if !errors.As(err, &hinted) || !strings.Contains(err.Error(), "did not make") {
+	if !errors.As(err, &hinted) || !strings.Contains(err.Error(), "was not created by netlab") {
 		t.Errorf("create says %v", err)
 	}
 	if found, err := (Provider{}).Find(); err != nil || len(found) > 0 {

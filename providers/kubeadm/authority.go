@@ -15,23 +15,23 @@ import (
 	"time"
 )
 
-// Authority is the cluster's CA, made before anything runs, so that every kubelet
-// starts with a certificate in its hand instead of bootstrapping one.
+// Authority is the cluster's CA. It is created before any Node starts, so that every kubelet has
+// its certificate from the start and requires no TLS bootstrapping.
 type Authority struct {
 	Cert []byte // PEM
 	Key  []byte // PEM, PKCS #8
-	// Shared are what NewShared made, where there are several control planes.
+	// Shared is the result of NewShared, if there are several control planes.
 	Shared map[string]File
 
 	cert *x509.Certificate
 	key  crypto.Signer
 }
 
-// validity of everything that an Authority signs: a lab outlives a workshop, not a decade.
+// validity of all certificates that an Authority signs.
 const validity = 5 * 365 * 24 * time.Hour
 
-// NewAuthority makes a CA. ECDSA P-256 keys: an RSA one costs 0.1 to 0.5 s each on a
-// laptop, and kubeadm asks for a dozen.
+// NewAuthority creates a CA. Keys are ECDSA P-256: kubeadm generates a dozen of the same algorithm,
+// and an RSA key takes 0.1 to 0.5 s on a laptop.
 func NewAuthority() (*Authority, error) { return authorityOf("kubernetes") }
 
 func authorityOf(name string) (*Authority, error) {
@@ -66,7 +66,7 @@ func LoadAuthority(cert, key []byte) (*Authority, error) {
 	c, _ := pem.Decode(cert)
 	k, _ := pem.Decode(key)
 	if c == nil || k == nil {
-		return nil, fmt.Errorf("the CA's files hold no PEM block")
+		return nil, fmt.Errorf("no PEM block found in the CA's files")
 	}
 	parsed, err := x509.ParseCertificate(c.Bytes)
 	if err != nil {
@@ -79,15 +79,15 @@ func LoadAuthority(cert, key []byte) (*Authority, error) {
 	return &Authority{Cert: cert, Key: key, cert: parsed, key: signer.(crypto.Signer)}, nil
 }
 
-// identity is who a certificate names.
+// identity is the subject of a certificate.
 type identity struct {
 	user   string   // Kubernetes user: the common name
 	groups []string // Kubernetes groups: the organizations
-	names  []string // DNS names it may serve
+	names  []string // DNS names it is valid for
 	ips    []netip.Addr
 }
 
-// issue signs a certificate that serves both ends of TLS; certificate and key in PEM.
+// issue signs a certificate for TLS clients and servers. It returns certificate and key in PEM.
 func (a *Authority) issue(who identity) (cert, key []byte, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -1,7 +1,7 @@
 // Package kubeadm bootstraps a cluster on Nodes that run containerd and a kubelet: it
-// makes the CA and every kubelet's files before the Nodes start (NodeFiles), has
-// kubeadm write the control planes' static Pods (StartControlPlanes), and lets it
-// upload its configuration and install its addons once the API server answers
+// creates the CA and every kubelet's files before the Nodes start (NodeFiles), has
+// kubeadm write the control planes' static Pods (StartControlPlanes), and has it
+// upload its configuration and install its addons once the API server is available
 // (Finish). It never uses `kubeadm join`: every kubelet starts at once and registers
 // when it can, and so do the members of etcd where there are several control planes.
 package kubeadm
@@ -24,14 +24,14 @@ type Runner interface {
 	Command(ctx context.Context, argv ...string) *exec.Cmd
 }
 
-// afterAPI are static Pods that can do nothing before the API server answers. They end
-// after ten seconds of waiting for it, which costs an emulated machine, where each start
-// takes as long, more than everything else.
+// afterAPI are static Pods that require the API server. They exit if it is not available within
+// ten seconds; on an emulated machine, where a start takes as long, these restarts are the
+// largest cost.
 const afterAPI = "control-plane/controller-manager,control-plane/scheduler"
 
 // StartControlPlanes writes certificates, kubeconfigs and static Pods in the control plane
-// Nodes, which are in the plan's order; their kubelets start them as they appear. In a
-// virtual machine those that wait for the API server are left to Finish.
+// Nodes, in the plan's order; their kubelets start them as they appear. On
+// emulated machines those that require the API server are left to Finish.
 func StartControlPlanes(ctx context.Context, control []Runner, plan topology.Plan) error {
 	skip := "preflight,kubelet-start,wait-control-plane,upload-config,upload-certs," +
 		"mark-control-plane,bootstrap-token,kubelet-finalize,addon,show-join-command"
@@ -46,8 +46,8 @@ func StartControlPlanes(ctx context.Context, control []Runner, plan topology.Pla
 }
 
 // Finish labels the control planes, given as to StartControlPlanes, uploads kubeadm's
-// configuration and installs CoreDNS and, unless the plan wants none, kube-proxy. The API
-// server must answer.
+// configuration and installs CoreDNS and, unless the plan has proxy: none, kube-proxy. The API
+// server must be available.
 func Finish(ctx context.Context, control []Runner, plan topology.Plan) error {
 	all, ctx := errgroup.WithContext(ctx)
 	for i, m := range plan.WithRole(topology.RoleControlPlane) {
@@ -56,7 +56,7 @@ func Finish(ctx context.Context, control []Runner, plan topology.Plan) error {
 	return all.Wait()
 }
 
-// finish does Finish's part of one control plane: the first does what is the cluster's.
+// finish is Finish for one control plane; the first one also does the cluster-wide work.
 func finish(ctx context.Context, cp Runner, m topology.Machine, plan topology.Plan, first bool) error {
 	skip := "preflight,certs,kubeconfig,etcd,kubelet-start,wait-control-plane,upload-certs,kubelet-finalize,show-join-command"
 	if !first {
@@ -73,8 +73,8 @@ func finish(ctx context.Context, cp Runner, m topology.Machine, plan topology.Pl
 	if err := initSkipping(ctx, cp, skip); err != nil || len(plan.WithRole(topology.RoleWorker)) > 0 {
 		return err
 	}
-	// kubeadm keeps load balancers off a control plane; without workers nobody else
-	// could announce a VIP.
+	// kubeadm excludes control planes from external load balancers; without workers no
+	// other Node could announce a VIP.
 	_, err := command.Run(cp.Command(ctx, "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "label", "node",
 		m.Name, "node.kubernetes.io/exclude-from-external-load-balancers-"))
 	return err
@@ -85,15 +85,13 @@ func initSkipping(ctx context.Context, cp Runner, phases string) error {
 	return err
 }
 
-// askLimit bounds one question to an API server that starts: one that accepted it may
-// end before it answers.
+// askLimit bounds one request to a starting API server, which may exit before it responds.
 const askLimit = 5 * time.Second
 
-// WaitAPI waits until the API server says that it is ready. When ctx ends first the
-// error holds the API server's last answer.
+// WaitAPI waits until the API server reports ready. When ctx is done first, the error includes
+// its last response.
 //
-// An emulated API server is asked less often: each question takes time that it needs to
-// start.
+// An emulated API server is polled less often: each request takes CPU time from its start.
 func WaitAPI(ctx context.Context, client kubernetes.Interface, plan topology.Plan) error {
 	pause := 50 * time.Millisecond
 	if plan.Capabilities.Emulated {
@@ -109,7 +107,7 @@ func WaitAPI(ctx context.Context, client kubernetes.Interface, plan topology.Pla
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("the API server is not ready: %w; its last answer: %v %s", ctx.Err(), err, answer)
+			return fmt.Errorf("the API server is not ready: %w; last response: %v %s", ctx.Err(), err, answer)
 		}
 	}
 }

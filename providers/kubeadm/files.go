@@ -19,15 +19,15 @@ type File struct {
 // Config is the path of the kubeadm configuration in the control plane Node.
 const Config = "/etc/kubernetes/kubeadm.yaml"
 
-// Limits is what the machine beneath withholds from its Nodes.
+// Limits are restrictions that the machine imposes on its Nodes.
 type Limits struct {
-	CgroupV1 bool // kubelet refuses cgroup v1 unless told
+	CgroupV1 bool // kubelet refuses cgroup v1 unless configured otherwise
 }
 
-// NodeFiles gives every file that a Node's kubelet needs to come up and register
+// NodeFiles returns every file that a Node's kubelet requires to start and register
 // without `kubeadm join`: CA, client certificate, serving certificate, kubelet
-// configuration. A control plane's also has the CA's key, what several of them share, and
-// kubeadm's own configuration. Keys are absolute paths in the Node.
+// configuration. A control plane also gets the CA's key, the keys that several control planes
+// share, and kubeadm's configuration. Keys are absolute paths in the Node.
 func NodeFiles(plan topology.Plan, node topology.Machine, ca *Authority, limits Limits) (map[string]File, error) {
 	files := map[string]File{
 		"/etc/kubernetes/pki/ca.crt":   {ca.Cert, 0o644},
@@ -56,8 +56,9 @@ func NodeFiles(plan topology.Plan, node topology.Machine, ca *Authority, limits 
 	return files, nil
 }
 
-// AdminKubeconfig gives a kubeconfig of a cluster administrator for a server URL, with
-// a cluster, a user and a context of the name given, so that several go into one file. Its group is system:masters, which needs no binding and so works from the first second.
+// AdminKubeconfig returns a cluster administrator's kubeconfig for a server URL. Cluster, user and
+// context have the given name, so that several fit into one file. The group is system:masters,
+// which requires no ClusterRoleBinding and so works immediately.
 func AdminKubeconfig(name string, ca *Authority, server string) ([]byte, error) {
 	cert, key, err := ca.issue(identity{user: "netlab-admin", groups: []string{"system:masters"}})
 	if err != nil {
@@ -135,15 +136,16 @@ protectKernelDefaults: false
 %s`, plan.Kubernetes.DNS(), plan.Kubernetes.Domain, !limits.CgroupV1, taints)
 }
 
-// LessCollecting is an environment variable for the Nodes' Go programs: for some 200 MB more
-// on a control plane, and 30 MB on another Node, they spend a tenth less of the machine's time.
+// LessCollecting is an environment variable for the Nodes' Go programs: with less garbage
+// collection they use a tenth less of the machine's CPU time, for about 200 MB more memory on a
+// control plane and 30 MB on other Nodes.
 const LessCollecting = "GOGC=200"
 
-// patches is where kubeadm finds changes to the static Pods that it writes.
+// patches is the directory of patches that kubeadm applies to its static Pods.
 const patches = "/etc/kubernetes/patches"
 
-// lessProbing is for a static Pod that upstream asks each second, over a new TLS connection,
-// whether it is ready. Nobody waits for the answer, and an emulated machine has better to do.
+// lessProbing reduces the readiness probes of a static Pod, which upstream runs each second over a
+// new TLS connection: they load an emulated machine, and nothing waits for their result.
 const lessProbing = `spec:
   containers:
   - name: %s
@@ -154,8 +156,8 @@ func kubeadmConfig(plan topology.Plan, node topology.Machine) string {
 	k := plan.Kubernetes
 	proxy := ""
 	if k.Proxy == "ipvs" {
-		// ipvs puts every VIP on a device of each Node, and the kernel answers ARP for any
-		// address that it has: MetalLB asks for this (https://metallb.io/installation/).
+		// ipvs assigns every VIP to a device of each Node, and the kernel answers ARP for any
+		// local address: MetalLB requires strictARP (https://metallb.io/installation/).
 		proxy = "ipvs: {strictARP: true}\n"
 	}
 	taints := "[]"

@@ -14,12 +14,12 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// pki is where kubeadm looks for certificates, and makes those that are missing.
+// pki is where kubeadm looks for certificates and creates missing ones.
 const pki = "/etc/kubernetes/pki/"
 
-// NewShared makes what several control planes must have alike, besides the CA: the CAs of
-// etcd and of the front proxy, and the key that signs ServiceAccounts' tokens. kubeadm
-// signs each one's own certificates with them (https://kubernetes.io/docs/setup/best-practices/certificates/).
+// NewShared creates the files that several control planes share besides the CA: the CAs of etcd
+// and of the front proxy, and the key that signs ServiceAccount tokens. kubeadm signs each control
+// plane's certificates with them (https://kubernetes.io/docs/setup/best-practices/certificates/).
 // Keys are absolute paths in a Node.
 func NewShared() (map[string]File, error) {
 	shared := map[string]File{}
@@ -32,7 +32,7 @@ func NewShared() (map[string]File, error) {
 	}
 	tokens, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("generate the key of ServiceAccounts: %w", err)
+		return nil, fmt.Errorf("generate the ServiceAccount key: %w", err)
 	}
 	key, err := encodeKey(tokens)
 	if err != nil {
@@ -54,18 +54,16 @@ func encodePublic(key crypto.PublicKey) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
 }
 
-// arg is an argument of a component as kubeadm's configuration has it.
+// arg is an extra argument of a component in kubeadm's configuration.
 type arg struct{ name, value string }
 
-// etcdConfig gives the etcd part of a ClusterConfiguration.
-// All members of several are known beforehand and start at once, instead of being added one
-// after another.
+// etcdConfig returns the etcd part of a ClusterConfiguration. Several members are all configured
+// beforehand and start in parallel, instead of being added one after another.
 func etcdConfig(plan topology.Plan, envs string) string {
 	var args []arg
 	if plan.Capabilities.Emulated {
-		// An etcd that is slow tells of each request that it was slow, and gets slower by it.
-		// It does wait for its disk: a member that lost in its kernel's memory what it had
-		// confirmed would never be let in again.
+		// A slow etcd logs each slow request and gets slower by it. fsync stays enabled: a
+		// member that lost confirmed writes could not rejoin.
 		args = append(args, arg{"log-level", "error"})
 	}
 	if plan.HighlyAvailable() {
@@ -74,8 +72,8 @@ func etcdConfig(plan topology.Plan, envs string) string {
 			members = append(members, m.Name+"=https://"+netip.AddrPortFrom(m.Address(), 2380).String())
 		}
 		args = append(args, arg{"initial-cluster", strings.Join(members, ",")},
-			// Upstream's 100 ms and 1 s are for a processor of each member's own: here a start
-			// of many Pods would be taken for the leader's end.
+			// Upstream's 100 ms and 1 s assume a machine for each member: here the start of many
+			// Pods would cause leader elections.
 			arg{"heartbeat-interval", "300"}, arg{"election-timeout", "3000"})
 	}
 	var b strings.Builder
@@ -89,8 +87,8 @@ func etcdConfig(plan topology.Plan, envs string) string {
 	return b.String()
 }
 
-// apiNames are what the API servers' certificates are valid for. Of several each one's is
-// for all: kubeadm keeps one configuration for the cluster.
+// apiNames are the names and addresses in the API servers' certificates. Each certificate has
+// those of all control planes: kubeadm has one configuration for the cluster.
 func apiNames(plan topology.Plan) []string {
 	names := []string{"127.0.0.1", "localhost"}
 	machines := plan.WithRole(topology.RoleControlPlane)

@@ -1,10 +1,9 @@
-// Package kubeconfig puts a lab's cluster, user and context into a kubeconfig of the
-// user's, beside all that is there, and takes them out again. Each entry carries a mark
-// that names its lab and its content, so that what the user has put in its place since
-// is told apart and left alone; no other record is needed.
+// Package kubeconfig merges a lab's cluster, user and context into the user's kubeconfig and
+// removes them again. Each entry has an extension with its lab and a checksum of its content, so
+// that entries the user has changed are recognized and left alone; no other record is needed.
 //
 // Left out: comments. client-go writes the file, and drops them as `kubectl config` does.
-// Fields that client-go does not know would be dropped too: a file with such is refused.
+// Fields that client-go does not know would be dropped too: a file with such fields is refused.
 package kubeconfig
 
 import (
@@ -26,29 +25,29 @@ import (
 	"netlab.dev/netlab/labs"
 )
 
-// Files are those that kubectl reads, by $KUBECONFIG or in the home directory, and the one
-// among them that a new entry goes into.
+// Files returns the files that kubectl reads, by $KUBECONFIG or in the home directory, and the one
+// that new entries are written to.
 func Files() (all []string, into string) {
 	options := clientcmd.NewDefaultPathOptions()
 	return options.GetLoadingPrecedence(), options.GetDefaultFilename()
 }
 
-// markKey is the extension that an entry of netlab's carries.
+// markKey is the name of the extension of netlab's entries.
 const markKey = "netlab.dev/lab"
 
-// mark tells whose an entry is. Sum is of the entry's content when it was merged; Made says
-// that the file was made for it.
+// mark is that extension. Sum is the checksum of the entry when it was merged; Made reports
+// that netlab created the file.
 type mark struct {
 	Lab  string `json:"lab"`
 	Sum  string `json:"sum"`
 	Made bool   `json:"made,omitempty"`
 }
 
-// ConflictError says that a file has an entry of the lab's name that is not the lab's.
+// ConflictError reports an entry with the lab's name that does not belong to the lab.
 type ConflictError struct{ File, Kind, Name string }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("%s has a %s %s that netlab did not put there", e.File, e.Kind, e.Name)
+	return fmt.Sprintf("%s has a %s %s that was not added by netlab", e.File, e.Kind, e.Name)
 }
 
 // Hint says what to do about it.
@@ -56,11 +55,11 @@ func (e *ConflictError) Hint() string {
 	return "rename it, or keep the lab apart: `netlab kubeconfig LAB >FILE` and KUBECONFIG=FILE"
 }
 
-// Merge puts the entries of a lab's own kubeconfig, that of its current context, into a
-// file, which is made where it is missing, and gives the context's name. Entries that an
-// earlier Merge put there are replaced, a namespace that the user chose apart. The file's
-// current context changes only where there is none. Nothing is written when one of all,
-// the files that kubectl reads beside it, has another entry of that name.
+// Merge writes the entries of the current context of a lab's kubeconfig to a file, which is
+// created if it is missing, and returns the context's name. Entries of an earlier Merge are
+// replaced, but a namespace that the user has set is kept. The file's current context is set only
+// if there is none. Nothing is written if one of all, the other files that kubectl reads, has
+// another entry of that name.
 func Merge(file string, all []string, lab labs.Name, own []byte) (context string, err error) {
 	from, err := clientcmd.Load(own)
 	if err != nil {
@@ -102,9 +101,9 @@ func Merge(file string, all []string, lab labs.Name, own []byte) (context string
 	})
 }
 
-// Unmerge takes the entries of a lab out of a file, and reports whether there were any.
-// What the user has changed since stays; only of a context the namespace may be changed. A
-// file that Merge made goes with its last entry.
+// Unmerge removes the entries of a lab from a file and reports whether there were any. Entries
+// that the user has changed stay, except for a changed namespace of a context. A file that Merge
+// created is removed with its last entry.
 func Unmerge(file string, lab labs.Name) (found bool, err error) {
 	if there, err := Has(file, lab); err != nil || !there {
 		return false, err
@@ -134,7 +133,7 @@ func Unmerge(file string, lab labs.Name) (found bool, err error) {
 	})
 }
 
-// Has reports whether a file has entries that are the lab's still.
+// Has reports whether a file has unchanged entries of the lab.
 func Has(file string, lab labs.Name) (bool, error) {
 	config, err := load(file)
 	return err == nil && has(config, lab), err
@@ -150,7 +149,7 @@ func has(config *api.Config, lab labs.Name) bool {
 		slices.ContainsFunc(slices.Collect(maps.Values(config.AuthInfos)), func(u *api.AuthInfo) bool { return is(u.Extensions, userSum(u)) })
 }
 
-// conflict finds entries under the lab's names that are not the lab's.
+// conflict finds entries with the lab's names that do not belong to the lab.
 func conflict(file string, config *api.Config, c *api.Context, context string, lab labs.Name) error {
 	foreign := func(extensions map[string]runtime.Object, sum string) bool {
 		m, ours := marked(extensions)
@@ -194,7 +193,7 @@ func userSum(u *api.AuthInfo) string {
 	return sum(u)
 }
 
-// contextSum leaves the namespace out: tools switch it all the time.
+// contextSum excludes the namespace: tools change it often.
 func contextSum(c *api.Context) string { return sum([]string{c.Cluster, c.AuthInfo}) }
 
 func sum(entry any) string {
@@ -205,7 +204,7 @@ func sum(entry any) string {
 	return fmt.Sprintf("%x", sha256.Sum256(data))[:16]
 }
 
-// load reads a file, and gives an empty configuration for one that is not there.
+// load reads a file. A missing file is an empty configuration.
 func load(file string) (*api.Config, error) {
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -221,10 +220,10 @@ func load(file string) (*api.Config, error) {
 	return config, nil
 }
 
-// known refuses a file with fields that would be lost when it is written.
+// known rejects a file with fields that would be lost when it is written.
 func known(file string, data []byte) error {
 	if err := yaml.UnmarshalStrict(data, &apiv1.Config{}); err != nil {
-		return fmt.Errorf("%s holds what would be lost if it were written: %w", file, err)
+		return fmt.Errorf("%s has fields that would be lost if netlab wrote it: %w", file, err)
 	}
 	return nil
 }

@@ -14,11 +14,11 @@ import (
 	"netlab.dev/netlab/internal/atomicfile"
 )
 
-// lockLimit is how long another writer of the file is waited for.
+// lockLimit bounds the wait for another writer of the file.
 const lockLimit = 5 * time.Second
 
-// change writes a file anew, in one step and with its mode and owner; it removes it when
-// act finds that it is empty. A link stays a link. The lock is the one that kubectl takes.
+// change rewrites a file atomically and keeps its mode and owner; it removes the file if act
+// reports that it is empty. A symbolic link stays one. The lock is the same as kubectl's.
 func change(file string, act func(config *api.Config, made bool) (empty bool, err error)) error {
 	if real, err := filepath.EvalSymlinks(file); err == nil {
 		file = real
@@ -56,7 +56,7 @@ func change(file string, act func(config *api.Config, made bool) (empty bool, er
 	return atomicfile.Replace(file, data, 0o600)
 }
 
-// lock makes the file's lock file, as clientcmd.ModifyConfig does.
+// lock creates the file's lock file, as clientcmd.ModifyConfig does.
 func lock(file string) (unlock func(), err error) {
 	name := file + ".lock"
 	for deadline := time.Now().Add(lockLimit); ; time.Sleep(20 * time.Millisecond) {

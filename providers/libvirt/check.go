@@ -22,18 +22,18 @@ import (
 	"netlab.dev/netlab/topology/fabric"
 )
 
-// Check implements providers.Provider: root for the lab's networks, a libvirt that answers
-// and has QEMU, an address for the way in.
+// Check implements providers.Provider: it requires root for the lab's networks, and a running
+// libvirt with QEMU.
 func (p Provider) Check(ctx context.Context, plan topology.Plan) error {
 	if _, err := readSettings(plan); err != nil {
 		return err
 	}
 	var errs error
 	if os.Geteuid() != 0 {
-		errs = hint.With(errors.New("the lab's networks take root, and this is not root"), "run netlab with sudo, or as root")
+		errs = hint.With(errors.New("the lab's networks require root"), "run netlab with sudo, or as root")
 	}
 	if runtime.GOARCH != "amd64" {
-		errs = errors.Join(errs, fmt.Errorf("virtual machines are made for amd64, and this is %s", runtime.GOARCH))
+		errs = errors.Join(errs, fmt.Errorf("virtual machines require amd64, and this machine is %s", runtime.GOARCH))
 	}
 	if _, err := exec.LookPath("nsenter"); err != nil {
 		errs = errors.Join(errs, hint.With(err, "apt-get install util-linux"))
@@ -57,11 +57,11 @@ func (p Provider) Check(ctx context.Context, plan topology.Plan) error {
 	return errors.Join(errs, fabric.CheckUnderlay(plan, hs.ends(plan, "")))
 }
 
-// kinds gives the ways in which a hypervisor says that it runs x86-64 machines.
+// kinds returns the domain types with which a hypervisor can run x86-64 machines.
 func kinds(h *hypervisor) ([]string, error) {
 	text, err := h.ConnectGetCapabilities()
 	if err != nil {
-		return nil, fmt.Errorf("ask %s what it can: %w", h.uri, err)
+		return nil, fmt.Errorf("get the capabilities of %s: %w", h.uri, err)
 	}
 	found, err := readKinds(text)
 	if err != nil {
@@ -73,7 +73,7 @@ func kinds(h *hypervisor) ([]string, error) {
 	return found, nil
 }
 
-// readKinds reads them from libvirt's capabilities (https://libvirt.org/formatcaps.html).
+// readKinds reads the domain types from libvirt's capabilities (https://libvirt.org/formatcaps.html).
 func readKinds(text string) (found []string, err error) {
 	var caps struct {
 		Guests []struct {
@@ -87,7 +87,7 @@ func readKinds(text string) (found []string, err error) {
 		} `xml:"guest"`
 	}
 	if err := xml.Unmarshal([]byte(text), &caps); err != nil {
-		return nil, fmt.Errorf("read libvirt's capabilities: %w", err)
+		return nil, fmt.Errorf("parse libvirt's capabilities: %w", err)
 	}
 	for _, g := range caps.Guests {
 		if g.Type != "hvm" || g.Arch.Name != "x86_64" {
@@ -100,19 +100,19 @@ func readKinds(text string) (found []string, err error) {
 	return found, nil
 }
 
-// virtualisationFile keeps how a lab's machines are run.
+// virtualisationFile records the domain type of a lab's machines.
 const virtualisationFile = "virtualisation"
 
-// probeLimit bounds a probe: with hardware virtualisation a kernel is there in a second.
+// probeLimit bounds a probe: with hardware virtualisation a kernel boots within a second.
 const probeLimit = 15 * time.Second
 
-// probeWord makes the first program of a machine say probeAnswer and end.
+// probeWord makes the init program of a machine print probeAnswer and power off.
 const (
 	probeWord   = "netlab.probe"
 	probeAnswer = "this machine runs virtual machines"
 )
 
-// virtualisation tells for each hypervisor how it runs the plan's Nodes.
+// virtualisation returns the domain type of the plan's Nodes for each hypervisor.
 func (hs hypervisors) virtualisation(ctx context.Context, req providers.Request) (map[string]string, error) {
 	kinds := map[string]string{}
 	for _, m := range req.Plan.Nodes() {
@@ -128,8 +128,8 @@ func (hs hypervisors) virtualisation(ctx context.Context, req providers.Request)
 	return kinds, nil
 }
 
-// emulated reports whether a hypervisor emulates Nodes of the lab whose directory it is, as
-// virtualisation found.
+// emulated reports whether a hypervisor emulates Nodes of the lab with this directory, as recorded
+// by virtualisation.
 func (hs hypervisors) emulated(dir string) bool {
 	return slices.ContainsFunc(slices.Collect(maps.Values(hs)), func(h *hypervisor) bool {
 		kind, err := os.ReadFile(filepath.Join(dir, virtualisationFile+h.suffix()))
@@ -137,8 +137,8 @@ func (hs hypervisors) emulated(dir string) bool {
 	})
 }
 
-// virtualisation tells how the lab's machines are run. That /dev/kvm is there says little
-// (it may be for other guests), so a machine is started with it; the answer is kept.
+// virtualisation returns the domain type of the lab's machines. That /dev/kvm exists does not prove
+// that it works, so a machine is started with it; the result is recorded.
 func virtualisation(ctx context.Context, req providers.Request, h *hypervisor) (string, error) {
 	file := filepath.Join(req.Dir, virtualisationFile+h.suffix())
 	if was, err := os.ReadFile(file); err == nil {
@@ -167,9 +167,9 @@ func virtualisation(ctx context.Context, req providers.Request, h *hypervisor) (
 	return kind, errors.Join(ctx.Err(), atomicfile.Write(file, []byte(kind), 0o644))
 }
 
-// probe starts a machine without disks and NICs and waits for what it says.
+// probe starts a machine without disks and NICs and waits for its console output.
 func probe(ctx context.Context, h *hypervisor, req providers.Request, b base) bool {
-	// No Node has a name with a dot.
+	// The name contains a dot, which Node names cannot.
 	name, console := domainName(req.Plan.Lab, "probe.kvm"), filepath.Join(h.dir(req.Plan.Lab, req.Dir), "logs", "probe.log")
 	v := virtual{name: name, kind: hardware, size: labs.Libvirt{CPUs: 1, Memory: 256 << 20}, kernel: b.kernel, initrd: b.initrd,
 		words: probeWord, console: console}

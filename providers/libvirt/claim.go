@@ -17,12 +17,12 @@ import (
 	"netlab.dev/netlab/topology/fabric"
 )
 
-// claimFile holds, in a lab's directory on another machine, whose lab it is: a word that the
-// lab's own state has too, and the name of its machine.
+// claimFile, in a lab's directory on a remote machine, identifies the owner of the lab: a random
+// token, which the lab's state has too, and the host name of its machine.
 const claimFile = "owner"
 
-// claim makes a lab's name ours on every machine, or on none that is not in was already: what
-// is refused leaves nothing that nobody remembers.
+// claim claims a lab's name on every machine. If one refuses, claims on machines that are not in was
+// are released again, so that a refused lab leaves nothing behind.
 func (hs hypervisors) claim(ctx context.Context, lab labs.Name, dir string, was place) error {
 	var fresh []*hypervisor
 	for _, uri := range sorted(hs) {
@@ -40,8 +40,8 @@ func (hs hypervisors) claim(ctx context.Context, lab labs.Name, dir string, was 
 	return nil
 }
 
-// claim makes a lab's name on another machine ours. Domains, pools and namespaces go by the
-// lab's name: that of a lab which the machine has itself, or a third one has there, is refused.
+// claim claims a lab's name on a remote machine. Domains, pools and namespaces are named after the
+// lab: the name of a local lab of that machine, or of a third machine's lab there, is refused.
 func (h *hypervisor) claim(ctx context.Context, lab labs.Name, dir string) error {
 	if h.remote == nil {
 		return nil
@@ -66,19 +66,19 @@ func (h *hypervisor) claim(ctx context.Context, lab labs.Name, dir string) error
 	if err != nil {
 		return err
 	}
-	// Of two at once one writes the file.
+	// Of two concurrent claims only one creates the file.
 	const script = `[ -e "$1/$2" ] || { [ -z "$4" ] && [ ! -e "$5" ] || exit 0; mkdir -p "$1"; (set -C; echo "$3" >"$1/$2") 2>/dev/null || true; }; cat "$1/$2"`
 	out, err := h.remote.Run(ctx, nil, "sh", "-c", script, "sh", remoteDir(lab), claimFile, string(word)+" "+host, runs, fabric.Path(lab, ""))
 	if err != nil {
-		return fmt.Errorf("tell whose lab %s on %s is: %w", lab, h.remote.At.Host, err)
+		return fmt.Errorf("find the owner of lab %s on %s: %w", lab, h.remote.At.Host, err)
 	}
 	is, owner, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
 	switch is {
 	case string(word):
 		return nil
 	case "":
-		return hint.With(fmt.Errorf("%s has a lab %s of its own", h.remote.At.Host, lab), "give this lab another name")
+		return hint.With(fmt.Errorf("%s has its own lab %s", h.remote.At.Host, lab), "give this lab another name")
 	}
-	return hint.With(fmt.Errorf("%s has Nodes of a lab %s already, which %s made", h.remote.At.Host, lab, owner),
-		fmt.Sprintf("give this lab another name; or where its state was lost remove it first, with `netlab down %s` on %s", lab, owner))
+	return hint.With(fmt.Errorf("%s already has Nodes of a lab %s, created by %s", h.remote.At.Host, lab, owner),
+		fmt.Sprintf("give this lab another name; or, if its state was lost, remove it first with `netlab down %s` on %s", lab, owner))
 }

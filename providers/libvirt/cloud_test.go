@@ -159,7 +159,7 @@ func inGuest(t *testing.T, m Machine, pkg, name string) {
 func TestTaken(t *testing.T) {
 	var hinted interface{ Hint() string }
 	err := fmt.Errorf("start Node cp: %w", taken(errors.New("make domain netlab.x.cp: Requested operation is not valid: The nl-a5ff16c2ff44 interface already exists"), &hypervisor{}))
-	if !errors.As(err, &hinted) || !strings.Contains(hinted.Hint(), "a link of this name is there already, in libvirt's network namespace") {
+	if !errors.As(err, &hinted) || !strings.Contains(hinted.Hint(), "a link of this name already exists, in libvirt's network namespace") {
 		t.Errorf("no hint in %v", err)
 	}
 	if errors.As(taken(errors.New("make domain netlab.x.cp: unsupported configuration"), &hypervisor{}), &hinted) {

@@ -144,7 +144,7 @@ func (w whole) snapshots(t *testing.T) {
 			t.Errorf("netlab %s: %v, %s; want %s", strings.Join(args, " "), err, out, want)
 		}
 	}
-	fails(`a snapshot "fresh" already`, "snapshot", "save", lab, "fresh")
+	fails(`already has a snapshot "fresh"`, "snapshot", "save", lab, "fresh")
 	fails(`has no snapshot "none"`, "snapshot", "restore", lab, "none")
 	if all, err := (Provider{}).Snapshots(filepath.Join(w.State, lab)); err != nil || len(all) != 1 || all[0].Name != "fresh" || all[0].Bytes < 100<<20 {
 		t.Errorf("snapshots: %+v (%v)", all, err)

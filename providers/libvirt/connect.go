@@ -20,22 +20,22 @@ import (
 	"netlab.dev/netlab/providers/libvirt/remote"
 )
 
-// uriVariable names the hypervisor where a lab does not, as for virsh.
+// uriVariable is the default URI of the hypervisor, as for virsh.
 const uriVariable = "LIBVIRT_DEFAULT_URI"
 
-// sockets are where the daemons of a system listen: libvirtd, and those that replace it.
+// sockets are the sockets of the system daemons: libvirtd, and the modular daemons.
 var sockets = []string{"/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock"}
 
 // hypervisor is a connection to libvirt, on this machine or another.
 type hypervisor struct {
 	*libvirt.Libvirt
 	uri     string
-	socket  string          // of libvirt, on its machine
-	remote  *remote.Machine // the other machine; nil for this one
-	program string          // netlab's path there, once it is there
+	socket  string          // libvirt's socket, on its machine
+	remote  *remote.Machine // the remote machine; nil for this one
+	program string          // path of netlab there, once it was copied
 }
 
-// resolve gives the URI that is meant.
+// resolve returns the URI, or its default.
 func resolve(uri string) string {
 	for _, u := range []string{uri, os.Getenv(uriVariable)} {
 		if u != "" {
@@ -45,13 +45,13 @@ func resolve(uri string) string {
 	return "qemu:///system"
 }
 
-// connect speaks libvirt's RPC protocol with the daemon of a URI on this machine.
+// connect connects to the libvirt daemon of a URI on this machine, by libvirt's RPC protocol.
 func connect(ctx context.Context, uri string) (*hypervisor, error) {
 	uri = resolve(uri)
 	u, err := url.Parse(uri)
 	if err != nil || u.Scheme != "qemu" || u.Host != "" || u.Path != "/system" {
-		return nil, hint.With(fmt.Errorf("libvirt: %q is no hypervisor on this machine", uri),
-			"write qemu:///system, or qemu:///system?socket=PATH; another machine's is named in the lab file (libvirt.uri, or a Node's host)")
+		return nil, hint.With(fmt.Errorf("libvirt: %q is not a hypervisor on this machine", uri),
+			"use qemu:///system, or qemu:///system?socket=PATH; set a remote hypervisor in the lab file (libvirt.uri, or a Node's host)")
 	}
 	h := &hypervisor{uri: uri}
 	return h, h.open(u.Query().Get("socket"), func(path string) (net.Conn, error) {
@@ -60,7 +60,7 @@ func connect(ctx context.Context, uri string) (*hypervisor, error) {
 	})
 }
 
-// connectRemote does the same on another machine, over SSH.
+// connectRemote does the same for a remote machine, over SSH.
 func connectRemote(ctx context.Context, uri string) (*hypervisor, error) {
 	at, err := labs.ParseHypervisor(uri)
 	if err != nil {
@@ -77,7 +77,7 @@ func connectRemote(ctx context.Context, uri string) (*hypervisor, error) {
 	return h, err
 }
 
-// open connects to a socket, or to the first that answers of those there may be.
+// open connects to a socket, or to the first of the possible sockets that accepts connections.
 func (h *hypervisor) open(socket string, dial func(path string) (net.Conn, error)) error {
 	paths := sockets
 	if socket != "" {
@@ -92,7 +92,7 @@ func (h *hypervisor) open(socket string, dial func(path string) (net.Conn, error
 			err = nil
 			break
 		}
-		// What is there and does not answer tells more than what is not there.
+		// The error of an existing socket is more useful than that of a missing one.
 		if err == nil || errors.Is(err, fs.ErrNotExist) && !errors.Is(next, fs.ErrNotExist) {
 			err = next
 		}
@@ -108,25 +108,25 @@ func (h *hypervisor) open(socket string, dial func(path string) (net.Conn, error
 	return nil
 }
 
-// unreachable tells why nobody answers.
+// unreachable adds a hint to the error of a failed connection.
 func (h *hypervisor) unreachable(err error) error {
-	told := fmt.Errorf("libvirt at %s: %w", h.uri, err)
+	failed := fmt.Errorf("libvirt at %s: %w", h.uri, err)
 	switch {
-	case h.remote != nil: // SSH does not say why
-		return hint.With(told, "on "+h.remote.At.Host+": apt-get install libvirt-daemon-system qemu-system-x86 qemu-utils, `systemctl start libvirtd`, and let its sshd forward (AllowStreamLocalForwarding yes)")
+	case h.remote != nil: // SSH does not report the reason
+		return hint.With(failed, "on "+h.remote.At.Host+": apt-get install libvirt-daemon-system qemu-system-x86 qemu-utils, `systemctl start libvirtd`, and enable forwarding in its sshd (AllowStreamLocalForwarding yes)")
 	case errors.Is(err, fs.ErrNotExist):
-		return hint.With(told, "apt-get install libvirt-daemon-system qemu-system-x86 qemu-utils, or set provider: netns, which needs none")
+		return hint.With(failed, "apt-get install libvirt-daemon-system qemu-system-x86 qemu-utils, or set provider: netns, which needs none")
 	case errors.Is(err, fs.ErrPermission):
-		return hint.With(told, "run netlab with sudo, or as root")
+		return hint.With(failed, "run netlab with sudo, or as root")
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return hint.With(told, "start it with `systemctl start libvirtd`")
+		return hint.With(failed, "start it with `systemctl start libvirtd`")
 	}
-	return told
+	return failed
 }
 
-// spaceOf gives the network namespace of the process behind a socket of this machine, in
-// which it makes taps. Where systemd listens for the daemon that is systemd, and its
-// namespace the machine's.
+// spaceOf returns the network namespace of the process that listens on a socket of this machine, in
+// which it creates taps. With socket activation that process is systemd, in the machine's
+// namespace.
 func spaceOf(ctx context.Context, socket string) (string, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", socket)
@@ -144,12 +144,12 @@ func spaceOf(ctx context.Context, socket string) (string, error) {
 		return "", err
 	}
 	if peerErr != nil {
-		return "", fmt.Errorf("who is behind libvirt's socket: %w", peerErr)
+		return "", fmt.Errorf("find the process that serves libvirt's socket: %w", peerErr)
 	}
 	return fmt.Sprintf("/proc/%d/ns/net", peer.Pid), nil
 }
 
-// close ends the connection.
+// close closes the connection.
 func (h *hypervisor) close() {
 	h.Disconnect()
 	if h.remote != nil {
@@ -157,17 +157,17 @@ func (h *hypervisor) close() {
 	}
 }
 
-// notFound reports that libvirt has nothing of a name. The numbers are VIR_ERR_NO_DOMAIN,
+// notFound reports whether libvirt returned a not-found error. The numbers are VIR_ERR_NO_DOMAIN,
 // VIR_ERR_NO_STORAGE_POOL and VIR_ERR_NO_STORAGE_VOL of libvirt/virterror.h.
 func notFound(err error) bool {
 	var e libvirt.Error
 	return errors.As(err, &e) && (e.Code == 42 || e.Code == 49 || e.Code == 50)
 }
 
-// full adds to an error that a disk is full how to go on.
+// full adds a hint to the error of a full disk.
 func full(err error, images string) error {
 	if err != nil && strings.Contains(err.Error(), "No space left on device") {
-		return hint.With(err, "make room in "+images+", or name another directory as libvirt.images")
+		return hint.With(err, "free space in "+images+", or set libvirt.images to another directory")
 	}
 	return err
 }

@@ -11,14 +11,14 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// prefix begins the names of all domains and pools; lab and Node are DNS labels, so that
+// prefix is the prefix of the names of all domains and pools; lab and Node are DNS labels, so that
 // the dots are unambiguous.
 const prefix = "netlab."
 
 func domainName(lab labs.Name, node string) string { return poolName(lab) + "." + node }
 func poolName(lab labs.Name) string                { return prefix + lab.Label() }
 
-// labOf gives the lab of a domain's or pool's name.
+// labOf returns the lab of a domain's or pool's name.
 func labOf(name string) (lab labs.Name, ours bool) {
 	rest, ours := strings.CutPrefix(name, prefix)
 	text, _, _ := strings.Cut(rest, ".")
@@ -26,32 +26,32 @@ func labOf(name string) (lab labs.Name, ours bool) {
 	return lab, ours && err == nil
 }
 
-// uuid gives a domain of a name the same UUID at each start (RFC 9562, version 8): saved
-// memory goes only into the domain that it is of.
+// uuid returns the same UUID for a domain's name at each start (RFC 9562, version 8): libvirt
+// restores saved memory only into a domain with the same UUID.
 func uuid(name string) string {
 	b := sha256.Sum256([]byte(name))
 	b[6], b[8] = b[6]&0x0f|0x80, b[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:16])
 }
 
-// tap names the tap of a NIC while it is in the hypervisor's namespace, among those of
-// other labs. It is hashed: IFNAMSIZ leaves 15 characters.
+// tap returns the name of a NIC's tap while it is in the hypervisor's namespace, unique among all
+// labs. It is hashed: IFNAMSIZ leaves 15 characters.
 func tap(lab labs.Name, node, nic string) string {
 	return fmt.Sprintf("nl-%x", sha256.Sum256([]byte(lab.Label()+"/"+node+"/"+nic)))[:15]
 }
 
-// virtualisations are the ways to run a machine, as a domain's type names them.
+// The domain types: hardware virtualisation and emulation.
 const (
 	hardware = "kvm"
 	emulated = "qemu"
 )
 
-// virtual is a machine with all that its domain needs to be written down.
+// virtual is a machine with all settings of its domain.
 type virtual struct {
 	name                  string
 	kind                  string // hardware or emulated
 	size                  labs.Libvirt
-	kernel, initrd, words string // words are added to the kernel's command line; no kernel: the first disk's boot loader starts
+	kernel, initrd, words string // words are added to the kernel's command line; without a kernel the first disk's boot loader is started
 	disks                 []disk
 	taps                  []string // one for each of nics
 	nics                  []topology.NIC
@@ -63,30 +63,28 @@ type disk struct {
 	readOnly     bool
 }
 
-// kernelWords are for every machine: a console, and no work that a lab's machine does not
-// need. Expedited grace periods make and remove network namespaces sooner.
+// kernelWords are for every machine: a console, and no features that a lab's machine does not
+// require. Expedited RCU grace periods create and remove network namespaces faster.
 const kernelWords = "console=ttyS0 loglevel=4 panic=-1 mitigations=off init_on_alloc=0 audit=0 nowatchdog net.ifnames=0 " +
 	"random.trust_cpu=on cgroup_no_v1=all rcupdate.rcu_expedited=1"
 
-// emulatedWords come with them where the processor is emulated. The kernel does not trust an
-// emulated TSC, and would read the time from a device, which costs each reader a microsecond
-// and more. Without rep_good it clears and copies memory by plain loops: an emulator takes
-// repeated string instructions apart. Without high resolution a program that asks to sleep
-// for 20 µs, as each Go program's monitor does while anything of it runs, sleeps until the next
-// tick: the timer and the switches were seen to take more than the work. Large pages make the
-// emulator forget all it knows of an address space when one small page of it goes.
+// emulatedWords are added for an emulated processor. The kernel does not trust an emulated TSC and
+// would read the time from a device, which takes a microsecond or more. Without rep_good it clears
+// and copies memory by plain loops: an emulator splits repeated string instructions. Without
+// high-resolution timers a program that sleeps for 20 µs, as the monitor thread of each active Go
+// program does, sleeps until the next tick: timers and context switches took more time than the
+// work. With large pages the emulator flushes its whole TLB when a small page is invalidated.
 const emulatedWords = " tsc=reliable clearcpuid=rep_good highres=off transparent_hugepage=never " + guest.Emulated
 
-// ownTime has an emulated machine's clock count its instructions, each for a nanosecond, while
-// it works, and stand at ours while it does nothing. What waits for a deadline, or asks
-// each second how things are, is then no worse off than on a processor that is fast: an API server
-// that takes 30 s for its first roles ends, and was seen to end for ever. libvirt has no
-// element for it (https://libvirt.org/drvqemu.html#pass-through-of-arbitrary-qemu-commands).
+// ownTime makes an emulated machine's clock advance by a nanosecond for each instruction while it is
+// busy, and follow the host's clock while it is idle. Deadlines and periodic probes then behave as on
+// a fast processor: an API server that takes more than 30 s for its first roles exits, and restarted
+// forever without this. libvirt has no element for it (https://libvirt.org/drvqemu.html#pass-through-of-arbitrary-qemu-commands).
 func ownTime() []string { return []string{"-icount", "shift=0,sleep=on"} }
 
 const qemuXML = "http://libvirt.org/schemas/domain/qemu/1.0"
 
-// The parts of libvirt's domain XML that are used; https://libvirt.org/formatdomain.html.
+// The used parts of libvirt's domain XML; https://libvirt.org/formatdomain.html.
 type (
 	domainXML struct {
 		XMLName  xml.Name    `xml:"domain"`
@@ -216,9 +214,8 @@ type (
 	}
 )
 
-// xml writes the domain. Its disks keep nothing back from the host's page cache and do not
-// wait for the platter: a lab does not outlive its host's crash, and etcd waits for each
-// of its writes.
+// xml returns the domain's XML. Its disks use the host's page cache and ignore flushes: a lab does
+// not have to survive a crash of its host, and etcd syncs each write.
 func (v virtual) xml() (string, error) {
 	d := domainXML{Type: v.kind, Name: v.name, UUID: uuid(v.name), Memory: inBytes{"bytes", int64(v.size.Memory)}, VCPU: v.size.CPUs,
 		PowerOff: "destroy", Reboot: "restart", Crash: "destroy"}
@@ -226,7 +223,7 @@ func (v virtual) xml() (string, error) {
 	d.OS.Kernel, d.OS.Initrd, d.OS.Cmdline = v.kernel, v.initrd, kernelWords
 	d.CPU = cpuXML{Mode: "host-passthrough"}
 	if v.kind == emulated {
-		// No AVX: its registers are slow to emulate, and programs take what they find.
+		// No AVX: its registers are slow to emulate, and programs use it if it is available.
 		d.CPU = cpuXML{Mode: "custom", Check: "none", Model: &modelXML{"allow", "Westmere"}}
 		d.OS.Cmdline += emulatedWords
 		d.QEMU, d.Args = qemuXML, &argsXML{}
@@ -238,7 +235,7 @@ func (v virtual) xml() (string, error) {
 		d.OS.Cmdline += " " + v.words
 	}
 	if v.kernel == "" {
-		d.OS.Cmdline, d.OS.Boot = "", &bootXML{"hd"} // its own command line is the image's business
+		d.OS.Cmdline, d.OS.Boot = "", &bootXML{"hd"} // the image has its own command line
 	}
 	d.Clock = clockXML{"utc", []timerXML{{"hpet", "no"}}}
 	for i, k := range v.disks {
@@ -289,7 +286,7 @@ type (
 	}
 )
 
-// write gives a value's XML.
+// write returns a value as XML.
 func write(v any) (string, error) {
 	text, err := xml.MarshalIndent(v, "", "  ")
 	return string(text) + "\n", err

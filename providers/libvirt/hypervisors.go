@@ -19,10 +19,10 @@ import (
 	"netlab.dev/netlab/topology/fabric"
 )
 
-// hypervisors are those of a lab, by the Hypervisor of the machines that they run.
+// hypervisors are the hypervisors of a lab, by the Hypervisor field of their machines.
 type hypervisors map[string]*hypervisor
 
-// of gives the one that runs a machine.
+// of returns the hypervisor of a machine.
 func (hs hypervisors) of(m topology.Machine) *hypervisor { return hs[m.Remote] }
 
 func (hs hypervisors) close() {
@@ -31,13 +31,13 @@ func (hs hypervisors) close() {
 	}
 }
 
-// place is where a lab's machines run.
+// place is the set of hypervisors that run a lab's machines.
 type place struct {
-	URI    string   `json:"uri,omitempty"`       // of this machine's hypervisor; "" for none
-	Remote []string `json:"elsewhere,omitempty"` // URIs of others'
+	URI    string   `json:"uri,omitempty"`       // of the local hypervisor; "" for none
+	Remote []string `json:"elsewhere,omitempty"` // URIs of remote hypervisors
 }
 
-// placeOf tells where a plan's machines are to run.
+// placeOf returns the hypervisors of a plan's machines.
 func placeOf(plan topology.Plan) (p place) {
 	if plan.LocalVMs() {
 		p.URI = resolve(settingsOf(plan).URI)
@@ -46,7 +46,7 @@ func placeOf(plan topology.Plan) (p place) {
 	return p
 }
 
-// with gives all of two places.
+// with returns the union of two places.
 func (p place) with(q place) place {
 	if p.URI == "" {
 		p.URI = q.URI
@@ -56,8 +56,8 @@ func (p place) with(q place) place {
 	return p
 }
 
-// reach connects to every hypervisor of a place; of those that are not reached, missed has
-// the error by URI, "" for this machine's.
+// reach connects to every hypervisor of a place. missed has the errors of unreachable ones by URI,
+// "" for the local one.
 func (p place) reach(ctx context.Context) (hs hypervisors, missed map[string]error) {
 	hs, missed = hypervisors{}, map[string]error{}
 	if p.URI != "" {
@@ -77,7 +77,7 @@ func (p place) reach(ctx context.Context) (hs hypervisors, missed map[string]err
 	return hs, missed
 }
 
-// connect is reach for who needs all of them.
+// connect connects to every hypervisor of a place and fails if one is unreachable.
 func (p place) connect(ctx context.Context) (hypervisors, error) {
 	hs, missed := p.reach(ctx)
 	if len(missed) > 0 {
@@ -103,7 +103,7 @@ func sorted[V any](m map[string]V) []string {
 	return keys
 }
 
-// placeFile keeps where a lab's machines run, for a Delete that has no plan.
+// placeFile records the hypervisors of a lab's machines, for a Delete without a plan.
 const placeFile = "hypervisor.json"
 
 func remember(dir string, p place) error {
@@ -120,15 +120,15 @@ func recall(dir string) (p place, known bool) {
 	return p, known
 }
 
-// remoteRoot is below what netlab keeps on another machine: for each lab whose it is, netlab
-// itself, as the program that makes the lab's networks there, consoles and saved memory. /run
-// may forbid programs.
+// remoteRoot is netlab's directory on a remote machine. It has for each lab its owner, the netlab
+// executable that creates the lab's networks there, consoles and saved memory. It is not in /run,
+// which may be mounted noexec.
 const remoteRoot = local.GuestsDir
 
-// remoteDir is a lab's directory there.
+// remoteDir is a lab's directory on a remote machine.
 func remoteDir(lab labs.Name) string { return filepath.Join(remoteRoot, lab.Label()) }
 
-// dir gives the directory of a lab on the hypervisor's machine; here is this machine's.
+// dir returns the directory of a lab on the hypervisor's machine; here is the one on this machine.
 func (h *hypervisor) dir(lab labs.Name, here string) string {
 	if h.remote == nil {
 		return here
@@ -136,7 +136,7 @@ func (h *hypervisor) dir(lab labs.Name, here string) string {
 	return remoteDir(lab)
 }
 
-// suffix tells apart what a lab's directory on this machine has of each hypervisor.
+// suffix distinguishes the files of each hypervisor in a lab's directory on this machine.
 func (h *hypervisor) suffix() string {
 	if h.remote == nil {
 		return ""
@@ -148,7 +148,7 @@ func (h *hypervisor) suffix() string {
 	return s
 }
 
-// on tells where a hypervisor is, after a word for what is there.
+// on returns " on HOST" for a remote hypervisor, for messages.
 func (h *hypervisor) on() string {
 	if h.remote == nil {
 		return ""
@@ -156,7 +156,7 @@ func (h *hypervisor) on() string {
 	return " on " + h.remote.At.Host
 }
 
-// mkdir makes a directory on the hypervisor's machine, and those above it.
+// mkdir creates a directory on the hypervisor's machine, with its parents.
 func (h *hypervisor) mkdir(ctx context.Context, path string) error {
 	if h.remote == nil {
 		return os.MkdirAll(path, 0o755)
@@ -165,7 +165,7 @@ func (h *hypervisor) mkdir(ctx context.Context, path string) error {
 	return err
 }
 
-// clear removes a file or directory there.
+// clear removes a file or directory on the hypervisor's machine.
 func (h *hypervisor) clear(ctx context.Context, path string) error {
 	if h.remote == nil {
 		return os.RemoveAll(path)
@@ -174,7 +174,7 @@ func (h *hypervisor) clear(ctx context.Context, path string) error {
 	return err
 }
 
-// rename gives a file or directory there its name.
+// rename renames a file or directory on the hypervisor's machine.
 func (h *hypervisor) rename(ctx context.Context, from, to string) error {
 	if h.remote == nil {
 		return os.Rename(from, to)
@@ -183,7 +183,7 @@ func (h *hypervisor) rename(ctx context.Context, from, to string) error {
 	return err
 }
 
-// read gives a file there.
+// read reads a file on the hypervisor's machine.
 func (h *hypervisor) read(ctx context.Context, path string) ([]byte, error) {
 	if h.remote == nil {
 		return os.ReadFile(path)
@@ -191,7 +191,7 @@ func (h *hypervisor) read(ctx context.Context, path string) ([]byte, error) {
 	return h.remote.Run(ctx, nil, "cat", path)
 }
 
-// checkRemote reports what another machine lacks.
+// checkRemote returns the unmet requirements of a remote machine.
 func (h *hypervisor) checkRemote(ctx context.Context) error {
 	out, err := h.remote.Run(ctx, nil, "sh", "-c", "id -u; uname -m; uname -s")
 	if err != nil {
@@ -200,16 +200,16 @@ func (h *hypervisor) checkRemote(ctx context.Context) error {
 	var errs error
 	switch said := strings.Fields(string(out)); {
 	case len(said) != 3:
-		errs = fmt.Errorf("%s says %q to id and uname", h.remote.At.Host, out)
+		errs = fmt.Errorf("%s: unexpected output of id and uname: %q", h.remote.At.Host, out)
 	case said[0] != "0":
-		errs = hint.With(fmt.Errorf("the lab's networks on %s take root, and %s is not", h.remote.At.Host, h.remote.At.User), "write qemu+ssh://root@"+h.remote.At.Host+"/system")
+		errs = hint.With(fmt.Errorf("the lab's networks on %s require root, and %s is not root", h.remote.At.Host, h.remote.At.User), "write qemu+ssh://root@"+h.remote.At.Host+"/system")
 	case said[1] != "x86_64" || said[2] != "Linux":
-		errs = fmt.Errorf("virtual machines are made for amd64 on Linux, and %s is %s on %s", h.remote.At.Host, said[1], said[2])
+		errs = fmt.Errorf("virtual machines require Linux on amd64, and %s is %s on %s", h.remote.At.Host, said[1], said[2])
 	}
 	return errs
 }
 
-// ends gives the other machines of each network, as the machine of one hypervisor sees them.
+// ends returns the other machines of each network, as seen from the machine of one hypervisor.
 func (hs hypervisors) ends(plan topology.Plan, at string) fabric.Ends {
 	ends := fabric.Ends{}
 	for _, n := range plan.Networks {

@@ -23,18 +23,18 @@ import (
 	"netlab.dev/netlab/providers/local"
 )
 
-// Verb is netlab's hidden argument behind Machine.Command.
+// Verb is netlab's hidden verb that Machine.Command runs.
 const Verb = "in-vm"
 
-// Machine is a Node that runs as a virtual machine. It implements providers.Machine.
+// Machine is a running Node in a virtual machine. It implements providers.Machine.
 type Machine struct {
 	session *session
 	self    string
 	logs    string
 }
 
-// Command runs a program over SSH. It is a process of netlab's own on this machine, with
-// which the program ends.
+// Command runs a program over SSH. It is a netlab process on this machine; the program is
+// killed with it.
 func (m Machine) Command(ctx context.Context, argv ...string) *exec.Cmd {
 	s := m.session
 	cmd := exec.CommandContext(ctx, m.self, append([]string{Verb, s.lab.Label(), s.dir, s.address.String(), "--"}, argv...)...)
@@ -52,8 +52,8 @@ func (m Machine) Dial(ctx context.Context, path string) (net.Conn, error) {
 // Logs is the directory with the console's log.
 func (m Machine) Logs() string { return m.logs }
 
-// CommandMain is netlab's part in Machine.Command: it runs a program in a machine with this
-// process's streams, and gives its exit status; 255, as ssh does, when that is not known.
+// CommandMain is the process of Machine.Command: it runs a program in a machine with this process's
+// streams and returns its exit status, or 255, as ssh does, if that is unknown.
 // args are lab, state directory, address, "--" and the program.
 func CommandMain(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	code, err := runIn(args, stdin, stdout, stderr)
@@ -102,7 +102,7 @@ func runIn(args []string, stdin *os.File, stdout, stderr io.Writer) (int, error)
 	return 0, err
 }
 
-// onTerminal gives the program a terminal like ours, and makes ours pass everything on.
+// onTerminal allocates a terminal for the program and puts the local one into raw mode.
 func onTerminal(s *ssh.Session, in, out *os.File) (restore func(), err error) {
 	columns, rows, err := term.GetSize(int(out.Fd()))
 	if err != nil {
@@ -133,7 +133,7 @@ func onTerminal(s *ssh.Session, in, out *os.File) (restore func(), err error) {
 // fetchLimit bounds the copying of a machine's logs.
 const fetchLimit = 20 * time.Second
 
-// FetchLogs implements providers.LogFetcher; the console's log is here all the time.
+// FetchLogs implements providers.LogFetcher; the console log is already on this machine.
 func (m Machine) FetchLogs(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
 	defer cancel()

@@ -25,7 +25,7 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// node is one Node's place: its files on this machine. Its disks are in the lab's pool.
+// node is the files of one Node on this machine. Its disks are in the lab's storage pool.
 type node struct {
 	lab     labs.Name
 	machine topology.Machine
@@ -41,12 +41,13 @@ func nodeOf(lab labs.Name, dir string, m topology.Machine) node {
 func (n node) path(elem ...string) string { return filepath.Join(append([]string{n.dir}, elem...)...) }
 func (n node) console() string            { return filepath.Join(n.logs, "console.log") }
 
-// consoleOn is where the hypervisor writes the console, on its machine.
+// consoleOn is the path of the console log on the hypervisor's machine.
 func (n node) consoleOn(h *hypervisor) string {
 	return filepath.Join(h.dir(n.lab, n.state), "logs", n.machine.Name, "console.log")
 }
 
-// fetchConsole copies the console of a Node elsewhere to this machine, where it can.
+// fetchConsole copies the console log of a Node on a remote hypervisor to this machine, if it is
+// reachable.
 func (n node) fetchConsole(ctx context.Context, h *hypervisor) {
 	if h.remote == nil {
 		return
@@ -60,14 +61,14 @@ func (n node) fetchConsole(ctx context.Context, h *hypervisor) {
 
 func (n node) domain() string { return domainName(n.lab, n.machine.Name) }
 
-// made is what a machine's domain is written from, kept from its first start.
+// made has the settings of a machine's domain, recorded at its first start.
 type made struct {
 	Machine topology.Machine `json:"machine"`
-	Kernel  string           `json:"kernel,omitempty"` // "" where a cloud image's own starts
+	Kernel  string           `json:"kernel,omitempty"` // "" for a cloud image, which has its own
 	Initrd  string           `json:"initrd,omitempty"`
-	Overlay string           `json:"overlay"`          // the disk that is written to
-	Beside  string           `json:"beside,omitempty"` // netlab's own disk, where Overlay is a cloud image's; written to as well
-	Layers  int              `json:"layers"`           // how many overlays there were before them
+	Overlay string           `json:"overlay"`          // the writable disk
+	Beside  string           `json:"beside,omitempty"` // netlab's disk, if Overlay is a cloud image's; writable too
+	Layers  int              `json:"layers"`           // number of earlier overlays
 	Seed    string           `json:"seed"`
 }
 
@@ -79,14 +80,14 @@ func (n node) remember(m made) error {
 	return atomicfile.Write(n.path("machine.json"), data, 0o644)
 }
 
-// recall gives what a Node was made of; false when it was not made whole.
+// recall returns what a Node was created from; false if its creation did not complete.
 func (n node) recall() (made, bool) {
 	var m made
 	data, err := os.ReadFile(n.path("machine.json"))
 	return m, err == nil && json.Unmarshal(data, &m) == nil
 }
 
-// prepare makes a Node's disks: the overlay, and the seed with its files and keys.
+// prepare creates a Node's disks: the overlay, and the seed with its files and keys.
 func (n node) prepare(req providers.Request, p *pool, b base, ca *kubeadm.Authority) error {
 	for _, d := range []string{n.dir, n.logs} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
@@ -111,7 +112,7 @@ func (n node) prepare(req providers.Request, p *pool, b base, ca *kubeadm.Author
 	if err := s.Write(&image); err != nil {
 		return err
 	}
-	// What a killed `up` left of a Node that never ran is of no use.
+	// Remove what a killed `up` left of a Node that never ran.
 	if err := p.removeOf(n.machine.Name); err != nil {
 		return err
 	}
@@ -129,7 +130,7 @@ func (n node) prepare(req providers.Request, p *pool, b base, ca *kubeadm.Author
 	return n.remember(m)
 }
 
-// virtual writes the Node down as a domain over its present disks.
+// virtual describes the Node as a domain with its current disks.
 func (n node) virtual(h *hypervisor, plan topology.Plan, kind string) (virtual, error) {
 	m, whole := n.recall()
 	if !whole {
@@ -147,8 +148,8 @@ func (n node) virtual(h *hypervisor, plan topology.Plan, kind string) (virtual, 
 	return v, nil
 }
 
-// start runs the Node's domain. It is transient: nothing of it stays when it ends. It
-// runs its first instruction when its NICs are plugged.
+// start creates the Node's domain. It is transient: libvirt keeps nothing when it stops. It is
+// resumed once its NICs are connected.
 func (n node) start(ctx context.Context, h *hypervisor, plan topology.Plan, kind string) error {
 	v, err := n.virtual(h, plan, kind)
 	if err != nil {
@@ -166,7 +167,7 @@ func (n node) start(ctx context.Context, h *hypervisor, plan topology.Plan, kind
 	}
 	d, err := h.DomainCreateXML(text, libvirt.DomainStartPaused)
 	if err != nil {
-		return taken(fmt.Errorf("make domain %s: %w", n.domain(), err), h)
+		return taken(fmt.Errorf("create domain %s: %w", n.domain(), err), h)
 	}
 	if err := n.plug(ctx, h, plan, v); err != nil {
 		return err
@@ -174,15 +175,15 @@ func (n node) start(ctx context.Context, h *hypervisor, plan topology.Plan, kind
 	return h.DomainResume(d)
 }
 
-// taken adds to an error that a tap's name is another link's how to find whose.
+// taken adds a hint to the error of a tap whose name is already in use.
 func taken(err error, h *hypervisor) error {
 	if strings.Contains(err.Error(), "interface already exists") {
-		return hint.With(err, "a link of this name is there already"+h.on()+", in libvirt's network namespace: look at `ip -details link` there, and delete it if nobody needs it")
+		return hint.With(err, "a link of this name already exists"+h.on()+", in libvirt's network namespace: inspect it with `ip -details link`, and delete it if it is unused")
 	}
 	return err
 }
 
-// plug takes the taps of a domain that is paused into the fabric.
+// plug connects the taps of a paused domain to the lab's bridges.
 func (n node) plug(ctx context.Context, h *hypervisor, plan topology.Plan, v virtual) error {
 	for i, nic := range n.machine.NICs {
 		if err := h.plug(ctx, plan, nic, v.taps[i]); err != nil {
@@ -195,27 +196,27 @@ func (n node) plug(ctx context.Context, h *hypervisor, plan topology.Plan, v vir
 // condition is one step of a machine's boot.
 type condition struct {
 	name  string
-	pause time.Duration // between two looks, each of which costs an emulated machine time
+	pause time.Duration // between two attempts, each of which takes CPU time from an emulated machine
 	met   func(context.Context) error
 }
 
-// hopeless is an error that no wait mends.
+// hopeless is an error that waiting cannot resolve.
 type hopeless struct{ error }
 
 func (h hopeless) Unwrap() error { return h.error }
 
-// await waits until the Node has booted: it answers SSH, a cloud image's cloud-init has done
-// its part, and containerd answers. The error tells what it waits for, why, and what the
-// console last said.
+// await waits until the Node has booted: it accepts SSH connections, a cloud image's cloud-init has done
+// its part, and containerd accepts connections. The error has the unmet condition, the
+// reason, and the last lines of the console.
 func (n node) await(ctx context.Context, h *hypervisor, s *session, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	const pause = 200 * time.Millisecond
-	conditions := []condition{{"it answers SSH", pause, func(ctx context.Context) error { _, err := s.open(ctx, nil); return err }}}
+	conditions := []condition{{"it accepts SSH connections", pause, func(ctx context.Context) error { _, err := s.open(ctx, nil); return err }}}
 	if made, _ := n.recall(); made.Beside != "" {
 		conditions = append(conditions, condition{"cloud-init has made it a Node", 2 * time.Second, s.installed})
 	}
-	conditions = append(conditions, condition{"containerd answers", pause, func(ctx context.Context) error {
+	conditions = append(conditions, condition{"containerd accepts connections", pause, func(ctx context.Context) error {
 		conn, err := s.unix(ctx, "/run/containerd/containerd.sock")
 		if err == nil {
 			conn.Close()
@@ -229,27 +230,31 @@ func (n node) await(ctx context.Context, h *hypervisor, s *session, limit time.D
 				break
 			}
 			if errors.As(err, new(hopeless)) {
-				return n.silent(ctx, h, fmt.Errorf("node %s cannot go on until %s: %w", n.machine.Name, c.name, err))
+				return n.silent(ctx, h, fmt.Errorf("node %s failed before %s: %w", n.machine.Name, c.name, err))
 			}
 			if running, stateErr := running(h, n.domain()); stateErr == nil && !running {
-				return n.silent(ctx, h, fmt.Errorf("node %s ended before %s: %w", n.machine.Name, c.name, err))
+				return n.silent(ctx, h, fmt.Errorf("node %s stopped before %s: %w", n.machine.Name, c.name, err))
 			}
 			select {
 			case <-time.After(c.pause):
 			case <-ctx.Done():
-				return n.silent(ctx, h, fmt.Errorf("node %s waits until %s: %w: %w", n.machine.Name, c.name, ctx.Err(), err))
+				how := "timed out"
+				if errors.Is(ctx.Err(), context.Canceled) {
+					how = "stopped"
+				}
+				return n.silent(ctx, h, fmt.Errorf("node %s: %s waiting until %s: %w: %w", n.machine.Name, how, c.name, ctx.Err(), err))
 			}
 		}
 	}
 	return nil
 }
 
-// outcome tells how far cloud-init is: 0 when the machine is a Node, 9 when it will never be,
-// with the reason.
+// outcome reports the progress of cloud-init: exit status 0 when the machine is a Node, 9 when
+// the installation failed, with the reason.
 const outcome = "if [ -e " + guest.ReadyFile + " ]; then exit 0; fi; if [ -s " + guest.FailedFile + " ]; then cat " + guest.FailedFile + "; exit 9; fi; " +
-	"if [ -e /run/cloud-init/result.json ]; then echo cloud-init ended without it:; cat /run/cloud-init/result.json; exit 9; fi; echo it goes on; exit 8"
+	"if [ -e /run/cloud-init/result.json ]; then echo cloud-init finished without it:; cat /run/cloud-init/result.json; exit 9; fi; echo cloud-init is running; exit 8"
 
-// installed asks a machine that boots a cloud image whether it is a Node.
+// installed checks whether a machine that boots a cloud image has become a Node.
 func (s *session) installed(ctx context.Context) error {
 	err := s.run(ctx, "sh", "-c", outcome)
 	var exit *ssh.ExitError
@@ -259,23 +264,23 @@ func (s *session) installed(ctx context.Context) error {
 	return err
 }
 
-// silent adds the end of the console to an error.
+// silent adds the last lines of the console to an error.
 func (n node) silent(ctx context.Context, h *hypervisor, err error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchLimit)
 	defer cancel()
 	n.fetchConsole(ctx, h)
-	return hint.With(fmt.Errorf("%w; its console said last:\n%s", err, tail(n.console(), 12)), "the whole console is in "+n.console()+n.underlayHint())
+	return hint.With(fmt.Errorf("%w; last lines of its console:\n%s", err, tail(n.console(), 12)), "the whole console is in "+n.console()+n.underlayHint())
 }
 
-// underlayHint tells what else may be between us and a Node elsewhere.
+// underlayHint names another possible cause for a Node on a remote hypervisor.
 func (n node) underlayHint() string {
 	if n.machine.Remote == "" {
 		return ""
 	}
-	return "; where the machine is ready, see that firewalls let UDP port 4789 pass between the hypervisors"
+	return "; if the machine is ready, check that firewalls allow UDP port 4789 between the hypervisors"
 }
 
-// tail gives the last lines of a console.
+// tail returns the last lines of a console.
 func tail(path string, lines int) string {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -288,7 +293,7 @@ func tail(path string, lines int) string {
 	return "  " + strings.Join(all[max(0, len(all)-lines):], "\n  ")
 }
 
-// running reports whether a domain runs, and is not paused.
+// running reports whether a domain is running and not paused.
 func running(h *hypervisor, name string) (bool, error) {
 	d, err := h.DomainLookupByName(name)
 	if notFound(err) {
@@ -304,14 +309,14 @@ func running(h *hypervisor, name string) (bool, error) {
 	return err == nil && libvirt.DomainState(state) == libvirt.DomainRunning, err
 }
 
-// endLimit bounds a machine's ordered end.
+// endLimit bounds a machine's orderly shutdown.
 const endLimit = 30 * time.Second
 
-// end asks the Node's PID 1 to end what runs and to power off, and waits until it has.
+// end asks the Node's PID 1 to stop all services and power off, and waits until it has.
 func (n node) end(ctx context.Context, h *hypervisor) {
 	ctx, cancel := context.WithTimeout(ctx, endLimit)
 	defer cancel()
-	// Its SSH server is the first thing that ends, and says nothing to this then.
+	// Its SSH server stops first and cannot respond any more.
 	_ = n.session().run(ctx, "sh", "-c", "if [ -d /run/systemd/system ]; then systemctl --no-block poweroff; else kill -TERM 1; fi")
 	for ctx.Err() == nil {
 		if on, err := running(h, n.domain()); err != nil || !on {
@@ -321,7 +326,7 @@ func (n node) end(ctx context.Context, h *hypervisor) {
 	}
 }
 
-// destroy ends a domain as a power cut does; one that is not there is no error.
+// destroy stops a domain as a power cut does. A missing domain is not an error.
 func destroy(h *hypervisor, name string) error {
 	d, err := h.DomainLookupByName(name)
 	if err == nil {
@@ -333,7 +338,7 @@ func destroy(h *hypervisor, name string) error {
 	return err
 }
 
-// remove ends the Node and removes its disks and files.
+// remove destroys the Node and removes its disks and files.
 func (n node) remove(h *hypervisor, p *pool) error {
 	if err := destroy(h, n.domain()); err != nil {
 		return err

@@ -1,12 +1,11 @@
-// Package libvirt is the provider whose Nodes are virtual machines: domains of libvirt,
-// over its RPC protocol, each with a kernel of its own. A machine boots the kernel
-// directly; its disk is an overlay of one that holds the node image and every container
-// image of the lab; it is told what it is by a NoCloud seed. Or it boots a cloud image, whose
-// own kernel, systemd, cloud-init and sshd it then has, with that disk beside it. Its taps become ports of the
-// lab's bridges, beside the outside hosts, and netlab reaches it by SSH through the lab's
-// fabric. Where the hypervisor has no hardware virtualisation that works, machines are
-// emulated. Nodes may be on hypervisors of other machines, reached by SSH: the lab's networks
-// are made there too and joined by VXLAN, so that everything else is as if they were here.
+// Package libvirt runs Nodes as virtual machines: libvirt domains, managed over its RPC protocol,
+// each with its own kernel. A machine boots the kernel directly; its disk is an overlay of one with
+// the node image and every container image of the lab; a NoCloud seed configures it. Alternatively
+// it boots a cloud image, with that image's kernel, systemd, cloud-init and sshd and the former disk
+// as a second one. Its taps are ports of the lab's bridges, as are the outside hosts, and netlab
+// connects to it by SSH through the lab's fabric. Without working hardware virtualisation machines
+// are emulated. Nodes can be on remote hypervisors, reached by SSH: the lab's networks are created
+// there too and connected by VXLAN, so that everything else works as on this machine.
 package libvirt
 
 import (
@@ -27,11 +26,11 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// Provider makes Nodes of virtual machines. The zero value works.
+// Provider runs Nodes as virtual machines. The zero value is ready to use.
 type Provider struct{}
 
-// bootLimit bounds a machine's boot. An emulated one took 10 s alone and a minute beside
-// others; one that boots a cloud image, a minute and a half alone.
+// bootLimit bounds a machine's boot. An emulated one took 10 s alone and a minute in parallel with
+// others; one with a cloud image, a minute and a half alone.
 func bootLimit(plan topology.Plan) time.Duration {
 	if settingsOf(plan).Image.URL != "" {
 		return 10 * time.Minute
@@ -39,7 +38,7 @@ func bootLimit(plan topology.Plan) time.Duration {
 	return 5 * time.Minute
 }
 
-// atOnce is how many machines start at the same time: more would only wait for each other.
+// atOnce is how many machines start in parallel: more would only slow each other down.
 const atOnce = 4
 
 // Create implements providers.Provider.
@@ -54,20 +53,20 @@ func (p Provider) Create(ctx context.Context, req providers.Request) (running pr
 	if err != nil {
 		return running, err
 	}
-	req.Plan = running.Plan // which knows whether Nodes are emulated
+	req.Plan = running.Plan // with Capabilities.Emulated set
 	n := nodeOf(req.Plan.Lab, req.Dir, req.Plan.WithRole(topology.RoleControlPlane)[0])
 	if err = local.ControlPlane(ctx, req, &running, n.path("bootstrapped"), again); err != nil {
 		for _, m := range running.Machines {
 			if vm, ok := m.(Machine); ok {
-				_ = vm.FetchLogs(context.WithoutCancel(ctx)) // what failed is told already
+				_ = vm.FetchLogs(context.WithoutCancel(ctx)) // the first error is reported
 			}
 		}
 	}
 	return running, err
 }
 
-// machines makes the segments and makes every machine of the plan run, with containerd;
-// again are the Nodes that have run before and were started now.
+// machines creates the networks and starts every machine of the plan, with containerd; again are
+// the Nodes that were restarted.
 func (p Provider) machines(ctx context.Context, req providers.Request) (running providers.Running, again []string, err error) {
 	for _, d := range []string{"nodes", "logs"} {
 		if err := os.MkdirAll(filepath.Join(req.Dir, d), 0o755); err != nil {
@@ -76,7 +75,7 @@ func (p Provider) machines(ctx context.Context, req providers.Request) (running 
 	}
 	at := placeOf(req.Plan)
 	was, _ := recall(req.Dir)
-	hs, err := at.with(was).connect(ctx) // those too that have to be left
+	hs, err := at.with(was).connect(ctx) // including those that the lab leaves
 	if err != nil {
 		return running, nil, err
 	}
@@ -100,7 +99,7 @@ func (p Provider) machines(ctx context.Context, req providers.Request) (running 
 	if err != nil {
 		return running, nil, err
 	}
-	// The fabric first: which machines have lost their ports shows there.
+	// The fabric first: it shows which machines have lost their ports.
 	if err := local.Segments(ctx, req); err != nil {
 		return running, nil, err
 	}
@@ -123,7 +122,7 @@ func (p Provider) machines(ctx context.Context, req providers.Request) (running 
 	return running, again, err
 }
 
-// leave removes the lab from hypervisors that run nothing of it any more.
+// leave removes the lab from hypervisors that no longer run any of its machines.
 func (p Provider) leave(ctx context.Context, req providers.Request, hs hypervisors, at place) error {
 	for uri, h := range hs {
 		if uri == "" && at.URI != "" || slices.Contains(at.Remote, uri) {
@@ -136,8 +135,8 @@ func (p Provider) leave(ctx context.Context, req providers.Request, hs hyperviso
 	return remember(req.Dir, at)
 }
 
-// prepare makes disks for the Nodes that have none, and tells which do not run; again are
-// the names of those that did before.
+// prepare creates disks for new Nodes and returns the Nodes that are not running; again are the
+// names of those that ran before.
 func (p Provider) prepare(ctx context.Context, req providers.Request, hs hypervisors, stores map[*hypervisor]*pool, ca *kubeadm.Authority) (stopped []node, again []string, err error) {
 	var all []node
 	fresh := map[string][]node{} // by hypervisor
@@ -177,7 +176,7 @@ func (p Provider) prepare(ctx context.Context, req providers.Request, hs hypervi
 	return stopped, again, nil
 }
 
-// disks makes those of the Nodes of one hypervisor.
+// disks creates the disks of the Nodes of one hypervisor.
 func (p Provider) disks(ctx context.Context, req providers.Request, h *hypervisor, store *pool, nodes []node, ca *kubeadm.Authority) (err error) {
 	name := "disks of virtual machines"
 	if h.remote != nil {
@@ -245,13 +244,13 @@ func (p Provider) boot(ctx context.Context, req providers.Request, hs hypervisor
 	return running, nil
 }
 
-// session reaches the Node by SSH.
+// session returns an SSH session to the Node.
 func (n node) session() *session {
 	return &session{lab: n.lab, dir: n.state, address: n.machine.Address()}
 }
 
-// removeExtra ends Nodes that the plan no longer has, or has otherwise or elsewhere, and
-// what is left of Nodes that were not made whole.
+// removeExtra removes Nodes that are no longer in the plan or have changed in it, and Nodes whose
+// creation did not complete.
 func (p Provider) removeExtra(hs hypervisors, req providers.Request, stores map[*hypervisor]*pool) error {
 	var names []string
 	for uri, h := range hs {
@@ -262,7 +261,7 @@ func (p Provider) removeExtra(hs hypervisors, req providers.Request, stores map[
 		for name := range there {
 			if m, planned := req.Plan.Machine(name); planned && m.Remote != uri {
 				if err := destroy(h, domainName(req.Plan.Lab, name)); err != nil {
-					return fmt.Errorf("end Node %s%s: %w", name, h.on(), err)
+					return fmt.Errorf("stop Node %s%s: %w", name, h.on(), err)
 				}
 			}
 			names = append(names, name)
@@ -324,7 +323,7 @@ func (p Provider) Inspect(ctx context.Context, state providers.State, dir string
 	defer hs.close()
 	lines, err := hs.differs(ctx, state.Plan)
 	for _, line := range lines {
-		err = errors.Join(err, fmt.Errorf("the networks are not as planned: %s", line))
+		err = errors.Join(err, fmt.Errorf("the networks differ from the plan: %s", line))
 	}
 	return errors.Join(errs, err)
 }

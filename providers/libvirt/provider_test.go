@@ -118,7 +118,7 @@ func TestNeverBoots(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Provider{}.Create(t.Context(), v.req)
-	if err == nil || !strings.Contains(err.Error(), "ended before it answers SSH") || !strings.Contains(err.Error(), "stage1: mount /dev/vda: invalid argument") {
+	if err == nil || !strings.Contains(err.Error(), "stopped before it accepts SSH connections") || !strings.Contains(err.Error(), "stage1: mount /dev/vda: invalid argument") {
 		t.Errorf("create says %v", err)
 	}
 	v.gone(t)

@@ -18,13 +18,13 @@ import (
 	"netlab.dev/netlab/topology/fabric"
 )
 
-// The networks of a lab on another hypervisor's machine are made by the code that makes
-// them here: netlab is brought there, one file below remoteRoot, and does one order at a time.
+// The networks of a lab on a remote machine are created by the same code as on this machine: netlab
+// is copied there, as one file below remoteRoot, and executes one order at a time.
 
-// FarVerb is netlab's hidden argument for an order from another machine.
+// FarVerb is netlab's hidden verb that executes an order from another machine.
 const FarVerb = "elsewhere"
 
-// order is what netlab is asked to do on another machine.
+// order is a request to netlab on a remote machine.
 type order struct {
 	Do     string        `json:"do"` // create, plugged, plug, diff or delete
 	Lab    labs.Name     `json:"lab"`
@@ -36,7 +36,7 @@ type order struct {
 	Socket string        `json:"socket,omitempty"` // and the hypervisor's socket
 }
 
-// answer is what came of an order.
+// answer is the result of an order.
 type answer struct {
 	Lines   []string `json:"lines,omitempty"` // of diff
 	Plugged bool     `json:"plugged,omitempty"`
@@ -44,7 +44,7 @@ type answer struct {
 	Hint    string   `json:"hint,omitempty"`
 }
 
-// FarMain does one order, which it reads as JSON from stdin; the answer goes to stdout.
+// FarMain executes one order, which it reads as JSON from stdin, and writes the answer to stdout.
 func FarMain(stdin io.Reader, stdout, stderr io.Writer) int {
 	var o order
 	err := json.NewDecoder(stdin).Decode(&o)
@@ -101,10 +101,10 @@ func (o order) obey(ctx context.Context) (a answer, err error) {
 	case "delete":
 		return a, fabric.Delete(ctx, o.Lab)
 	}
-	return a, fmt.Errorf("there is no order %q", o.Do)
+	return a, fmt.Errorf("unknown order %q", o.Do)
 }
 
-// order has netlab do something on the hypervisor's machine.
+// order executes an order on the hypervisor's machine.
 func (h *hypervisor) order(ctx context.Context, lab labs.Name, o order) (a answer, err error) {
 	if err := h.bring(ctx, lab); err != nil {
 		return a, err
@@ -119,7 +119,7 @@ func (h *hypervisor) order(ctx context.Context, lab labs.Name, o order) (a answe
 		return a, err
 	}
 	if err := json.Unmarshal(out, &a); err != nil {
-		return a, fmt.Errorf("netlab on %s says %q: %w", h.remote.At.Host, out, err)
+		return a, fmt.Errorf("netlab on %s: unexpected output %q: %w", h.remote.At.Host, out, err)
 	}
 	if a.Error == "" {
 		return a, nil
@@ -131,12 +131,12 @@ func (h *hypervisor) order(ctx context.Context, lab labs.Name, o order) (a answe
 	return a, err
 }
 
-// bring copies netlab to the other machine, unless the same is there.
+// bring copies netlab to the remote machine, unless it has the same file.
 func (h *hypervisor) bring(ctx context.Context, lab labs.Name) error {
 	if h.program != "" {
 		return nil
 	}
-	self, err := os.Open("/proc/self/exe") // what runs, whatever lies at its path now
+	self, err := os.Open("/proc/self/exe") // the running executable, even if its path was replaced
 	if err != nil {
 		return err
 	}
@@ -155,17 +155,17 @@ func (h *hypervisor) bring(ctx context.Context, lab labs.Name) error {
 	}
 	const script = `set -e; mkdir -p "${1%/*}"; rm -f "${1%/*}"/netlab-*; cat >"$1.part"; chmod 755 "$1.part"; mv "$1.part" "$1"`
 	if _, err := h.remote.Run(ctx, self, "sh", "-c", script, "sh", program); err != nil {
-		return fmt.Errorf("bring netlab to %s: %w", h.remote.At.Host, err)
+		return fmt.Errorf("copy netlab to %s: %w", h.remote.At.Host, err)
 	}
 	h.program = program
 	return nil
 }
 
-// segments makes a lab's networks on every hypervisor's machine, and joins them.
+// segments creates a lab's networks on every hypervisor's machine and connects them.
 func (hs hypervisors) segments(ctx context.Context, req providers.Request) (err error) {
 	plan := req.Plan
 	if len(plan.Remotes()) == 0 {
-		return fabric.Stretch(ctx, plan, nil) // what was elsewhere before is not any more
+		return fabric.Stretch(ctx, plan, nil) // remove connections to former remote machines
 	}
 	done := req.Step("networks on other machines")
 	defer func() { done(err) }()
@@ -177,7 +177,7 @@ func (hs hypervisors) segments(ctx context.Context, req providers.Request) (err 
 	return fabric.Stretch(ctx, plan, hs.ends(plan, ""))
 }
 
-// differs lists what segments would do.
+// differs lists what segments would change.
 func (hs hypervisors) differs(ctx context.Context, plan topology.Plan) (lines []string, err error) {
 	if lines, err = fabric.Stretched(plan, hs.ends(plan, "")); err != nil {
 		return nil, err
@@ -203,7 +203,7 @@ func (h *hypervisor) plugged(ctx context.Context, plan topology.Plan, m topology
 	return a.Plugged, err
 }
 
-// plug makes a tap of the hypervisor's the port of a NIC.
+// plug connects a tap of the hypervisor as the port of a NIC.
 func (h *hypervisor) plug(ctx context.Context, plan topology.Plan, nic topology.NIC, tap string) error {
 	if h.remote == nil {
 		space, err := spaceOf(ctx, h.socket)
@@ -216,7 +216,7 @@ func (h *hypervisor) plug(ctx context.Context, plan topology.Plan, nic topology.
 	return err
 }
 
-// unlink removes a lab's networks on another machine.
+// unlink removes a lab's networks on a remote machine.
 func (h *hypervisor) unlink(ctx context.Context, lab labs.Name) error {
 	if h.remote == nil {
 		return nil // local.Stop does it
@@ -229,7 +229,7 @@ func (h *hypervisor) unlink(ctx context.Context, lab labs.Name) error {
 	return err
 }
 
-// forget removes a lab's files on another machine.
+// forget removes a lab's files on a remote machine.
 func (h *hypervisor) forget(ctx context.Context, lab labs.Name) error {
 	if h.remote == nil {
 		return nil // local.Delete does it

@@ -45,11 +45,11 @@ func TestReachRemote(t *testing.T) {
 	}
 	stranger, other := f.NewKey("stranger")
 	refused(f.URI("", f.Write("nobody", "")), "its host key ssh-ed25519 SHA256:", "ssh-keyscan 198.18.77.2 >>")
-	refused(f.URI("", f.Write("changed", knownhosts.Line([]string{f.Address()}, other)+"\n")), "is another than that of ", "ssh-keygen -R '198.18.77.2'")
+	refused(f.URI("", f.Write("changed", knownhosts.Line([]string{f.Address()}, other)+"\n")), "differs from that in ", "ssh-keygen -R '198.18.77.2'")
 	refused(f.URI("", f.Write("revoked", "@revoked * "+strings.TrimPrefix(knownhosts.Line([]string{"x"}, f.HostKey), "x "))), "is marked as revoked", "do not connect")
-	refused(f.URI(stranger, ""), "it does not let root in with 1 of our keys", "authorized_keys")
-	refused(f.URI("/nowhere/key", ""), "no such file or directory", "name a private key")
-	refused(f.URI("", "/nowhere/known"), "no such file or directory", "name a file that is there")
+	refused(f.URI(stranger, ""), "permission denied for root with 1 keys", "authorized_keys")
+	refused(f.URI("/nowhere/key", ""), "no such file or directory", "set it to a private key")
+	refused(f.URI("", "/nowhere/known"), "no such file or directory", "set an existing file")
 	refused(strings.Replace(f.URI("", ""), "/system?socket=", "/system?socket=/nowhere", 1), "libvirt at qemu+ssh://198.18.77.2/system", "systemctl start libvirtd")
 	refused(strings.Replace(f.URI("", ""), "198.18.77.2", "198.18.77.2:2222", 1), "connection refused", "start its sshd")
 
@@ -128,10 +128,10 @@ func TestReachRemote(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	claimed(plan.Lab.Label(), ours, "198.18.77.2 has a lab nlt-reach of its own") // by its namespaces
+	claimed(plan.Lab.Label(), ours, "198.18.77.2 has its own lab nlt-reach") // by its namespaces
 	for range 2 {
 		claimed("nlt-claim", ours, "<nil>")
-		claimed("nlt-claim", others, "198.18.77.2 has Nodes of a lab nlt-claim already, which "+host+" made")
+		claimed("nlt-claim", others, "198.18.77.2 already has Nodes of a lab nlt-claim, created by "+host)
 	}
 	if err := hs[uri].forget(ctx, labs.MustName("nlt-claim")); err != nil {
 		t.Error(err)
@@ -155,7 +155,7 @@ func TestReachRemote(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	claimed(plan.Lab.Label(), ours, "198.18.77.2 has a lab nlt-reach of its own") // by its pool
+	claimed(plan.Lab.Label(), ours, "198.18.77.2 has its own lab nlt-reach") // by its pool
 	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<18)
 	path, err := store.upload("k.root", int64(len(content)), bytes.NewReader(content))
 	if err != nil {
@@ -266,10 +266,10 @@ func TestRemote(t *testing.T) {
 	if err := destroy(hs[uri], domainName(plan.Lab, "w")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (Provider{}).Attach(ctx, plan, dir); err == nil || !strings.Contains(err.Error(), "node w does not run") {
+	if _, err := (Provider{}).Attach(ctx, plan, dir); err == nil || !strings.Contains(err.Error(), "node w is not running") {
 		t.Errorf("attach to a lab without w: %v", err)
 	}
-	if out, err := exec.Command(w.self, "status", plan.Lab.Label()).Output(); err == nil || !strings.Contains(string(out), "node w does not run") {
+	if out, err := exec.Command(w.self, "status", plan.Lab.Label()).Output(); err == nil || !strings.Contains(string(out), "node w is not running") {
 		t.Errorf("status without w: %s (%v)", out, err)
 	}
 	w.netlab(t, "snapshot", "restore", plan.Lab.Label(), "one")
@@ -309,7 +309,7 @@ func TestRemote(t *testing.T) {
 	var hinted interface{ Hint() string }
 	err = Provider{}.Delete(ctx, plan.Lab, dir)
 	if err == nil || !strings.Contains(err.Error(), "machines of lab nlt-elsewhere are left at qemu+ssh://198.18.77.2/system") ||
-		!errors.As(err, &hinted) || !strings.Contains(hinted.Hint(), "repeat `netlab down nlt-elsewhere` when it answers") {
+		!errors.As(err, &hinted) || !strings.Contains(hinted.Hint(), "repeat `netlab down nlt-elsewhere` when it is reachable") {
 		t.Errorf("down without an sshd: %v", err)
 	}
 	if labs, err := (Provider{}).Find(); err != nil || len(labs) > 0 {

@@ -16,8 +16,8 @@ import (
 	"netlab.dev/netlab/topology/fabric"
 )
 
-// Stop implements providers.Stopper. Each Node is asked to end in order, all at once; one
-// that does not is ended.
+// Stop implements providers.Stopper. All Nodes are shut down in parallel; a Node that does not shut
+// down is destroyed.
 func (p Provider) Stop(ctx context.Context, lab labs.Name, dir string) error {
 	if err := lab.Check(); err != nil {
 		return err
@@ -59,8 +59,8 @@ func (p Provider) Stop(ctx context.Context, lab labs.Name, dir string) error {
 	return errors.Join(errs, local.Stop(ctx, lab))
 }
 
-// Delete implements providers.Provider. While a machine elsewhere is not reached, the state
-// says where it is, and all else is gone.
+// Delete implements providers.Provider. If a remote machine is unreachable, everything else is
+// removed and the state keeps its location.
 func (p Provider) Delete(ctx context.Context, lab labs.Name, dir string) error {
 	if err := lab.Check(); err != nil {
 		return err
@@ -74,7 +74,7 @@ func (p Provider) Delete(ctx context.Context, lab labs.Name, dir string) error {
 	hs, missed := at.reach(ctx)
 	defer hs.close()
 	if !known {
-		delete(missed, "") // nothing says that the lab was ever libvirt's
+		delete(missed, "") // no sign that the lab ever used libvirt
 	}
 	for _, h := range hs {
 		there, err := nodesOf(h, lab)
@@ -92,12 +92,12 @@ func (p Provider) Delete(ctx context.Context, lab labs.Name, dir string) error {
 	}
 	for _, uri := range far {
 		errs = errors.Join(errs, hint.With(fmt.Errorf("machines of lab %s are left at %s: %w", lab, uri, missed[uri]),
-			fmt.Sprintf("repeat `netlab down %s` when it answers; if it never will, remove %s", lab, dir)))
+			fmt.Sprintf("repeat `netlab down %s` when it is reachable; if it no longer exists, remove %s", lab, dir)))
 	}
 	return errors.Join(errs, local.Stop(ctx, lab), os.MkdirAll(dir, 0o755), remember(dir, place{Remote: far}))
 }
 
-// Find implements providers.Finder. Where no libvirt answers there are no labs of it.
+// Find implements providers.Finder. Without a responding libvirt there are no labs.
 func (p Provider) Find() ([]labs.Name, error) {
 	h, err := connect(context.Background(), "")
 	if err != nil {

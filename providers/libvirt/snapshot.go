@@ -23,22 +23,22 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// frozen is a snapshot as it is kept: what each machine was, and its disk, to which nothing
-// writes any more. Its memory is in the file <node>.ram beside it.
+// frozen is a saved snapshot: the settings of each machine, and its disk, which is no longer written
+// to. Its memory is in the file <node>.ram in the same directory.
 type frozen struct {
 	Created time.Time       `json:"created"`
 	Nodes   map[string]made `json:"nodes"`
-	// RemoteBytes are the bytes of memory that are on other machines.
+	// RemoteBytes is the size of saved memory on remote machines.
 	RemoteBytes int64 `json:"elsewhere,omitempty"`
 }
 
 func snapshotDir(dir, name string) string { return filepath.Join(dir, "snapshots", name) }
 
-// Save implements providers.Snapshotter. All machines stop at the same moment; the memory
-// of each is written out, its disk is left as it is, and it goes on over a new overlay.
+// Save implements providers.Snapshotter. All machines are paused at the same moment; the memory of
+// each is saved, its disk is kept unchanged, and it continues on a new overlay.
 func (p Provider) Save(ctx context.Context, plan topology.Plan, dir, name string) error {
 	if _, err := os.Stat(snapshotDir(dir, name)); err == nil {
-		return hint.With(fmt.Errorf("lab %s has a snapshot %q already", plan.Lab, name), "give another name")
+		return hint.With(fmt.Errorf("lab %s already has a snapshot %q", plan.Lab, name), "choose another name")
 	}
 	hs, err := placeOf(plan).connect(ctx)
 	if err != nil {
@@ -65,7 +65,7 @@ func (p Provider) Save(ctx context.Context, plan topology.Plan, dir, name string
 		n := nodeOf(plan.Lab, dir, m)
 		was, whole := n.recall()
 		if on, err := running(hs.of(m), n.domain()); err != nil || !on || !whole {
-			return hint.With(errors.Join(fmt.Errorf("node %s does not run", m.Name), err), "start it with `netlab up`")
+			return hint.With(errors.Join(fmt.Errorf("node %s is not running", m.Name), err), "start it with `netlab up`")
 		}
 		snapshot.Nodes[m.Name] = was
 	}
@@ -78,7 +78,7 @@ func (p Provider) Save(ctx context.Context, plan topology.Plan, dir, name string
 		h := hs.of(m)
 		memory := filepath.Join(snapshotDir(h.dir(plan.Lab, dir), ".saving"), m.Name+".ram")
 		if err := h.DomainSave(there[m.Name].Domain, memory); err != nil {
-			// Those that are written out already come back with `up`, by a boot.
+			// Machines whose memory was already saved are booted by `up`.
 			return full(errors.Join(fmt.Errorf("save the memory of Node %s: %w", m.Name, err), wake(there)), partial)
 		}
 		if size, err := h.size(ctx, memory); err != nil {
@@ -105,13 +105,13 @@ func (p Provider) Save(ctx context.Context, plan topology.Plan, dir, name string
 	return p.thaw(ctx, hs, plan, dir, name, snapshot)
 }
 
-// domain is a Node's, with the hypervisor that runs it.
+// domain is a Node's domain and its hypervisor.
 type domain struct {
 	libvirt.Domain
 	of *hypervisor
 }
 
-// nodesOf gives the domains of a lab on all of its hypervisors, by Node.
+// nodesOf returns the domains of a lab on all of its hypervisors, by Node.
 func (hs hypervisors) nodesOf(lab labs.Name) (map[string]domain, error) {
 	all := map[string]domain{}
 	for _, h := range hs {
@@ -126,7 +126,7 @@ func (hs hypervisors) nodesOf(lab labs.Name) (map[string]domain, error) {
 	return all, nil
 }
 
-// size gives the bytes of a file on the hypervisor's machine.
+// size returns the size of a file on the hypervisor's machine.
 func (h *hypervisor) size(ctx context.Context, path string) (int64, error) {
 	if h.remote == nil {
 		info, err := os.Stat(path)
@@ -142,7 +142,7 @@ func (h *hypervisor) size(ctx context.Context, path string) (int64, error) {
 	return strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
 }
 
-// wake lets the domains go on that are only stopped.
+// wake resumes paused domains.
 func wake(domains map[string]domain) (errs error) {
 	for _, d := range domains {
 		if err := d.of.DomainResume(d.Domain); err != nil && !notFound(err) {
@@ -156,14 +156,14 @@ func wake(domains map[string]domain) (errs error) {
 func (p Provider) Restore(ctx context.Context, plan topology.Plan, dir, name string) error {
 	snapshot, err := readSnapshot(dir, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return hint.With(fmt.Errorf("lab %s has no snapshot %q", plan.Lab, name), "`netlab snapshot list "+plan.Lab.String()+"` names them")
+		return hint.With(fmt.Errorf("lab %s has no snapshot %q", plan.Lab, name), "`netlab snapshot list "+plan.Lab.String()+"` lists them")
 	}
 	if err != nil {
 		return err
 	}
 	for _, m := range plan.Nodes() {
 		if was, there := snapshot.Nodes[m.Name]; !there || !reflect.DeepEqual(was.Machine, m) || len(snapshot.Nodes) != len(plan.Nodes()) {
-			return hint.With(fmt.Errorf("lab %s had other machines than now when %q was saved", plan.Lab, name), "bring its file back to what it was, and `netlab up` it")
+			return hint.With(fmt.Errorf("the machines of lab %s have changed since snapshot %q", plan.Lab, name), "restore the lab file and run `netlab up`")
 		}
 	}
 	hs, err := placeOf(plan).connect(ctx)
@@ -174,8 +174,8 @@ func (p Provider) Restore(ctx context.Context, plan topology.Plan, dir, name str
 	return p.thaw(ctx, hs, plan, dir, name, snapshot)
 }
 
-// thaw makes a lab's machines go on from a snapshot, all at the same moment, each over a
-// new overlay of the disk that the snapshot has.
+// thaw resumes a lab's machines from a snapshot, all at the same moment, each on a new overlay of the
+// snapshot's disk.
 func (p Provider) thaw(ctx context.Context, hs hypervisors, plan topology.Plan, dir, name string, snapshot frozen) error {
 	for _, m := range plan.Nodes() {
 		n, was, h := nodeOf(plan.Lab, dir, m), snapshot.Nodes[m.Name], hs.of(m)
@@ -226,7 +226,7 @@ func (p Provider) thaw(ctx context.Context, hs hypervisors, plan topology.Plan, 
 	if err := wake(there); err != nil {
 		return err
 	}
-	// Their clocks stood still.
+	// Their clocks were stopped.
 	clocks, ctx := errgroup.WithContext(ctx)
 	for _, m := range plan.Nodes() {
 		n := nodeOf(plan.Lab, dir, m)
@@ -265,7 +265,7 @@ func (p Provider) Snapshots(dir string) ([]providers.Snapshot, error) {
 	for _, e := range entries {
 		s, err := readSnapshot(dir, e.Name())
 		if err != nil {
-			continue // one that was not saved to its end
+			continue // one that was not saved completely
 		}
 		found := providers.Snapshot{Name: e.Name(), Created: s.Created, Bytes: s.RemoteBytes}
 		files, err := os.ReadDir(snapshotDir(dir, e.Name()))

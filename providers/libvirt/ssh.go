@@ -24,21 +24,22 @@ import (
 	"netlab.dev/netlab/topology/fabric"
 )
 
-// sshPort is where machines answer.
+// sshPort is the SSH port of machines.
 const sshPort = 22
 
-// handshakeLimit bounds the greeting of a machine that accepted a connection: an emulated
-// one that starts a cluster was seen to take seconds.
+// handshakeLimit bounds the SSH handshake: an emulated machine that starts a cluster took several
+// seconds.
 const handshakeLimit = time.Minute
 
-// The files of a lab's ssh directory; those of a host key are in its machine's.
+// The files of a lab's ssh directory; a host key is in its machine's directory.
 const (
 	clientKey  = "id_ed25519"
 	knownHosts = "known_hosts"
 	hostKey    = "host_key"
 )
 
-// keyPair gives the key at a path, as PEM and as a line of a .pub file, making it once.
+// keyPair returns the key at a path, as PEM and as a line of a .pub file, and creates it the first
+// time.
 func keyPair(path string) (private, public string, err error) {
 	text, err1 := os.ReadFile(path)
 	line, err2 := os.ReadFile(path + ".pub")
@@ -63,7 +64,7 @@ func keyPair(path string) (private, public string, err error) {
 	return private, public, err
 }
 
-// writeKnownHosts tells ssh of every machine's host key.
+// writeKnownHosts writes every machine's host key to a known_hosts file.
 func writeKnownHosts(dir string, nodes []node) error {
 	var b strings.Builder
 	for _, n := range nodes {
@@ -84,7 +85,7 @@ func writeKnownHosts(dir string, nodes []node) error {
 }
 
 // dial opens an SSH connection to a machine of a lab, through the lab's fabric. The host
-// key has to be the one that the machine was given.
+// key must be the one in the machine's seed.
 func dial(ctx context.Context, lab labs.Name, dir string, address netip.Addr) (*ssh.Client, error) {
 	text, err := os.ReadFile(filepath.Join(dir, "ssh", clientKey))
 	if err != nil {
@@ -118,7 +119,7 @@ func dial(ctx context.Context, lab labs.Name, dir string, address netip.Addr) (*
 	return ssh.NewClient(c, channels, requests), nil
 }
 
-// session keeps one SSH connection to a machine, for as long as it lasts.
+// session keeps one SSH connection to a machine.
 type session struct {
 	lab     labs.Name
 	dir     string
@@ -127,7 +128,7 @@ type session struct {
 	client  *ssh.Client
 }
 
-// open gives the connection, and a new one where the old one broke.
+// open returns the connection, or a new one if it is broken.
 func (s *session) open(ctx context.Context, broken *ssh.Client) (*ssh.Client, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,7 +146,7 @@ func (s *session) open(ctx context.Context, broken *ssh.Client) (*ssh.Client, er
 	return client, err
 }
 
-// run runs a short program of a machine's; its error has what it said.
+// run runs a short program in a machine; its error includes the program's output.
 func (s *session) run(ctx context.Context, argv ...string) error {
 	client, err := s.open(ctx, nil)
 	if err != nil {
@@ -181,7 +182,7 @@ func (s *session) unix(ctx context.Context, path string) (net.Conn, error) {
 	return dialUnix(ctx, client, path)
 }
 
-// dialUnix is ssh.Client's, with a context.
+// dialUnix is ssh.Client.Dial for unix sockets, with a context.
 func dialUnix(ctx context.Context, client *ssh.Client, path string) (net.Conn, error) {
 	type result struct {
 		conn net.Conn
@@ -208,15 +209,15 @@ func dialUnix(ctx context.Context, client *ssh.Client, path string) (net.Conn, e
 	}
 }
 
-// channelConn gives an SSH channel the deadlines that HTTP clients set: when one passes,
-// the channel is closed.
+// channelConn adds deadlines, which HTTP clients set, to an SSH channel: the channel is closed when
+// one passes.
 type channelConn struct {
 	net.Conn
 	mu    sync.Mutex
 	timer *time.Timer
 }
 
-// SetDeadline closes the channel at a time, or no more with the zero time.
+// SetDeadline closes the channel at the given time; the zero time cancels that.
 func (c *channelConn) SetDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -230,13 +231,13 @@ func (c *channelConn) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// SetReadDeadline is SetDeadline: a channel has one.
+// SetReadDeadline is SetDeadline: a channel has only one deadline.
 func (c *channelConn) SetReadDeadline(t time.Time) error { return c.SetDeadline(t) }
 
-// SetWriteDeadline is SetDeadline: a channel has one.
+// SetWriteDeadline is SetDeadline: a channel has only one deadline.
 func (c *channelConn) SetWriteDeadline(t time.Time) error { return c.SetDeadline(t) }
 
-// seedKeys are the keys that a machine is given.
+// seedKeys are the SSH keys in a machine's seed.
 func seedKeys(dir string, n node) (authorized, private, public string, err error) {
 	_, authorized, err1 := keyPair(filepath.Join(dir, "ssh", clientKey))
 	private, public, err2 := keyPair(n.path(hostKey))

@@ -14,16 +14,16 @@ import (
 	"netlab.dev/netlab/labs"
 )
 
-// pool is a lab's storage on the hypervisor: what its machines start from, once, and an
-// overlay and a seed for each machine.
+// pool is a lab's storage pool on the hypervisor: one copy of the base volumes, and an overlay and a
+// seed for each machine.
 type pool struct {
 	h      *hypervisor
 	of     libvirt.StoragePool
 	images string
-	done   string // directory with a file for each volume that is whole
+	done   string // directory with a file for each complete volume
 }
 
-// openPool finds the lab's pool, or makes it.
+// openPool finds or creates the lab's pool.
 func openPool(h *hypervisor, lab labs.Name, dir string, settings labs.Libvirt) (*pool, error) {
 	p := &pool{h: h, images: settings.Images, done: filepath.Join(dir, "volumes"+h.suffix())}
 	if err := os.MkdirAll(p.done, 0o755); err != nil {
@@ -40,7 +40,7 @@ func openPool(h *hypervisor, lab labs.Name, dir string, settings labs.Libvirt) (
 			return nil, err
 		}
 		if p.of, err = h.StoragePoolDefineXML(text, 0); err != nil {
-			return nil, fmt.Errorf("make storage pool %s: %w", poolName(lab), err)
+			return nil, fmt.Errorf("create storage pool %s: %w", poolName(lab), err)
 		}
 	}
 	active, err := h.StoragePoolIsActive(p.of)
@@ -66,7 +66,7 @@ func deletePool(h *hypervisor, lab labs.Name) error {
 	}
 	var errs error
 	if active, err := h.StoragePoolIsActive(of); err == nil && active == 0 {
-		// It may have lost its directory, and is then only forgotten.
+		// If its directory is missing, it is only undefined.
 		if h.StoragePoolCreate(of, 0) != nil {
 			return h.StoragePoolUndefine(of)
 		}
@@ -84,7 +84,7 @@ func deletePool(h *hypervisor, lab labs.Name) error {
 	return nil
 }
 
-// ensure gives the path of a volume, making it first where it is not there whole.
+// ensure returns the path of a volume and creates it first unless it is complete.
 func (p *pool) ensure(v volumeXML, fill func(libvirt.StorageVol) error) (string, error) {
 	mark := filepath.Join(p.done, v.Name)
 	there, err := p.h.StorageVolLookupByName(p.of, v.Name)
@@ -108,7 +108,7 @@ func (p *pool) ensure(v volumeXML, fill func(libvirt.StorageVol) error) (string,
 		err = fill(made)
 	}
 	if err != nil {
-		return "", full(fmt.Errorf("make volume %s: %w", v.Name, err), p.images)
+		return "", full(fmt.Errorf("create volume %s: %w", v.Name, err), p.images)
 	}
 	if err := os.WriteFile(mark, nil, 0o644); err != nil {
 		return "", err
@@ -130,14 +130,14 @@ func (p *pool) removeOf(node string) error {
 	return err
 }
 
-// upload makes a volume of a reader's bytes.
+// upload creates a volume from a reader.
 func (p *pool) upload(name string, size int64, from io.Reader) (string, error) {
 	return p.ensure(volumeXML{Name: name, Capacity: inBytes{"bytes", size}, Format: formatXML{"raw"}}, func(v libvirt.StorageVol) error {
 		return p.h.StorageVolUpload(v, from, 0, uint64(size), 0)
 	})
 }
 
-// uploadFile makes a volume of a file's bytes.
+// uploadFile creates a volume from a file.
 func (p *pool) uploadFile(name, path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -151,14 +151,14 @@ func (p *pool) uploadFile(name, path string) (string, error) {
 	return p.upload(name, info.Size(), f)
 }
 
-// base is what every machine of a lab starts from, on the hypervisor.
+// base has the paths of the base volumes of all machines of a lab, on the hypervisor.
 type base struct {
 	kernel, initrd, root string
-	image                string // a cloud image, which is started instead; "" for none
+	image                string // a cloud image, which is booted instead; "" for none
 }
 
-// base uploads what machines start from. Its names follow from its content: machines made
-// of an earlier one keep theirs.
+// base uploads the base volumes. Their names are derived from their content: existing machines keep
+// earlier ones.
 func (p *pool) base(d components.Disk) (b base, err error) {
 	key := filepath.Base(filepath.Dir(d.Root))
 	if b.kernel, err = p.uploadFile(key+".kernel", d.Kernel); err != nil {
@@ -174,17 +174,17 @@ func (p *pool) base(d components.Disk) (b base, err error) {
 	return b, err
 }
 
-// The volumes of a machine are named after it, and a point.
+// The names of the volumes of a machine start with its name and a dot.
 func overlayName(node string, layer int) string { return fmt.Sprintf("%s.%d.qcow2", node, layer) }
 func besideName(node string, layer int) string  { return fmt.Sprintf("%s.%d.beside.qcow2", node, layer) }
 func seedName(node string) string               { return node + ".seed.iso" }
 
-// overlay makes a machine's disk: what it writes, over what does not change any more.
+// overlay creates a machine's disk: a writable overlay of an unchanging volume.
 func (p *pool) overlay(name string, over backingXML, size labs.Size) (string, error) {
 	return p.ensure(volumeXML{Name: name, Capacity: inBytes{"bytes", int64(size)}, Format: formatXML{"qcow2"}, Backing: &over}, nil)
 }
 
-// labsWith names the labs that have domains or pools on a hypervisor.
+// labsWith lists the labs that have domains or pools on a hypervisor.
 func labsWith(h *hypervisor) ([]labs.Name, error) {
 	var found []labs.Name
 	domains, _, err1 := h.ConnectListAllDomains(1, 0)
@@ -202,7 +202,7 @@ func labsWith(h *hypervisor) ([]labs.Name, error) {
 	return found, errors.Join(err1, err2)
 }
 
-// nodesOf gives the domains of a lab, by Node.
+// nodesOf returns the domains of a lab, by Node.
 func nodesOf(h *hypervisor, lab labs.Name) (map[string]libvirt.Domain, error) {
 	all, _, err := h.ConnectListAllDomains(1, 0)
 	if err != nil {

@@ -22,10 +22,10 @@ import (
 	"netlab.dev/netlab/topology/fabric"
 )
 
-// sharedFile keeps what several control planes have alike, in the lab's state directory.
+// sharedFile, in the lab's state directory, has the keys that several control planes share.
 const sharedFile = "shared.json"
 
-// shared gives it, making it once.
+// shared returns its content and creates it the first time.
 func shared(dir string) (map[string]kubeadm.File, error) {
 	path := filepath.Join(dir, sharedFile)
 	data, err := os.ReadFile(path)
@@ -49,7 +49,7 @@ func shared(dir string) (map[string]kubeadm.File, error) {
 	return files, atomicfile.Write(path, data, 0o600)
 }
 
-// directly gives a client of one API server of several, past the load balancer.
+// directly returns a client of one of several API servers, bypassing the load balancer.
 func directly(running providers.Running, m topology.Machine) (kubernetes.Interface, error) {
 	config, err := running.Config()
 	if err != nil {
@@ -63,8 +63,8 @@ func directly(running providers.Running, m topology.Machine) (kubernetes.Interfa
 	return kubernetes.NewForConfig(config)
 }
 
-// waitEach waits until each of several API servers is ready: a lab that is up bears the end
-// of one. Of one alone the caller knows already.
+// waitEach waits until each of several API servers is ready: a lab that is up tolerates the loss
+// of one. A single API server was already checked by the caller.
 func waitEach(ctx context.Context, running providers.Running) error {
 	if !running.Plan.HighlyAvailable() {
 		return nil
@@ -85,8 +85,8 @@ func waitEach(ctx context.Context, running providers.Running) error {
 	return all.Wait()
 }
 
-// inspectEach gives an error that joins what is wrong with each of several API servers: one
-// that answers in the others' place hides it.
+// inspectEach joins the errors of each of several API servers: behind the load balancer a healthy
+// one hides the others.
 func inspectEach(ctx context.Context, running providers.Running) error {
 	if !running.Plan.HighlyAvailable() {
 		return nil

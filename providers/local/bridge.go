@@ -14,9 +14,9 @@ import (
 	"netlab.dev/netlab/providers/command"
 )
 
-// bridgeFilter is the kernel's module br_netfilter, by which packets that a bridge forwards
-// pass the firewall. Nothing asks the kernel for it by itself, and many a machine that runs
-// no containers has it on disk alone.
+// bridgeFilter is the kernel module br_netfilter, which passes bridged packets to iptables. The
+// kernel does not load it automatically, and machines that run no containers often have not
+// loaded it.
 type bridgeFilter struct {
 	sysctls string // a directory that comes with the module
 	load    func(context.Context) error
@@ -29,28 +29,26 @@ func kernelBridgeFilter() bridgeFilter {
 	}}
 }
 
-// provide loads the module where it is not there yet. It acts on the machine's own bridges
-// as soon as it is loaded, on which nobody asked for it: for those it is switched off.
-// Namespaces that are made later begin with it switched on.
+// provide loads the module unless it is loaded. Loading enables it for the machine's own bridges
+// too; it is disabled for those. It is enabled in network namespaces that are created later.
 func (b bridgeFilter) provide(ctx context.Context) error {
 	if exists(b.sysctls) {
 		return nil
 	}
 	if err := b.load(ctx); err != nil {
-		return hint.With(fmt.Errorf("have bridged packets pass the Nodes' firewalls: %w", err),
-			"modprobe br_netfilter; in a container, on the machine that it runs on")
+		return hint.With(fmt.Errorf("load br_netfilter: %w", err),
+			"run `modprobe br_netfilter`; in a container, run it on the host")
 	}
 	for _, what := range []string{"arptables", "ip6tables", "iptables"} {
 		err := os.WriteFile(filepath.Join(b.sysctls, "bridge-nf-call-"+what), []byte("0"), 0o644)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("keep this machine's bridges as they were: %w", err)
+			return fmt.Errorf("disable br_netfilter on this machine's bridges: %w", err)
 		}
 	}
 	return nil
 }
 
-// modprobe is the program by which the kernel itself loads modules; /sbin is not on
-// everybody's PATH.
+// modprobe is the program with which the kernel loads modules; /sbin is not always on the PATH.
 func modprobe() string {
 	path, err := os.ReadFile("/proc/sys/kernel/modprobe")
 	if program := strings.TrimSpace(string(path)); err == nil && program != "" {

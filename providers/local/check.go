@@ -15,14 +15,14 @@ import (
 	"netlab.dev/netlab/topology/fabric"
 )
 
-// need is one thing that Nodes take from the machine.
+// need is one requirement of Nodes on the machine.
 type need struct {
 	met        bool
 	what, hint string
 }
 
-// Check reports what this machine lacks for a plan: the tools of Debian that netlab
-// runs, the kernel's file systems and modules, bridges that networks are to be joined with.
+// Check returns the unmet requirements of a plan on this machine: programs, the kernel's file
+// systems and modules, bridges that networks are to be connected to.
 func Check(plan topology.Plan) error {
 	errs := fabric.CheckUplinks(plan)
 	for _, n := range needs(plan) {
@@ -43,9 +43,9 @@ func needs(plan topology.Plan) []need {
 		need{KernelMounts("overlay") || module("overlay"), "the kernel has no overlay file system", "modprobe overlay, or a kernel with CONFIG_OVERLAY_FS"},
 		need{KernelMounts("cgroup") || KernelMounts("cgroup2"), "the kernel has no cgroups", "a kernel with CONFIG_CGROUPS"},
 		need{mounted("cgroup") || mounted("cgroup2"), "no cgroup hierarchy is mounted", "mount -t cgroup2 none /sys/fs/cgroup"},
-		need{exists("/proc/sys/net/bridge") || module("br_netfilter"), "bridged packets do not pass the firewall, so Services fail between Pods of one Node",
+		need{exists("/proc/sys/net/bridge") || module("br_netfilter"), "br_netfilter is not available: Services fail between Pods of one Node",
 			"modprobe br_netfilter, or a kernel with CONFIG_BRIDGE_NETFILTER"},
-		need{exists("/proc/sys/net/bridge") || exists(modprobe()), modprobe() + " is not there: netlab loads br_netfilter with it", "apt-get install kmod"},
+		need{exists("/proc/sys/net/bridge") || exists(modprobe()), modprobe() + " not found: netlab loads br_netfilter with it", "apt-get install kmod"},
 	)
 	list = append(list, cgroup2Needs("/sys/fs/cgroup")...)
 	list = append(list, inotifyNeed(plan))
@@ -53,7 +53,7 @@ func needs(plan topology.Plan) []need {
 	return list
 }
 
-// KernelMounts reports whether the kernel knows a file system now.
+// KernelMounts reports whether the kernel currently supports a file system.
 func KernelMounts(fstype string) bool {
 	known, _ := os.ReadFile("/proc/filesystems")
 	return slices.Contains(strings.Fields(string(known)), fstype)
@@ -61,7 +61,7 @@ func KernelMounts(fstype string) bool {
 
 func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
-// module reports whether the kernel has a module loaded or at hand.
+// module reports whether a kernel module is loaded or available.
 func module(name string) bool {
 	if exists("/sys/module/" + name) {
 		return true
@@ -75,15 +75,15 @@ func module(name string) bool {
 	return false
 }
 
-// release is the running kernel's, as uname -r tells it.
+// release is the release of the running kernel, as printed by uname -r.
 func release() string {
 	var uts unix.Utsname
 	unix.Uname(&uts) // it fails only for a bad pointer
 	return unix.ByteSliceToString(uts.Release[:])
 }
 
-// KernelHas reports whether the kernel offers a feature, by its own configuration where
-// that is shown, and by its modules. What cannot be told counts as there.
+// KernelHas reports whether the kernel has a feature, by its configuration, if readable, and by
+// its modules. If it cannot be determined, the feature counts as present.
 func KernelHas(option, name string) bool {
 	if name != "" && module(name) {
 		return true
@@ -93,10 +93,10 @@ func KernelHas(option, name string) bool {
 		config, err = os.ReadFile("/boot/config-" + release())
 	}
 	if err != nil {
-		return true // it tells nobody: what is missing will show itself
+		return true // unknown: assume that it is present
 	}
-	// A module may be loaded when it is asked for, and where modules lie elsewhere (as for a
-	// container) nobody can tell.
+	// A module may be loaded on demand. Without its directory, as in a container, this cannot be
+	// determined.
 	return strings.Contains(string(config), option+"=y\n") ||
 		strings.Contains(string(config), option+"=m\n") && !exists("/lib/modules/"+release())
 }

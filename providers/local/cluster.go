@@ -1,7 +1,6 @@
-// Package local is what the providers share whose Nodes are namespaces of this
-// machine's kernel, whoever starts them: a Node's files, the networks and outside
-// hosts, the loopback port of the API server, the bootstrap of the control plane, and
-// how everything of a lab is found and ended. Starting Nodes is the providers' own.
+// Package local is shared by the providers: a Node's files, the networks and outside hosts on
+// this machine, the loopback port of the API server, the bootstrap of the control plane, and
+// finding and stopping everything of a lab. Starting Nodes is left to each provider.
 package local
 
 import (
@@ -28,11 +27,11 @@ const (
 	emulatedAPILimit = 10 * time.Minute
 )
 
-// Segments makes the networks and starts the outside hosts on them.
+// Segments creates the networks and starts the outside hosts on them.
 func Segments(ctx context.Context, req providers.Request) (err error) {
 	done := req.Step("networks and outside hosts")
 	defer func() { done(err) }()
-	if !req.Plan.Capabilities.OwnKernel { // else Nodes have kernels of their own
+	if !req.Plan.Capabilities.OwnKernel { // else Nodes have their own kernels
 		if err := kernelBridgeFilter().provide(ctx); err != nil {
 			return err
 		}
@@ -46,9 +45,9 @@ func Segments(ctx context.Context, req providers.Request) (err error) {
 	return startHosts(ctx, req)
 }
 
-// Endpoint gives the loopback port that reaches the API server: the one that was
-// there before, where it is still served or free. With a new one it writes the lab's
-// kubeconfig, whose cluster, user and context have the name given.
+// Endpoint returns the loopback port that forwards to the API server: the previous one, if it is
+// still served or free. For a new port it writes the lab's kubeconfig, whose cluster, user and
+// context have the given name.
 func Endpoint(req providers.Request, name string, ca *kubeadm.Authority) (int, error) {
 	port := req.APIPort
 	if port != 0 && Forwarding(req.Plan.Lab, port) {
@@ -61,7 +60,7 @@ func Endpoint(req providers.Request, name string, ca *kubeadm.Authority) (int, e
 	}
 	file := filepath.Join(req.Dir, "kubeconfig")
 	if port == was && exists(file) {
-		return port, nil // copies that the user made of it stay good too
+		return port, nil // the user's copies of the kubeconfig stay valid
 	}
 	kubeconfig, err := kubeadm.AdminKubeconfig(name, ca, fmt.Sprintf("https://127.0.0.1:%d", port))
 	if err != nil {
@@ -70,10 +69,9 @@ func Endpoint(req providers.Request, name string, ca *kubeadm.Authority) (int, e
 	return port, atomicfile.Write(file, kubeconfig, 0o600)
 }
 
-// ControlPlane waits for the API server of the control planes, whose Nodes run, and
-// bootstraps them first unless the file bootstrapped says that this was done. What then is
-// left to do is running's Finish. The Nodes named in again have run before: what the cluster knows of
-// their Pods is out of date.
+// ControlPlane bootstraps the control planes, unless the file bootstrapped exists, and waits for
+// their API server; their Nodes must be running. It leaves the remaining work to running.Finish.
+// The Nodes in again were restarted: the status of their Pods in the cluster is out of date.
 func ControlPlane(ctx context.Context, req providers.Request, running *providers.Running, bootstrapped string, again []string) (err error) {
 	done := req.Step("control plane")
 	defer func() { done(err) }()
@@ -122,8 +120,8 @@ func ControlPlane(ctx context.Context, req providers.Request, running *providers
 	return nil
 }
 
-// Inspect gives an error that joins what of a lab's networks, outside hosts and
-// forwarder is not as planned.
+// Inspect returns an error that joins all differences of a lab's networks, outside hosts and
+// forwarder from the plan.
 func Inspect(ctx context.Context, state providers.State, dir string) error {
 	missing, err := fabric.Diff(state.Plan)
 	if err != nil {
@@ -131,7 +129,7 @@ func Inspect(ctx context.Context, state providers.State, dir string) error {
 	}
 	var errs error
 	for _, m := range missing {
-		errs = errors.Join(errs, fmt.Errorf("the networks are not as planned: %s", m))
+		errs = errors.Join(errs, fmt.Errorf("the networks differ from the plan: %s", m))
 	}
 	errs = errors.Join(errs, inspectHosts(ctx, state, dir))
 	if !Forwarding(state.Plan.Lab, state.APIPort) {
@@ -139,13 +137,13 @@ func Inspect(ctx context.Context, state providers.State, dir string) error {
 	}
 	errs = errors.Join(errs, inspectEach(ctx, providers.Running{Plan: state.Plan, Kubeconfig: filepath.Join(dir, "kubeconfig")}))
 	if errs != nil {
-		errs = hint.With(errs, "`netlab up "+state.File+"` mends it")
+		errs = hint.With(errs, "`netlab up "+state.File+"` repairs it")
 	}
 	return errs
 }
 
-// Stop ends every labelled process of a lab and removes its networks and cgroups, trying
-// each. Its files stay.
+// Stop kills every labelled process of a lab and removes its networks and cgroups, even if one of
+// these fails. Its files stay.
 func Stop(ctx context.Context, lab labs.Name) error {
 	if err := lab.Check(); err != nil {
 		return err
@@ -155,7 +153,7 @@ func Stop(ctx context.Context, lab labs.Name) error {
 	return errors.Join(errs, RemoveCgroups(ctx, lab, ""))
 }
 
-// Delete is Stop, and removes the state directory too, which bears the lab's name.
+// Delete does what Stop does and removes the state directory, which must have the lab's name.
 func Delete(ctx context.Context, lab labs.Name, dir string) error {
 	if err := lab.Check(); err != nil {
 		return err
@@ -170,7 +168,8 @@ func Delete(ctx context.Context, lab labs.Name, dir string) error {
 	return errs
 }
 
-// Authority gives the lab's CA, and what several control planes share, making both once.
+// Authority returns the lab's CA and the keys that several control planes share, and creates
+// both the first time.
 func Authority(req providers.Request) (*kubeadm.Authority, error) {
 	ca, err := authority(req.Dir)
 	if err == nil && req.Plan.HighlyAvailable() {

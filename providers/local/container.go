@@ -21,7 +21,7 @@ import (
 	"netlab.dev/netlab/providers/command"
 )
 
-// Container is a machine made of namespaces over an overlay of a root file system, run by
+// Container is a machine of namespaces over an overlay of a root file system, run by
 // runc with netlab as its PID 1: a Node of the netns provider, or an outside host of any.
 type Container struct {
 	Lab  labs.Name
@@ -30,7 +30,7 @@ type Container struct {
 	Logs string // logs/<name> there: the machine's /var/log
 }
 
-// check refuses a container of no lab or without a name, whose cgroup would be another's.
+// check rejects a container without a valid lab and name: its cgroup would be another one's.
 func (c Container) check() error {
 	if err := c.Lab.Check(); err != nil {
 		return err
@@ -46,7 +46,7 @@ func (c Container) Path(elem ...string) string {
 	return filepath.Join(append([]string{c.Dir}, elem...)...)
 }
 
-// MakeDirs makes the directories that Start takes.
+// MakeDirs creates the directories that Start requires.
 func (c Container) MakeDirs() error {
 	for _, d := range []string{c.Path("rootfs"), c.Path("upper"), c.Path("work"), c.Logs} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
@@ -57,8 +57,8 @@ func (c Container) MakeDirs() error {
 }
 
 // Start runs the container over lower directories, the topmost first. Its overlay is mounted
-// in a mount namespace of its own, which runc's container inherits: it is nowhere on the
-// machine, and goes when the container does.
+// in a separate mount namespace, which the container inherits: it is not visible on the machine
+// and is unmounted when the container stops.
 func (c Container) Start(ctx context.Context, runc string, lowers []string, spec *specs.Spec) error {
 	if err := c.check(); err != nil {
 		return err
@@ -91,14 +91,14 @@ func (c Container) Start(ctx context.Context, runc string, lowers []string, spec
 	return nil
 }
 
-// PID gives the process id of PID 1 on this machine, or 0 when the container is off.
+// PID returns the process id of PID 1 on this machine, or 0 if the container is not running.
 func (c Container) PID() int {
 	data, err := os.ReadFile(c.Path("pid"))
 	if err != nil {
 		return 0
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
-	// A process id is used again one day; one in the container's cgroup is the container's.
+	// Process ids are reused: only one in the container's cgroup is the container's.
 	cgroups, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	own := CgroupOf(c.Lab, c.Name)
 	if err != nil || !(strings.Contains(string(cgroups), own+"\n") || strings.Contains(string(cgroups), own+"/")) || !procfs.Alive(pid) {
@@ -107,10 +107,10 @@ func (c Container) PID() int {
 	return pid
 }
 
-// stopLimit bounds an ordered end, which PID 1 bounds by less.
+// stopLimit bounds an orderly shutdown, for which PID 1 has a lower limit.
 const stopLimit = 30 * time.Second
 
-// Stop has PID 1 end the container in order, then ends what is left, and keeps its disk.
+// Stop has PID 1 shut the container down, then kills the remaining processes. It keeps the disk.
 func (c Container) Stop(ctx context.Context) error {
 	if err := c.check(); err != nil {
 		return err
@@ -121,7 +121,7 @@ func (c Container) Stop(ctx context.Context) error {
 	}
 	for c.PID() != 0 {
 		select {
-		case <-time.After(10 * time.Millisecond): // the kernel reports the end of a child to its parent only
+		case <-time.After(10 * time.Millisecond): // the kernel reports the exit of a process to its parent only
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-limit:
@@ -131,7 +131,7 @@ func (c Container) Stop(ctx context.Context) error {
 	return c.Clear(ctx)
 }
 
-// Clear ends what is left of the container's processes, and keeps its disk.
+// Clear kills the container's remaining processes and keeps its disk.
 func (c Container) Clear(ctx context.Context) error {
 	if err := c.check(); err != nil {
 		return err
@@ -140,7 +140,7 @@ func (c Container) Clear(ctx context.Context) error {
 	return errors.Join(err, RemoveCgroups(ctx, c.Lab, c.Name), os.RemoveAll(c.Path("runc")), os.RemoveAll(c.Path("pid")))
 }
 
-// Remove ends the container and removes its files and cgroups.
+// Remove kills the container and removes its files and cgroups.
 func (c Container) Remove(ctx context.Context) error {
 	if err := c.check(); err != nil {
 		return err

@@ -13,11 +13,11 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// Files gives the files, by their absolute path in a Node, that make the node image
-// into this Node: kubeadm.NodeFiles, the services of its PID 1, its names and its DNS.
+// Files returns the files, by their absolute path in a Node, that turn the node image into this
+// Node: kubeadm.NodeFiles, the services of its PID 1, its names and its DNS.
 func Files(plan topology.Plan, m topology.Machine, ca *kubeadm.Authority) (map[string]kubeadm.File, error) {
 	limits, scores := kubeadm.Limits{CgroupV1: cgroupV1()}, mayRaiseScores()
-	if m.OwnKernel { // its kernel is its own
+	if m.OwnKernel { // it has its own kernel
 		limits, scores = kubeadm.Limits{}, true
 	}
 	files, err := kubeadm.NodeFiles(plan, m, ca, limits)
@@ -25,7 +25,7 @@ func Files(plan topology.Plan, m topology.Machine, ca *kubeadm.Authority) (map[s
 		return nil, err
 	}
 	// CoreDNS does not start without a nameserver to forward to. In a lab without an
-	// internet host it is the Node itself, where nobody answers.
+	// internet host it is the Node itself, where nothing listens.
 	resolv := "nameserver " + m.Address().String() + "\n"
 	if m.Nameserver().IsValid() {
 		resolv = "nameserver " + m.Nameserver().String() + "\n"
@@ -47,7 +47,7 @@ func Files(plan topology.Plan, m topology.Machine, ca *kubeadm.Authority) (map[s
 	return files, nil
 }
 
-// WriteFiles writes a Node's files to where place puts them on this machine.
+// WriteFiles writes a Node's files to the paths on this machine that place returns.
 func WriteFiles(files map[string]kubeadm.File, place func(path string) string) error {
 	for path, f := range files {
 		to := place(path)
@@ -73,9 +73,9 @@ func nodeServices(plan topology.Plan, m topology.Machine) []pid1.Service {
 		services[i].Env = []string{kubeadm.LessCollecting}
 	}
 	if plan.Capabilities.Emulated {
-		services[1].Argv = append(services[1].Argv, "--housekeeping-interval=60s") // of cgroups' statistics
+		services[1].Argv = append(services[1].Argv, "--housekeeping-interval=60s") // of cgroup statistics
 		if m.Role == topology.RoleWorker {
-			// An emulated API server that starts does not get far among kubelets that ask for it.
+			// Requests of waiting kubelets slow down the start of an emulated API server.
 			services[1].AfterURL, services[1].CA = "https://"+plan.Kubernetes.API.String()+"/readyz", "/etc/kubernetes/pki/ca.crt"
 		}
 	}
@@ -98,8 +98,8 @@ var capabilities = [...]string{
 	"CHECKPOINT_RESTORE",
 }
 
-// Capabilities names the capabilities that this process may hand on. Some hosts
-// withhold one (CAP_SYS_RESOURCE in many containers), and asking runc for it fails.
+// Capabilities lists the capabilities that this process can pass on. Some hosts drop one
+// (CAP_SYS_RESOURCE in many containers), and runc fails if it is requested.
 func Capabilities() []string {
 	status, _ := os.ReadFile("/proc/self/status")
 	var names []string
@@ -118,7 +118,7 @@ func Capabilities() []string {
 	return names
 }
 
-// mayRaiseScores reports whether the machine lets us lower OOM scores.
+// mayRaiseScores reports whether this process is allowed to lower OOM scores.
 func mayRaiseScores() bool {
 	for _, c := range Capabilities() {
 		if c == "CAP_SYS_RESOURCE" {

@@ -16,9 +16,9 @@ import (
 	"netlab.dev/netlab/topology/fabric"
 )
 
-// Forward carries connections from a listener of this machine to an address inside a
-// machine of the lab, until the listener fails. It is what the kubeconfig's loopback
-// port is served by; the lab gets no route for it.
+// Forward forwards connections from a listener on this machine to an address inside a machine of
+// the lab, until the listener fails. It serves the loopback port of the kubeconfig; the lab has no
+// route for it.
 func Forward(ctx context.Context, listener net.Listener, lab labs.Name, machine, address string) error {
 	for {
 		outside, err := listener.Accept()
@@ -48,7 +48,7 @@ func Forward(ctx context.Context, listener net.Listener, lab labs.Name, machine,
 	}
 }
 
-// ForwardMain is the hidden verb behind StartForward: its listener comes as file
+// ForwardMain is the hidden verb that StartForward runs: its listener is passed as file
 // descriptor 3.
 func ForwardMain(ctx context.Context, name, machine, address string) error {
 	lab, err := labs.ParseName(name)
@@ -62,8 +62,8 @@ func ForwardMain(ctx context.Context, name, machine, address string) error {
 	return Forward(ctx, listener, lab, machine, address)
 }
 
-// StartForward starts the forwarder as a process of its own that outlives this one,
-// and gives its loopback port: the one asked for, where that is free.
+// StartForward starts the forwarder as a separate process that outlives this one, and returns its
+// loopback port: the requested one, if it is free.
 func StartForward(plan topology.Plan, dir, self string, port int) (int, error) {
 	listener, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
 	if errors.Is(err, syscall.EADDRINUSE) && port != 0 {
@@ -85,7 +85,7 @@ func StartForward(plan topology.Plan, dir, self string, port int) (int, error) {
 	defer log.Close()
 	api, from := plan.Kubernetes.API, plan.APIEndpoint()
 	if from.OwnKernel {
-		from.Name = "" // it has no namespace here: from the fabric
+		from.Name = "" // without a local namespace: dial from the fabric
 	}
 	cmd := exec.Command(self, "forward", plan.Lab.Label(), from.Name, api.String())
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", log, log

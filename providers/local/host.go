@@ -27,7 +27,7 @@ import (
 )
 
 // host is an outside host: a Container over the Debian base. It implements
-// providers.Machine, whether it is on or off.
+// providers.Machine, whether it is running or not.
 type host struct {
 	Container
 	machine topology.Machine
@@ -44,7 +44,7 @@ func Hosts(running *providers.Running, dir string) {
 	}
 }
 
-// Command implements providers.Machine. Where the host is off the command fails to start.
+// Command implements providers.Machine. If the host is not running the command fails to start.
 func (h host) Command(ctx context.Context, argv ...string) *exec.Cmd {
 	m := Machine{Lab: h.Lab, Name: h.Name, PID: h.PID(), LogDir: h.Container.Logs}
 	cmd := m.Command(ctx, argv...)
@@ -68,10 +68,10 @@ func (h host) Logs() string { return h.Container.Logs }
 
 func (h host) off() error { return fmt.Errorf("host %s is not running", h.Name) }
 
-// startHosts makes every outside host of the plan run as planned, side by side, and removes
-// those that left the plan. One that runs already is left alone but for what has changed:
-// services whose command or files differ are restarted, and the whole host where netlab itself
-// or its root file system is another. It returns once all services are ready.
+// startHosts starts all outside hosts of the plan in parallel and removes those that are not in
+// the plan. In a running host only services whose command or files have changed are restarted; the
+// whole host is restarted if the netlab executable or its root file system has changed. It returns
+// once all services are ready.
 func startHosts(ctx context.Context, req providers.Request) error {
 	if err := removeHosts(ctx, req); err != nil {
 		return err
@@ -89,7 +89,7 @@ func startHosts(ctx context.Context, req providers.Request) error {
 	return all.Wait()
 }
 
-// removeHosts ends hosts that the plan no longer has.
+// removeHosts removes hosts that are no longer in the plan.
 func removeHosts(ctx context.Context, req providers.Request) error {
 	entries, err := os.ReadDir(filepath.Join(req.Dir, "hosts"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -107,17 +107,17 @@ func removeHosts(ctx context.Context, req providers.Request) error {
 	return nil
 }
 
-// made is what a host that runs was started with.
+// made is what a running host was started with.
 type made struct {
 	Self   string
 	Lowers []string
 }
 
-// start makes the host run.
+// start starts the host or updates it.
 func (h host) start(ctx context.Context, plan topology.Plan, artifacts components.Artifacts) error {
 	services, planned := artifacts.Hosts[h.Name]
 	if !planned {
-		return hint.With(errors.New("the lab was made by an earlier netlab, which kept nothing of the host's services"), "run `netlab up` with the lab's file")
+		return hint.With(errors.New("the lab was made by an earlier version of netlab: the host's services are not in its state"), "run `netlab up` with the lab's file")
 	}
 	runc := artifacts.Programs["runc"]
 	if runc == "" || artifacts.Debian() == "" {
@@ -130,7 +130,7 @@ func (h host) start(ctx context.Context, plan topology.Plan, artifacts component
 		if err := h.clear(ctx); err != nil {
 			return err
 		}
-		if !slices.Equal(was.Lowers, now.Lowers) { // an overlay's upper directory fits no others
+		if !slices.Equal(was.Lowers, now.Lowers) { // the overlay's upper directory is only valid with the same lower ones
 			if err := os.RemoveAll(h.Dir); err != nil {
 				return err
 			}
@@ -165,8 +165,8 @@ func lowersOf(services []components.HostService, debian string) []string {
 	return append(lowers, debian)
 }
 
-// clear ends what is left of the host, that of an earlier netlab included: agents that ran as
-// bare processes in the host's network namespace.
+// clear kills the remaining processes of the host, including agents of earlier versions of netlab,
+// which ran directly in the host's network namespace.
 func (h host) clear(ctx context.Context) error {
 	err := KillAll(ctx, func() []int {
 		return slices.DeleteFunc(Processes(h.Lab), func(pid int) bool {
@@ -178,7 +178,7 @@ func (h host) clear(ctx context.Context) error {
 	return errors.Join(err, h.Clear(ctx))
 }
 
-// inPlace reports whether PID 1 is in the network namespace that the fabric has for the host.
+// inPlace reports whether PID 1 is in the host's network namespace of the fabric.
 func (h host) inPlace() bool {
 	is, err1 := os.Stat(fmt.Sprintf("/proc/%d/ns/net", h.PID()))
 	want, err2 := os.Stat(fabric.Path(h.Lab, h.Name))
@@ -201,8 +201,8 @@ func (h host) remember(now made) error {
 	return atomicfile.Write(h.Path("made.json"), data, 0o644)
 }
 
-// furnish writes the host's files, into the running host or into its disk, has its PID 1 read
-// its services again where they changed, and gives the hash of their file.
+// furnish writes the host's files, into the running host or to its disk, has its PID 1 reload the
+// services if they have changed, and returns the hash of the services file.
 func (h host) furnish(plan topology.Plan, services []components.HostService) (hash string, err error) {
 	files, err := hostFiles(plan, h.machine, services)
 	if err != nil {
@@ -212,7 +212,7 @@ func (h host) furnish(plan topology.Plan, services []components.HostService) (ha
 	if pid != 0 {
 		place = fmt.Sprintf("/proc/%d/root", pid)
 	}
-	// Links that somebody made in the host must not lead out of it.
+	// Symbolic links in the host must not lead out of it.
 	root, err := os.OpenRoot(place)
 	if err != nil {
 		return "", err
@@ -234,7 +234,7 @@ func (h host) furnish(plan topology.Plan, services []components.HostService) (ha
 	return pid1.Hash([]byte(files[pid1.ServicesFile])), nil
 }
 
-// writeChanged replaces a file that has another content, as a whole.
+// writeChanged atomically replaces a file whose content differs.
 func writeChanged(root *os.Root, path, text string) (bool, error) {
 	if was, err := root.ReadFile(path); err == nil && string(was) == text {
 		return false, nil

@@ -241,7 +241,7 @@ func TestServiceFails(t *testing.T) {
 	s := newScene(t, "nlt-l-fails", nil)
 	s.Artifacts.Hosts["client"] = append(s.Artifacts.Hosts["client"], components.HostService{Name: "bad", Argv: []string{selfInside, "fail"}, Ready: components.Ready{UDP: "7"}})
 	err := startHosts(t.Context(), s.Request)
-	if err == nil || !strings.Contains(err.Error(), "start host client: service bad ended: exit status 3") {
+	if err == nil || !strings.Contains(err.Error(), "start host client: service bad exited: exit status 3") {
 		t.Fatalf("it gives %v", err)
 	}
 	log := filepath.Join(s.Dir, "logs", "client", "bad.log")
@@ -252,7 +252,7 @@ func TestServiceFails(t *testing.T) {
 		t.Errorf("the log is %q (%v)", text, err)
 	}
 	delete(s.Artifacts.Hosts, "router")
-	if err := startHosts(t.Context(), s.Request); err == nil || !strings.Contains(err.Error(), "start host router: the lab was made by an earlier netlab") {
+	if err := startHosts(t.Context(), s.Request); err == nil || !strings.Contains(err.Error(), "start host router: the lab was made by an earlier version of netlab") {
 		t.Errorf("artifacts of an earlier netlab give %v", err)
 	}
 }

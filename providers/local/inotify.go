@@ -10,12 +10,12 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// inotifyPerNode is what a Node's containerd, kubelet, kube-proxy and Pods open: 43 were
-// counted in a lab of three.
+// inotifyPerNode is the number of instances that a Node's containerd, kubelet, kube-proxy and Pods
+// open: a lab of three Nodes had 43.
 const inotifyPerNode = 15
 
 // inotifyNeed: all of root's processes share fs.inotify.max_user_instances, which is 128
-// on many machines; past it kube-proxy and others die one after another.
+// on many machines; beyond it kube-proxy and others fail.
 func inotifyNeed(plan topology.Plan) need {
 	data, err := os.ReadFile("/proc/sys/fs/inotify/max_user_instances")
 	limit, convErr := strconv.Atoi(strings.TrimSpace(string(data)))

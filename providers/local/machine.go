@@ -13,7 +13,7 @@ import (
 	"netlab.dev/netlab/labs"
 )
 
-// Machine is a Node or an outside host that runs. It implements providers.Machine.
+// Machine is a running Node or outside host. It implements providers.Machine.
 type Machine struct {
 	Lab    labs.Name
 	Name   string
@@ -22,8 +22,8 @@ type Machine struct {
 	LogDir string
 }
 
-// Command enters all of the machine's namespaces. The program gets the machine's environment,
-// and of the caller's only the terminal's kind and the language.
+// Command enters all of the machine's namespaces. The program has the machine's environment
+// and, of the caller's, only TERM and LANG.
 func (m Machine) Command(ctx context.Context, argv ...string) *exec.Cmd {
 	enter := []string{"--target=" + strconv.Itoa(m.PID), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd", "--"}
 	env := []string{envPath, envHome}
@@ -37,7 +37,7 @@ func (m Machine) Command(ctx context.Context, argv ...string) *exec.Cmd {
 	}
 	cmd := exec.CommandContext(ctx, "nsenter", append(enter, argv...)...)
 	cmd.Env = append(env, LabelKey+"="+m.Lab.Label())
-	// nsenter forks into a pid namespace: ending the group ends the program too.
+	// nsenter forks into a pid namespace: killing the process group kills the program too.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
@@ -45,7 +45,7 @@ func (m Machine) Command(ctx context.Context, argv ...string) *exec.Cmd {
 }
 
 // Dial connects to a unix socket in the machine's file system, by /proc/<pid>/root, which
-// crosses no network namespace and is short: sockaddr_un takes 107 bytes.
+// requires no network access and is short: sockaddr_un holds 107 bytes.
 func (m Machine) Dial(ctx context.Context, path string) (net.Conn, error) {
 	var d net.Dialer
 	return d.DialContext(ctx, "unix", fmt.Sprintf("/proc/%d/root%s", m.PID, path))

@@ -14,8 +14,8 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// Attach gives a lab with its outside hosts and the Nodes that find finds. Those that do not
-// run are left out, and each is an error.
+// Attach returns a lab with its outside hosts and the Nodes that find finds. Nodes that are not
+// running are left out, with an error for each.
 func Attach(plan topology.Plan, dir string, find func(topology.Machine) (providers.Machine, error)) (providers.Running, error) {
 	running := providers.Running{Plan: plan, Kubeconfig: filepath.Join(dir, "kubeconfig"), Machines: map[string]providers.Machine{}}
 	Hosts(&running, dir)
@@ -31,7 +31,8 @@ func Attach(plan topology.Plan, dir string, find func(topology.Machine) (provide
 	return running, hint.With(errs, "start what is missing with `netlab up`")
 }
 
-// NodeOf gives the Node whose PID 1 is a process of this machine, 0 for one that does not run.
+// NodeOf returns the Node with the given process of this machine as its PID 1, 0 if it is not
+// running.
 func NodeOf(plan topology.Plan, m topology.Machine, pid int, logs string) (providers.Machine, error) {
 	if pid == 0 {
 		return nil, NotRunning(m)
@@ -39,12 +40,12 @@ func NodeOf(plan topology.Plan, m topology.Machine, pid int, logs string) (provi
 	return Machine{Lab: plan.Lab, Name: m.Name, PID: pid, Node: true, LogDir: logs}, nil
 }
 
-// NotRunning is the error of a Node that is off.
-func NotRunning(m topology.Machine) error { return fmt.Errorf("node %s does not run", m.Name) }
+// NotRunning is the error of a Node that is not running.
+func NotRunning(m topology.Machine) error { return fmt.Errorf("node %s is not running", m.Name) }
 
-// RemoveExtra removes the Nodes that a plan no longer has, or has otherwise, and what is left
-// of those that were not made whole: of those named and those with a directory in the lab's
-// state directory. made gives what a Node was made from, false where that is not known.
+// RemoveExtra removes Nodes that are no longer in the plan or have changed in it, and Nodes whose
+// creation did not complete, among those named and those with a directory in the lab's state
+// directory. made returns what a Node was created from, false if that is unknown.
 func RemoveExtra(plan topology.Plan, dir string, named []string, made func(name string) (topology.Machine, bool), remove func(name string) error) error {
 	entries, err := os.ReadDir(filepath.Join(dir, "nodes"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

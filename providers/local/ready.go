@@ -18,28 +18,28 @@ import (
 	"netlab.dev/netlab/topology/fabric"
 )
 
-// Bounds of the wait for a host's services: of all of it, and of one question.
+// Limits of the wait for a host's services: in total, and for one request.
 const (
 	serviceLimit = 30 * time.Second
 	readyLimit   = 2 * time.Second
 )
 
-// await returns once every service of the host is ready, as PID 1 has it of the services file
-// with this hash. A service that ends meanwhile is not waited for.
+// await waits until PID 1 has loaded the services file with this hash and every service of the
+// host is ready. It fails if a service exits.
 func (h host) await(ctx context.Context, services []components.HostService, hash string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, serviceLimit, fmt.Errorf("timed out after %s", serviceLimit))
 	defer cancel()
 	for {
 		status, err := h.status()
 		if err == nil && status.Hash != hash {
-			err = errors.New("PID 1 has not read its services yet")
+			err = errors.New("PID 1 has not loaded its services yet")
 		}
 		for _, s := range services {
 			if err != nil {
 				break
 			}
 			if state := status.Services[s.Name]; state.PID == 0 && state.Ended != "" {
-				return hint.With(fmt.Errorf("service %s ended: %s", s.Name, state.Ended), "see "+filepath.Join(h.Container.Logs, s.Name+".log"))
+				return hint.With(fmt.Errorf("service %s exited: %s", s.Name, state.Ended), "see "+filepath.Join(h.Container.Logs, s.Name+".log"))
 			}
 			err = h.ready(ctx, s, status)
 		}
@@ -47,7 +47,7 @@ func (h host) await(ctx context.Context, services []components.HostService, hash
 			return nil
 		}
 		if h.PID() == 0 {
-			return hint.With(errors.New("its PID 1 ended"), "see "+filepath.Join(h.Container.Logs, "init.log"))
+			return hint.With(errors.New("its PID 1 exited"), "see "+filepath.Join(h.Container.Logs, "init.log"))
 		}
 		select {
 		case <-ctx.Done():
@@ -57,7 +57,7 @@ func (h host) await(ctx context.Context, services []components.HostService, hash
 	}
 }
 
-// status is what the host's PID 1 says of its services.
+// status reads the service status that the host's PID 1 writes.
 func (h host) status() (status pid1.Status, err error) {
 	pid := h.PID()
 	if pid == 0 {
@@ -75,7 +75,7 @@ func (h host) status() (status pid1.Status, err error) {
 	return status, json.Unmarshal(data, &status)
 }
 
-// ready asks a service, in the way that its component says, whether it serves.
+// ready runs the readiness check that the component of a service defines.
 func (h host) ready(ctx context.Context, s components.HostService, status pid1.Status) error {
 	if status.Services[s.Name].PID == 0 {
 		return fmt.Errorf("service %s is not running", s.Name)
@@ -106,7 +106,7 @@ func closed(c interface{ Close() error }, err error) error {
 	return c.Close()
 }
 
-// bound reports whether a UDP socket of the host has a port, by /proc/net/udp: local_address
+// bound checks that a UDP socket of the host is bound to a port, by /proc/net/udp: local_address
 // is the second field, address and port in hexadecimal (proc_net(5)).
 func (h host) bound(port string) error {
 	number, err := strconv.ParseUint(port, 10, 16)
@@ -128,7 +128,7 @@ func (h host) bound(port string) error {
 	return fmt.Errorf("no socket is bound to UDP port %s", port)
 }
 
-// inspectHosts gives an error that joins what of the outside hosts is not as planned.
+// inspectHosts joins all differences of the outside hosts from the plan.
 func inspectHosts(ctx context.Context, state providers.State, dir string) error {
 	var errs error
 	for _, m := range state.Plan.Hosts() {

@@ -13,10 +13,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// rebooted marks the Pods of Nodes that were started again as not ready, as Kubernetes
-// does when a Node is away for 40 seconds. A Node that is back sooner would have its
-// Pods called ready on the word of a kubelet that is gone; the new one calls them so
-// when they are.
+// rebooted marks the Pods of restarted Nodes as not ready, as Kubernetes does when a Node is
+// unreachable for 40 seconds. If a Node restarts sooner its Pods would keep the Ready condition
+// that the previous kubelet reported; the new kubelet sets it again when they are ready.
 func rebooted(ctx context.Context, client kubernetes.Interface, nodes []string) error {
 	patch, err := json.Marshal(map[string]any{"status": map[string]any{"conditions": []corev1.PodCondition{{
 		Type: corev1.PodReady, Status: corev1.ConditionFalse, Reason: "NodeRebooted", LastTransitionTime: metav1.Now(),

@@ -6,10 +6,10 @@ import (
 	"netlab.dev/netlab/topology/fabric"
 )
 
-// selfInside is where a container finds the netlab executable.
+// selfInside is the path of the netlab executable in a container.
 const selfInside = "/usr/local/bin/netlab"
 
-// path and home are the environment of a machine's programs.
+// path and home are the environment of programs in a machine.
 const (
 	envPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	envHome = "HOME=/root"
@@ -20,9 +20,9 @@ func Bind(source, target string, options ...string) specs.Mount {
 	return specs.Mount{Type: "bind", Source: source, Destination: target, Options: append([]string{"rbind"}, options...)}
 }
 
-// Spec writes down the container as an OCI runtime bundle (opencontainers/runtime-spec):
-// pid, ipc, uts, mount and cgroup namespaces, the network namespace that the fabric
-// made, and every capability that netlab itself has. Its PID 1 is the netlab executable
+// Spec returns the configuration of the container as an OCI runtime bundle (opencontainers/runtime-spec):
+// pid, ipc, uts, mount and cgroup namespaces, the network namespace of the
+// fabric, and every capability that netlab itself has. Its PID 1 is the netlab executable
 // self, which is read-only in it.
 func (c Container) Spec(self string) *specs.Spec {
 	caps := Capabilities()

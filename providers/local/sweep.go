@@ -17,18 +17,18 @@ import (
 	"netlab.dev/netlab/labs"
 )
 
-// LabelKey is the environment variable that every process of a lab carries.
+// LabelKey is the environment variable that labels every process of a lab.
 const LabelKey = "NETLAB_LAB"
 
-// cgroupRoot is the cgroup above those of all labs.
+// cgroupRoot is the parent cgroup of all labs.
 const cgroupRoot = "/netlab"
 
-// CgroupOf is a lab's cgroup, or that of one of its machines, in every hierarchy.
+// CgroupOf returns the path of the cgroup of a lab, or of one of its machines, in every hierarchy.
 func CgroupOf(lab labs.Name, machine string) string {
 	return filepath.Join(cgroupRoot, lab.Label(), machine)
 }
 
-// labelled reports whether a process carries the lab's label.
+// labelled reports whether a process has the lab's label.
 func labelled(pid int, lab labs.Name) bool {
 	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if err != nil {
@@ -37,12 +37,12 @@ func labelled(pid int, lab labs.Name) bool {
 	return slices.Contains(SplitZero(env), LabelKey+"="+lab.Label())
 }
 
-// SplitZero splits the lists that /proc/<pid>/environ and cmdline hold.
+// SplitZero splits the lists in /proc/<pid>/environ and cmdline.
 func SplitZero(data []byte) []string {
 	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
 }
 
-// KillAll ends the listed processes, listing again until none is left or ctx ends.
+// KillAll kills the listed processes and lists again until none is left or ctx is done.
 func KillAll(ctx context.Context, list func() []int) error {
 	for {
 		left := list()
@@ -53,14 +53,14 @@ func KillAll(ctx context.Context, list func() []int) error {
 			unix.Kill(pid, unix.SIGKILL)
 		}
 		select {
-		case <-time.After(10 * time.Millisecond): // the kernel tells nobody when a stranger's child is gone
+		case <-time.After(10 * time.Millisecond): // there is no notification for processes that are not our children
 		case <-ctx.Done():
-			return fmt.Errorf("processes still run: %v: %w", left, ctx.Err())
+			return fmt.Errorf("processes are still running: %v: %w", left, ctx.Err())
 		}
 	}
 }
 
-// Processes lists the lab's live processes but this one, found by label and by
+// Processes lists the lab's live processes except this one, found by label and by
 // cgroup: a runc killed between clone and exec has no label yet.
 func Processes(lab labs.Name) []int {
 	pids := InCgroups(lab, "")
@@ -94,7 +94,7 @@ func InCgroups(lab labs.Name, machine string) []int {
 	return pids
 }
 
-// Labs names the labs that have cgroups or processes on this machine.
+// Labs lists the labs that have cgroups or processes on this machine.
 func Labs() []labs.Name {
 	var found []labs.Name
 	add := func(name string) {
@@ -122,7 +122,7 @@ func Labs() []labs.Name {
 	return found
 }
 
-// cgroupDirs gives a cgroup in each mounted hierarchy where it exists.
+// cgroupDirs returns the directories of a cgroup in all mounted hierarchies where it exists.
 func cgroupDirs(cgroup string) []string {
 	data, _ := os.ReadFile("/proc/self/mountinfo")
 	var dirs []string
@@ -140,7 +140,7 @@ func cgroupDirs(cgroup string) []string {
 }
 
 // RemoveCgroups removes the cgroups of a lab, or of one of its machines, deepest first. A
-// cgroup stays busy for a moment after its last process died.
+// cgroup stays busy for a moment after its last process exited.
 func RemoveCgroups(ctx context.Context, lab labs.Name, machine string) error {
 	if err := lab.Check(); err != nil {
 		return err
@@ -162,7 +162,7 @@ func RemoveCgroups(ctx context.Context, lab labs.Name, machine string) error {
 					left = fmt.Errorf("remove cgroup %s: %w", all[i], err)
 				}
 			}
-			// Its parents, once their last child is gone: /netlab too.
+			// Its parents, once their last child is removed: /netlab too.
 			for parent := range strings.Count(cgroup, "/") - 1 {
 				unix.Rmdir(filepath.Join(top, strings.Repeat("../", parent+1)))
 			}

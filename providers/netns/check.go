@@ -13,10 +13,10 @@ import (
 	"netlab.dev/netlab/topology/fabric"
 )
 
-// Check implements providers.Provider: root, and what every lab takes from the kernel.
+// Check implements providers.Provider: it requires root and what every lab requires of the kernel.
 func (p Provider) Check(_ context.Context, plan topology.Plan) error {
 	if os.Geteuid() != 0 {
-		return hint.With(errors.New("namespace Nodes take root, and this is not root"), "run netlab with sudo, or as root")
+		return hint.With(errors.New("namespace Nodes require root"), "run netlab with sudo, or as root")
 	}
 	return local.Check(plan)
 }
@@ -29,8 +29,8 @@ func (p Provider) Inspect(ctx context.Context, state providers.State, dir string
 	return local.Inspect(ctx, state, dir)
 }
 
-// Find implements providers.Finder: labs are known by their pinned namespaces, their
-// cgroups and their processes' label.
+// Find implements providers.Finder: labs are found by their pinned namespaces, their
+// cgroups and the label of their processes.
 func (p Provider) Find() ([]labs.Name, error) {
 	return append(fabric.Labs(), local.Labs()...), nil
 }

@@ -18,7 +18,7 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// node is one Node's place on this machine. Its container's Dir is nodes/<name> in the lab's
+// node is the files of one Node on this machine. Its container's Dir is nodes/<name> in the lab's
 // state directory.
 type node struct {
 	local.Container
@@ -29,10 +29,10 @@ func nodeOf(lab labs.Name, dir string, m topology.Machine) node {
 	return node{local.Container{Lab: lab, Name: m.Name, Dir: filepath.Join(dir, "nodes", m.Name), Logs: filepath.Join(dir, "logs", m.Name)}, m}
 }
 
-// prepare lays the Node out on disk: its containerd root cloned from the store, its
-// files in the overlay's upper directory.
+// prepare creates the Node's files: its containerd root, cloned from the store, and its own files
+// in the overlay's upper directory.
 func (n node) prepare(ctx context.Context, of components.Artifacts, files map[string]kubeadm.File) error {
-	// What a killed `up` left of a Node that never ran is of no use.
+	// Remove what a killed `up` left of a Node that never ran.
 	if err := os.RemoveAll(n.Dir); err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (n node) prepare(ctx context.Context, of components.Artifacts, files map[st
 		return err
 	}
 	if err := artifacts.Clone(ctx, of.Store, n.Path("containerd")); err != nil {
-		return fmt.Errorf("give Node %s its images: %w", n.machine.Name, err)
+		return fmt.Errorf("copy the images to Node %s: %w", n.machine.Name, err)
 	}
 	return local.WriteFiles(files, func(path string) string {
 		if rest, kubelet := strings.CutPrefix(path, "/var/lib/kubelet/"); kubelet {
@@ -50,13 +50,13 @@ func (n node) prepare(ctx context.Context, of components.Artifacts, files map[st
 	})
 }
 
-// start runs the Node, as the artifacts at hand say: a Node may start again when the cache
-// has dropped the netlab that it ran with before.
+// start starts the Node with the current artifacts: the cache may have dropped the netlab
+// executable that it was created with.
 func (n node) start(ctx context.Context, artifacts components.Artifacts) error {
 	return n.Start(ctx, artifacts.Programs["runc"], artifacts.Rootfs, n.spec(artifacts))
 }
 
-// remember keeps what the Node was made from, once it runs.
+// remember records what the Node was created from, once it is running.
 func (n node) remember() error {
 	data, err := json.Marshal(n.machine)
 	if err != nil {
@@ -65,7 +65,7 @@ func (n node) remember() error {
 	return atomicfile.Write(n.Path("machine.json"), data, 0o644)
 }
 
-// recall gives what a Node was made from; false when it never got to run.
+// recall returns what a Node was created from; false if it never ran.
 func (n node) recall() (topology.Machine, bool) {
 	var m topology.Machine
 	data, err := os.ReadFile(n.Path("machine.json"))

@@ -2,8 +2,8 @@
 // mnt, pid, uts, ipc, cgroup) over an overlay of the node image, run by runc, with
 // containerd and kubelet inside. It needs root and nothing else: no Docker, no VM, no
 // systemd, no registry. The Node's network namespace is the fabric's, its file system
-// lives in a mount namespace of its own, and every process carries the lab's label,
-// so that Delete finds all of it even without a state directory.
+// is mounted in a separate mount namespace, and every process has the lab's label, so that Delete
+// finds everything even without a state directory.
 package netns
 
 import (
@@ -23,7 +23,7 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// Provider makes Nodes of namespaces. The zero value works.
+// Provider runs Nodes as namespaces. The zero value is ready to use.
 type Provider struct{}
 
 // Create implements providers.Provider.
@@ -55,7 +55,7 @@ func (p Provider) Create(ctx context.Context, req providers.Request) (providers.
 		stopped = append(stopped, n)
 		if _, ran := n.recall(); ran {
 			again = append(again, m.Name)
-			segments.Go(func() error { return n.Clear(early) }) // it keeps its disk: a reboot
+			segments.Go(func() error { return n.Clear(early) }) // its disk is kept: a reboot
 		} else {
 			segments.Go(func() error { return p.prepare(early, req, n, ca) })
 		}
@@ -74,8 +74,8 @@ func (p Provider) prepare(ctx context.Context, req providers.Request, n node, ca
 	return n.prepare(ctx, req.Artifacts, files)
 }
 
-// boot starts the stopped Nodes, has kubeadm write a control plane that is not
-// bootstrapped yet, and waits for the API server.
+// boot starts the stopped Nodes, bootstraps the control plane unless that was done, and waits for
+// the API server.
 func (p Provider) boot(ctx context.Context, req providers.Request, ca *kubeadm.Authority, stopped []node, again []string) (running providers.Running, err error) {
 	plan := req.Plan
 	control := plan.WithRole(topology.RoleControlPlane)[0]
@@ -109,13 +109,13 @@ func (p Provider) boot(ctx context.Context, req providers.Request, ca *kubeadm.A
 	return running, err
 }
 
-// Memory is providers.Meter's.
+// Memory implements providers.Meter.
 func (p Provider) Memory(lab labs.Name, node string) (int64, bool) {
 	return local.Memory(lab, node)
 }
 
-// removeExtra ends Nodes that the plan no longer has, or has otherwise, and what is
-// left of Nodes that never got to run.
+// removeExtra removes Nodes that are no longer in the plan or have changed in it, and Nodes that
+// never ran.
 func (p Provider) removeExtra(ctx context.Context, req providers.Request) error {
 	at := func(name string) node { return nodeOf(req.Plan.Lab, req.Dir, topology.Machine{Name: name}) }
 	return local.RemoveExtra(req.Plan, req.Dir, nil,

@@ -24,7 +24,7 @@ func TestConformance(t *testing.T) {
 			n := nodeOf(lab, dir, topology.Machine{Name: name})
 			pid := n.PID()
 			if pid == 0 {
-				return fmt.Errorf("node %s does not run", name)
+				return fmt.Errorf("node %s is not running", name)
 			}
 			if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 				return err

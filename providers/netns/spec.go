@@ -10,21 +10,21 @@ import (
 	"netlab.dev/netlab/providers/local"
 )
 
-// spec is the container's, with what container runtimes inside a Node need.
+// spec is the container's spec plus what a container runtime inside a Node requires.
 func (n node) spec(artifacts components.Artifacts) *specs.Spec {
 	spec := n.Spec(artifacts.Self)
 	spec.Mounts = append(spec.Mounts,
-		// Container runtimes stack an overlay on these: they must not lie on one.
+		// Container runtimes mount overlays on these: they must not be on an overlay themselves.
 		local.Bind(n.Path("containerd"), "/var/lib/containerd"),
 		local.Bind(n.Path("kubelet"), "/var/lib/kubelet"))
-	spec.Linux.RootfsPropagation = "rshared" // kubelet's and the CNI's mounts reach the Pods
+	spec.Linux.RootfsPropagation = "rshared" // mounts of kubelet and CNI propagate to Pods
 	spec.Linux.Devices = append(spec.Linux.Devices,
 		specs.LinuxDevice{Path: "/dev/kmsg", Type: "c", Major: 1, Minor: 11}, // kubelet reads it for OOM kills
 		specs.LinuxDevice{Path: "/dev/fuse", Type: "c", Major: 10, Minor: 229})
 	for _, path := range slices.Sorted(maps.Keys(artifacts.Caches)) {
 		spec.Mounts = append(spec.Mounts, local.Bind(artifacts.Caches[path], path))
 	}
-	// What is pinned in it goes with the Node.
+	// Pinned objects are removed with the Node.
 	if local.KernelMounts("bpf") {
 		spec.Mounts = append(spec.Mounts, specs.Mount{Type: "bpf", Source: "bpf", Destination: "/sys/fs/bpf",
 			Options: []string{"nosuid", "nodev", "noexec", "mode=700"}})

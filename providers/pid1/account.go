@@ -11,8 +11,8 @@ import (
 	"github.com/moby/sys/mountinfo"
 )
 
-// account moves a process into the child cgroup of a name, in the hierarchy that counts CPU
-// time as the machine sees it.
+// account moves a process to the named child cgroup, in the hierarchy that accounts CPU time, as
+// mounted in the machine.
 func account(name string, pid int) error {
 	root, err := cpuHierarchy("/proc/self/mountinfo")
 	if err != nil {
@@ -20,15 +20,15 @@ func account(name string, pid int) error {
 	}
 	dir := filepath.Join(root, name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("make the cgroup of %s: %w", name, err)
+		return fmt.Errorf("create the cgroup of %s: %w", name, err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), fmt.Append(nil, pid), 0o644); err != nil {
-		return fmt.Errorf("put process %d into the cgroup of %s: %w", pid, name, err)
+		return fmt.Errorf("move process %d to the cgroup of %s: %w", pid, name, err)
 	}
 	return nil
 }
 
-// cpuHierarchy finds where the hierarchy that counts processor time is mounted: v1's
+// cpuHierarchy finds where the hierarchy that accounts CPU time is mounted: v1's
 // cpuacct or, without one, v2.
 func cpuHierarchy(file string) (string, error) {
 	f, err := os.Open(file)
@@ -50,7 +50,7 @@ func cpuHierarchy(file string) (string, error) {
 		}
 	}
 	if unified == "" {
-		return "", errors.New("no cgroup hierarchy that counts processor time is mounted")
+		return "", errors.New("no cgroup hierarchy that accounts CPU time is mounted")
 	}
 	return unified, nil
 }

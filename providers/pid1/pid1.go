@@ -1,8 +1,8 @@
 // Package pid1 is the first process of a machine made of namespaces (a Node of the netns
-// provider, an outside host of any provider) and the part of a virtual machine's that is
-// the same (Supervise). It prepares the machine's view of /proc/sys and cgroups, starts the
-// services of ServicesFile, restarts those that end, reloads that file on SIGHUP, writes
-// StatusFile, and reaps orphans. It knows nothing of labs and reads no other file.
+// provider, an outside host of any provider), and what PID 1 of a virtual machine has in common
+// with it (Supervise). It prepares the machine's /proc/sys and cgroups, starts the services of
+// ServicesFile, restarts those that exit, reloads that file on SIGHUP, writes StatusFile, and
+// reaps orphans. It knows nothing of labs and reads no other file.
 package pid1
 
 import (
@@ -39,15 +39,15 @@ type Service struct {
 	// must answer 200 first.
 	AfterURL string `json:"afterURL,omitempty"`
 	CA       string `json:"ca,omitempty"`
-	// Cgroup gives the service a child cgroup in the hierarchy that counts CPU time, named
-	// after it.
+	// Cgroup runs the service in a child cgroup of its name, in the hierarchy that accounts CPU
+	// time.
 	Cgroup bool `json:"cgroup,omitempty"`
-	// Config is a hash of the files that the service reads: a reload with another one restarts it.
+	// Config is a hash of the files that the service reads: a reload with a different hash restarts it.
 	Config string `json:"config,omitempty"`
 }
 
-// Main is PID 1. It returns an exit status, after a signal to stop or when the machine
-// cannot be prepared.
+// Main is PID 1. It returns an exit status after a signal to stop, or if preparing the machine
+// fails.
 func Main(stderr io.Writer) int {
 	if os.Getpid() != 1 {
 		fmt.Fprintln(stderr, "error: netlab init runs only as PID 1 of a machine of namespaces")
@@ -68,7 +68,7 @@ func run(log io.Writer) error {
 	if err := errors.Join(guardSysctls(), DelegateCgroups()); err != nil {
 		return err
 	}
-	// It idles nearly always and there is one a machine: speed is traded for memory.
+	// It is idle most of the time, and every machine runs one: prefer low memory over speed.
 	runtime.GOMAXPROCS(1)
 	debug.SetGCPercent(20)
 	s := newSupervisor(log)
@@ -78,7 +78,7 @@ func run(log io.Writer) error {
 	return s.run(services, reload)
 }
 
-// ReadServices gives what the provider wrote into ServicesFile.
+// ReadServices reads the services that the provider wrote to ServicesFile.
 func ReadServices() ([]Service, error) {
 	services, _, err := readServices()
 	return services, err
@@ -96,14 +96,14 @@ func readServices() ([]Service, string, error) {
 	return services, Hash(data), nil
 }
 
-// Supervise is the work of a PID 1: it keeps services running and reaps orphans. It
+// Supervise is the main loop of a PID 1: it keeps services running and reaps orphans. It
 // returns after a signal to stop. It reloads nothing and writes no status.
 func Supervise(log io.Writer, services []Service) error {
 	return newSupervisor(log).run(services, nil)
 }
 
-// Become waits for what the service waits for and becomes it, where another PID 1 keeps it
-// running and its log. It returns only with an error.
+// Become waits for the service's After and AfterURL and then executes the service in place of this
+// process, under another PID 1 that restarts and logs it. It returns only with an error.
 func (s Service) Become() error {
 	await(s.After)
 	awaitURL(s.AfterURL, s.CA)
@@ -111,8 +111,8 @@ func (s Service) Become() error {
 	return fmt.Errorf("%s: %w", s.Argv[0], err)
 }
 
-// await returns once a unix socket accepts connections. It looks often: this is on
-// the way of every Node's start.
+// await returns once a unix socket accepts connections. It polls often, as this delays the start
+// of every Node.
 func await(socket string) {
 	for socket != "" {
 		if c, err := net.Dial("unix", socket); err == nil {
@@ -123,11 +123,11 @@ func await(socket string) {
 	}
 }
 
-// urlPause is between two questions to a server that is not ready, which each question
-// costs time.
+// urlPause is the pause between two requests to a server that is not ready: each request takes CPU
+// time from its start.
 const urlPause = time.Second
 
-// awaitURL returns once a server answers that it is ready. Without its CA it cannot be asked.
+// awaitURL returns once a server responds with 200, or immediately if the CA cannot be read.
 func awaitURL(url, ca string) {
 	if url == "" {
 		return
@@ -144,7 +144,7 @@ func awaitURL(url, ca string) {
 		if err != nil {
 			continue
 		}
-		io.Copy(io.Discard, io.LimitReader(answer.Body, 1<<20)) // so that the connection serves again
+		io.Copy(io.Discard, io.LimitReader(answer.Body, 1<<20)) // so that the connection is reused
 		answer.Body.Close()
 		if answer.StatusCode == http.StatusOK {
 			return
@@ -152,9 +152,8 @@ func awaitURL(url, ca string) {
 	}
 }
 
-// guarded sysctls belong to the whole machine, and kubelet writes them; the last two an
-// eBPF dataplane. The Node sees plain files instead, with the values that they want to
-// read back.
+// guarded sysctls are not namespaced. kubelet writes them, and an eBPF dataplane the last two. The
+// Node has plain files in their place, with the values that these programs expect to read back.
 var guarded = map[string]string{
 	"vm/overcommit_memory":      "1",
 	"vm/panic_on_oom":           "0",
@@ -167,7 +166,7 @@ var guarded = map[string]string{
 	"kernel/timer_migration":           "0",
 }
 
-// guardSysctls makes /proc/sys read-only but for net, which is the Node's own.
+// guardSysctls makes /proc/sys read-only except for net, which is namespaced.
 func guardSysctls() error {
 	steps := []struct {
 		source, target string
@@ -179,7 +178,7 @@ func guardSysctls() error {
 	}
 	for _, s := range steps {
 		if err := unix.Mount(s.source, s.target, "", s.flags, ""); err != nil {
-			return fmt.Errorf("guard %s: %w", s.target, err)
+			return fmt.Errorf("protect %s: %w", s.target, err)
 		}
 	}
 	dir := "/run/netlab/sysctl"
@@ -189,21 +188,21 @@ func guardSysctls() error {
 	for name, value := range guarded {
 		target := filepath.Join("/proc/sys", name)
 		if _, err := os.Stat(target); err != nil {
-			continue // this kernel does not have it
+			continue // not present in this kernel
 		}
 		file := filepath.Join(dir, strings.ReplaceAll(name, "/", "."))
 		if err := os.WriteFile(file, []byte(value+"\n"), 0o644); err != nil {
 			return err
 		}
 		if err := unix.Mount(file, target, "", unix.MS_BIND, ""); err != nil {
-			return fmt.Errorf("guard %s: %w", target, err)
+			return fmt.Errorf("protect %s: %w", target, err)
 		}
 	}
 	return nil
 }
 
-// DelegateCgroups makes a cgroup v2 subtree usable: its root may hold no process once
-// controllers are handed down. On v1 there is nothing to do.
+// DelegateCgroups enables the controllers of a cgroup v2 subtree; its root must have no processes
+// then. On v1 it does nothing.
 func DelegateCgroups() error {
 	const root = "/sys/fs/cgroup"
 	controllers, err := os.ReadFile(root + "/cgroup.controllers")
@@ -219,7 +218,7 @@ func DelegateCgroups() error {
 	}
 	for _, c := range strings.Fields(string(controllers)) {
 		if err := os.WriteFile(root+"/cgroup.subtree_control", []byte("+"+c), 0o644); err != nil {
-			return fmt.Errorf("hand down the cgroup controller %s: %w", c, err)
+			return fmt.Errorf("enable the cgroup controller %s: %w", c, err)
 		}
 	}
 	return nil

@@ -14,16 +14,16 @@ import (
 	"netlab.dev/netlab/internal/procfs"
 )
 
-// How long a service and the containers may take to end by themselves. etcd needs a
-// moment to write all down; a shell as PID 1 of its container never ends by itself.
+// How long a service and the containers have to exit after SIGTERM. etcd takes a moment to write
+// its data; a shell as PID 1 of its container ignores SIGTERM.
 const (
 	serviceLimit   = 5 * time.Second
 	containerLimit = 4 * time.Second
 )
 
-// shutDown ends the services in reverse order: kubelet first, which would start containers
-// again. Before the first of them, which the others come after, the containers end; it
-// could not clear up behind them once it has ended itself. What takes too long is killed.
+// shutDown stops the services in reverse order: kubelet first, which would restart containers. The
+// containers are stopped before the first service, in a Node containerd, which still has to clean
+// up after them. Processes that exceed their time limit are killed.
 func (s *supervisor) shutDown() {
 	for i := len(s.order) - 1; i >= 0; i-- {
 		if i == 0 {
@@ -35,8 +35,8 @@ func (s *supervisor) shutDown() {
 	}
 }
 
-// end asks the listed processes to end, and kills those that are still there at the limit,
-// which it tells of.
+// end sends SIGTERM to the listed processes, and kills and logs those that are still running at the
+// limit.
 func end(log io.Writer, limit time.Duration, list func() []int) {
 	for _, pid := range list() {
 		unix.Kill(pid, unix.SIGTERM)
@@ -51,7 +51,7 @@ func end(log io.Writer, limit time.Duration, list func() []int) {
 			killed = true
 			for _, pid := range left {
 				args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-				fmt.Fprintf(log, "%s %.80q does not end within %s\n", time.Now().Format(time.RFC3339), strings.ReplaceAll(string(args), "\x00", " "), limit)
+				fmt.Fprintf(log, "%s %.80q did not exit within %s\n", time.Now().Format(time.RFC3339), strings.ReplaceAll(string(args), "\x00", " "), limit)
 				unix.Kill(pid, unix.SIGKILL)
 			}
 		}
@@ -59,7 +59,7 @@ func end(log io.Writer, limit time.Duration, list func() []int) {
 }
 
 // containers lists the first process of each container: PID 1 of a pid namespace below
-// the Node's own. With it the namespace ends. One that shares the Node's pid namespace ends
+// the Node's own. The namespace ends with it. A container in the Node's pid namespace ends
 // with the Node.
 func containers() []int {
 	all, _ := filepath.Glob("/proc/[0-9]*/status")
@@ -78,7 +78,7 @@ func containers() []int {
 	return pids
 }
 
-// living gives the process back, or none when it has ended.
+// living returns the process, or none if it has exited.
 func living(pid int) []int {
 	if !procfs.Alive(pid) {
 		return nil

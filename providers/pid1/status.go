@@ -12,22 +12,22 @@ import (
 	"netlab.dev/netlab/internal/atomicfile"
 )
 
-// StatusFile is where PID 1 says what runs, in the machine.
+// StatusFile is the file, in the machine, to which PID 1 writes the status of its services.
 const StatusFile = "/run/netlab/services.json"
 
-// Status is what StatusFile holds.
+// Status is the content of StatusFile.
 type Status struct {
-	// Hash is that of the services file which the status is about: whoever has just written
-	// another one reads here when it was taken up.
+	// Hash is the hash of the loaded services file: the writer of a new file can see here that
+	// it was reloaded.
 	Hash     string           `json:"hash"`
 	Services map[string]State `json:"services"`
 }
 
-// State is that of one service.
+// State is the state of one service.
 type State struct {
-	PID    int    `json:"pid"`             // as the machine counts; 0: it does not run
+	PID    int    `json:"pid"`             // in the machine's pid namespace; 0: not running
 	Starts int    `json:"starts"`          // since its definition last changed
-	Ended  string `json:"ended,omitempty"` // how its last run ended, "exit status 1"
+	Ended  string `json:"ended,omitempty"` // how its last process exited, "exit status 1"
 }
 
 // Hash identifies the content of a services file.
@@ -36,7 +36,8 @@ func Hash(data []byte) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// report writes the status, as a whole. What ends because it was changed counts as ended.
+// report writes the status atomically. A process that was stopped because its service changed
+// counts as exited.
 func (s *supervisor) report() {
 	if s.status == "" {
 		return
@@ -60,7 +61,7 @@ func (s *supervisor) report() {
 
 func same(a, b Service) bool { return reflect.DeepEqual(a, b) }
 
-// how a process ended, as os.ProcessState has it.
+// how describes the exit of a process, as os.ProcessState does.
 func how(w unix.WaitStatus) string {
 	if w.Signaled() {
 		return "signal: " + w.Signal().String()

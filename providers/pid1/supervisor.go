@@ -11,16 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A service that ends is started again after restartDelay, and after twice as long each time
-// that it ran for less than steady, up to longestDelay: one that dies at once must not burn a
-// core.
+// A service that exits is restarted after restartDelay. The delay is doubled each time that it ran
+// for less than steady, up to longestDelay, so that a service that fails immediately does not use
+// up a CPU.
 const (
 	restartDelay = time.Second
 	longestDelay = 16 * time.Second
 	steady       = 10 * time.Second
 )
 
-// supervisor keeps services running. Its event loop is the only goroutine that touches it.
+// supervisor keeps services running. Only the goroutine of its event loop accesses it.
 type supervisor struct {
 	log    io.Writer
 	units  map[string]*unit
@@ -29,23 +29,23 @@ type supervisor struct {
 	kill   chan int
 	dead   chan death
 	status string // file that the status is written to; "" for none
-	hash   string // of the services file that was read last
+	hash   string // of the last loaded services file
 }
 
 // unit is a service and its process.
 type unit struct {
 	Service
-	pid     int // 0 while it does not run
+	pid     int // 0 while it is not running
 	began   time.Time
 	delay   time.Duration // before the next start
 	starts  int
-	ended   string // how the last run ended
-	turn    int    // of the start that is due; earlier ones are void
-	changed bool   // it was asked to end because its definition changed
-	removed bool   // likewise, because the file has it no more
+	ended   string // how the last process exited
+	turn    int    // number of the pending start; earlier ones are ignored
+	changed bool   // it is being stopped because its definition changed
+	removed bool   // it is being stopped because it is no longer in the file
 }
 
-// turn is a start that is due.
+// turn is a pending start.
 type turn struct {
 	name   string
 	number int
@@ -91,7 +91,7 @@ func (s *supervisor) run(services []Service, reload <-chan os.Signal) error {
 			s.adopt(services)
 		case <-stop:
 			go func() {
-				for range s.dead { // reap goes on, and nothing is started again
+				for range s.dead { // reap continues, and nothing is restarted
 				}
 			}()
 			s.shutDown()
@@ -100,8 +100,8 @@ func (s *supervisor) run(services []Service, reload <-chan os.Signal) error {
 	}
 }
 
-// adopt makes services the list of what runs: those that are new start, those that differ
-// restart, those that are missing end, and the others are left alone.
+// adopt applies a list of services: new ones are started, changed ones restarted, missing ones
+// stopped, and the others are left alone.
 func (s *supervisor) adopt(services []Service) {
 	wanted := map[string]bool{}
 	s.order = nil
@@ -135,7 +135,7 @@ func (s *supervisor) adopt(services []Service) {
 	}
 }
 
-// begin starts a unit after a delay and after what it waits for.
+// begin starts a unit after a delay and after its After and AfterURL.
 func (s *supervisor) begin(u *unit, delay time.Duration) {
 	u.turn++
 	t, service := turn{u.Name, u.turn}, u.Service
@@ -147,14 +147,14 @@ func (s *supervisor) begin(u *unit, delay time.Duration) {
 	}()
 }
 
-// end asks a unit's process to end, and has it killed where that takes too long.
+// end sends SIGTERM to a unit's process, and has it killed if it exceeds the limit.
 func (s *supervisor) end(u *unit) {
 	pid := u.pid
 	unix.Kill(pid, unix.SIGTERM)
 	time.AfterFunc(serviceLimit, func() { s.kill <- pid })
 }
 
-// ended deals with the end of a child; one that is no service was an orphan.
+// ended handles the exit of a child; one that is not a service was an orphan.
 func (s *supervisor) ended(d death) {
 	for name, u := range s.units {
 		if u.pid != d.pid {
@@ -169,13 +169,13 @@ func (s *supervisor) ended(d death) {
 			s.begin(u, 0)
 		default:
 			u.ended = how(d.status)
-			s.say("%s (pid %d) ended: %s; starting it again", u.Name, d.pid, u.ended)
+			s.say("%s (pid %d) exited: %s; restarting it", u.Name, d.pid, u.ended)
 			s.again(u)
 		}
 	}
 }
 
-// again starts a unit anew that ended, or that could not be started.
+// again restarts a unit that exited or could not be started.
 func (s *supervisor) again(u *unit) {
 	if u.delay *= 2; u.delay == 0 || time.Since(u.began) >= steady {
 		u.delay = restartDelay
@@ -219,14 +219,14 @@ func launch(s Service) (int, error) {
 	pid := p.Pid // Release forgets it
 	if s.Cgroup {
 		if err := account(s.Name, pid); err != nil {
-			fmt.Fprintln(out, "netlab init:", err) // the service runs, uncounted
+			fmt.Fprintln(out, "netlab init:", err) // the service runs without accounting
 		}
 	}
-	// The handle is let go: reap waits for every child alike.
+	// The handle is released: reap waits for all children.
 	return pid, p.Release()
 }
 
-// reap waits for every child, adopted ones too: containerd's shims become ours.
+// reap waits for every child, including adopted ones such as containerd's shims.
 func reap(dead chan<- death) {
 	child := make(chan os.Signal, 1)
 	signal.Notify(child, unix.SIGCHLD)

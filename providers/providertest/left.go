@@ -16,12 +16,12 @@ import (
 	"netlab.dev/netlab/topology/fabric/residue"
 )
 
-// Alone is true where nothing else uses the machine, as on CI: what labs need may then
-// not be absent, and everything that differs afterwards is a lab's.
+// Alone reports whether nothing else uses the machine, as on CI: missing requirements of labs are
+// then failures, and every difference afterwards is attributed to the lab.
 func Alone() bool { return os.Getenv("NETLAB_TEST_LABS") == "require" }
 
-// NeedLabs skips a test where labs cannot run: without root, or with -short. Where they
-// are required (see Alone) it fails instead. It waits until no other test makes labs.
+// NeedLabs skips a test if labs cannot run: without root, or with -short. If they are required (see
+// Alone) it fails instead. It waits until no other test runs labs.
 func NeedLabs(t testing.TB) {
 	t.Helper()
 	refuse := t.Skip
@@ -37,12 +37,12 @@ func NeedLabs(t testing.TB) {
 	takeTurn(t)
 }
 
-// turn is an abstract unix socket: one process of the machine has it, it goes with that
-// process, and it is no file.
+// turn is an abstract unix socket: only one process of the machine can hold it, it is released when
+// the process exits, and it is not a file.
 const turn = "@netlab-test-labs"
 
-// takeTurn waits until no other test makes labs: their names are the same in each run,
-// so that what a killed one left is found and removed.
+// takeTurn waits until no other test runs labs. The names of labs are the same in each run, so that
+// the leftovers of a killed test are found and removed.
 func takeTurn(t testing.TB) {
 	t.Helper()
 	for waits := false; ; waits = true {
@@ -61,12 +61,12 @@ func takeTurn(t testing.TB) {
 	}
 }
 
-// settling is how long the kernel may take to tidy up behind a lab.
+// settling is the time that the kernel has to clean up after a lab.
 const settling = 10 * time.Second
 
 // NothingLeft compares the machine with a snapshot from before a lab was made. Unless
-// the test is Alone, others may have changed the machine since: then it looks only for
-// what carries the lab's name, and for processes with its label.
+// the test is Alone, other programs may have changed the machine: then it checks only for things
+// with the lab's name, and for processes with its label.
 func NothingLeft(t testing.TB, before residue.Snapshot, lab string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), settling)
@@ -92,8 +92,8 @@ func NothingLeft(t testing.TB, before residue.Snapshot, lab string) {
 	}
 }
 
-// others tells what is no lab's: that a process or namespace is over, and processes
-// that began meanwhile and descend from no netlab.
+// others reports differences that no lab caused: processes or namespaces that no longer exist, and
+// new processes that do not descend from netlab.
 func others(line string) bool {
 	if strings.HasPrefix(line, "lost: process ") || strings.HasPrefix(line, "lost: network namespace ") {
 		return true

@@ -23,10 +23,10 @@ import (
 
 func (l *lab) check(t *testing.T) {
 	if err := l.New().Check(t.Context(), l.plan); err != nil {
-		t.Errorf("this machine lacks: %v", err)
+		t.Errorf("requirements not met: %v", err)
 	}
 	if _, err := os.Stat(l.dir); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("check made the lab's directory (%v)", err)
+		t.Errorf("check created the lab's directory (%v)", err)
 	}
 }
 
@@ -131,8 +131,8 @@ func (l *lab) healthy(t *testing.T) {
 	}
 }
 
-// killed: a Node that died is missed by Attach, which names it, and started again by
-// Create with the disk that it had, while the others go on.
+// killed: a killed Node is reported by Attach and started again by Create with the same disk, while
+// the others keep running.
 func (l *lab) killed(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), l.limit())
 	defer cancel()
@@ -165,8 +165,8 @@ func (l *lab) killed(t *testing.T) {
 	l.healthy(t)
 }
 
-// heard waits until a Node's kubelet has renewed its lease after a moment: for long the
-// cluster believes of a dead Node that it is Ready.
+// heard waits until a Node's kubelet has renewed its lease since a given time: a dead Node keeps its
+// Ready condition for a while.
 func (l *lab) heard(ctx context.Context, t *testing.T, node string, after time.Time) {
 	t.Helper()
 	client, err := l.running.Client()
@@ -180,7 +180,7 @@ func (l *lab) heard(ctx context.Context, t *testing.T, node string, after time.T
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("kubelet of Node %s is not heard of again (%v)", node, err)
+			t.Fatalf("kubelet of Node %s has not renewed its lease (%v)", node, err)
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
@@ -194,7 +194,7 @@ func hint(err error) string {
 	return ""
 }
 
-// grow: a new machine joins those that run.
+// grow: a new machine is added to a running lab.
 func (l *lab) grow(t *testing.T, plan topology.Plan) {
 	ctx, cancel := context.WithTimeout(t.Context(), l.limit())
 	defer cancel()
@@ -214,7 +214,7 @@ func (l *lab) grow(t *testing.T, plan topology.Plan) {
 	l.ready(ctx, t)
 }
 
-// shrink: a machine that the plan no longer has is gone, and its Node with it.
+// shrink: a machine that is no longer in the plan is removed, and its Node object with it.
 func (l *lab) shrink(t *testing.T, plan topology.Plan) {
 	ctx, cancel := context.WithTimeout(t.Context(), l.limit())
 	defer cancel()
@@ -233,7 +233,7 @@ func (l *lab) shrink(t *testing.T, plan topology.Plan) {
 	l.ready(ctx, t)
 }
 
-// gone deletes the lab, twice, and looks for anything that it left.
+// gone deletes the lab, twice, and checks for leftovers.
 func (l *lab) gone(t *testing.T, before residue.Snapshot) {
 	for _, when := range []string{"first", "second"} {
 		ctx, cancel := context.WithTimeout(t.Context(), l.limit())
@@ -256,7 +256,7 @@ func (l *lab) gone(t *testing.T, before residue.Snapshot) {
 	}
 }
 
-// boots tells for each machine which start of it this is.
+// boots identifies the current start of each machine.
 func (l *lab) boots(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -269,7 +269,7 @@ func (l *lab) boots(t *testing.T) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// proc_pid_stat(5), counted from behind the name: the 20th is the start time.
+		// proc_pid_stat(5), counted after the name: the 20th is the start time.
 		_, after, _ := strings.Cut(string(text), ") ")
 		boot, _, _ := strings.Cut(string(text), "\n")
 		out[m.Name] = fmt.Sprintf("boot %s, PID 1 since tick %s", boot, strings.Fields(after)[19])

@@ -22,7 +22,7 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// machine: a command runs in the machine that was asked for, and sees the NICs and
+// machine: a command runs in the requested machine and sees the NICs and
 // routes of the plan.
 func (l *lab) machine(t *testing.T, m topology.Machine) {
 	machine := l.running.Machines[m.Name]
@@ -44,7 +44,7 @@ func (l *lab) machine(t *testing.T, m topology.Machine) {
 }
 
 // nics compares `ip addr` with the plan: name, MAC, MTU and address of every NIC, and
-// no NIC more.
+// no other NIC.
 func nics(t *testing.T, machine providers.Machine, m topology.Machine) {
 	out, err := command.Run(machine.Command(t.Context(), "ip", "-json", "addr", "show"))
 	if err != nil {
@@ -86,7 +86,7 @@ func nics(t *testing.T, machine providers.Machine, m topology.Machine) {
 	}
 }
 
-// routes: those of the plan are there, and none leads out of the lab.
+// routes: those of the plan exist, and none leads out of the lab.
 func routes(t *testing.T, machine providers.Machine, m topology.Machine) {
 	out, err := command.Run(machine.Command(t.Context(), "ip", "-4", "route", "show"))
 	if err != nil {
@@ -103,11 +103,11 @@ func routes(t *testing.T, machine providers.Machine, m topology.Machine) {
 		}
 	}
 	if !planned && strings.Contains(string(out), "default") {
-		t.Errorf("a default route that nobody planned:\n%s", out)
+		t.Errorf("a default route that is not in the plan:\n%s", out)
 	}
 }
 
-// streams: standard input, both outputs and the exit status go through.
+// streams: standard input, both outputs and the exit status are passed on.
 func streams(t *testing.T, machine providers.Machine) {
 	cmd := machine.Command(t.Context(), "sh", "-c", "cat; echo told >&2; exit 7")
 	cmd.Stdin = strings.NewReader("asked")
@@ -122,7 +122,7 @@ func streams(t *testing.T, machine providers.Machine) {
 	}
 }
 
-// ends: a command whose context ends is gone from the machine too.
+// ends: a command whose context is done is killed in the machine too.
 func ends(t *testing.T, machine providers.Machine) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -193,7 +193,7 @@ func (l *lab) kubeconfig(t *testing.T) {
 	if version.GitVersion != l.plan.Kubernetes.Version {
 		t.Errorf("the API server is %s, want %s", version.GitVersion, l.plan.Kubernetes.Version)
 	}
-	// Whoever has no certificate is nobody.
+	// A client without a certificate is anonymous.
 	config.CertData, config.KeyData = nil, nil
 	stranger, err := kubernetes.NewForConfig(config)
 	if err != nil {

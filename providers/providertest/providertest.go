@@ -1,9 +1,8 @@
-// Package providertest is the conformance suite that every provider passes: a package's
-// test gives a Suite and calls Run. It knows providers.Provider and nothing of how one
-// runs a machine; what a test cannot ask of a Provider (to end a Node the hard way) the
-// Suite brings along.
+// Package providertest is the conformance suite of all providers: a provider's test defines a Suite
+// and calls Run. It uses only providers.Provider; what that interface does not offer, such as
+// killing a Node, is part of the Suite.
 //
-// It makes real labs on this machine. They are small, and Run removes them.
+// It creates real labs on this machine. They are small, and Run removes them.
 package providertest
 
 import (
@@ -24,25 +23,25 @@ import (
 // Suite is a provider under test.
 type Suite struct {
 	Provider string                    // its name, as in a lab file
-	New      func() providers.Provider // a fresh value, which knows nothing of earlier ones
-	Software Software                  // its Self is a netlab executable, not the test's own
-	// Kill ends a Node as a power cut does.
+	New      func() providers.Provider // a new value without state of earlier ones
+	Software Software                  // its Self is a netlab executable, not the test binary
+	// Kill stops a Node as a power cut does.
 	Kill func(ctx context.Context, lab labs.Name, dir, node string) error
 
-	Lab  string // further lines of its labs' files; with none they have neither load balancer nor ingress
-	Slow bool   // its Nodes may be emulated: steps get longer, and there is no lab of a single Node
-	// Inside looks, while all is well, at what only this provider has or only it has to show.
+	Lab  string // additional lines of its lab files; by default they have neither load balancer nor ingress
+	Slow bool   // its Nodes may be emulated: steps have longer limits, and the lab of a single Node is skipped
+	// Inside checks what is specific to this provider, while the lab is healthy.
 	Inside func(t *testing.T, in Lab)
 }
 
-// Lab is a lab that runs.
+// Lab is a running lab.
 type Lab struct {
 	State   string // the directory of netlab's state
 	Plan    topology.Plan
 	Running providers.Running
 }
 
-// envCNI has the suite run with another CNI than Flannel, as a lab file's cni: spells it.
+// envCNI runs the suite with a CNI other than Flannel, as spelled in cni: of a lab file.
 const envCNI = "NETLAB_TEST_CNI"
 
 // limit bounds one step of the suite.
@@ -53,9 +52,9 @@ func (s Suite) limit() time.Duration {
 	return 3 * time.Minute
 }
 
-// Run runs the suite: a lab of two Nodes that is looked at, broken, stopped, grown and removed
-// without its state, then one of a single Node that is removed by its state. (Emulated, that
-// one passes too, and takes three minutes to show what two Nodes have shown.)
+// Run runs the suite: a lab of two Nodes that is checked, broken, stopped, grown and removed without
+// its state, then one of a single Node that is removed by its state. The latter is skipped for
+// emulated Nodes: it takes three minutes and shows nothing new.
 func Run(t *testing.T, s Suite) {
 	root := providers.Root(t.TempDir())
 	l, single := s.open(t, root, two, labs.MustName("nlt-conform")), s.open(t, root, one, labs.MustName("nlt-conform-one"))
@@ -102,8 +101,8 @@ func Run(t *testing.T, s Suite) {
 	}
 }
 
-// The labs of the suite: two Nodes on unlike networks, the same with a third, and one
-// Node that is all.
+// The labs of the suite: two Nodes on different networks, the same with a third Node, and a single
+// Node.
 const (
 	header = `apiVersion: netlab/v1alpha1
 kind: Lab
@@ -160,7 +159,7 @@ type lab struct {
 	running   providers.Running
 }
 
-// open resolves a lab's software, building what the cache lacks, and makes nothing else.
+// open resolves a lab's software and builds what the cache lacks.
 func (s Suite) open(t *testing.T, root providers.Root, text string, name labs.Name) *lab {
 	t.Helper()
 	l := &lab{Suite: s, root: root, dir: root.Dir(name), plan: s.plan(t, text, name)}
@@ -174,7 +173,7 @@ func (s Suite) open(t *testing.T, root providers.Root, text string, name labs.Na
 	return l
 }
 
-// request is what Create is asked; each step of progress has to end without an error.
+// request returns the Request for Create; every progress step must finish without an error.
 func (l *lab) request(t *testing.T) providers.Request {
 	return providers.Request{Plan: l.plan, Artifacts: l.artifacts, Dir: l.dir, APIPort: l.running.APIPort,
 		Step: func(name string) func(error) {

@@ -18,7 +18,7 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// Netlab builds netlab, which labs run as PID 1 and as agents, and gives its path.
+// Netlab builds netlab, which labs run as PID 1 and as agents, and returns its path.
 func Netlab(t testing.TB) string {
 	t.Helper()
 	self := filepath.Join(t.TempDir(), "netlab")
@@ -30,13 +30,13 @@ func Netlab(t testing.TB) string {
 	return self
 }
 
-// Software is what labs of tests are made of: the catalogue, and the user's cache.
+// Software is the source of the software of test labs: the catalogue and the user's cache.
 type Software struct {
 	components.Catalog
 	artifacts.Cache
 }
 
-// Obtain resolves a plan and makes its software present.
+// Obtain resolves a plan and builds or downloads its software.
 func (s Software) Obtain(t testing.TB, plan topology.Plan, step components.Step) (components.Set, components.Artifacts) {
 	t.Helper()
 	set, err := s.Resolve(plan)
@@ -50,7 +50,7 @@ func (s Software) Obtain(t testing.TB, plan topology.Plan, step components.Step)
 	return set, obtained
 }
 
-// SoftwareOf gives the software for labs of a netlab executable.
+// SoftwareOf returns the software for labs with a netlab executable.
 func SoftwareOf(t testing.TB, self string) Software {
 	t.Helper()
 	catalog, err := components.Load()

@@ -19,8 +19,8 @@ import (
 	"netlab.dev/netlab/topology/fabric/residue"
 )
 
-// stopped: a lab that is stopped leaves nothing on the machine but its files, and comes back
-// with its addresses, its MACs, its Pods and its kubeconfig.
+// stopped: a stopped lab has nothing on the machine except its files, and is started with the same
+// addresses, MACs, Pods and kubeconfig.
 func (l *lab) stopped(t *testing.T, before residue.Snapshot) {
 	ctx, cancel := context.WithTimeout(t.Context(), l.limit())
 	defer cancel()
@@ -73,7 +73,7 @@ func (l *lab) stopped(t *testing.T, before residue.Snapshot) {
 	l.healthy(t)
 }
 
-// pods gives the Pods, those that only mirror a Node's files apart, and whether each is ready.
+// pods returns the Pods, without mirror Pods, and whether each is ready.
 func (l *lab) pods(ctx context.Context, t *testing.T) map[string]string {
 	t.Helper()
 	client, err := l.running.Client()

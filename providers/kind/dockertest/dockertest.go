@@ -1,7 +1,6 @@
-// Package dockertest runs a Docker of a test's own, from Debian's docker.io package: in
-// a network namespace without a way out, with its data in the test's directory, and
-// gone with the test. The machine's own Docker, if it has one, is not touched. The same
-// with Podman.
+// Package dockertest runs a Docker for one test, from Debian's docker.io package: in a network
+// namespace without external routes, with its data in the test's directory, and removed with the
+// test. The machine's own Docker, if any, is not touched. It does the same with Podman.
 package dockertest
 
 import (
@@ -23,10 +22,10 @@ import (
 	"netlab.dev/netlab/providers/providertest"
 )
 
-// startLimit bounds the start and the end of dockerd.
+// startLimit bounds starting and stopping dockerd.
 const startLimit = time.Minute
 
-// Docker is a dockerd that runs.
+// Docker is a running dockerd.
 type Docker struct {
 	args  []string
 	log   string
@@ -34,8 +33,8 @@ type Docker struct {
 	ended chan error
 }
 
-// Start runs dockerd until the test ends, and points DOCKER_HOST at it. Where Docker is
-// not installed the test is skipped, or fails where labs are required.
+// Start runs dockerd until the test ends, and points DOCKER_HOST at it. If Docker is
+// not installed the test is skipped, or fails if labs are required.
 func Start(t testing.TB) *Docker {
 	t.Helper()
 	for _, program := range []string{"dockerd", "docker", "containerd", "runc"} {
@@ -67,7 +66,7 @@ func Start(t testing.TB) *Docker {
 	return d
 }
 
-// Restart stops dockerd, with all that it runs, and starts it again.
+// Restart stops dockerd and all its containers, and starts it again.
 func (d *Docker) Restart(t testing.TB) {
 	t.Helper()
 	d.stop(t)
@@ -81,7 +80,7 @@ func (d *Docker) start(t testing.TB) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	// What it keeps beside its data goes with its mounts.
+	// Everything outside its data directory is removed with its mounts.
 	d.cmd = exec.Command("sh", append([]string{"-ec", `mount -t tmpfs tmpfs /run; [ ! -d /etc/docker ] || mount -t tmpfs tmpfs /etc/docker; ip link set lo up; exec "$@"`, "sh"}, d.args...)...)
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
@@ -100,11 +99,11 @@ func (d *Docker) start(t testing.TB) {
 		select {
 		case err := <-ended:
 			ended <- err
-			t.Fatalf("dockerd ended: %v\n%s", err, d.said())
+			t.Fatalf("dockerd exited: %v\n%s", err, d.said())
 		case <-time.After(100 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("dockerd does not answer: %v\n%s", err, d.said())
+			t.Fatalf("dockerd is not responding: %v\n%s", err, d.said())
 		}
 	}
 }
@@ -119,7 +118,7 @@ func (d *Docker) stop(t testing.TB) {
 	case <-d.ended:
 	case <-time.After(startLimit):
 		d.cmd.Process.Kill()
-		t.Errorf("dockerd does not end:\n%s", d.said())
+		t.Errorf("dockerd did not exit:\n%s", d.said())
 	}
 	d.cmd = nil
 }
@@ -130,8 +129,8 @@ func (d *Docker) said() string {
 	return string(text[max(0, len(text)-4000):])
 }
 
-// hasAll reports whether this process may hand on the capability that some machines
-// withhold from root. Docker asks runc for every one, and runc then fails.
+// hasAll reports whether this process has CAP_SYS_RESOURCE, which some machines drop from root.
+// Docker requests all capabilities, and runc then fails.
 func hasAll() bool {
 	for _, c := range local.Capabilities() {
 		if c == "CAP_SYS_RESOURCE" {
@@ -141,8 +140,8 @@ func hasAll() bool {
 	return false
 }
 
-// withoutResource stands before runc and takes the capability out of what Docker asks, and
-// the limits out of what Podman asks: raising them takes it too.
+// withoutResource wraps runc. It removes the capability from Docker's requests, and the limits,
+// which require it too, from Podman's.
 const withoutResource = `#!/bin/sh
 previous='' files=''
 for argument in "$@"; do
@@ -165,11 +164,11 @@ func write(t testing.TB, dir, name, text string, mode os.FileMode) string {
 	return path
 }
 
-// makeCgroup makes Docker's parent cgroup before Docker does, at its first container: a
-// lab that brings that container is not what left it.
+// makeCgroup creates Docker's parent cgroup before Docker does with its first container, so that it
+// is not taken for a leftover of the lab.
 func makeCgroup(t testing.TB, name string) {
 	t.Helper()
-	hierarchies, _ := filepath.Glob("/sys/fs/cgroup/*/cgroup.procs") // v1, and v2 beside it
+	hierarchies, _ := filepath.Glob("/sys/fs/cgroup/*/cgroup.procs") // v1, and v2 in hybrid mode
 	if _, err := os.Stat("/sys/fs/cgroup/cgroup.procs"); err == nil {
 		hierarchies = []string{"/sys/fs/cgroup/cgroup.procs"} // v2 alone
 	}
@@ -180,7 +179,7 @@ func makeCgroup(t testing.TB, name string) {
 	}
 }
 
-// removeCgroup removes what Docker leaves of its parent cgroup in every hierarchy.
+// removeCgroup removes Docker's parent cgroup from every hierarchy.
 func removeCgroup(t testing.TB, name string) {
 	t.Helper()
 	found, _ := filepath.Glob("/sys/fs/cgroup/*/" + name)

@@ -13,9 +13,9 @@ import (
 	"netlab.dev/netlab/providers/providertest"
 )
 
-// StartPodman gives the test a Podman of its own, from Debian's podman package: it has no
-// daemon, so this only points its configuration at the test's directory. Where Podman is
-// not installed the test is skipped, or fails where labs are required.
+// StartPodman sets up a Podman for one test, from Debian's podman package: it has no daemon, so
+// this only points its configuration to the test's directory. If Podman is not installed the test
+// is skipped, or fails if labs are required.
 func StartPodman(t testing.TB) {
 	t.Helper()
 	for _, program := range []string{"podman", "conmon", "runc"} {
@@ -28,14 +28,14 @@ func StartPodman(t testing.TB) {
 		}
 	}
 	dir := t.TempDir()
-	// Podman's own names: it cannot be told others for all containers.
+	// Podman's default names: they cannot be configured for all containers.
 	const parent, monitors = "libpod_parent", "libpod_parent/conmon"
 	makeCgroup(t, monitors)
 	script := "#!/bin/sh\nexec runc \"$@\"\n"
 	if os.Geteuid() == 0 && !hasAll() {
 		script = withoutResource
 	}
-	// runc would leave /run/runc behind.
+	// runc would leave /run/runc.
 	script = strings.Replace(script, "exec runc ", "exec runc --root="+filepath.Join(dir, "runc-root")+" ", 1)
 	t.Setenv("CONTAINERS_CONF", write(t, dir, "containers.conf", fmt.Sprintf(`[engine]
 cgroup_manager = "cgroupfs"
@@ -52,7 +52,7 @@ less = [%q]
 		filepath.Join(dir, "graph"), filepath.Join(dir, "run")), 0o644))
 	t.Setenv("KIND_EXPERIMENTAL_PROVIDER", "podman")
 	t.Cleanup(func() {
-		// It keeps a mount of its store on itself, and its cgroup while it is nobody else's.
+		// It keeps a bind mount of its store, and its cgroup if that did not exist before.
 		for unix.Unmount(filepath.Join(dir, "graph", "overlay"), unix.MNT_DETACH) == nil {
 		}
 		for _, name := range []string{monitors, parent} {

@@ -1,10 +1,10 @@
-// Package kindesttest makes what kindest/node would be, where none is to be had: of
-// upstream's own recipe, which it reads from kind's Go module, with Debian's packages, our
-// builds in the place of upstream's, and the control plane's images in its containerd as
-// `kind build node-image` leaves them. It serves that image as a registry on loopback would.
+// Package kindesttest builds an equivalent of kindest/node where that image is not available: from
+// upstream's Dockerfile in kind's Go module, with Debian's packages, netlab's builds in place of
+// upstream's, and the control plane's images in its containerd as `kind build node-image` leaves
+// them. It serves the image as a registry on loopback.
 //
-// Left out: crictl and the fuse-overlayfs snapshotter, which are on no registry that we
-// reach, kind's own CNI and storage, and the base of containerd's OCI specs.
+// Left out: crictl and the fuse-overlayfs snapshotter, which are not available from any reachable
+// registry, kind's CNI and storage, and the base of containerd's OCI specs.
 package kindesttest
 
 import (
@@ -44,8 +44,8 @@ import (
 // upstream is kind's Go module.
 const upstream = "sigs.k8s.io/kind"
 
-// Serve serves the image, which it makes unless the cache has it, until the
-// test ends or close is called, and has netlab pull it. It gives the image's digest.
+// Serve serves the image, which it builds unless the cache has it, until the test ends or close is
+// called, and has netlab pull it. It returns the image's digest.
 func Serve(t testing.TB, r providertest.Software) (digest string, close func()) {
 	t.Helper()
 	dir := made(t, r)
@@ -67,7 +67,7 @@ func Serve(t testing.TB, r providertest.Software) (digest string, close func()) 
 	}
 	t.Setenv("NETLAB_NODE_IMAGE", repository)
 	t.Setenv("NETLAB_OFFLINE", "")
-	t.Cleanup(func() { // the server's port is another's soon
+	t.Cleanup(func() { // the server's port may be reused
 		pins, _ := filepath.Glob(filepath.Join(r.Dir, "pins", "*"))
 		for _, pin := range pins {
 			data, _ := os.ReadFile(filepath.Join(pin, "record.json"))
@@ -92,7 +92,7 @@ func only(t testing.TB, index v1.ImageIndex) (v1.Image, v1.Hash) {
 	return img, m.Manifests[0].Digest
 }
 
-// made gives the OCI layout of the image.
+// made returns the OCI layout of the image.
 func made(t testing.TB, r providertest.Software) string {
 	t.Helper()
 	kubernetes := r.Known().Kubernetes[0].Version
@@ -119,7 +119,7 @@ func made(t testing.TB, r providertest.Software) string {
 			t.Fatal(err)
 		}
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), "making-") // beside it: containerd's root is no overlay
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), "making-") // in the same directory: containerd's root must not be on an overlay
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func recipe(t testing.TB, kubernetes string) components.Component {
 		Builds: []components.Build{{Name: "kindest", Module: upstream, Version: module.Version, Copies: map[string]string{"files": "images/base/files"}}},
 		Layers: []components.Layer{{Name: "base", Debian: &components.Debian{Suite: find(`BASE_IMAGE=debian:([a-z]*)-slim`), Packages: packages, Exclude: []string{
 			"/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*",
-			// What its RUN lines remove.
+			// Removed by its RUN lines.
 			"/usr/lib/systemd/system/sysinit.target.wants/systemd-tmpfiles-setup.service",
 			"/usr/lib/systemd/system/multi-user.target.wants/*", "/usr/lib/systemd/system/local-fs.target.wants/*",
 			"/usr/lib/systemd/system/sockets.target.wants/*udev*", "/usr/lib/systemd/system/basic.target.wants/*",
@@ -219,7 +219,7 @@ cd "$3/../../.."
 tar --create --file "$4" --numeric-owner var
 `
 
-// store makes a tar of the containerd root that kubeadm's images are in.
+// store creates a tar of the containerd root with kubeadm's images.
 func store(t testing.TB, of components.Artifacts, tmp string) string {
 	t.Helper()
 	var refs []string

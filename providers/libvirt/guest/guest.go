@@ -1,8 +1,8 @@
-// Package guest is what netlab is inside a virtual machine of provider libvirt: its PID 1,
-// which takes the NoCloud seed that cloud-init would take, and the SSH server by which the
-// provider reaches it. Python and sshd, started anew for each command, would cost an
-// emulated machine most of its time. In a machine that boots a cloud image it is what that
-// image's cloud-init runs (Install): PID 1, SSH and the network are the image's own there.
+// Package guest is netlab inside a virtual machine of provider libvirt: its PID 1, which applies the
+// NoCloud seed in place of cloud-init, and the SSH server for the provider. Python, and an sshd
+// process for each command, would take most of an emulated machine's CPU time. In a machine with a
+// cloud image it is run by that image's cloud-init (Install), and PID 1, SSH and the network are
+// the image's.
 package guest
 
 import (
@@ -28,25 +28,25 @@ import (
 	"netlab.dev/netlab/topology/fabric"
 )
 
-// Verb is netlab's argument that starts it as PID 1; followed by SSH, as the server.
+// Verb is netlab's argument that starts it as PID 1, or, followed by SSH, as the SSH server.
 const (
 	Verb = "guest"
 	SSH  = "ssh"
 )
 
-// Emulated is a word of the kernel's command line: the processor is slow, so services get
-// one each at most. Go programs on several wake each other more than they work.
+// Emulated is a word on the kernel's command line. Each service then gets at most one processor: on
+// several emulated ones, Go programs spend more time on waking threads than on work.
 const Emulated = "netlab.emulated"
 
-// Ready is the line of the console that ends a boot.
+// Ready is the last line on the console of a boot.
 const Ready = "netlab: the machine is ready"
 
 const self = "/usr/local/bin/netlab"
 
-// instanceFile names the seed whose files were written.
+// instanceFile has the instance id of the seed whose files were written.
 const instanceFile = "/var/lib/netlab/instance-id"
 
-// Main runs a part of the guest and gives its exit status.
+// Main runs a part of the guest and returns its exit status.
 func Main(args []string, stderr io.Writer) int {
 	var err error
 	switch {
@@ -74,14 +74,14 @@ func Main(args []string, stderr io.Writer) int {
 	return 0
 }
 
-// boot makes the mounted root disk into a machine. It says on the console how far it is.
+// boot boots the machine from the mounted root disk. It reports its progress on the console.
 func boot(console io.Writer) error {
 	say := func(what string) { fmt.Fprintln(console, "netlab: "+what) }
 	if err := mounts(); err != nil {
 		return err
 	}
 	if err := grow("/dev/vda", "/"); err != nil {
-		say(err.Error()) // full sooner, and no reason to stay down
+		say(err.Error()) // not fatal: the disk is only smaller
 	}
 	s, err := findSeed()
 	if err != nil {
@@ -91,7 +91,7 @@ func boot(console io.Writer) error {
 	if err := apply(s); err != nil {
 		return err
 	}
-	// No udev is here: what nothing asks the kernel for by itself is loaded now.
+	// There is no udev: modules that are not loaded on demand are loaded here.
 	if out, err := exec.Command("modprobe", "-a", "overlay", "br_netfilter").CombinedOutput(); err != nil {
 		return fmt.Errorf("modprobe: %w: %s", err, out)
 	}
@@ -125,13 +125,13 @@ func boot(console io.Writer) error {
 	return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
-// mounts are those that a Node of namespaces has too. Stage 1 left /dev, /proc and /sys.
+// mounts are the same as in a Node of namespaces. Stage 1 has mounted /dev, /proc and /sys.
 func mounts() error {
 	for _, m := range []struct {
 		fs, at, options string
 		flags           uintptr
 	}{
-		{"", "/", "", unix.MS_SHARED | unix.MS_REC}, // kubelet's and the CNI's mounts reach the Pods
+		{"", "/", "", unix.MS_SHARED | unix.MS_REC}, // mounts of kubelet and CNI propagate to Pods
 		{"devpts", "/dev/pts", "newinstance,ptmxmode=0666,mode=0620,gid=5", unix.MS_NOSUID | unix.MS_NOEXEC},
 		{"tmpfs", "/dev/shm", "mode=1777", unix.MS_NOSUID | unix.MS_NODEV},
 		{"mqueue", "/dev/mqueue", "", unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV},
@@ -155,7 +155,7 @@ func mounts() error {
 // resizeFS is EXT4_IOC_RESIZE_FS of linux/ext4.h: _IOW('f', 16, __u64), a number of blocks.
 const resizeFS = 0x40086610
 
-// grow gives the file system that is mounted at a place the whole of its disk.
+// grow grows the file system that is mounted at a path to the size of its disk.
 func grow(disk, at string) error {
 	text, err := os.ReadFile(filepath.Join("/sys/block", filepath.Base(disk), "size"))
 	if err != nil {
@@ -182,7 +182,7 @@ func grow(disk, at string) error {
 	return nil
 }
 
-// findSeed looks at every disk for the seed.
+// findSeed searches all disks for the seed.
 func findSeed() (seed.Seed, error) {
 	disks, _ := filepath.Glob("/sys/block/*")
 	var errs error
@@ -198,7 +198,7 @@ func findSeed() (seed.Seed, error) {
 		}
 		errs = errors.Join(errs, fmt.Errorf("%s: %w", filepath.Base(d), err))
 	}
-	return seed.Seed{}, fmt.Errorf("no disk has a seed: %w", errs)
+	return seed.Seed{}, fmt.Errorf("seed not found on any disk: %w", errs)
 }
 
 // apply writes a seed's files, once.
@@ -226,7 +226,7 @@ func apply(s seed.Seed) error {
 	}
 	for _, a := range s.User.Users {
 		if a.Name != "root" {
-			return fmt.Errorf("user %s: there is root alone", a.Name)
+			return fmt.Errorf("user %s: only root is supported", a.Name)
 		}
 		if err := write(authorizedKeys, []byte(strings.Join(a.AuthorizedKeys, "\n")+"\n"), 0o600); err != nil {
 			return err
@@ -248,7 +248,7 @@ func write(path string, data []byte, mode fs.FileMode) error {
 	return os.Chmod(path, mode)
 }
 
-// machine turns a seed's network-config back into what the plan had.
+// machine converts a seed's network-config back to the NICs of the plan.
 func machine(s seed.Seed) (topology.Machine, error) {
 	m := topology.Machine{Name: s.Meta.Hostname, Kind: topology.KindNode, OwnKernel: true, Forward: true}
 	var errs error
@@ -277,7 +277,7 @@ func machine(s seed.Seed) (topology.Machine, error) {
 	return m, nil
 }
 
-// lines reads the lines of a file that are no comments.
+// lines reads the lines of a file without comments.
 func lines(path string) ([]string, error) {
 	f, err := os.Open(path)
 	if err != nil {

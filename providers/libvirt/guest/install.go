@@ -24,34 +24,34 @@ const (
 	asService = "service"
 )
 
-// ReadyFile is there once a cloud image's machine is a Node, and stays: cloud-init does this
-// at the first boot. FailedFile has why it is none.
+// ReadyFile exists once a machine with a cloud image is a Node; it stays, as cloud-init runs the
+// installation at the first boot only. FailedFile has the error of a failed installation.
 const (
 	ReadyFile  = "/var/lib/netlab/ready"
 	FailedFile = "/var/lib/netlab/failed"
 )
 
-// Beside is where a cloud image's machine has the second disk, netlab's own: the node image
-// with its programs, and a containerd root with the lab's images.
+// Beside is the mount point of the second disk of a machine with a cloud image, which is netlab's:
+// the node image with its programs, and a containerd root with the lab's images.
 const Beside = seed.Beside
 
-// borrowed are programs of the second disk that a cloud image may lack. They run in that
-// disk's root, over the machine's kernel and network.
+// borrowed are programs of the second disk that a cloud image may lack. They run in a chroot to that
+// disk.
 var borrowed = []string{"arping", "conntrack", "curl", "drill", "ethtool", "ip", "ip6tables", "ip6tables-restore", "ip6tables-save",
 	"iperf3", "ipset", "iptables", "iptables-restore", "iptables-save", "nft", "ping", "socat", "tcpdump"}
 
-// modules are those of the kernel that nothing asks for by itself.
+// modules are kernel modules that are not loaded on demand.
 var modules = []string{"overlay", "br_netfilter"}
 
-// installation makes a machine that a cloud image booted into a Node. root is put before
-// all paths; run runs a program.
+// installation turns a machine that has booted a cloud image into a Node. root is the prefix of all
+// paths; run runs a program.
 type installation struct {
 	root string
 	run  func(argv ...string) error
 	say  func(string)
 }
 
-// install is Install, with its outcome told on the console and in a file.
+// install is Install; it reports its result on the console and in a file.
 func install(stderr io.Writer) error {
 	in := installation{run: run, say: func(what string) { fmt.Fprintln(stderr, "netlab: "+what) }}
 	if console, err := os.OpenFile("/dev/console", os.O_WRONLY, 0); err == nil {
@@ -87,12 +87,12 @@ func (in installation) all(s seed.Seed) error {
 	}
 	services, err := pid1.ReadServices()
 	if err != nil {
-		return fmt.Errorf("cloud-init wrote no services: %w", err)
+		return fmt.Errorf("cloud-init did not write the services file: %w", err)
 	}
 	if device, err := deviceOf(Beside); err != nil {
 		return err
 	} else if err := grow(device, Beside); err != nil {
-		in.say(err.Error()) // full sooner, and no reason to stay down
+		in.say(err.Error()) // not fatal: the disk is only smaller
 	}
 	if err := in.files(fabric.SysctlConf(m), services); err != nil {
 		return err
@@ -101,7 +101,7 @@ func (in installation) all(s seed.Seed) error {
 		return err
 	}
 	if text, _ := os.ReadFile("/sys/fs/selinux/enforce"); string(text) == "1" {
-		in.say("SELinux only warns from now on: it knows nothing of what is on netlab's disk")
+		in.say("SELinux set to permissive: it has no labels for netlab's disk")
 		if err := os.WriteFile("/sys/fs/selinux/enforce", []byte("0"), 0); err != nil {
 			return err
 		}
@@ -121,14 +121,14 @@ func (in installation) all(s seed.Seed) error {
 	return in.write(ReadyFile, nil, 0o644)
 }
 
-// requirements tells all that a Node needs and the image lacks.
+// requirements returns the requirements of a Node that the image does not meet.
 func (in installation) requirements() (errs error) {
 	lacks := func(format string, args ...any) { errs = errors.Join(errs, fmt.Errorf("the image "+format, args...)) }
 	if _, err := os.Stat(in.root + "/run/systemd/system"); err != nil {
 		lacks("does not run systemd")
 	}
 	if _, err := os.Stat(in.root + "/sys/fs/cgroup/cgroup.controllers"); err != nil {
-		lacks("has cgroups of version 1, and kubelet wants version 2")
+		lacks("has cgroup v1, and kubelet requires v2")
 	}
 	for _, program := range []string{"mount", "modprobe", "systemctl", "chroot"} {
 		if !in.has(program) {
@@ -140,7 +140,7 @@ func (in installation) requirements() (errs error) {
 	}
 	for _, module := range modules {
 		if err := in.run("modprobe", module); err != nil {
-			lacks("has a kernel without %s: %w", module, err)
+			lacks("has a kernel without module %s: %w", module, err)
 		}
 	}
 	return errs
@@ -148,7 +148,7 @@ func (in installation) requirements() (errs error) {
 
 var path = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
 
-// has reports whether the image has a program of its own.
+// has reports whether the image itself has a program.
 func (in installation) has(program string) bool {
 	return slices.ContainsFunc(path, func(dir string) bool {
 		_, err := os.Stat(filepath.Join(in.root, dir, program))
@@ -160,8 +160,8 @@ func (in installation) write(path string, data []byte, mode fs.FileMode) error {
 	return write(in.root+path, data, mode)
 }
 
-// mounted are lines of fstab: containerd's images stay where they are, and programs that
-// run in the second disk's root find what they expect.
+// mounted are lines of fstab: containerd's images stay on the second disk, and programs in its chroot
+// have the mounts they require.
 var mounted = []string{
 	"LABEL=" + seed.BesideLabel + " " + Beside + " ext4 defaults 0 0",
 	Beside + "/var/lib/containerd /var/lib/containerd none bind 0 0",
@@ -170,7 +170,7 @@ var mounted = []string{
 	"/sys " + Beside + "/sys none bind,private 0 0",
 }
 
-// files writes what makes the image's systemd, and its networkd, keep a Node.
+// files writes the configuration for the image's systemd and networkd.
 func (in installation) files(sysctls string, services []pid1.Service) error {
 	table, err := os.ReadFile(in.root + "/etc/fstab")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -186,7 +186,7 @@ func (in installation) files(sysctls string, services []pid1.Service) error {
 	if err != nil {
 		return err
 	}
-	// It may be a link to what systemd-resolved writes, which asks itself.
+	// It may be a link to the file of systemd-resolved, which points to itself.
 	names, err := os.ReadFile(in.root + seed.ResolvConf)
 	if err != nil {
 		return err
@@ -219,7 +219,7 @@ func (in installation) files(sysctls string, services []pid1.Service) error {
 	return nil
 }
 
-// unit is a service as systemd keeps it. Pods outlive containerd and kubelet.
+// unit is a service as a systemd unit. Pods outlive containerd and kubelet.
 func unit(s pid1.Service) string {
 	var env strings.Builder
 	for _, e := range s.Env {
@@ -248,8 +248,8 @@ WantedBy=multi-user.target
 `, s.Name, self, Verb, asService, env.String(), s.Log)
 }
 
-// links puts programs of the second disk where the image has its own: what is linked
-// statically by links, others as far as the image lacks them.
+// links makes programs of the second disk available in the image: statically linked ones by symbolic
+// links, others by wrappers if the image lacks them.
 func (in installation) links() error {
 	link := func(target, at string) error {
 		at = in.root + at
@@ -285,7 +285,7 @@ func (in installation) links() error {
 		if in.has(name) || !there.has(name) {
 			continue
 		}
-		script := fmt.Sprintf("#!/bin/sh\n# The image has none: this is netlab's.\nexec chroot %s %s \"$@\"\n", Beside, name)
+		script := fmt.Sprintf("#!/bin/sh\n# Not in the image: provided by netlab.\nexec chroot %s %s \"$@\"\n", Beside, name)
 		if err := in.write("/usr/local/bin/"+name, []byte(script), 0o755); err != nil {
 			return err
 		}
@@ -293,7 +293,7 @@ func (in installation) links() error {
 	return nil
 }
 
-// deviceOf gives the disk that is mounted at a place.
+// deviceOf returns the disk that is mounted at a path.
 func deviceOf(at string) (string, error) {
 	mounts, err := lines("/proc/self/mounts")
 	if err != nil {
@@ -307,7 +307,7 @@ func deviceOf(at string) (string, error) {
 	return "", fmt.Errorf("nothing is mounted at %s", at)
 }
 
-// service becomes a service once what it waits for is there.
+// service waits for what a service waits for and then executes it.
 func service(name string) error {
 	services, err := pid1.ReadServices()
 	if err != nil {
@@ -315,13 +315,13 @@ func service(name string) error {
 	}
 	i := slices.IndexFunc(services, func(s pid1.Service) bool { return s.Name == name })
 	if i < 0 {
-		return fmt.Errorf("there is no service %q", name)
+		return fmt.Errorf("service %q not found", name)
 	}
 	s := services[i]
 	if _, err := os.Stat(s.Argv[0]); err != nil {
 		s.Argv[0] = "/usr/local/bin/" + filepath.Base(s.Argv[0])
 	}
-	// Go programs on several emulated processors wake each other more than they work.
+	// See Emulated.
 	if out, _ := exec.Command("systemd-detect-virt").Output(); strings.TrimSpace(string(out)) == "qemu" {
 		s.Env = append(s.Env, "GOMAXPROCS=1")
 	}

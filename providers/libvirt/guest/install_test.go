@@ -101,7 +101,7 @@ func TestInstall(t *testing.T) {
 func TestRequirements(t *testing.T) {
 	bare := installation{root: t.TempDir()}
 	err := bare.requirements()
-	for _, want := range []string{"the image does not run systemd", "the image has cgroups of version 1", "the image has no modprobe", "the image has no systemctl"} {
+	for _, want := range []string{"the image does not run systemd", "the image has cgroup v1", "the image has no modprobe", "the image has no systemctl"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in %v", want, err)
 		}
@@ -118,7 +118,7 @@ func TestRequirements(t *testing.T) {
 		}
 		return nil
 	}
-	if err := whole.requirements(); err == nil || err.Error() != "the image has a kernel without br_netfilter: not found in directory /lib/modules" {
+	if err := whole.requirements(); err == nil || err.Error() != "the image has a kernel without module br_netfilter: not found in directory /lib/modules" {
 		t.Error(err)
 	}
 }

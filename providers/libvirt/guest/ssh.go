@@ -25,7 +25,7 @@ const (
 // streamLocal is OpenSSH's channel type for unix sockets (PROTOCOL, section 2.4).
 const streamLocal = "direct-streamlocal@openssh.com"
 
-// serve answers SSH on every address until it fails.
+// serve accepts SSH connections on every address until it fails.
 func serve(log io.Writer) error {
 	config, err := serverConfig(authorizedKeys, hostKey)
 	if err != nil {
@@ -38,7 +38,7 @@ func serve(log io.Writer) error {
 	return Serve(l, config, log)
 }
 
-// serverConfig admits root with one of the authorized keys.
+// serverConfig allows root with one of the authorized keys.
 func serverConfig(authorized, host string) (*ssh.ServerConfig, error) {
 	pem, err := os.ReadFile(host)
 	if err != nil {
@@ -66,14 +66,14 @@ func serverConfig(authorized, host string) (*ssh.ServerConfig, error) {
 				return nil, nil
 			}
 		}
-		return nil, fmt.Errorf("%s is not let in with this key", c.User())
+		return nil, fmt.Errorf("permission denied for %s with this key", c.User())
 	}}
 	config.AddHostKey(signer)
 	return config, nil
 }
 
-// Serve answers SSH connections: programs, terminals, and connections to unix sockets. What
-// a client started ends when the client goes.
+// Serve serves SSH connections: programs, terminals, and connections to unix sockets. Programs are
+// killed when their client disconnects.
 func Serve(l net.Listener, config *ssh.ServerConfig, log io.Writer) error {
 	for {
 		c, err := l.Accept()
@@ -214,7 +214,7 @@ func start(cmd *exec.Cmd, channel ssh.Channel, t *terminal) (end func(), err err
 		if stdin, err = cmd.StdinPipe(); err != nil {
 			return nil, err
 		}
-		// Pipes of our own: a program's children may hold them open after its end.
+		// Explicit pipes: a program's children may keep them open after it has exited.
 		for _, stream := range []struct {
 			of *io.Writer
 			to io.Writer
@@ -252,7 +252,7 @@ func start(cmd *exec.Cmd, channel ssh.Channel, t *terminal) (end func(), err err
 	return func() { unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }, nil
 }
 
-// exitCode is a shell's: 128 and the signal's number for what a signal ended.
+// exitCode follows the shell: 128 plus the signal number for a killed program.
 func exitCode(err error) uint32 {
 	var exit *exec.ExitError
 	switch {

@@ -21,9 +21,9 @@ import (
 // CloudImage is a disk in format qcow2, and its checksum in hexadecimal.
 type CloudImage struct{ File, SHA512 string }
 
-// makeImage makes a cloud image's partitions in a directory ($1) from Debian's packages: boot.img,
-// with syslinux, kernel and initramfs, and root.img. It has what cloud-init needs for a
-// Node and little else: each module of cloud-init takes an emulated machine a second.
+// makeImage creates a cloud image's partitions in a directory ($1) from Debian's packages: boot.img,
+// with syslinux, kernel and initramfs, and root.img. It has little more than
+// what a Node requires of cloud-init: each cloud-init module takes an emulated machine a second.
 const makeImage = `set -e
 cd "$1"
 export LC_ALL=C.UTF-8 SOURCE_DATE_EPOCH=0 TMPDIR="$PWD"
@@ -75,11 +75,11 @@ mke2fs -q -F -t ext4 -b 4096 -m 0 -E lazy_itable_init=0,lazy_journal_init=0 -J s
 rm -rf root
 `
 
-// imageLimit bounds the making of the image.
+// imageLimit bounds building the image.
 const imageLimit = 10 * time.Minute
 
-// NewImage gives a cloud image of Debian's, made once and kept in netlab's cache: nothing
-// that is published can be downloaded where tests run.
+// NewImage returns a Debian cloud image, built once and kept in netlab's cache: published images
+// cannot be downloaded where tests run.
 func NewImage(t testing.TB) CloudImage {
 	t.Helper()
 	cache := os.Getenv("NETLAB_CACHE_DIR")
@@ -95,7 +95,7 @@ func NewImage(t testing.TB) CloudImage {
 	made := CloudImage{File: filepath.Join(dir, "image.qcow2")}
 	sum, err := os.ReadFile(filepath.Join(dir, "sha512"))
 	if err != nil {
-		// One is kept: what earlier tests needed goes.
+		// Keep only one: remove those of earlier tests.
 		if err := errors.Join(os.RemoveAll(filepath.Dir(dir)), os.MkdirAll(filepath.Dir(dir), 0o755)); err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +117,7 @@ func NewImage(t testing.TB) CloudImage {
 	return made
 }
 
-// writeImage makes image.qcow2 in a directory, and the file sha512, whose content it gives.
+// writeImage creates image.qcow2 in a directory, and the file sha512, whose content it returns.
 func writeImage(t testing.TB, dir string) (sum []byte, err error) {
 	ctx, cancel := context.WithTimeout(t.Context(), imageLimit)
 	defer cancel()
@@ -153,8 +153,8 @@ func writeImage(t testing.TB, dir string) (sum []byte, err error) {
 	return sum, os.WriteFile(path("sha512"), sum, 0o644)
 }
 
-// join makes a disk of partitions, the first of which starts: a master boot record with its
-// code, then each partition from a whole MiB on.
+// join creates a disk from partitions, the first of which is bootable: a master boot record with its
+// code, then each partition aligned to a MiB.
 func join(disk, code string, partitions ...string) error {
 	const sector, mib = 512, 1 << 20
 	record := make([]byte, sector)
@@ -171,11 +171,11 @@ func join(disk, code string, partitions ...string) error {
 			return err
 		}
 		entry := record[446+16*i : 446+16*(i+1)]
-		copy(entry[1:4], "\xfe\xff\xff") // too far for cylinders: sectors count
+		copy(entry[1:4], "\xfe\xff\xff") // beyond CHS: LBA is used
 		copy(entry[5:8], "\xfe\xff\xff")
 		entry[4] = 0x83 // Linux
 		if i == 0 {
-			entry[0], entry[4] = 0x80, 0x0e // starts; FAT 16
+			entry[0], entry[4] = 0x80, 0x0e // bootable; FAT 16
 		}
 		binary.LittleEndian.PutUint32(entry[8:], uint32(at/sector))
 		binary.LittleEndian.PutUint32(entry[12:], uint32(info.Size()/sector))

@@ -1,6 +1,6 @@
-// Package libvirttest runs a libvirtd of a test's own, from Debian's packages: in network
-// and mount namespaces of its own, with its data in the test's directory, and gone with
-// the test. The machine's own libvirt, if it has one, is not touched.
+// Package libvirttest runs a libvirtd for one test, from Debian's packages: in separate network and
+// mount namespaces, with its data in the test's directory, and removed with the test. The machine's
+// own libvirt, if any, is not touched.
 package libvirttest
 
 import (
@@ -19,18 +19,18 @@ import (
 	"netlab.dev/netlab/providers/providertest"
 )
 
-// startLimit bounds the start and the end of libvirtd.
+// startLimit bounds starting and stopping libvirtd.
 const startLimit = time.Minute
 
-// Directory is where the daemon keeps what it is given: Images takes storage pools, URI is
-// what netlab is given as LIBVIRT_DEFAULT_URI.
+// Directory has the daemon's locations: Images is the directory of its storage pools, URI is the
+// value of LIBVIRT_DEFAULT_URI for netlab.
 type Directory struct {
 	URI    string
 	Images string
 }
 
-// daemon gives libvirtd ($2 and on) directories of its own: where it writes lies on tmpfs,
-// above what the machine has there. $1 is a directory for that.
+// daemon runs libvirtd ($2 and following) with separate directories: those it writes to are overlaid
+// by a tmpfs. $1 is a directory for that.
 const daemon = `set -e
 dir=$1; shift
 ip link set lo up
@@ -40,7 +40,7 @@ mkdir "$dir/up" "$dir/work"
 mount -t overlay -o "lowerdir=/etc,upperdir=$dir/up,workdir=$dir/work" overlay /etc
 for d in lib cache log; do mkdir -p "/var/$d"; mount -t tmpfs tmpfs "/var/$d"; done
 mkdir -p /etc/libvirt/qemu /etc/libvirt/storage
-# It wants the user of Debian's libvirt-daemon-system, whoever its machines run as.
+# It requires the user of Debian's libvirt-daemon-system, whoever its machines run as.
 grep -q '^libvirt-qemu:' /etc/passwd || echo 'libvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin' >>/etc/passwd
 grep -q '^libvirt-qemu:' /etc/group || echo 'libvirt-qemu:x:64055:' >>/etc/group
 cat >/etc/libvirt/qemu.conf <<EOF
@@ -55,8 +55,8 @@ EOF
 exec nice -n 5 "$@"
 `
 
-// Start runs libvirtd until the test ends and points LIBVIRT_DEFAULT_URI at it. Where it
-// is not installed the test is skipped, or fails where labs are required.
+// Start runs libvirtd until the test ends and points LIBVIRT_DEFAULT_URI at it. If it
+// is not installed the test is skipped, or fails if labs are required.
 func Start(t testing.TB) Directory {
 	t.Helper()
 	d, _ := start(t, "")
@@ -64,8 +64,8 @@ func Start(t testing.TB) Directory {
 	return d
 }
 
-// start runs libvirtd until the test ends, where its directory of images is seen at another
-// path too, if one is given. It gives the process in its namespaces.
+// start runs libvirtd until the test ends. Its image directory is also mounted at another path, if
+// one is given. It returns the process in its namespaces.
 func start(t testing.TB, images string) (Directory, int) {
 	t.Helper()
 	for program, pkg := range map[string]string{"libvirtd": "libvirt-daemon", "qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils"} {
@@ -117,7 +117,7 @@ func start(t testing.TB, images string) (Directory, int) {
 		case <-ended:
 		case <-time.After(startLimit):
 			cmd.Process.Kill()
-			t.Errorf("libvirtd does not end:\n%s", said())
+			t.Errorf("libvirtd did not exit:\n%s", said())
 		}
 		if t.Failed() {
 			t.Logf("libvirtd said:\n%s", said())
@@ -132,11 +132,11 @@ func start(t testing.TB, images string) (Directory, int) {
 		select {
 		case err := <-ended:
 			ended <- err
-			t.Fatalf("libvirtd ended: %v\n%s", err, said())
+			t.Fatalf("libvirtd exited: %v\n%s", err, said())
 		default:
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("libvirtd does not answer: %v\n%s", err, said())
+			t.Fatalf("libvirtd is not responding: %v\n%s", err, said())
 		}
 	}
 }

@@ -24,8 +24,8 @@ import (
 	"netlab.dev/netlab/providers/providertest"
 )
 
-// The wire between this machine and the other one, which has no other way out. Its addresses
-// are for tests of networks (RFC 2544); it takes a network of 1500 bytes and VXLAN.
+// The veth pair between this machine and the remote one, which has no other link. Its addresses are
+// reserved for benchmarks (RFC 2544); its MTU fits a network of 1500 bytes plus VXLAN.
 const (
 	wire        = "nlt-wire"
 	wireMTU     = "1550"
@@ -35,13 +35,13 @@ const (
 	remoteState = "/var/lib/netlab-elsewhere"
 )
 
-// RemoteHost is another machine with a hypervisor: a libvirtd and an sshd in network and mount
-// namespaces of their own, at the end of a wire.
+// RemoteHost is a remote machine with a hypervisor: a libvirtd and an sshd in separate network and
+// mount namespaces, at the end of a veth pair.
 type RemoteHost struct {
-	Images     string // where its storage pools really are
-	KnownHosts string // a known_hosts file that has its key
+	Images     string // the actual directory of its storage pools
+	KnownHosts string // a known_hosts file with its key
 	HostKey    ssh.PublicKey
-	Key        string // a private key with which root is let in
+	Key        string // a private key that is authorized for root
 
 	t      testing.TB
 	pid    int // a process in its namespaces
@@ -50,8 +50,8 @@ type RemoteHost struct {
 	sshd   *exec.Cmd
 }
 
-// Remote makes such a machine until the test ends. images is where its pools are to be
-// by the lab's word.
+// Remote starts such a machine until the test ends. images is the directory of its pools in the lab
+// file.
 func Remote(t testing.TB, images string) *RemoteHost {
 	t.Helper()
 	if _, err := exec.LookPath("sshd"); err != nil {
@@ -61,7 +61,7 @@ func Remote(t testing.TB, images string) *RemoteHost {
 		}
 		refuse("%v: needs Debian's openssh-server", err)
 	}
-	exec.Command("ip", "link", "del", wire).Run() // of a test that was killed
+	exec.Command("ip", "link", "del", wire).Run() // left by a killed test
 	d, pid := start(t, images)
 	dir := t.TempDir()
 	f := &RemoteHost{Images: d.Images, t: t, pid: pid, dir: dir, socket: strings.TrimPrefix(d.URI, "qemu:///system?socket="),
@@ -85,7 +85,7 @@ func Remote(t testing.TB, images string) *RemoteHost {
 	return f
 }
 
-// URI is the hypervisor's, with another key or known_hosts file than its own where one is given.
+// URI is the URI of the hypervisor, with another key or known_hosts file if one is given.
 func (f *RemoteHost) URI(key, known string) string {
 	if key == "" {
 		key = f.Key
@@ -96,10 +96,10 @@ func (f *RemoteHost) URI(key, known string) string {
 	return fmt.Sprintf("qemu+ssh://%s/system?socket=%s&keyfile=%s&known_hosts=%s", itself, f.socket, key, known)
 }
 
-// Address is the machine's.
+// Address is the address of the machine.
 func (f *RemoteHost) Address() string { return itself }
 
-// newKey makes a pair, and gives the public one.
+// newKey creates a key pair and returns the public key.
 func (f *RemoteHost) newKey(name string) ssh.PublicKey {
 	f.t.Helper()
 	public, key, err := ed25519.GenerateKey(rand.Reader)
@@ -118,14 +118,14 @@ func (f *RemoteHost) newKey(name string) ssh.PublicKey {
 	return shown
 }
 
-// NewKey makes a private key that nobody knows, and gives its path.
+// NewKey creates a private key that is authorized nowhere and returns its path.
 func (f *RemoteHost) NewKey(name string) (string, ssh.PublicKey) {
 	f.t.Helper()
 	public := f.newKey(name)
 	return filepath.Join(f.dir, name), public
 }
 
-// Write makes a file, and gives its path.
+// Write writes a file and returns its path.
 func (f *RemoteHost) Write(name, text string) string {
 	f.t.Helper()
 	path := filepath.Join(f.dir, name)
@@ -154,7 +154,7 @@ func (f *RemoteHost) In(argv ...string) string {
 	return f.must(f.command(argv...))
 }
 
-// StartSSH has the machine answer SSH.
+// StartSSH starts the machine's sshd.
 func (f *RemoteHost) StartSSH() {
 	f.t.Helper()
 	sshd, err := exec.LookPath("sshd")
@@ -168,7 +168,7 @@ func (f *RemoteHost) StartSSH() {
 	defer log.Close()
 	f.sshd = f.command(sshd, "-D", "-e", "-f", filepath.Join(f.dir, "sshd_config"))
 	f.sshd.Stdout, f.sshd.Stderr = log, log
-	f.sshd.Env = []string{"PATH=" + os.Getenv("PATH")} // it is no lab's process
+	f.sshd.Env = []string{"PATH=" + os.Getenv("PATH")} // without a lab's label
 	f.sshd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := f.sshd.Start(); err != nil {
 		f.t.Fatal(err)
@@ -181,12 +181,12 @@ func (f *RemoteHost) StartSSH() {
 		}
 		if time.Now().After(deadline) {
 			text, _ := os.ReadFile(log.Name())
-			f.t.Fatalf("sshd does not answer: %v\n%s", err, text)
+			f.t.Fatalf("sshd is not responding: %v\n%s", err, text)
 		}
 	}
 }
 
-// StopSSH ends it, with its connections.
+// StopSSH stops it and its connections.
 func (f *RemoteHost) StopSSH() {
 	if f.sshd == nil {
 		return
@@ -196,7 +196,7 @@ func (f *RemoteHost) StopSSH() {
 	f.sshd = nil
 }
 
-// Left tells what of labs the machine has: links, namespaces, files, volumes.
+// Left lists what the machine has of labs: links, namespaces, files, volumes.
 func (f *RemoteHost) Left() (left []string) {
 	f.t.Helper()
 	for line := range strings.Lines(f.In("ip", "-o", "link")) {

@@ -16,11 +16,11 @@ import (
 	"netlab.dev/netlab/labs"
 )
 
-// knownFiles gives the known_hosts files that there are.
+// knownFiles returns the known_hosts files that exist.
 func knownFiles(at labs.Hypervisor) ([]string, error) {
 	if at.KnownHosts != "" {
 		if _, err := os.Stat(at.KnownHosts); err != nil {
-			return nil, hint.With(fmt.Errorf("known_hosts: %w", err), "name a file that is there, or leave known_hosts out")
+			return nil, hint.With(fmt.Errorf("known_hosts: %w", err), "set an existing file, or remove known_hosts")
 		}
 		return []string{at.KnownHosts}, nil
 	}
@@ -37,21 +37,21 @@ func knownFiles(at labs.Hypervisor) ([]string, error) {
 	return there, nil
 }
 
-// ownKeys are the private keys in ~/.ssh that ssh tries by itself, less the kinds that need
+// ownKeys are the private keys in ~/.ssh that ssh tries by default, without those that require
 // a token.
 var ownKeys = []string{"id_ed25519", "id_ecdsa", "id_rsa"}
 
-// keysFor gives the keys to log in with: the one that is named, or the agent's and those in
-// ~/.ssh. They are good until release, which lets the agent go.
+// keysFor returns the keys to log in with: the configured one, or the agent's and those in
+// ~/.ssh. They are valid until release, which closes the connection to the agent.
 func keysFor(ctx context.Context, at labs.Hypervisor) (keys []ssh.Signer, release func(), err error) {
 	if at.KeyFile != "" {
 		key, err := readKey(at.KeyFile)
 		var locked *ssh.PassphraseMissingError
 		switch {
 		case errors.As(err, &locked):
-			err = hint.With(fmt.Errorf("%s has a passphrase", at.KeyFile), "`ssh-add "+at.KeyFile+"`, and leave keyfile out")
+			err = hint.With(fmt.Errorf("%s has a passphrase", at.KeyFile), "`ssh-add "+at.KeyFile+"`, and remove keyfile")
 		case err != nil:
-			err = hint.With(fmt.Errorf("keyfile: %w", err), "name a private key of OpenSSH's")
+			err = hint.With(fmt.Errorf("keyfile: %w", err), "set it to a private key in OpenSSH's format")
 		}
 		return []ssh.Signer{key}, func() {}, err
 	}
@@ -74,15 +74,15 @@ func keysFor(ctx context.Context, at labs.Hypervisor) (keys []ssh.Signer, releas
 		var locked *ssh.PassphraseMissingError
 		if err == nil {
 			keys = append(keys, key)
-		} else if !errors.Is(err, fs.ErrNotExist) && !errors.As(err, &locked) { // a locked one is the agent's to unlock
+		} else if !errors.Is(err, fs.ErrNotExist) && !errors.As(err, &locked) { // one with a passphrase is left to the agent
 			release()
 			return nil, nil, err
 		}
 	}
 	if len(keys) == 0 {
 		release()
-		return nil, nil, hint.With(errors.New("no agent holds a key for it, and ~/.ssh has none without a passphrase"),
-			"make one with `ssh-keygen -t ed25519`, or name one: ?keyfile=PATH")
+		return nil, nil, hint.With(errors.New("no SSH key available: none in the agent, and none without a passphrase in ~/.ssh"),
+			"create one with `ssh-keygen -t ed25519`, or set one: ?keyfile=PATH")
 	}
 	return keys, release, nil
 }

@@ -1,7 +1,7 @@
-// Package far reaches the machines of other hypervisors by SSH: one connection each, over
-// which programs run there and unix sockets are connected to. Host keys are checked against
-// known_hosts, and a key that is not known there is refused: there is no trust on first use.
-// ~/.ssh/config is not read; what a connection needs is in its labs.Hypervisor.
+// Package remote connects to the machines of remote hypervisors by SSH: one connection for
+// each machine, over which it runs programs and connects to unix sockets. Host keys are checked
+// against known_hosts, and unknown keys are refused: there is no trust on first use.
+// ~/.ssh/config is not read; labs.Hypervisor has all settings of a connection.
 package remote
 
 import (
@@ -26,7 +26,7 @@ import (
 	"netlab.dev/netlab/providers/command"
 )
 
-// dialLimit bounds the way to a machine, its greeting included.
+// dialLimit bounds connecting to a machine, the SSH handshake included.
 const dialLimit = 15 * time.Second
 
 // Machine is a connection to another machine.
@@ -36,8 +36,8 @@ type Machine struct {
 	client   *ssh.Client
 }
 
-// Dial opens the connection. Its errors tell what to do: of a machine that does not answer,
-// whose host key is unknown or another than before, and that lets nobody in.
+// Dial opens the connection. Its errors have a hint for a machine that does not respond, whose
+// host key is unknown or has changed, or that accepts none of the keys.
 func Dial(ctx context.Context, at labs.Hypervisor) (*Machine, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
@@ -84,9 +84,9 @@ func Dial(ctx context.Context, at labs.Hypervisor) (*Machine, error) {
 		case errors.As(err, &known):
 			return nil, failed(known, known.hint)
 		case ctx.Err() != nil:
-			return nil, failed(fmt.Errorf("no greeting within %s", dialLimit), "see whether its sshd works: `ssh "+user+"@"+at.Host+"`")
+			return nil, failed(fmt.Errorf("no SSH handshake within %s", dialLimit), "check its sshd: `ssh "+user+"@"+at.Host+"`")
 		case strings.Contains(err.Error(), "unable to authenticate"):
-			return nil, failed(fmt.Errorf("it does not let %s in with %d of our keys", user, len(keys)), keyHint(user))
+			return nil, failed(fmt.Errorf("permission denied for %s with %d keys", user, len(keys)), keyHint(user))
 		}
 		return nil, failed(err, "")
 	}
@@ -97,29 +97,29 @@ func Dial(ctx context.Context, at labs.Hypervisor) (*Machine, error) {
 
 func addressOf(a net.Addr) netip.Addr { return a.(*net.TCPAddr).AddrPort().Addr().Unmap() }
 
-// whyNot tells what to do about a machine that takes no connection.
+// whyNot returns a hint for a machine that does not accept a connection.
 func whyNot(err error, at labs.Hypervisor) string {
 	var name *net.DNSError
 	switch {
 	case errors.As(err, &name):
-		return "give " + at.Host + " an address in /etc/hosts, or write its address"
+		return "add " + at.Host + " to /etc/hosts, or use its IP address"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "start its sshd (apt-get install openssh-server), or write the port: qemu+ssh://" + at.Host + ":PORT/system"
+		return "start its sshd (apt-get install openssh-server), or set the port: qemu+ssh://" + at.Host + ":PORT/system"
 	}
-	return "see that the machine runs, and that a firewall lets SSH pass"
+	return "check that the machine is running and that no firewall blocks SSH"
 }
 
 func keyHint(user string) string {
-	return "put the public key of one of ours into ~/.ssh/authorized_keys of its " + user + " (ssh-copy-id), or name a private key: ?keyfile=PATH"
+	return "add one of your public keys to ~/.ssh/authorized_keys of its user " + user + " (ssh-copy-id), or set a private key: ?keyfile=PATH"
 }
 
-// hosts is what is known of a machine's host keys.
+// hosts is the known host keys of a machine.
 type hosts struct {
 	check      ssh.HostKeyCallback
 	algorithms []string // that have known keys; nil where none is known
 }
 
-// hostError is a host key that is not as it should be.
+// hostError is a host key that was refused.
 type hostError struct{ what, hint string }
 
 func (e hostError) Error() string { return e.what }
@@ -150,17 +150,17 @@ func knownBy(at labs.Hypervisor, address string) (hosts, error) {
 			if where == "" {
 				where = "~/.ssh/known_hosts"
 			}
-			return hostError{"its host key " + shown + " is in no known_hosts file",
-				"compare it with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints on that machine, then " + scan(address) + " >>" + where}
+			return hostError{"its host key " + shown + " not found in known_hosts",
+				"compare it with the output of `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on that machine, then run " + scan(address) + " >>" + where}
 		}
 		old := not.Want[0]
-		return hostError{fmt.Sprintf("its host key %s is another than that of %s:%d (%s)", shown, old.Filename, old.Line, ssh.FingerprintSHA256(old.Key)),
-			"somebody may be in between. If the machine was made anew: `ssh-keygen -R '" + knownhosts.Normalize(address) + "'`, and add its new key"}
+		return hostError{fmt.Sprintf("its host key %s differs from that in %s:%d (%s)", shown, old.Filename, old.Line, ssh.FingerprintSHA256(old.Key)),
+			"this may be a man-in-the-middle attack. If the machine was reinstalled: `ssh-keygen -R '" + knownhosts.Normalize(address) + "'`, and add its new key"}
 	}
 	return h, nil
 }
 
-// scan is the command that prints a machine's keys as known_hosts wants them.
+// scan is the command that prints a machine's host keys in the format of known_hosts.
 func scan(address string) string {
 	host, port, _ := net.SplitHostPort(address)
 	if port == "22" {
@@ -169,8 +169,8 @@ func scan(address string) string {
 	return "ssh-keyscan -p " + port + " " + host
 }
 
-// algorithms gives the signatures of the keys that are known, so that a machine with
-// several shows one of those. A key that nobody has brings the list out.
+// algorithms returns the signature algorithms of the known keys, so that a machine with
+// several keys presents a known one. The error for a key that never matches lists them.
 func algorithms(ask ssh.HostKeyCallback, address string) (list []string) {
 	var not *knownhosts.KeyError
 	if !errors.As(ask(address, &net.TCPAddr{IP: net.IPv4zero}, nobodys{}), &not) {
@@ -193,7 +193,7 @@ func (nobodys) Type() string                        { return "nobody's" }
 func (nobodys) Marshal() []byte                     { return []byte("nobody's") }
 func (nobodys) Verify([]byte, *ssh.Signature) error { return errors.New("nobody's key") }
 
-// Close ends the connection, and what runs over it.
+// Close closes the connection and everything on it.
 func (m *Machine) Close() { m.client.Close() }
 
 // Unix connects to a unix socket of the machine, by OpenSSH's forwarding.
@@ -205,7 +205,7 @@ func (m *Machine) Unix(ctx context.Context, path string) (net.Conn, error) {
 	return conn, nil
 }
 
-// Run runs a program there and gives what it printed. Its error has what it said.
+// Run runs a program there and returns its standard output. The error includes its standard error.
 func (m *Machine) Run(ctx context.Context, stdin io.Reader, argv ...string) ([]byte, error) {
 	s, err := m.client.NewSession()
 	if err != nil {

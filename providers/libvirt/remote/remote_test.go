@@ -53,7 +53,7 @@ func TestKeys(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
 	t.Setenv("SSH_AUTH_SOCK", "")
-	if _, _, err := keysFor(t.Context(), labs.Hypervisor{}); err == nil || !strings.Contains(err.Error(), "no agent holds a key") {
+	if _, _, err := keysFor(t.Context(), labs.Hypervisor{}); err == nil || !strings.Contains(err.Error(), "no SSH key available") {
 		t.Errorf("without keys: %v", err)
 	}
 	public, private := key(t)

@@ -1,8 +1,7 @@
-// Package seed is what a virtual machine is told at its first boot: a NoCloud data source
+// Package seed is the configuration of a virtual machine for its first boot: a NoCloud data source
 // of cloud-init (https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html),
-// on a disk of its own. New gives it from a plan, Write makes the ISO 9660 image,
-// Read takes it apart in the guest. Who reads it there, cloud-init or netlab's own PID 1,
-// is no matter of it.
+// on a separate disk. New creates it from a plan, Write writes the ISO 9660 image, Read reads it in
+// the guest. It is the same whether cloud-init or netlab's PID 1 reads it there.
 package seed
 
 import (
@@ -23,7 +22,7 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// Label is the volume label by which a data source is known.
+// Label is the volume label of a NoCloud data source.
 const Label = "CIDATA"
 
 // Seed is the three files of a data source.
@@ -35,7 +34,7 @@ type Seed struct {
 
 // Meta is meta-data.
 type Meta struct {
-	InstanceID string `json:"instance-id"` // files are written once for each
+	InstanceID string `json:"instance-id"` // files are written once for each id
 	Hostname   string `json:"local-hostname"`
 }
 
@@ -43,9 +42,9 @@ type Meta struct {
 type User struct {
 	Users       []Account         `json:"users"`
 	DisableRoot bool              `json:"disable_root"`
-	SSHKeys     map[string]string `json:"ssh_keys"` // ed25519_private and ed25519_public: the host's
+	SSHKeys     map[string]string `json:"ssh_keys"` // the host key: ed25519_private and ed25519_public
 	WriteFiles  []File            `json:"write_files"`
-	ManageHosts bool              `json:"manage_etc_hosts"` // else /etc/hosts is one of the files
+	ManageHosts bool              `json:"manage_etc_hosts"` // if false, /etc/hosts is one of the files
 	RunCmd      [][]string        `json:"runcmd,omitempty"` // at the end of the first boot
 }
 
@@ -72,7 +71,7 @@ type Network struct {
 	Ethernets map[string]Ethernet `json:"ethernets"` // by name
 }
 
-// Ethernet is one NIC, known by its MAC.
+// Ethernet is one NIC, matched by its MAC.
 type Ethernet struct {
 	Match       Match    `json:"match"`
 	SetName     string   `json:"set-name"`
@@ -82,7 +81,7 @@ type Ethernet struct {
 	Nameservers *Servers `json:"nameservers,omitempty"`
 }
 
-// Match tells which NIC is meant.
+// Match selects a NIC.
 type Match struct {
 	MAC string `json:"macaddress"`
 }
@@ -98,14 +97,14 @@ type Servers struct {
 	Addresses []string `json:"addresses"`
 }
 
-// Keys are what makes both ends of SSH sure of the other.
+// Keys are the keys with which both ends of SSH authenticate each other.
 type Keys struct {
 	Authorized  string // a line of authorized_keys
 	HostPrivate string // PEM
 	HostPublic  string // a line of a .pub file
 }
 
-// New gives the seed of a Node: its name, root's key, its NICs and its files.
+// New returns the seed of a Node: its name, root's key, its NICs and its files.
 func New(lab labs.Name, m topology.Machine, keys Keys, files map[string]kubeadm.File) Seed {
 	s := Seed{
 		Meta: Meta{InstanceID: lab.Label() + "." + m.Name, Hostname: m.Name},
@@ -141,16 +140,16 @@ func New(lab labs.Name, m topology.Machine, keys Keys, files map[string]kubeadm.
 	return s
 }
 
-// Where a machine that boots a cloud image has the second disk, netlab's own, by its label;
-// and where it finds what /etc/resolv.conf is to have, which may be a link there.
+// The mount point and the label of netlab's second disk in a machine with a cloud image, and the file
+// with the content for /etc/resolv.conf, which may be a link there.
 const (
 	Beside      = "/opt/netlab"
 	BesideLabel = "netlab"
 	ResolvConf  = "/etc/netlab/resolv.conf"
 )
 
-// OnImage is the seed for a machine that boots a cloud image: cloud-init's own modules do what
-// is theirs, and netlab's program on the second disk the rest.
+// OnImage is the seed for a machine that boots a cloud image: cloud-init's modules do their part, and
+// netlab's program on the second disk the rest.
 func (s Seed) OnImage(install ...string) Seed {
 	s.User.WriteFiles = slices.Clone(s.User.WriteFiles)
 	s.User.WriteFiles = slices.DeleteFunc(s.User.WriteFiles, func(f File) bool { return f.Path == "/etc/hostname" })
@@ -183,13 +182,13 @@ func (s Seed) Write(w io.Writer) (err error) {
 			text = append([]byte(header), text...)
 		}
 		if err := iso.AddFile(bytes.NewReader(text), name); err != nil {
-			return fmt.Errorf("put %s into a seed: %w", name, err)
+			return fmt.Errorf("add %s to a seed: %w", name, err)
 		}
 	}
 	return iso.WriteTo(w, Label)
 }
 
-// Read reads a seed's disk; its error tells of a disk that is none.
+// Read reads a seed's disk. It returns an error for a disk that is not a seed.
 func Read(disk io.ReaderAt) (s Seed, err error) {
 	image, err := iso9660.OpenImage(disk)
 	if err != nil {
