@@ -1,5 +1,5 @@
-// Package cli is netlab's command line: one file a verb, with its flags and what it prints,
-// and the exit codes. What a verb does is internal/engine's.
+// Package cli is netlab's command line: one file per verb, with its flags and output, and the
+// exit codes. What a verb does is in internal/engine.
 package cli
 
 import (
@@ -30,7 +30,7 @@ type app struct {
 func newApp(stdin io.Reader, stdout, stderr io.Writer) (*app, error) {
 	catalog, err := components.Load()
 	if err != nil {
-		return nil, fmt.Errorf("netlab's own components: %w", err)
+		return nil, fmt.Errorf("read the component catalog: %w", err)
 	}
 	cache := os.Getenv("NETLAB_CACHE_DIR")
 	if cache == "" {
@@ -50,21 +50,21 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) (*app, error) {
 	}}, nil
 }
 
-// plan reads a lab file and decides everything in it.
+// plan reads a lab file and makes its Plan.
 func (a *app) plan(file string) (topology.Plan, error) {
 	plan, notes, err := a.engine.Plan(file)
 	a.notes(notes)
 	return plan, err
 }
 
-// resolve is plan, with the components.
+// resolve is plan with the components of the lab.
 func (a *app) resolve(file string) (components.Set, error) {
 	set, notes, err := a.engine.Resolve(file)
 	a.notes(notes)
 	return set, err
 }
 
-// resolveAll is resolve for the files of several labs, and the labs that a Matrix names.
+// resolveAll is resolve for several lab files and for the labs that a Matrix lists.
 func (a *app) resolveAll(args []string) (files []string, sets []components.Set, err error) {
 	if files, err = a.engine.Files(args); err != nil {
 		return nil, nil, err
@@ -85,7 +85,7 @@ func (a *app) notes(notes labs.Problems) {
 	}
 }
 
-// lab finds a lab by its name or its file; without either, the only one there is.
+// lab returns the lab of a name or a lab file; without an argument, the machine's only lab.
 func (a *app) lab(args []string) (labs.Name, error) {
 	if len(args) == 0 {
 		return a.engine.Only()
@@ -99,11 +99,10 @@ func (a *app) lab(args []string) (labs.Name, error) {
 
 // parseLab reads the name of a lab that a verb was given.
 func parseLab(arg string) (labs.Name, error) {
-	lab, err := labs.ParseName(arg)
-	return lab, hint.With(err, "`netlab list` names the labs of this machine; a lab file is named by its path")
+	return labs.ParseName(arg)
 }
 
-// isFile tells the file of a lab from the name of one.
+// isFile reports whether an argument is the path of a lab file, not the name of a lab.
 func isFile(arg string) bool {
 	if strings.HasSuffix(arg, ".yaml") || strings.HasSuffix(arg, ".yml") {
 		return true
@@ -120,7 +119,7 @@ func (a *app) progress() *progress {
 	return newProgress(a.stderr, columns > 0 && os.Getenv("TERM") != "dumb", columns, painterFor(a.stderr))
 }
 
-// width gives a terminal's columns, 0 for what is no terminal.
+// width returns a terminal's columns, 0 where w is not a terminal.
 func width(w io.Writer) int {
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {

@@ -12,7 +12,7 @@ import (
 // many stands for no limit of between.
 const many = 1 << 30
 
-// between takes from least to most arguments. What is wrong is told with how the verb is used.
+// between accepts from least to most arguments. Its errors carry the verb's usage.
 func between(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		n := len(args)
@@ -41,7 +41,7 @@ func counted(n int) string {
 	return fmt.Sprintf("%d arguments", n)
 }
 
-// wanted names the arguments that a verb's usage line has before the first optional one.
+// wanted lists the required arguments of a verb's usage line.
 func wanted(cmd *cobra.Command) string {
 	named := map[string]string{"LAB": "a lab", "FILE": "a lab file", "LAB|FILE": "a lab or a lab file", "FILE...": "a lab file",
 		"MACHINE": "a machine", "NAME": "a name", "COMMAND": "a command", "ARG...": "arguments", "IMAGE.tar": "an image archive", "FROM": "where from", "TO": "where to"}
@@ -61,7 +61,7 @@ func wanted(cmd *cobra.Command) string {
 	return strings.Join(words[:last], ", ") + " and " + words[last]
 }
 
-// usageError adds how the verb is used.
+// usageError adds the verb's usage as a hint.
 func usageError(cmd *cobra.Command, err error) error {
-	return hint.With(err, fmt.Sprintf("usage: %s; more with --help", strings.TrimSuffix(cmd.UseLine(), " [flags]")))
+	return hint.With(err, fmt.Sprintf("usage: %s; see --help", strings.TrimSuffix(cmd.UseLine(), " [flags]")))
 }

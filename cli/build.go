@@ -11,9 +11,9 @@ import (
 func (a *app) buildCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "build FILE...",
-		Short: "Build or fetch what labs need into the cache, and make nothing else",
-		Long: "Build or fetch what labs need into the cache, and make nothing else: before a workshop, or\n" +
-			"in a CI job of its own. `up` does the same when something is missing.",
+		Short: "Build or pull the software that labs need, without creating a lab",
+		Long: "Build or pull the software that labs need into the cache, without creating a lab: before a\n" +
+			"workshop, or in a separate CI job. `up` does the same for what is missing.",
 		Args: between(1, many),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			_, sets, err := a.resolveAll(args)
@@ -23,13 +23,13 @@ func (a *app) buildCommand() *cobra.Command {
 			shown := a.progress()
 			lacking, err := a.engine.Build(cmd.Context(), sets, shown)
 			for _, ref := range slices.Sorted(maps.Keys(lacking)) {
-				shown.Warn("labs do without what is optional: " + lacking[ref])
+				shown.Warn("skipped optional image: " + lacking[ref])
 			}
 			took := shown.Close()
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(a.stdout, "all of it is in %s (%s)\n", a.engine.Software.Dir, elapsed(took))
+			fmt.Fprintf(a.stdout, "all components are in %s (%s)\n", a.engine.Software.Dir, elapsed(took))
 			return nil
 		},
 	}

@@ -14,10 +14,10 @@ import (
 func (a *app) compareCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "compare FILE...",
-		Short: "Make, verify and remove several labs in turn, and show them side by side",
-		Long: "Make, verify and remove several labs, one after another, and show side by side what became\n" +
-			"of each path, how long each took and what memory its Nodes hold. The files are labs, or a\n" +
-			"Matrix that names labs. A lab that is there already is left alone, and nothing is made.",
+		Short: "Create, verify and remove several labs in turn, and compare the results",
+		Long: "Create, verify and remove several labs, one after another, and show side by side the result\n" +
+			"of each path, how long each step took and how much memory the Nodes use. The files are labs,\n" +
+			"or a Matrix that lists labs. If one of the labs already exists, nothing is created.",
 		Example: "  netlab compare scenarios/cni-matrix.yaml\n  netlab compare scenarios/quickstart.yaml scenarios/calico-bgp.yaml -o json",
 		Args:    between(1, many),
 	}
@@ -49,7 +49,7 @@ func (a *app) compareCommand() *cobra.Command {
 	return c
 }
 
-// compare makes each lab in turn, with everything built beforehand.
+// compare builds everything, then creates, verifies and removes one lab after another.
 func (a *app) compare(ctx context.Context, files []string, sets []components.Set) ([]engine.Compared, error) {
 	if err := a.engine.Strangers(files, sets); err != nil {
 		return nil, err

@@ -17,8 +17,8 @@ import (
 // abreast is how many labs one table shows: more would not fit 100 columns.
 const abreast = 7
 
-// writeComparison writes labs as the columns of a table, what became of each kind of path
-// and the figures as its rows.
+// writeComparison writes a table with a column for each lab, and a row for each kind of path
+// and for each figure.
 func writeComparison(out io.Writer, all []engine.Compared) error {
 	w := &strings.Builder{}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -47,8 +47,8 @@ func writeComparison(out io.Writer, all []engine.Compared) error {
 			fmt.Fprintf(w, "\n✗ %d %s: %s\n", i+1, one.Lab, one.Error)
 		}
 	}
-	fmt.Fprintf(w, "\n✓ as expected  ✗ failed  ! could not be probed  – not there to be tried\n"+
-		"open: no policy is enforced, as is expected of this CNI\n")
+	fmt.Fprintf(w, "\n✓ as expected  ✗ failed  ! could not be probed  – not applicable\n"+
+		"open: policies are not enforced, as expected of this CNI\n")
 	_, err := io.WriteString(out, w.String())
 	return err
 }
@@ -85,12 +85,12 @@ func columns(w io.Writer, from int, some []engine.Compared) error {
 		}
 		return one.Report.PolicySeconds()
 	})
-	figure("memory a Node, MB", "%.0f", func(one engine.Compared) float64 { return float64(one.NodeBytes) / 1e6 })
+	figure("memory per Node, MB", "%.0f", func(one engine.Compared) float64 { return float64(one.NodeBytes) / 1e6 })
 	figure("down, s", "%.1f", func(one engine.Compared) float64 { return one.DownSeconds })
 	return t.Flush()
 }
 
-// became sums up the paths of one id: all well and how many, or how many are not.
+// became sums up the results of the paths of one id: how many passed, or how many did not.
 func became(r *report.Report, id string) string {
 	if r == nil {
 		return "–"

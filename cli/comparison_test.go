@@ -11,8 +11,8 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// Every way that a kind of path can come out is told apart, and a lab that could not be
-// made keeps its column.
+// Each outcome of a kind of path has its own cell text, and a lab that could not be created
+// keeps its column.
 func TestComparison(t *testing.T) {
 	row := func(id, outcome, expected string) report.Result {
 		return report.Result{ID: id, Outcome: outcome, Expected: expected}
@@ -53,7 +53,7 @@ func TestComparison(t *testing.T) {
 		"policy-l7 – – –",
 		"up, verified, s 20.4 – –",
 		"policy to effect, s – 0.30 –",
-		"memory a Node, MB 336 – –",
+		"memory per Node, MB 336 – –",
 		"✗ 3 three: no kernel",
 	} {
 		if !slices.Contains(got, want) {

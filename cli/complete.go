@@ -11,7 +11,7 @@ import (
 	"netlab.dev/netlab/verify/run"
 )
 
-// complete gives the verbs what a shell offers for their arguments.
+// complete adds shell completion to the verbs' arguments.
 func (a *app) complete(root *cobra.Command) {
 	files := func(extensions ...string) cobra.CompletionFunc {
 		return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -25,8 +25,8 @@ func (a *app) complete(root *cobra.Command) {
 	}
 	labFile, archive := files("yaml", "yml"), files("tar")
 	labNames := names(func() []string { known, _ := a.engine.Root.Labs(); return texts(known) })
-	// Where a lab is meant that is left over too, and where a file does as well: the shell
-	// offers files if no lab begins so.
+	// For verbs that accept orphaned labs and lab files too: the shell offers files if no
+	// lab has this prefix.
 	labOrFile := func(_ *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
 		known, _ := a.engine.All()
 		return beginning(start, texts(known)), cobra.ShellCompDirectiveDefault
@@ -57,7 +57,7 @@ func (a *app) complete(root *cobra.Command) {
 	}
 }
 
-// beginning keeps the names that begin with what was typed.
+// beginning returns the names that have the typed prefix.
 func beginning(start string, names []string) []string {
 	var out []string
 	for _, n := range names {
@@ -76,7 +76,7 @@ func texts(names []labs.Name) []string {
 	return out
 }
 
-// stateNamed reads the state of a lab by what was typed.
+// stateNamed reads the state of the lab that was typed.
 func (a *app) stateNamed(arg string) (providers.State, error) {
 	lab, err := parseLab(arg)
 	if err != nil {
@@ -110,7 +110,7 @@ func (a *app) traceEnds(_ *cobra.Command, args []string, start string) ([]string
 	return beginning(start, names), cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeRoutes completes the last of routes with commas between them.
+// completeRoutes completes the last of a comma-separated list of routes.
 func completeRoutes(_ *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
 	before := start[:strings.LastIndex(start, ",")+1]
 	var out []string
@@ -122,14 +122,14 @@ func completeRoutes(_ *cobra.Command, _ []string, start string) ([]string, cobra
 	return beginning(start, out), cobra.ShellCompDirectiveNoFileComp
 }
 
-// directories has a shell offer directories.
+// directories completes directories.
 func directories(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveFilterDirs
 }
 
-// offer gives a flag of a verb what a shell offers for its value.
+// offer adds shell completion to a flag of a verb.
 func offer(c *cobra.Command, name string, complete cobra.CompletionFunc) {
 	if err := c.RegisterFlagCompletionFunc(name, complete); err != nil {
-		panic(err) // a mistake of ours: no such flag, or offered twice; every test meets it
+		panic(err) // a programming error: no such flag, or registered twice; every test runs into it
 	}
 }

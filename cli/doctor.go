@@ -57,6 +57,6 @@ func (a *app) printUnmet(found []engine.Unmet) {
 		}
 	}
 	if ready {
-		fmt.Fprintf(a.stdout, "%s this machine has all that the lab needs\n", paint.good("✓"))
+		fmt.Fprintf(a.stdout, "%s this machine meets all prerequisites of the lab\n", paint.good("✓"))
 	}
 }

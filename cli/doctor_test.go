@@ -55,8 +55,8 @@ func TestModesThatTheKernelLacks(t *testing.T) {
 				t.Fatal(err)
 			}
 			line := "the kernel has no " + m.option + ", which " + mode + " needs"
-			told := strings.SplitAfter(stdout.String(), line)
-			if len(told) != 2 || !strings.Contains(strings.SplitN(told[1], "\n", 3)[1], m.hint) {
+			rest := strings.SplitAfter(stdout.String(), line)
+			if len(rest) != 2 || !strings.Contains(strings.SplitN(rest[1], "\n", 3)[1], m.hint) {
 				t.Errorf("doctor says\n%s\nwithout %q and %q", stdout.String(), line, m.hint)
 			}
 			if m.lab == "" {

@@ -17,7 +17,7 @@ func (a *app) downCommand() *cobra.Command {
 		Use:   "down LAB|FILE|--all",
 		Short: "Remove a lab and everything it made",
 		Long: "Remove a lab and everything it made: namespaces, links, mounts, cgroups, processes, files.\n" +
-			"It works without the lab's state too, and twice.",
+			"It works without the lab's state too, and can be repeated.",
 		Args: between(0, 1),
 	}
 	c.Flags().BoolVar(&all, "all", false, "remove every lab of this machine")
@@ -51,14 +51,14 @@ func (a *app) down(ctx context.Context, lab labs.Name) error {
 	case !result.Found:
 		fmt.Fprintf(a.stdout, "lab %s not found; nothing to remove\n", lab)
 	default:
-		fmt.Fprintf(a.stdout, "lab %s is gone (%s)\n", lab, elapsed(time.Since(began)))
+		fmt.Fprintf(a.stdout, "lab %s removed (%s)\n", lab, elapsed(time.Since(began)))
 	}
 	return nil
 }
 
-// unmerged tells of the kubeconfigs that a lab was taken out of.
+// unmerged prints the kubeconfigs that a lab was removed from.
 func (a *app) unmerged(lab labs.Name, files []string) {
 	for _, file := range files {
-		fmt.Fprintf(a.stderr, "took lab %s out of %s\n", lab, file)
+		fmt.Fprintf(a.stderr, "removed lab %s from %s\n", lab, file)
 	}
 }

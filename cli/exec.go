@@ -21,7 +21,7 @@ func (a *app) execCommand() *cobra.Command {
 	}
 }
 
-// run runs a command in a machine, with our streams and our exit status.
+// run runs a command in a machine, with netlab's streams, and passes its exit status on.
 func (a *app) run(cmd *cobra.Command, arg, machine string, argv []string) error {
 	lab, err := a.lab([]string{arg})
 	if err != nil {
@@ -37,7 +37,7 @@ func (a *app) run(cmd *cobra.Command, arg, machine string, argv []string) error 
 	return a.foreground(c)
 }
 
-// exitStatus is that of a program that a verb ran; it becomes netlab's own.
+// exitStatus is the exit status of a program that a verb ran; netlab exits with it too.
 type exitStatus struct{ code int }
 
 func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", e.code) }

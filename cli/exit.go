@@ -11,14 +11,14 @@ import (
 	"netlab.dev/netlab/labs"
 )
 
-// Exit codes. A command run in a machine gives its own (exitStatus).
+// Exit codes. A command that ran in a machine passes its exit status on (exitStatus).
 const (
 	exitOK    = 0 // all paths as expected
 	exitPath  = 1 // a path failed or was broken
-	exitFault = 2 // the spec, the usage or the machine is at fault
+	exitFault = 2 // any other error: the lab file, the usage or the machine
 )
 
-// printError prints an error for people and gives the exit code that goes with it.
+// printError prints an error with its hints and returns the exit code for it.
 func printError(w io.Writer, paint painter, err error) int {
 	var status exitStatus
 	var problems labs.Problems
@@ -26,7 +26,7 @@ func printError(w io.Writer, paint painter, err error) int {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &status):
-		return status.code // told already, by the verb or by the program it ran
+		return status.code // already printed, by the verb or by the program it ran
 	case errors.As(err, &problems):
 		reportProblems(w, problems)
 		return exitFault
@@ -43,7 +43,7 @@ func printError(w io.Writer, paint painter, err error) int {
 	return exitFault
 }
 
-// reportProblems prints the mistakes of a lab file as compilers do, for editors to jump to.
+// reportProblems prints the problems of a lab file as FILE:LINE, as compilers do.
 func reportProblems(w io.Writer, problems labs.Problems) {
 	fmt.Fprintln(w, problems)
 	count := "1 problem"
@@ -56,7 +56,7 @@ func reportProblems(w io.Writer, problems labs.Problems) {
 	fmt.Fprintln(w, count+"; nothing was created")
 }
 
-// painterFor colours a stream only where it is a terminal and nobody objects.
+// painterFor colours a stream only where it is a terminal and neither NO_COLOR nor TERM=dumb is set.
 func painterFor(w io.Writer) painter {
 	return painter{on: width(w) > 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
 }

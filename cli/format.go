@@ -37,7 +37,7 @@ func (c choice) Type() string { return "format" }
 
 func (c choice) Set(s string) error {
 	if !slices.Contains(c.allowed, format(s)) {
-		return errors.New("it is " + c.list())
+		return errors.New("must be " + c.list())
 	}
 	*c.value = format(s)
 	return nil
@@ -57,12 +57,12 @@ func (c choice) list() string {
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
-// outputFlag gives a verb its -o, for text, JSON and what else it can print.
+// outputFlag adds -o to a verb, for text, JSON and more formats.
 func outputFlag(cmd *cobra.Command, more ...format) *format {
 	return formatFlag(cmd, append([]format{formatText, formatJSON}, more...)...)
 }
 
-// formatFlag gives a verb a -o for some formats; the first is the default.
+// formatFlag adds -o to a verb for some formats; the first is the default.
 func formatFlag(cmd *cobra.Command, allowed ...format) *format {
 	value := allowed[0]
 	c := choice{&value, allowed}

@@ -9,7 +9,7 @@ import (
 	"netlab.dev/netlab/topology/drawing"
 )
 
-// The forms of a drawing.
+// Formats of a drawing.
 const (
 	formatSVG     format = "svg"
 	formatMermaid format = "mermaid"
@@ -19,9 +19,9 @@ const (
 func (a *app) graphCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "graph LAB|FILE",
-		Short: "Draw a lab, or what a lab file comes to: networks, machines, addresses",
-		Long: "Draw a lab, or what a lab file comes to: networks, machines, NICs and addresses. SVG is whole\n" +
-			"and needs nothing else; Mermaid goes into Markdown, dot into Graphviz.",
+		Short: "Draw the networks, machines and addresses of a lab or a lab file",
+		Long: "Draw the networks, machines, NICs and addresses of a lab or a lab file. The SVG is\n" +
+			"self-contained; Mermaid is for Markdown, dot for Graphviz.",
 		Example: "  netlab graph scenarios/quickstart.yaml > lab.svg\n  netlab graph quickstart -o dot | dot -Tpng > lab.png",
 		Args:    between(1, 1),
 	}
@@ -38,7 +38,7 @@ func (a *app) graphCommand() *cobra.Command {
 	return c
 }
 
-// planOf gives the plan of a lab file, or of a lab that there is.
+// planOf returns the plan of a lab file or of an existing lab.
 func (a *app) planOf(arg string) (topology.Plan, error) {
 	if isFile(arg) {
 		return a.plan(arg)

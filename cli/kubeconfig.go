@@ -9,18 +9,18 @@ import (
 func (a *app) kubeconfigCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "kubeconfig [LAB]",
-		Short: "Print a lab's kubeconfig, or merge it into kubectl's own",
-		Long: "Print a lab's kubeconfig. With --merge put its cluster, user and context into the file that\n" +
-			"kubectl uses ($KUBECONFIG, or ~/.kube/config) beside all that is there, and print the name of\n" +
-			"the context; --unmerge and `netlab down` take them out again, unless they were changed since.\n" +
+		Short: "Print a lab's kubeconfig, or merge it into kubectl's",
+		Long: "Print a lab's kubeconfig. With --merge add its cluster, user and context to the file that\n" +
+			"kubectl uses ($KUBECONFIG, or ~/.kube/config), keep all its other entries, and print the name\n" +
+			"of the context; --unmerge and `netlab down` remove them again, unless they were changed.\n" +
 			"As with `kubectl config`, comments in the file are not kept.",
 		Example: "  export KUBECONFIG=<(netlab kubeconfig quickstart)\n" +
 			"  netlab kubeconfig quickstart > ~/.kube/quickstart\n" +
 			"  kubectl --context $(netlab kubeconfig quickstart --merge) get nodes",
 		Args: between(0, 1),
 	}
-	merge := c.Flags().Bool("merge", false, "put it into the file that kubectl uses")
-	unmerge := c.Flags().Bool("unmerge", false, "take it out of the file that kubectl uses")
+	merge := c.Flags().Bool("merge", false, "merge it into the file that kubectl uses")
+	unmerge := c.Flags().Bool("unmerge", false, "remove it from the file that kubectl uses")
 	c.MarkFlagsMutuallyExclusive("merge", "unmerge")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		lab, err := a.lab(args)

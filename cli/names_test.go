@@ -20,19 +20,19 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// insideKey marks the process of this test that runs in namespaces of its own.
+// insideKey marks the process of this test that runs in separate namespaces.
 const insideKey = "NETLAB_TEST_NAMES_INSIDE"
 
 // A LAB argument that is not a lab's name is refused by every verb, and nothing is removed or
 // killed. `netlab down ""` once removed the state of every lab: the verbs run in mount, pid
-// and network namespaces of their own, where they could only do harm to what the test made.
+// and network namespaces where they can only harm what the test made.
 func TestArgumentsThatAreNoLab(t *testing.T) {
 	if os.Getenv(insideKey) != "" {
 		testArgumentsInside(t)
 		return
 	}
 	if os.Geteuid() != 0 {
-		t.Skip("needs root: it runs in namespaces of its own")
+		t.Skip("requires root to make namespaces")
 	}
 	dir := t.TempDir()
 	cmd := exec.Command("/proc/self/exe", "-test.run=^TestArgumentsThatAreNoLab$", "-test.v", "-test.timeout=2m")
@@ -41,13 +41,13 @@ func TestArgumentsThatAreNoLab(t *testing.T) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: TestArgumentsThatAreNoLab") {
-		t.Errorf("in namespaces of its own: %v\n%s", err, out)
+		t.Errorf("in separate namespaces: %v\n%s", err, out)
 	}
 }
 
 func testArgumentsInside(t *testing.T) {
 	if os.Getpid() != 1 {
-		t.Fatal("this process is not in a pid namespace of its own")
+		t.Fatal("this process is not in a separate pid namespace")
 	}
 	state := os.Getenv("NETLAB_STATE_DIR")
 	if err := os.MkdirAll(state, 0o755); err != nil {
@@ -128,6 +128,6 @@ func testArgumentsInside(t *testing.T) {
 	}
 }
 
-// noNames are texts that are no lab's names.
+// noNames are texts that are not lab names.
 var noNames = []string{"", ".", "..", "/", "a/b", "../one", "one/..", "./one", "/etc", "A", "One", "-a", "one-", "one.two", "*", "o*", " one", "one\n", "a\x00b", "öne",
 	strings.Repeat("a", 33)}

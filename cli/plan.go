@@ -18,7 +18,7 @@ import (
 func (a *app) planCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "plan FILE",
-		Short:   "Print everything that a lab file comes to and what `up` would change, and make nothing",
+		Short:   "Print the plan of a lab file and what `up` would change, without creating anything",
 		Example: "  netlab plan scenarios/quickstart.yaml\n  netlab plan lab.yaml -o json | jq .machines",
 		Args:    between(1, 1),
 	}
@@ -40,13 +40,13 @@ func (a *app) planCommand() *cobra.Command {
 			return printJSON(a.stdout, struct {
 				topology.Plan
 				Components []components.Selected `json:"components"`
-				Changes    *topology.Changes     `json:"changes,omitempty"` // none: no such lab runs
+				Changes    *topology.Changes     `json:"changes,omitempty"` // nil: no such lab exists
 			}{plan, set.Selected(), changes})
 		}
 		if err := printPlan(a.stdout, set); err != nil || changes == nil {
 			return err
 		}
-		fmt.Fprintf(a.stdout, "\nlab %s is there; `netlab up` would\n", plan.Lab)
+		fmt.Fprintf(a.stdout, "\nlab %s exists; `netlab up` would\n", plan.Lab)
 		for _, line := range changes.Lines() {
 			fmt.Fprintln(a.stdout, "  "+line)
 		}
@@ -148,12 +148,12 @@ func printPlan(w io.Writer, set components.Set) error {
 
 // tables writes aligned columns, a blank line between one table and the next.
 type tables struct {
-	w     io.Writer
-	begun bool
-	err   error
+	w       io.Writer
+	started bool
+	err     error
 }
 
-// table writes rows below a heading, and nothing where there is only the heading.
+// table writes rows below a heading, and nothing if there are no rows.
 func (t *tables) table(rows [][]string) {
 	if len(rows) > 1 {
 		t.rows(rows...)
@@ -161,10 +161,10 @@ func (t *tables) table(rows [][]string) {
 }
 
 func (t *tables) rows(rows ...[]string) {
-	if t.begun {
+	if t.started {
 		fmt.Fprintln(t.w)
 	}
-	t.begun = true
+	t.started = true
 	tw := tabwriter.NewWriter(t.w, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
 		fmt.Fprintln(tw, strings.Join(row, "\t"))
@@ -182,7 +182,7 @@ func cniText(c labs.CNI) string {
 	return text
 }
 
-// words joins what is not empty by commas.
+// words joins the non-empty parts with commas.
 func words(parts ...string) string {
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ", ")
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// progress shows named steps with their elapsed times: on a terminal one live line of
-// what runs and a line for each step that ended, elsewhere plain lines only.
+// progress shows named steps with their elapsed times: on a terminal a live line of the
+// running steps and a line for each finished step, elsewhere plain lines only.
 type progress struct {
 	out   io.Writer
 	live  bool // a terminal: the last line may be rewritten
@@ -24,11 +24,11 @@ type progress struct {
 
 type step struct {
 	name  string
-	doing string // what of it, where it says so
+	doing string // what the step is doing now, if it says so
 	began time.Time
 }
 
-// longStep is when a step without a terminal says that it still runs.
+// longStep is how often, without a terminal, the steps that still run are printed.
 const longStep = 30 * time.Second
 
 func newProgress(out io.Writer, live bool, width int, paint painter) *progress {
@@ -37,7 +37,7 @@ func newProgress(out io.Writer, live bool, width int, paint painter) *progress {
 	return p
 }
 
-// Step begins a step; the caller ends it with its error.
+// Step starts a step; the caller finishes it with its error.
 func (p *progress) Step(name string) func(error) {
 	done, _ := p.Changing(name)
 	return done
@@ -60,8 +60,8 @@ func (p *progress) end(s *step, err error) {
 	p.redraw()
 }
 
-// Changing is a Step that may say what it is doing now: its live line shows that, and its
-// last line its name.
+// Changing is a Step that can report what it is doing now: its live line shows that, its
+// final line the step's name.
 func (p *progress) Changing(name string) (done func(error), now func(string)) {
 	s := &step{name: name, began: time.Now()}
 	p.mu.Lock()
@@ -78,7 +78,7 @@ func (p *progress) Changing(name string) (done func(error), now func(string)) {
 	}
 }
 
-// Note prints a line of its own among the steps.
+// Note prints a separate line between the steps.
 func (p *progress) Note(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -86,10 +86,10 @@ func (p *progress) Note(text string) {
 	p.redraw()
 }
 
-// Warn prints a note that the user may not expect.
+// Warn prints a note that may surprise the user.
 func (p *progress) Warn(text string) { p.Note(p.paint.warn("note: ") + text) }
 
-// Close clears the live line and gives the time since the beginning.
+// Close clears the live line and returns the time since newProgress.
 func (p *progress) Close() time.Duration {
 	close(p.stop)
 	p.mu.Lock()
@@ -156,7 +156,7 @@ func (p *progress) summary(now time.Time) string {
 	return strings.Join(parts, " · ")
 }
 
-// elapsed writes a duration as people read it: 0.4s, 12.3s, 4m05s.
+// elapsed formats a duration: 0.4s, 12.3s, 4m05s.
 func elapsed(d time.Duration) string {
 	if d < time.Minute {
 		return fmt.Sprintf("%.1fs", d.Seconds())

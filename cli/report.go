@@ -20,7 +20,7 @@ import (
 	"netlab.dev/netlab/verify/report/page"
 )
 
-// The forms of a report beside text and JSON.
+// Formats of a report besides text and JSON.
 const (
 	formatMatrix format = "matrix"
 	formatTAP    format = "tap"
@@ -28,8 +28,8 @@ const (
 	formatHTML   format = "html"
 )
 
-// reportFlags are what a verb that verifies is told of its report: how to print it, and
-// into which files to write it in which form.
+// reportFlags are the flags of a verb that verifies: in which format to print the report, and
+// the files to write it to.
 type reportFlags struct {
 	output *format
 	files  []reportFile
@@ -40,13 +40,12 @@ type reportFile struct {
 	path *string // "" for none
 }
 
-// evidence reports whether some form wants to show how packets went, of paths too that are
-// as expected.
+// evidence reports whether a requested format shows how packets went on passing paths too.
 func (f reportFlags) evidence() bool {
 	return slices.ContainsFunc(f.files, func(f reportFile) bool { return f.form == formatHTML && *f.path != "" })
 }
 
-// toFiles reports whether the report was to be written to some file.
+// toFiles reports whether a file for the report was requested.
 func (f reportFlags) toFiles() bool {
 	return slices.ContainsFunc(f.files, func(f reportFile) bool { return *f.path != "" })
 }
@@ -58,16 +57,16 @@ func newReportFlags(c *cobra.Command, more ...format) reportFlags {
 	return reportFlags{
 		output: outputFlag(c, append(more, formatMatrix, formatTAP)...),
 		files: []reportFile{
-			file(formatJUnit, "JUnit XML, which CI systems show"),
+			file(formatJUnit, "JUnit XML, for CI systems"),
 			file(formatTAP, "TAP 14, the Test Anything Protocol"),
-			file(formatHTML, "one HTML page that needs nothing else: the lab drawn, each path on it hop by hop"),
+			file(formatHTML, "a self-contained HTML page: a drawing of the lab, and each path hop by hop"),
 		},
 	}
 }
 
-// report prints what is known of a lab's report and writes its files; a path that failed
-// makes the exit status 1. The page shows all evidence that there is, the other forms only
-// what was asked for.
+// report prints a lab's report and writes the requested files; a path that failed makes the
+// exit status 1. The page shows all captured evidence, the other formats only what was
+// requested.
 func (a *app) report(s page.Subject, flags reportFlags, evidence bool) error {
 	r := s.Report
 	if !evidence {
@@ -96,7 +95,7 @@ func (a *app) report(s page.Subject, flags reportFlags, evidence bool) error {
 		}
 		if err := os.WriteFile(*f.path, out.Bytes(), 0o644); err != nil {
 			return hint.With(fmt.Errorf("write the report as %s: %w", f.form, err),
-				fmt.Sprintf("the lab is as it was; `netlab verify %s` verifies again", r.Lab))
+				fmt.Sprintf("the lab is unchanged; run `netlab verify %s` to verify it again", r.Lab))
 		}
 	}
 	if code := r.ExitCode(); code != 0 {
@@ -105,8 +104,8 @@ func (a *app) report(s page.Subject, flags reportFlags, evidence bool) error {
 	return nil
 }
 
-// subject is what the page tells of a lab beside its report: the file that it came from,
-// and the software that it and this netlab are made of.
+// subject is what the page shows of a lab besides its report: the lab file, and the versions
+// of the lab's software and of netlab.
 func (a *app) subject(r report.Report, set components.Set, file string) page.Subject {
 	plan := set.Plan
 	s := page.Subject{Report: r, Layout: checks.Layout(), Plan: plan, Made: time.Now(), File: file}
@@ -115,7 +114,7 @@ func (a *app) subject(r report.Report, set components.Set, file string) page.Sub
 	} else {
 		s.Text = string(text)
 		if now, err := a.plan(file); err != nil || !topology.Compare(plan, now).None() {
-			s.Doubt = "The lab file was changed since the lab was made: this is what it says now."
+			s.Doubt = "The lab file changed after the lab was created: this is its current content."
 		}
 	}
 	v := buildVersion()
@@ -135,7 +134,7 @@ func (a *app) subject(r report.Report, set components.Set, file string) page.Sub
 	return s
 }
 
-// kernel is the release of the running kernel, "" where it does not tell.
+// kernel is the release of the running kernel, "" if unknown.
 func kernel() string {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {

@@ -13,7 +13,7 @@ import (
 	"netlab.dev/netlab/internal/hint"
 )
 
-// Main runs netlab with its arguments (without the program's name) and gives the
+// Main runs netlab with its arguments (without the program's name) and returns the
 // exit code. The result goes to stdout, progress and errors to stderr.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if code, played := play(args, stdin, stdout, stderr); played {
@@ -38,23 +38,23 @@ func (a *app) rootCommand() *cobra.Command {
 		Use:   "netlab",
 		Short: "A real Kubernetes cluster and its networks from one file, every path verified",
 		Long: "A real Kubernetes cluster and its networks from one file, every path verified.\n\n" +
-			"  netlab up scenarios/quickstart.yaml   make the lab, verify it, show the evidence\n" +
-			"  netlab down quickstart                leave nothing of it\n\n" +
-			"Exit codes: 0 all is as expected; 1 a path failed or could not be probed;\n" +
-			"2 the file, the usage or the machine is at fault.",
-		SilenceErrors: true, // report prints them
+			"  netlab up scenarios/quickstart.yaml   create the lab and verify it\n" +
+			"  netlab down quickstart                remove it\n\n" +
+			"Exit codes: 0 all paths as expected; 1 a path failed or could not be probed;\n" +
+			"2 any other error: the lab file, the usage or the machine.",
+		SilenceErrors: true, // printError prints them
 		SilenceUsage:  true,
-		Args:          cobra.ArbitraryArgs, // RunE tells of unknown verbs
+		Args:          cobra.ArbitraryArgs, // RunE reports unknown verbs
 	}
 	root.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return cmd.Help()
 		}
-		todo := "`netlab --help` lists them"
+		todo := "`netlab --help` lists the commands"
 		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 			todo = "did you mean " + strings.Join(near, " or ") + "?"
 		}
-		return hint.With(fmt.Errorf("unknown verb %q", args[0]), todo)
+		return hint.With(fmt.Errorf("unknown command %q", args[0]), todo)
 	}
 	root.SuggestionsMinimumDistance = 2
 	cobra.EnableCommandSorting = false

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 }
 
 // The scripts of testdata and of labs/testdata (files that Load refuses) run netlab as
-// users do. Beside the usual commands there is `exits CODE COMMAND…`, and $SCENARIOS is
+// users do. Besides the usual commands there is `exits CODE COMMAND…`, and $SCENARIOS is
 // the folder of ready labs.
 func TestScripts(t *testing.T) {
 	for name, dir := range map[string]string{"verbs": "testdata", "bad files": "../labs/testdata"} {

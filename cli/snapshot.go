@@ -15,17 +15,17 @@ import (
 func (a *app) snapshotCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "snapshot",
-		Short: "Save a lab of virtual machines as it is, and put it back",
-		Long: "Save a lab of virtual machines as it is, memory and disks of all Nodes at one moment, and\n" +
-			"put it back in seconds. The snapshots of a lab go with it.",
+		Short: "Save and restore the state of a lab of virtual machines",
+		Long: "Save the state of a lab of virtual machines, memory and disks of all Nodes at one moment, and\n" +
+			"restore it in seconds. Removing the lab removes its snapshots.",
 		Example: "  netlab snapshot save virtual-machines fresh\n  netlab snapshot restore virtual-machines fresh",
 	}
 	c.AddCommand(
-		&cobra.Command{Use: "save LAB NAME", Short: "Keep a lab that runs under a name", Args: between(2, 2),
+		&cobra.Command{Use: "save LAB NAME", Short: "Save a running lab under a name", Args: between(2, 2),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return a.snapshot(cmd.Context(), args, "saved", a.engine.Save)
 			}},
-		&cobra.Command{Use: "restore LAB NAME", Short: "Put a lab back to a snapshot", Args: between(2, 2),
+		&cobra.Command{Use: "restore LAB NAME", Short: "Restore a lab from a snapshot", Args: between(2, 2),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return a.snapshot(cmd.Context(), args, "restored", a.engine.Restore)
 			}},
@@ -43,7 +43,7 @@ func (a *app) snapshot(ctx context.Context, args []string, done string, act func
 	if err := act(ctx, lab, args[1]); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stdout, "lab %s: snapshot %s is %s (%s)\n", lab, args[1], done, elapsed(time.Since(began)))
+	fmt.Fprintf(a.stdout, "lab %s: snapshot %s %s (%s)\n", lab, args[1], done, elapsed(time.Since(began)))
 	return nil
 }
 

@@ -9,10 +9,10 @@ import (
 func (a *app) startCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "start [LAB]",
-		Short: "Run a stopped lab again",
-		Long: "Run a lab again that was stopped, or whose machine was: as it was made, whatever its file\n" +
-			"says now. It ends when every Node and the cluster's own Pods are ready; `netlab verify`\n" +
-			"verifies the paths.",
+		Short: "Start a stopped lab",
+		Long: "Start a lab that was stopped, or whose machine rebooted, as it was created: later changes of\n" +
+			"its file are not applied. The command returns when every Node and the cluster's own Pods are\n" +
+			"ready; `netlab verify` verifies the paths.",
 		Args: between(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			lab, err := a.lab(args)
@@ -26,7 +26,7 @@ func (a *app) startCommand() *cobra.Command {
 			case err != nil:
 				return err
 			case started.Already:
-				fmt.Fprintf(a.stdout, "lab %s runs already\n", lab)
+				fmt.Fprintf(a.stdout, "lab %s is already running\n", lab)
 			default:
 				a.isUp(started.Running, took, started.Merge)
 			}

@@ -13,7 +13,7 @@ import (
 func (a *app) statusCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status [LAB]",
-		Short: "Show what of a lab runs and what is wrong with it",
+		Short: "Show the machines of a lab and what is wrong with it",
 		Args:  between(0, 1),
 	}
 	output := outputFlag(c)
@@ -40,9 +40,9 @@ func (a *app) statusCommand() *cobra.Command {
 }
 
 func (a *app) statusText(s engine.LabStatus) error {
-	fmt.Fprintf(a.stdout, "lab %s: %s (provider %s, made %s from %s)\n\n", s.Lab, s.Phase, s.Provider, s.Created.Local().Format(time.DateTime), s.File)
+	fmt.Fprintf(a.stdout, "lab %s: %s (provider %s, created %s from %s)\n\n", s.Lab, s.Phase, s.Provider, s.Created.Local().Format(time.DateTime), s.File)
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(w, "MACHINE\tROLE\tADDRESS\tRUNS\tMEMORY")
+	fmt.Fprintln(w, "MACHINE\tROLE\tADDRESS\tRUNNING\tMEMORY")
 	for _, m := range s.Machines {
 		runs, memory := "yes", ""
 		if !m.Running {
@@ -57,7 +57,7 @@ func (a *app) statusText(s engine.LabStatus) error {
 		return err
 	}
 	if s.NodeImage != "" {
-		fmt.Fprintf(a.stdout, "\nNodes are of %s\n", s.NodeImage)
+		fmt.Fprintf(a.stdout, "\nnode image: %s\n", s.NodeImage)
 	}
 	for i, p := range s.Problems {
 		if i == 0 {

@@ -10,10 +10,10 @@ import (
 func (a *app) stopCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "stop [LAB]",
-		Short: "End what of a lab runs, and keep the lab",
-		Long: "End what of a lab runs, in order: kubelets, containers, Nodes, outside hosts, networks. The\n" +
-			"Nodes keep their disks: `netlab start` brings the lab back as it was, with its addresses,\n" +
-			"its Pods and its kubeconfig.",
+		Short: "Stop a lab without removing it",
+		Long: "Stop a lab, in order: kubelets, containers, Nodes, outside hosts, networks. The Nodes keep\n" +
+			"their disks: `netlab start` starts the lab again with the same addresses, Pods and\n" +
+			"kubeconfig.",
 		Args: between(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			lab, err := a.lab(args)
@@ -26,9 +26,9 @@ func (a *app) stopCommand() *cobra.Command {
 			case err != nil:
 				return err
 			case already:
-				fmt.Fprintf(a.stdout, "lab %s is stopped already\n", lab)
+				fmt.Fprintf(a.stdout, "lab %s is already stopped\n", lab)
 			default:
-				fmt.Fprintf(a.stdout, "lab %s is stopped (%s)\n", lab, elapsed(time.Since(began)))
+				fmt.Fprintf(a.stdout, "lab %s stopped (%s)\n", lab, elapsed(time.Since(began)))
 			}
 			return nil
 		},

@@ -10,10 +10,10 @@ import (
 func (a *app) traceCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "trace LAB FROM TO",
-		Short: "Show hop by hop how a packet goes from one end to another",
-		Long: "Ask TO once from FROM while every interface between them is captured, and show where the\n" +
-			"packets were seen and what changed on the way: translation, tunnels, time to live. FROM is\n" +
-			"a Node, an outside host or one of the Pods with an agent; TO is any Pod or Service\n" +
+		Short: "Trace a packet hop by hop from one endpoint to another",
+		Long: "Send one request from FROM to TO, capture on every interface between them, and show where\n" +
+			"the packets were seen and what changed on the way: NAT, tunnels, TTL. FROM is a Node, an\n" +
+			"outside host or one of the Pods with an agent; TO is any Pod or Service\n" +
 			"(NAME or NAMESPACE/NAME), a Node, a host, an address or a URL. Exit status 1: no answer.",
 		Example: "  netlab trace quickstart echo-w1 echo-w2\n" +
 			"  netlab trace quickstart client echo-lb\n" +
@@ -24,8 +24,8 @@ func (a *app) traceCommand() *cobra.Command {
 	output := outputFlag(c)
 	var way run.Way
 	var pcap string
-	c.Flags().IntVar(&way.Port, "port", 0, "`port` to ask; TO's own unless told")
-	c.Flags().StringVar(&pcap, "pcap", "", "write the packets to a file in this `directory` too")
+	c.Flags().IntVar(&way.Port, "port", 0, "destination `port` (default: TO's own)")
+	c.Flags().StringVar(&pcap, "pcap", "", "also write the packets to a file in this `directory`")
 	offer(c, "pcap", directories)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		lab, err := a.lab(args[:1])

@@ -20,10 +20,10 @@ type upFlags struct {
 func (a *app) upCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "up FILE",
-		Short: "Make a lab run as its file says, and verify every path",
-		Long: "Make a lab run as its file says, and verify every communication path. What runs already\n" +
-			"stays: only what differs from the file is made, changed or removed. An `up` that failed or\n" +
-			"was stopped goes on from there.",
+		Short: "Create or update a lab from its file, and verify every path",
+		Long: "Create a lab from its file, or update it to match the file, and verify every communication\n" +
+			"path. Only what differs from the file is created, changed or removed. An `up` that failed or\n" +
+			"was interrupted continues where it stopped.",
 		Example: "  netlab up scenarios/quickstart.yaml",
 		Args:    between(1, 1),
 	}
@@ -46,9 +46,9 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 	case err != nil:
 		return err
 	case made.Unchanged:
-		fmt.Fprintf(a.stdout, "lab %s is up and as %s says: nothing to do\n", set.Plan.Lab, file)
+		fmt.Fprintf(a.stdout, "lab %s is up and matches %s: nothing to do\n", set.Plan.Lab, file)
 		if flags.report.toFiles() {
-			fmt.Fprintf(a.stderr, "no report was written: `netlab verify %s` verifies again, and writes one\n", set.Plan.Lab)
+			fmt.Fprintf(a.stderr, "no report was written: run `netlab verify %s` to verify the lab and write one\n", set.Plan.Lab)
 		}
 		return nil
 	}
@@ -63,7 +63,7 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 	return a.report(a.subject(*made.Report, set, absolute), flags.report, false)
 }
 
-// isUp tells where the lab is, once it is up; merge is why a kubeconfig that it is merged into
+// isUp prints how to use a lab that is up; merge is why a kubeconfig that it is merged into
 // is out of date.
 func (a *app) isUp(running providers.Running, took time.Duration, merge error) {
 	if merge != nil {

@@ -15,12 +15,12 @@ import (
 func (a *app) verifyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify [LAB]",
-		Short: "Verify every communication path of a lab that runs",
-		Long: "Verify every communication path of a lab that runs. Exit status 0: every path did what is\n" +
-			"expected of it; 1: one failed, or its probe could not run.\n\n" +
-			"--html writes a page to look at and to hand on. It captures as --evidence does, so that each\n" +
-			"path can be shown hop by hop; what is printed stays as short as without it.\n\n" +
-			"--throughput and --latency measure as well, which takes minutes: by default all routes, of\n" +
+		Short: "Verify every communication path of a running lab",
+		Long: "Verify every communication path of a running lab. Exit status 0: all paths are as expected;\n" +
+			"1: a path failed or could not be probed.\n\n" +
+			"--html writes a self-contained page. It captures packets as --evidence does, to show each\n" +
+			"path hop by hop; the printed report stays short.\n\n" +
+			"--throughput and --latency also measure, which takes minutes: by default over all routes,\n" +
 			strings.Join(checks.Routes(), ", ") + ".",
 		Example: "  netlab verify -o matrix\n  netlab verify quickstart --junit junit.xml --tap paths.tap\n" +
 			"  netlab verify quickstart --html report.html\n" +
@@ -29,9 +29,9 @@ func (a *app) verifyCommand() *cobra.Command {
 		Args: between(0, 1),
 	}
 	flags := newReportFlags(c, formatBenchfmt)
-	throughput := routesFlag(c, "throughput", "measure with iperf3 too, over these `routes`")
-	latency := routesFlag(c, "latency", "measure small requests too, over these `routes`")
-	evidence := c.Flags().Bool("evidence", false, "tell of every path, not only of those that fail, how its packets went")
+	throughput := routesFlag(c, "throughput", "also measure throughput with iperf3, over these `routes`")
+	latency := routesFlag(c, "latency", "also measure the latency of small requests, over these `routes`")
+	evidence := c.Flags().Bool("evidence", false, "show how the packets went for every path, not only for those that fail")
 	pcap := c.Flags().String("pcap", "", "write the packets of every path to a file in this `directory`")
 	offer(c, "pcap", directories)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -62,7 +62,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	return c
 }
 
-// routesFlag gives a verb a flag that lists routes; without a value it means all of them.
+// routesFlag adds to a verb a flag that lists routes; without a value it means all of them.
 func routesFlag(c *cobra.Command, name, usage string) *[]string {
 	list := c.Flags().StringSlice(name, nil, usage)
 	c.Flags().Lookup(name).NoOptDefVal = allRoutes
@@ -72,14 +72,14 @@ func routesFlag(c *cobra.Command, name, usage string) *[]string {
 
 const allRoutes = "all"
 
-// routes checks the routes that a flag names.
+// routes checks the routes of a flag.
 func routes(cmd *cobra.Command, names []string) ([]string, error) {
 	if slices.Equal(names, []string{allRoutes}) {
 		return checks.Routes(), nil
 	}
 	for _, name := range names {
 		if !slices.Contains(checks.Routes(), name) {
-			return nil, usageError(cmd, fmt.Errorf("%q is no route; there are %s", name, strings.Join(checks.Routes(), ", ")))
+			return nil, usageError(cmd, fmt.Errorf("route %q not found; available: %s", name, strings.Join(checks.Routes(), ", ")))
 		}
 	}
 	return names, nil

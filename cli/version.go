@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is what was built, from what the Go linker recorded of it.
+// version describes this build, as the Go linker recorded it.
 type version struct {
 	Version  string `json:"version"`
 	Commit   string `json:"commit,omitempty"`
@@ -18,7 +18,7 @@ type version struct {
 }
 
 // release is the version that the linker was given, by
-// -ldflags "-X netlab.dev/netlab/cli.release=v0.2.0"; "" where it was given none.
+// -ldflags "-X netlab.dev/netlab/cli.release=v0.2.0"; "" if it was given none.
 var release string
 
 func buildVersion() version {
@@ -29,8 +29,8 @@ func buildVersion() version {
 	return versionOf(release, info)
 }
 
-// versionOf gives the version of a release; of a build by `go install` that of the module, and
-// of another its commit, as far as the Go linker recorded it.
+// versionOf returns the version of a release; for a build by `go install` the module's
+// version, and for any other build its commit, if the Go linker recorded it.
 func versionOf(release string, info *debug.BuildInfo) version {
 	const devel = "(devel)" // what Go writes for a module built in its checkout
 	v := version{Version: release, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}

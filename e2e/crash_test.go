@@ -92,7 +92,7 @@ func (b *lab) interrupted(t *testing.T, m moment) {
 	if took > atOnce {
 		t.Errorf("up ended %s after Ctrl-C, want at most %s", took, atOnce)
 	}
-	if code != 2 || !strings.Contains(said, "error: stopped\n") || !strings.Contains(said, "`netlab up "+b.file+"` goes on") {
+	if code != 2 || !strings.Contains(said, "error: stopped\n") || !strings.Contains(said, "`netlab up "+b.file+"` continues") {
 		t.Errorf("Ctrl-C gives exit code %d and says\n%s", code, said)
 	}
 	b.run(t, 1, "status", b.name)

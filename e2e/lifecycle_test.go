@@ -24,11 +24,11 @@ func (b *lab) stopped(t *testing.T) {
 	}
 	pods := b.kubectl(t, "get", "pods", "-A", "-o", "jsonpath={.items[*].metadata.uid}")
 
-	if out := b.run(t, 0, "stop", b.name); !strings.Contains(out, "is stopped (") {
+	if out := b.run(t, 0, "stop", b.name); !strings.Contains(out, " stopped (") {
 		t.Errorf("stop says %q", out)
 	}
 	providertest.NothingLeft(t, b.before, b.name)
-	if out := b.run(t, 0, "stop", b.name); !strings.Contains(out, "is stopped already") {
+	if out := b.run(t, 0, "stop", b.name); !strings.Contains(out, "is already stopped") {
 		t.Errorf("a second stop says %q", out)
 	}
 	if out := b.run(t, 0, "list"); !strings.Contains(out, " stopped ") {
@@ -48,7 +48,7 @@ func (b *lab) stopped(t *testing.T) {
 		t.Errorf("Pods were %s, and are %s", pods, is)
 	}
 	b.passes(t)
-	if out := b.run(t, 0, "start", b.name); !strings.Contains(out, "runs already") {
+	if out := b.run(t, 0, "start", b.name); !strings.Contains(out, "is already running") {
 		t.Errorf("a second start says %q", out)
 	}
 	b.run(t, 0, "stop", b.name)
@@ -71,7 +71,7 @@ func (b *lab) goes(t *testing.T) {
 	b.run(t, 0, "kubeconfig", b.name, "--merge")
 	t.Setenv("KUBECONFIG", "") // down knows where it went
 	began := time.Now()
-	if out := b.run(t, 0, "down", b.name); !strings.Contains(out, "is gone") {
+	if out := b.run(t, 0, "down", b.name); !strings.Contains(out, "removed") {
 		t.Errorf("down says %q", out)
 	}
 	if took := time.Since(began); took > quick {

@@ -20,7 +20,7 @@ func (b *lab) newer(t *testing.T) {
 	was := uint64(0)
 	for _, turn := range []struct{ of, other *labs }{{&second, first}, {first, &second}} {
 		b.labs = turn.of
-		if out := b.run(t, 0, "plan", b.file); !strings.HasSuffix(out, "  configure verification agents, which are another netlab's\n") {
+		if out := b.run(t, 0, "plan", b.file); !strings.HasSuffix(out, "  configure verification agents, which are of another netlab build\n") {
 			t.Errorf("plan says %q", out[max(0, len(out)-300):])
 		}
 		_, progress := b.output(t, 0, "up", b.file) // every path as expected
@@ -43,7 +43,7 @@ func (b *lab) newer(t *testing.T) {
 			t.Errorf("a second up says %q", out)
 		}
 		b.labs = turn.other
-		want := "error: the agents of lab " + b.name + " are another netlab's, and may not understand this one\nhint: `netlab up " + b.file + "` puts this one's in their place\n"
+		want := "error: the agents of lab " + b.name + " are of another netlab build and may be incompatible\nhint: `netlab up " + b.file + "` replaces them\n"
 		for _, args := range [][]string{{"verify", b.name}, {"trace", b.name, "client", "echo-lb"}} {
 			if _, stderr := b.output(t, 2, args...); stderr != want {
 				t.Errorf("%s by another netlab says %q", args[0], stderr)

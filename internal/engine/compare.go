@@ -29,14 +29,14 @@ type Compared struct {
 	Report        *report.Report `json:"report,omitempty"`
 }
 
-// Strangers refuses labs of which something is there already, or two of which have one name:
-// comparing would remove them.
+// Strangers refuses labs that already exist, at least in part, and two labs of one name:
+// compare would remove them.
 func (e Engine) Strangers(files []string, sets []components.Set) (errs error) {
 	first := map[labs.Name]bool{}
 	for i, set := range sets {
 		lab := set.Plan.Lab
 		if first[lab] {
-			errs = errors.Join(errs, hint.With(fmt.Errorf("%s: another of these labs is called %s too", files[i], lab), "give it another metadata.name"))
+			errs = errors.Join(errs, hint.With(fmt.Errorf("%s: another of these labs is named %s too", files[i], lab), "give it another metadata.name"))
 		}
 		first[lab] = true
 		_, err := e.Root.Read(lab)
@@ -44,14 +44,14 @@ func (e Engine) Strangers(files []string, sets []components.Set) (errs error) {
 		case errors.Is(err, fs.ErrNotExist):
 			err = e.refuseStranger(lab)
 		case err == nil:
-			err = hint.With(fmt.Errorf("lab %s is there already, and comparing would remove it", lab), fmt.Sprintf("`netlab down %s` removes it", lab))
+			err = hint.With(fmt.Errorf("lab %s already exists, and compare would remove it", lab), fmt.Sprintf("`netlab down %s` removes it", lab))
 		}
 		errs = errors.Join(errs, err)
 	}
 	return errs
 }
 
-// Prepare obtains what labs are made of, so that Compare times no builds.
+// Prepare obtains the software of labs, so that Compare does not time builds.
 func (e Engine) Prepare(ctx context.Context, sets []components.Set, p Progress) error {
 	for _, set := range sets {
 		provider, err := e.provider(set.Plan.Provider)
@@ -69,8 +69,8 @@ func (e Engine) Prepare(ctx context.Context, sets []components.Set, p Progress) 
 	return nil
 }
 
-// Compare makes a lab, verifies it twice and removes it, also where it failed. What is wrong
-// with the lab is told in the result; an error means that ctx was cancelled.
+// Compare creates a lab, verifies it twice and removes it, also if it failed. The result holds
+// the lab's error; an error of Compare means that ctx was cancelled.
 func (e Engine) Compare(ctx context.Context, file string, set components.Set, p Progress) (Compared, error) {
 	plan := set.Plan
 	one := Compared{Lab: plan.Lab, File: file, CNI: plan.CNI, Proxy: plan.Kubernetes.Proxy, Provider: plan.Provider}
@@ -105,19 +105,19 @@ func (e Engine) measure(ctx context.Context, file string, set components.Set, p 
 		one.NodeBytes += e.memory(set.Plan, n) / int64(len(nodes))
 	}
 	if made.Report == nil {
-		return fmt.Errorf("lab %s was up already", set.Plan.Lab)
+		return fmt.Errorf("lab %s was already up", set.Plan.Lab)
 	}
 	one.Report = withoutWays(*made.Report)
 	return nil
 }
 
-// withoutWays leaves out how packets went where nobody asked for it.
+// withoutWays leaves out how packets went, which compare does not show.
 func withoutWays(r report.Report) *report.Report {
 	short := r.WithoutWays()
 	return &short
 }
 
-// memory is what a Node holds, in bytes; 0 where that is not counted.
+// memory is the memory of a Node, in bytes; 0 if it is not measured.
 func (e Engine) memory(plan topology.Plan, m topology.Machine) int64 {
 	p, err := e.provider(plan.Provider)
 	if err != nil || m.Kind != topology.KindNode {

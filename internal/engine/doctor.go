@@ -13,10 +13,10 @@ import (
 type Unmet struct {
 	What string   `json:"what"`
 	Mend []string `json:"mend,omitempty"`
-	Mode string   `json:"mode,omitempty"` // what alone needs it, where the lab at hand does not
+	Mode string   `json:"mode,omitempty"` // the mode that requires it, if the lab does not
 }
 
-// Doctor gives what this machine lacks for a lab, and then what only other modes would miss.
+// Doctor returns what this machine lacks for a lab, then what it lacks for other modes.
 func (e Engine) Doctor(ctx context.Context, set components.Set) ([]Unmet, error) {
 	provider, err := e.provider(set.Plan.Provider)
 	if err != nil {
@@ -35,5 +35,5 @@ func (e Engine) Doctor(ctx context.Context, set components.Set) ([]Unmet, error)
 	return found, nil
 }
 
-// Components lists the software that labs are made of, and what of it the cache holds.
+// Components lists the software of labs, and which of it is cached.
 func (e Engine) Components() ([]artifacts.Status, error) { return e.Software.Status(e.Catalog) }

@@ -14,10 +14,10 @@ import (
 	"netlab.dev/netlab/providers/local"
 )
 
-// DownResult is what came of Down.
+// DownResult is the result of Down.
 type DownResult struct {
-	Found    bool     // there was something of the lab
-	Unmerged []string // kubeconfigs that it was taken out of
+	Found    bool     // the lab, or parts of it, existed
+	Unmerged []string // kubeconfigs that it was removed from
 }
 
 // Down removes a lab and everything it made, with its state or without.
@@ -43,8 +43,9 @@ func (e Engine) Down(ctx context.Context, lab labs.Name) (result DownResult, err
 	return result, err
 }
 
-// makers gives who may have made a lab: its state tells, also one that another version wrote;
-// without it each looks for what it may have made, in the order that Providers explains.
+// makers returns the providers that may have created a lab. The state names it, also one that
+// another version of netlab wrote; without a state every provider removes what it finds, in
+// the order that Providers explains.
 func (e Engine) makers(lab labs.Name) ([]providers.Provider, error) {
 	state, err := e.Root.Read(lab)
 	var other *providers.VersionError
@@ -64,7 +65,7 @@ func (e Engine) makers(lab labs.Name) ([]providers.Provider, error) {
 	return all, nil
 }
 
-// left reports whether there is anything of a lab. Another machine's is refused.
+// left reports whether any part of a lab exists. A lab of another machine is refused.
 func (e Engine) left(lab labs.Name) (bool, error) {
 	if _, err := os.Stat(e.Root.Dir(lab)); err == nil {
 		return true, nil
@@ -76,8 +77,8 @@ func (e Engine) left(lab labs.Name) (bool, error) {
 	return err == nil && slices.Contains(found, lab), nil
 }
 
-// All names every lab of this machine, by state and by label. Those of other machines that
-// have Nodes here are not among them.
+// All lists every lab of this machine, by state and by label. Labs of other machines that
+// have Nodes here are left out.
 func (e Engine) All() ([]labs.Name, error) {
 	names, err := e.Root.Labs()
 	for _, p := range e.Providers {
@@ -90,8 +91,8 @@ func (e Engine) All() ([]labs.Name, error) {
 	return sorted(names), err
 }
 
-// refuseStranger gives an error when parts of a lab of this name run that our state
-// directory knows nothing of: another state directory's lab, or one whose state was lost.
+// refuseStranger returns an error if parts of a lab of this name exist without a state in our
+// state directory: the lab belongs to another state directory, or its state was lost.
 func (e Engine) refuseStranger(lab labs.Name) error {
 	names, err := e.All()
 	switch {
@@ -100,13 +101,13 @@ func (e Engine) refuseStranger(lab labs.Name) error {
 	case err != nil || !slices.Contains(names, lab):
 		return err
 	}
-	return hint.With(fmt.Errorf("parts of a lab %s run on this machine, and %s holds no state of it", lab, e.Root),
-		fmt.Sprintf("`netlab down %s` removes them; or give the lab another name, or NETLAB_STATE_DIR its own directory", lab))
+	return hint.With(fmt.Errorf("parts of lab %s exist on this machine, but %s has no state of it", lab, e.Root),
+		fmt.Sprintf("`netlab down %s` removes them; or rename the lab, or set NETLAB_STATE_DIR to its state directory", lab))
 }
 
-// refuseGuest tells that a lab is another machine's, which has Nodes here.
+// refuseGuest returns the error for a lab of another machine that has Nodes here.
 func refuseGuest(lab labs.Name) error {
-	return hint.With(fmt.Errorf("lab %s is another machine's, and has Nodes on this one's hypervisor", lab),
-		fmt.Sprintf("`netlab down %s` on that machine removes it; if that machine is no more, remove %s first; a lab of your own takes another name",
+	return hint.With(fmt.Errorf("lab %s belongs to another machine and has Nodes on this machine's hypervisor", lab),
+		fmt.Sprintf("`netlab down %s` on that machine removes it; if that machine no longer exists, remove %s first; to create another lab, choose another name",
 			lab, filepath.Join(local.GuestsDir, lab.Label())))
 }

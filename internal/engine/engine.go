@@ -1,7 +1,7 @@
-// Package engine is netlab's use cases: Up, Down, Verify, Compare, Status and the others, the
-// only place where the stages meet. They take values and give values or errors, tell of their
-// progress through a Progress, take a lab's lock while they change it, and read as their own
-// tables of contents. Flags, printing and exit codes are the command line's.
+// Package engine holds netlab's use cases: Up, Down, Verify, Compare, Status and the others.
+// It is the only place where the stages meet. Use cases take values, return values or errors,
+// report progress through a Progress, and hold a lab's lock while they change it. Flags,
+// printing and exit codes are in package cli.
 package engine
 
 import (
@@ -24,7 +24,7 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// Engine is what the use cases work with: places, and the tables of what there is.
+// Engine is what the use cases share: directories, the catalog and the table of providers.
 type Engine struct {
 	Root      providers.Root
 	Software  artifacts.Cache // its KernelHas is the provider's
@@ -38,21 +38,21 @@ type Provider struct {
 	providers.Provider
 }
 
-// Providers is the table of providers, the default first. A Down without state asks them from
-// the last to the first, as nobody knows then who made the lab: only libvirt reads what the
-// links of a lab say of other machines, so it comes before those that remove the links; kind
-// ends its containers before netns, whose Delete is what all labs have in common.
+// Providers is the table of providers, the default first. Down without a state calls them from
+// the last to the first, since any of them may have created the lab: only libvirt reads from
+// the links of a lab which other machines it uses, so it runs before the links are removed;
+// kind removes its containers before netns, whose Delete is what all labs have in common.
 func Providers() []Provider {
 	return []Provider{{"netns", netns.Provider{}}, {"kind", kind.Provider{}}, {"libvirt", libvirt.Provider{}}}
 }
 
-// Progress is told of what a use case does.
+// Progress receives what a use case is doing.
 type Progress interface {
-	// Step begins a named step; its end is told with the step's error.
+	// Step starts a named step; done finishes it with the step's error.
 	Step(name string) (done func(error))
-	// Changing is a Step that may say what it is doing now.
+	// Changing is a Step that can report what it is doing now.
 	Changing(name string) (done func(error), now func(what string))
-	// Note tells of a change to the lab; Warn of what the user may not expect.
+	// Note reports a change to the lab; Warn what may surprise the user.
 	Note(text string)
 	Warn(text string)
 }
@@ -66,8 +66,7 @@ func (e Engine) Known() labs.Known {
 	return known
 }
 
-// Plan reads a lab file and decides everything in it. The notes are of spellings that were
-// replaced.
+// Plan reads a lab file and makes its Plan. The notes are about deprecated spellings.
 func (e Engine) Plan(file string) (plan topology.Plan, notes labs.Problems, err error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -77,8 +76,8 @@ func (e Engine) Plan(file string) (plan topology.Plan, notes labs.Problems, err 
 	return plan, labs.Notes(file, data), err
 }
 
-// Resolve is Plan, with the components for it. What they do not support is reported with the
-// line of the field that asks for it.
+// Resolve is Plan with the lab's components. What they do not support is reported with the
+// line of the field that requires it.
 func (e Engine) Resolve(file string) (set components.Set, notes labs.Problems, err error) {
 	plan, notes, err := e.Plan(file)
 	if err != nil {
@@ -92,7 +91,7 @@ func (e Engine) Resolve(file string) (set components.Set, notes labs.Problems, e
 	return set, notes, err
 }
 
-// Default is the Set of the lab that a file with nothing but a name describes.
+// Default is the Set of a lab file that holds only a name.
 func (e Engine) Default() (components.Set, error) {
 	plan, err := topology.Build(labs.Default(labs.MustName("default"), e.Known()))
 	if err != nil {
@@ -101,13 +100,13 @@ func (e Engine) Default() (components.Set, error) {
 	return e.Catalog.Resolve(plan)
 }
 
-// Files puts the lab files that a Matrix names in the Matrix's place.
+// Files replaces a Matrix by the lab files that it lists.
 func (e Engine) Files(args []string) ([]string, error) {
 	var files []string
 	for _, arg := range args {
 		data, err := os.ReadFile(arg)
 		if err != nil || !labs.IsMatrix(data) {
-			files = append(files, arg) // Plan tells what is wrong with it
+			files = append(files, arg) // Plan reports what is wrong with it
 			continue
 		}
 		named, err := labs.LoadMatrix(arg, data)
@@ -119,7 +118,7 @@ func (e Engine) Files(args []string) ([]string, error) {
 	return files, nil
 }
 
-// provider gives one of the table.
+// provider returns a provider of the table.
 func (e Engine) provider(name string) (providers.Provider, error) {
 	var known []string
 	for _, p := range e.Providers {
@@ -128,10 +127,10 @@ func (e Engine) provider(name string) (providers.Provider, error) {
 		}
 		known = append(known, p.Name)
 	}
-	return nil, hint.With(fmt.Errorf("provider %q not found", name), "this netlab has "+strings.Join(known, ", "))
+	return nil, hint.With(fmt.Errorf("provider %q not found", name), "available: "+strings.Join(known, ", "))
 }
 
-// software gives the cache, for Nodes of a provider's.
+// software returns the cache for a provider's Nodes.
 func (e Engine) software(p providers.Provider) artifacts.Cache {
 	cache := e.Software
 	if shared, ok := p.(providers.KernelSharer); ok {
@@ -140,7 +139,7 @@ func (e Engine) software(p providers.Provider) artifacts.Cache {
 	return cache
 }
 
-// State gives the state of a lab that there is.
+// State returns the state of an existing lab.
 func (e Engine) State(lab labs.Name) (providers.State, error) {
 	state, err := e.Root.Read(lab)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -149,7 +148,7 @@ func (e Engine) State(lab labs.Name) (providers.State, error) {
 	return state, err
 }
 
-// made gives the state of a lab that there is, and its provider.
+// made returns the state of an existing lab and its provider.
 func (e Engine) made(lab labs.Name) (providers.State, providers.Provider, error) {
 	state, err := e.State(lab)
 	if err != nil {
@@ -159,30 +158,30 @@ func (e Engine) made(lab labs.Name) (providers.State, providers.Provider, error)
 	return state, p, err
 }
 
-// notFound says that there is no lab of a name, and which there are.
+// notFound is the error for a lab that does not exist; its hint lists those that do.
 func (e Engine) notFound(lab labs.Name) error {
-	todo := "make one with `netlab up FILE`"
+	todo := "create one with `netlab up FILE`"
 	if known, err := e.Root.Labs(); err == nil && len(known) > 0 {
 		todo = "labs of this machine: " + List(known)
 	}
 	return hint.With(fmt.Errorf("lab %s not found", lab), todo)
 }
 
-// Only gives the lab of a machine that has one.
+// Only returns the lab of a machine that has exactly one.
 func (e Engine) Only() (labs.Name, error) {
 	found, err := e.Root.Labs()
 	switch {
 	case err != nil:
 		return labs.Name{}, err
 	case len(found) == 0:
-		return labs.Name{}, hint.With(errors.New("this machine has no lab"), "make one with `netlab up FILE`")
+		return labs.Name{}, hint.With(errors.New("no lab found on this machine"), "create one with `netlab up FILE`")
 	case len(found) > 1:
-		return labs.Name{}, hint.With(errors.New("this machine has several labs"), "name one of: "+List(found))
+		return labs.Name{}, hint.With(errors.New("several labs found on this machine"), "specify one of: "+List(found))
 	}
 	return found[0], nil
 }
 
-// List writes names one after another.
+// List joins names with commas.
 func List(names []labs.Name) string {
 	var texts []string
 	for _, n := range names {
@@ -204,7 +203,8 @@ func (e Engine) attach(ctx context.Context, lab labs.Name) (providers.Running, p
 	return running, state, err
 }
 
-// stopped adds to an error how to go on or back. Of what Ctrl-C stopped nothing else is told.
+// stopped adds to an error a hint how to continue or undo. After Ctrl-C the error is only
+// "stopped".
 func stopped(ctx context.Context, err error, todo string) error {
 	if ctx.Err() != nil {
 		err = errors.New("stopped")

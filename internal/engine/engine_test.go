@@ -17,7 +17,7 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// fake is a provider that remembers what it was asked, and finds labs by a label of its own.
+// fake is a provider that remembers what it was asked, and finds labs by its own label.
 type fake struct {
 	name     string
 	asked    *[]string // "kind: delete a", of all providers in order
@@ -185,7 +185,7 @@ func TestOtherVersion(t *testing.T) {
 	b.expect(t, "down", "libvirt: delete a", "kind: delete a", "netns: delete a")
 }
 
-// What only a label tells of is orphaned.
+// A lab that is known only by a label is orphaned.
 func TestLabs(t *testing.T) {
 	b := newBench(t)
 	b.lab(t, "c", "netns", providers.PhaseStopped)
@@ -200,7 +200,7 @@ func TestLabs(t *testing.T) {
 	}
 	_, err = b.State(labs.MustName("b"))
 	told(t, err, "lab b not found", "labs of this machine: c")
-	told(t, b.refuseStranger(labs.MustName("b")), "parts of a lab b run on this machine", "`netlab down b`")
+	told(t, b.refuseStranger(labs.MustName("b")), "parts of lab b exist on this machine", "`netlab down b`")
 	if err := b.refuseStranger(labs.MustName("d")); err != nil {
 		t.Errorf("a lab of which there is nothing: %v", err)
 	}
@@ -284,9 +284,9 @@ func TestStrangers(t *testing.T) {
 	if err := b.Strangers([]string{"x.yaml"}, []components.Set{set}); err != nil {
 		t.Error(err)
 	}
-	told(t, b.Strangers([]string{"x.yaml", "y.yaml"}, []components.Set{set, set}), "y.yaml: another of these labs is called default too", "metadata.name")
+	told(t, b.Strangers([]string{"x.yaml", "y.yaml"}, []components.Set{set, set}), "y.yaml: another of these labs is named default too", "metadata.name")
 	b.lab(t, "default", "netns", providers.PhaseUp)
-	told(t, b.Strangers([]string{"x.yaml"}, []components.Set{set}), "lab default is there already", "`netlab down default`")
+	told(t, b.Strangers([]string{"x.yaml"}, []components.Set{set}), "lab default already exists", "`netlab down default`")
 }
 
 // A lab that nothing is to be changed of stays as it is; what cannot be changed is removed.
@@ -315,7 +315,7 @@ func TestMakeRoom(t *testing.T) {
 	}
 }
 
-// quiet is a Progress that tells nobody.
+// quiet is a Progress that discards everything.
 type quiet struct{}
 
 func (quiet) Step(string) func(error) { return func(error) {} }

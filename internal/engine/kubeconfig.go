@@ -15,7 +15,7 @@ import (
 	"netlab.dev/netlab/providers/kubeconfig"
 )
 
-// Kubeconfig gives a lab's own.
+// Kubeconfig returns a lab's kubeconfig.
 func (e Engine) Kubeconfig(lab labs.Name) ([]byte, error) {
 	state, err := e.State(lab)
 	if err != nil {
@@ -23,12 +23,12 @@ func (e Engine) Kubeconfig(lab labs.Name) ([]byte, error) {
 	}
 	data, err := os.ReadFile(e.kubeconfig(lab))
 	if err != nil {
-		return nil, hint.With(err, "the lab has no API server yet; go on with `netlab up "+state.File+"`")
+		return nil, hint.With(err, "the lab has no API server yet; continue with `netlab up "+state.File+"`")
 	}
 	return data, nil
 }
 
-// Merge puts a lab's kubeconfig into the file that kubectl uses, and gives its context there.
+// Merge merges a lab's kubeconfig into the file that kubectl uses, and returns its context.
 func (e Engine) Merge(lab labs.Name) (context string, err error) {
 	data, err := e.Kubeconfig(lab)
 	if err != nil {
@@ -38,14 +38,14 @@ func (e Engine) Merge(lab labs.Name) (context string, err error) {
 	if into, err = filepath.Abs(into); err != nil {
 		return "", err
 	}
-	// Where it went is written down first: `down` looks there, whatever $KUBECONFIG is then.
+	// The file is recorded first: `down` looks there, whatever $KUBECONFIG is then.
 	if err := e.recordMerge(lab, into); err != nil {
 		return "", err
 	}
 	return kubeconfig.Merge(into, all, lab, data)
 }
 
-// kubeconfig is the path of a lab's own.
+// kubeconfig is the path of a lab's kubeconfig.
 func (e Engine) kubeconfig(lab labs.Name) string {
 	return filepath.Join(e.Root.Dir(lab), "kubeconfig")
 }
@@ -53,7 +53,7 @@ func (e Engine) kubeconfig(lab labs.Name) string {
 // mergedFile, in a lab's state directory, lists the files that its kubeconfig was merged into.
 const mergedFile = "merged"
 
-// merged gives those files.
+// merged returns those files.
 func (e Engine) merged(lab labs.Name) ([]string, error) {
 	data, err := os.ReadFile(filepath.Join(e.Root.Dir(lab), mergedFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -70,18 +70,18 @@ func (e Engine) recordMerge(lab labs.Name, file string) error {
 	return atomicfile.Write(filepath.Join(e.Root.Dir(lab), mergedFile), []byte(strings.Join(append(files, file), "\n")+"\n"), 0o644)
 }
 
-// Unmerge takes a lab's entries out of the files that it was merged into, and of those that
-// kubectl reads now: the lab's state may be lost. It gives the files that had some.
+// Unmerge removes a lab's entries from the files that it was merged into, and from those that
+// kubectl reads now, since the lab's state may be lost. It returns the files that had some.
 func (e Engine) Unmerge(lab labs.Name) (taken []string, errs error) {
 	files, errs := e.merged(lab)
 	now, _ := kubeconfig.Files()
 	for i, file := range append(files, now...) {
 		found, err := kubeconfig.Unmerge(file, lab)
 		if i >= len(files) && !found {
-			continue // nothing says that it was ever merged there
+			continue // no record that it was ever merged there
 		}
 		if err != nil {
-			errs = errors.Join(errs, hint.With(fmt.Errorf("take lab %s out of %s: %w", lab, file, err), "mend the file, or remove the lab's context from it by hand"))
+			errs = errors.Join(errs, hint.With(fmt.Errorf("remove lab %s from %s: %w", lab, file, err), "fix the file, or remove the lab's context from it by hand"))
 		} else if found {
 			taken = append(taken, file)
 		}
@@ -89,14 +89,14 @@ func (e Engine) Unmerge(lab labs.Name) (taken []string, errs error) {
 	return taken, errs
 }
 
-// remerge brings the files that a lab was merged into up to date: its API server may be at
-// another port than before.
+// remerge updates the files that a lab was merged into: the port of its API server may have
+// changed.
 func (e Engine) remerge(lab labs.Name) error {
 	files, errs := e.merged(lab)
 	for _, file := range files {
 		if there, err := kubeconfig.Has(file, lab); err != nil || !there {
 			errs = errors.Join(errs, err)
-			continue // the user took it out
+			continue // the user removed it
 		}
 		data, err := os.ReadFile(e.kubeconfig(lab))
 		if err == nil {

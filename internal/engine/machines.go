@@ -17,7 +17,7 @@ import (
 	"netlab.dev/netlab/providers"
 )
 
-// Machine finds a machine of a lab that runs; others may be off.
+// Machine finds a running machine of a lab; others may be off.
 func (e Engine) Machine(ctx context.Context, lab labs.Name, name string) (providers.Machine, error) {
 	running, _, err := e.attach(ctx, lab)
 	if m, found := running.Machines[name]; found {
@@ -44,7 +44,7 @@ func (e Engine) Kubectl(ctx context.Context, lab labs.Name, args []string) (*exe
 	}
 	program := state.Artifacts.Programs["kubectl"]
 	if program == "" {
-		return nil, hint.With(fmt.Errorf("lab %s is not made yet", lab), "go on with `netlab up "+state.File+"`")
+		return nil, hint.With(fmt.Errorf("lab %s is incomplete", lab), "continue with `netlab up "+state.File+"`")
 	}
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+e.kubeconfig(lab))
@@ -63,8 +63,8 @@ func (e Engine) Load(ctx context.Context, lab labs.Name, archive string, p Progr
 // Log is a machine's log file.
 type Log struct{ Name, Path string }
 
-// Logs gives the logs of the machines whose names match a pattern (path.Match's). Those of
-// virtual machines are fetched first; stale tells why they may be out of date.
+// Logs returns the logs of the machines whose names match a pattern (path.Match's). Those of
+// virtual machines are fetched first; stale is why they may be out of date.
 func (e Engine) Logs(ctx context.Context, lab labs.Name, pattern string) (found []Log, stale, err error) {
 	if strings.ContainsRune(pattern, filepath.Separator) {
 		return nil, nil, hint.With(fmt.Errorf("%q is not the name of a machine", pattern), fmt.Sprintf("`netlab status %s` lists its machines", lab))
@@ -83,12 +83,12 @@ func (e Engine) Logs(ctx context.Context, lab labs.Name, pattern string) (found 
 		found = append(found, Log{name, file})
 	}
 	if len(found) == 0 {
-		err = hint.With(fmt.Errorf("there are no logs in %s", dir), "`netlab list` names the labs, `netlab status LAB` their machines")
+		err = hint.With(fmt.Errorf("no logs found in %s", dir), "`netlab list` lists the labs, `netlab status LAB` their machines")
 	}
 	return found, stale, err
 }
 
-// fetchLogs brings what virtual machines keep themselves; attaching brings the consoles of
+// fetchLogs fetches the logs inside virtual machines; attaching fetches the consoles of
 // those on other machines.
 func (e Engine) fetchLogs(ctx context.Context, lab labs.Name, pattern string) error {
 	running, _, err := e.attach(ctx, lab)

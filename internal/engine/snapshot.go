@@ -20,24 +20,24 @@ func (e Engine) Snapshots(lab labs.Name) ([]providers.Snapshot, error) {
 	return s.Snapshots(e.Root.Dir(lab))
 }
 
-// Save keeps a lab that runs under a name, and lets it go on.
+// Save saves a running lab under a name; the lab keeps running.
 func (e Engine) Save(ctx context.Context, lab labs.Name, name string) error {
 	return e.snapshot(ctx, lab, name, providers.Snapshotter.Save)
 }
 
-// Restore puts a lab back to a snapshot, whatever it does now.
+// Restore restores a lab from a snapshot, whatever its current state.
 func (e Engine) Restore(ctx context.Context, lab labs.Name, name string) error {
 	return e.snapshot(ctx, lab, name, providers.Snapshotter.Restore)
 }
 
-// snapshotName is a file's name of the state directory.
+// snapshotName matches names of snapshots, which are file names in the state directory.
 var snapshotName = regexp.MustCompile(`^[a-zA-Z0-9][-_.a-zA-Z0-9]{0,62}$`)
 
-// snapshot does something with a snapshot of a lab that nobody else changes meanwhile.
+// snapshot calls act for a snapshot of a lab, with the lab locked.
 func (e Engine) snapshot(ctx context.Context, lab labs.Name, name string,
 	act func(providers.Snapshotter, context.Context, topology.Plan, string, string) error) error {
 	if !snapshotName.MatchString(name) {
-		return hint.With(fmt.Errorf("%q is no name of a snapshot", name), "letters, digits, -, _ and . in between, 63 at most")
+		return hint.With(fmt.Errorf("snapshot name %q is not valid", name), "use at most 63 letters, digits, -, _ and .; the first is a letter or a digit")
 	}
 	s, state, err := e.snapshotter(lab)
 	if err != nil {
@@ -58,7 +58,7 @@ func (e Engine) snapshotter(lab labs.Name) (providers.Snapshotter, providers.Sta
 	}
 	s, ok := p.(providers.Snapshotter)
 	if !ok {
-		return nil, state, hint.With(fmt.Errorf("lab %s is of provider %s, which keeps no snapshots", lab, state.Plan.Provider), "provider libvirt does")
+		return nil, state, hint.With(fmt.Errorf("lab %s: provider %s does not support snapshots", lab, state.Plan.Provider), "use provider: libvirt")
 	}
 	return s, state, nil
 }

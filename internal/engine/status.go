@@ -19,7 +19,7 @@ type LabStatus struct {
 	Created  time.Time       `json:"created"`
 	File     string          `json:"file"`
 	Machines []MachineStatus `json:"machines"`
-	// NodeImage is what the Nodes are of, where they are of kindest/node: name:tag@digest.
+	// NodeImage is the image of the Nodes, if it is kindest/node: name:tag@digest.
 	NodeImage string   `json:"nodeImage,omitempty"`
 	Problems  []string `json:"problems,omitempty"`
 }
@@ -33,7 +33,7 @@ type MachineStatus struct {
 	Memory  int64  `json:"memoryBytes,omitempty"` // of a Node, page cache left out
 }
 
-// phaseOrphaned is that of a lab of which only parts are known, by their label, and no state.
+// phaseOrphaned is the phase of a lab that has no state, only parts with its label.
 const phaseOrphaned = "orphaned"
 
 // Labs lists the labs of this machine, without their machines.
@@ -45,7 +45,7 @@ func (e Engine) Labs() ([]LabStatus, error) {
 	all := []LabStatus{}
 	for _, name := range names {
 		s := LabStatus{Lab: name, Phase: phaseOrphaned, Machines: []MachineStatus{}}
-		// Of a state that another version wrote this much is known.
+		// These fields are known even if another version of netlab wrote the state.
 		if state, err := e.Root.Read(name); !errors.Is(err, fs.ErrNotExist) {
 			s.Provider, s.Phase, s.Created, s.File = state.Plan.Provider, state.Phase, state.Created, state.File
 		}
@@ -54,7 +54,7 @@ func (e Engine) Labs() ([]LabStatus, error) {
 	return all, nil
 }
 
-// Status tells what of a lab runs and what is wrong with it.
+// Status reports which machines of a lab run and what is wrong with it.
 func (e Engine) Status(ctx context.Context, lab labs.Name) (LabStatus, error) {
 	state, provider, err := e.made(lab)
 	if err != nil {
@@ -63,7 +63,7 @@ func (e Engine) Status(ctx context.Context, lab labs.Name) (LabStatus, error) {
 	s := LabStatus{Lab: lab, Provider: state.Plan.Provider, Phase: state.Phase, Created: state.Created, File: state.File, NodeImage: state.Artifacts.Node.Over}
 	running := providers.Running{}
 	if state.Phase != providers.PhaseStopped {
-		running, _ = provider.Attach(ctx, state.Plan, e.Root.Dir(lab)) // Healthy tells what is missing
+		running, _ = provider.Attach(ctx, state.Plan, e.Root.Dir(lab)) // Healthy reports what is missing
 	}
 	for _, m := range state.Plan.Machines {
 		_, runs := running.Machines[m.Name]
@@ -75,7 +75,7 @@ func (e Engine) Status(ctx context.Context, lab labs.Name) (LabStatus, error) {
 	return s, nil
 }
 
-// held is what a Node holds, in bytes; 0 where that is not counted.
+// held is the memory of a Node, in bytes; 0 if it is not measured.
 func held(p providers.Provider, lab labs.Name, node string) int64 {
 	meter, ok := p.(providers.Meter)
 	if !ok {

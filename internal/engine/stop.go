@@ -8,28 +8,28 @@ import (
 	"netlab.dev/netlab/providers"
 )
 
-// Stop ends what of a lab runs and keeps the lab; already tells that it was stopped before.
+// Stop stops a lab without removing it; already reports that it was stopped before.
 func (e Engine) Stop(ctx context.Context, lab labs.Name) (already bool, err error) {
 	err = e.change(lab, func(state providers.State, p providers.Provider) error {
 		if already = state.Phase == providers.PhaseStopped; already {
 			return nil
 		}
 		if err := providers.Stop(ctx, e.Root, p, lab); err != nil {
-			return stopped(ctx, err, fmt.Sprintf("`netlab stop %s` goes on from here, `netlab start %s` turns back", lab, lab))
+			return stopped(ctx, err, fmt.Sprintf("`netlab stop %s` continues, `netlab start %s` starts the lab again", lab, lab))
 		}
 		return nil
 	})
 	return already, err
 }
 
-// StartResult is what came of Start.
+// StartResult is the result of Start.
 type StartResult struct {
 	Already bool              // the lab ran: nothing was done
 	Running providers.Running // the lab; none where Already
 	Merge   error             // why a kubeconfig that the lab is merged into is out of date
 }
 
-// Start runs a lab again as it was made, whatever its file says now.
+// Start starts a lab as it was created, whatever its file says now.
 func (e Engine) Start(ctx context.Context, lab labs.Name, progress Progress) (result StartResult, err error) {
 	err = e.change(lab, func(state providers.State, p providers.Provider) error {
 		if result.Already = providers.Healthy(ctx, p, state, e.Root.Dir(lab)) == nil; result.Already {
@@ -39,7 +39,7 @@ func (e Engine) Start(ctx context.Context, lab labs.Name, progress Progress) (re
 			return err
 		}
 		if result.Running, err = providers.Start(ctx, e.Root, p, lab, progress.Step); err != nil {
-			return stopped(ctx, err, fmt.Sprintf("`netlab start %s` goes on from here, `netlab down %s` removes the lab", lab, lab))
+			return stopped(ctx, err, fmt.Sprintf("`netlab start %s` continues, `netlab down %s` removes the lab", lab, lab))
 		}
 		result.Merge = e.remerge(lab)
 		return nil
@@ -47,7 +47,7 @@ func (e Engine) Start(ctx context.Context, lab labs.Name, progress Progress) (re
 	return result, err
 }
 
-// change runs what changes a lab that there is, with the lab locked.
+// change calls act for an existing lab, with the lab locked.
 func (e Engine) change(lab labs.Name, act func(providers.State, providers.Provider) error) error {
 	release, err := e.Root.Lock(lab, false)
 	if err != nil {

@@ -17,22 +17,22 @@ import (
 	"netlab.dev/netlab/verify/run"
 )
 
-// UpOptions are what Up is asked beside the lab.
+// UpOptions are the options of Up.
 type UpOptions struct {
 	File     string // the lab's, as the user named it
 	Verify   bool
 	Evidence bool // capture what passes too
 }
 
-// UpResult is what came of Up.
+// UpResult is the result of Up.
 type UpResult struct {
-	Unchanged bool              // the lab was up as its file says: nothing was done
+	Unchanged bool              // the lab was up and matched its file: nothing was done
 	Running   providers.Running // the lab; none where Unchanged
 	Report    *report.Report    // nil where nothing was verified
 	Merge     error             // why a kubeconfig that the lab is merged into is out of date
 }
 
-// Up makes a lab run as its file says, and verifies every path. What runs already stays.
+// Up creates a lab, or updates it to match its file, and verifies every path.
 func (e Engine) Up(ctx context.Context, set components.Set, o UpOptions, p Progress) (result UpResult, err error) {
 	provider, err := e.provider(set.Plan.Provider)
 	if err != nil {
@@ -63,7 +63,7 @@ func (e Engine) Up(ctx context.Context, set components.Set, o UpOptions, p Progr
 		return result, err
 	}
 	if result.Running, err = e.create(ctx, provider, lab, o, p); err != nil {
-		return result, stopped(ctx, err, fmt.Sprintf("`netlab up %s` goes on from here, `netlab down %s` removes it", o.File, set.Plan.Lab))
+		return result, stopped(ctx, err, fmt.Sprintf("`netlab up %s` continues, `netlab down %s` removes the lab", o.File, set.Plan.Lab))
 	}
 	if o.Verify {
 		if result.Report, err = verify(ctx, result.Running, lab.verify, o.Evidence, p); err != nil {
@@ -81,7 +81,7 @@ type before struct {
 	changes topology.Changes
 }
 
-// before finds what there is of a lab. Parts of a lab that is another's are refused.
+// before reads the current state of a lab. Parts of a lab without a state are refused.
 func (e Engine) before(plan topology.Plan) (was before, err error) {
 	was.state, err = e.Root.Read(plan.Lab)
 	switch {
@@ -98,7 +98,7 @@ func (was before) asPlanned() bool {
 	return was.known && was.state.Phase == providers.PhaseUp && was.changes.None()
 }
 
-// announce tells what a lab is and what will change of it.
+// announce reports the notices of a lab's components and what will change in the lab.
 func announce(p Progress, set components.Set, was before) {
 	for _, notice := range set.Notices() {
 		p.Warn(notice)
@@ -111,8 +111,8 @@ func announce(p Progress, set components.Set, was before) {
 	}
 }
 
-// makeRoom removes a cluster that cannot be changed into what is wanted. It gives the
-// software of one that stays.
+// makeRoom removes a cluster that cannot be updated in place. It returns the software of one
+// that stays.
 func (e Engine) makeRoom(ctx context.Context, was before, p Progress) (kept components.Artifacts, err error) {
 	if !was.known {
 		return kept, nil
@@ -129,7 +129,7 @@ func (e Engine) makeRoom(ctx context.Context, was before, p Progress) (kept comp
 	return kept, providers.Down(ctx, e.Root, provider, was.state.Plan.Lab)
 }
 
-// stocked is a lab with all that it is made of.
+// stocked is a lab with its software and rendered manifests.
 type stocked struct {
 	set      components.Set
 	obtained components.Artifacts
@@ -137,7 +137,7 @@ type stocked struct {
 	verify   run.Options
 }
 
-// obtain makes a lab's software present.
+// obtain obtains and renders a lab's software.
 func (e Engine) obtain(ctx context.Context, cache artifacts.Cache, set components.Set, p Progress) (lab stocked, err error) {
 	lab.set = set
 	if lab.obtained, err = cache.Obtain(ctx, set, p.Step); err != nil {
@@ -150,7 +150,7 @@ func (e Engine) obtain(ctx context.Context, cache artifacts.Cache, set component
 	return lab, err
 }
 
-// create makes a lab run. Pods for the verification start beside its components.
+// create creates a lab. Its components and the Pods of the verification start concurrently.
 func (e Engine) create(ctx context.Context, provider providers.Provider, lab stocked, o UpOptions, p Progress) (providers.Running, error) {
 	file, err := filepath.Abs(o.File)
 	if err != nil {
@@ -186,7 +186,7 @@ func (e Engine) changes(state providers.State, plan topology.Plan) (topology.Cha
 	}
 	own, err := e.ownAgents(state)
 	if err == nil && !own {
-		changes.Apply = append(changes.Apply, "verification agents, which are another netlab's")
+		changes.Apply = append(changes.Apply, "verification agents, which are of another netlab build")
 	}
 	return changes, err
 }

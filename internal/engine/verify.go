@@ -13,21 +13,21 @@ import (
 	"netlab.dev/netlab/verify/run"
 )
 
-// VerifyOptions are what Verify is asked beside the lab.
+// VerifyOptions are the options of Verify.
 type VerifyOptions struct {
 	Throughput, Latency []string // routes to measure
 	Evidence            bool     // capture what passes too
 	Pcap                string   // a directory for the packets of every path; "" for none
 }
 
-// VerifyResult is a report, with what it is of.
+// VerifyResult is a report, with the lab's components and file.
 type VerifyResult struct {
 	Report report.Report
 	Set    components.Set
 	File   string // the lab's
 }
 
-// Verify verifies every path of a lab that runs.
+// Verify verifies every path of a running lab.
 func (e Engine) Verify(ctx context.Context, lab labs.Name, o VerifyOptions, p Progress) (VerifyResult, error) {
 	running, set, options, state, err := e.verifiable(ctx, lab)
 	if err != nil {
@@ -54,7 +54,7 @@ func verify(ctx context.Context, running providers.Running, options run.Options,
 	return &r, nil
 }
 
-// Trace follows a packet through a lab that runs; pcap is a directory for the packets, "" for none.
+// Trace follows a packet through a running lab; pcap is a directory for the packets, "" for none.
 func (e Engine) Trace(ctx context.Context, lab labs.Name, way run.Way, pcap string) (report.Traced, error) {
 	running, _, options, _, err := e.verifiable(ctx, lab)
 	if err != nil {
@@ -64,8 +64,8 @@ func (e Engine) Trace(ctx context.Context, lab labs.Name, way run.Way, pcap stri
 	return run.Trace(ctx, running, options, way)
 }
 
-// verifiable gives a lab that can be asked. One that is not up is refused, and one whose
-// agents are another netlab's.
+// verifiable returns a lab that can be verified. One that is not up is refused, and one whose
+// agents are of another netlab build.
 func (e Engine) verifiable(ctx context.Context, lab labs.Name) (running providers.Running, set components.Set, options run.Options, state providers.State, err error) {
 	if running, state, err = e.attach(ctx, lab); err != nil {
 		return running, set, options, state, err
@@ -75,8 +75,8 @@ func (e Engine) verifiable(ctx context.Context, lab labs.Name) (running provider
 	}
 	own, err := e.ownAgents(state)
 	if err == nil && !own {
-		err = hint.With(fmt.Errorf("the agents of lab %s are another netlab's, and may not understand this one", lab),
-			fmt.Sprintf("`netlab up %s` puts this one's in their place", state.File))
+		err = hint.With(fmt.Errorf("the agents of lab %s are of another netlab build and may be incompatible", lab),
+			fmt.Sprintf("`netlab up %s` replaces them", state.File))
 	}
 	if err != nil {
 		return running, set, options, state, err

@@ -271,7 +271,7 @@ func kindest(t *testing.T, self, from string) {
 			t.Errorf("the Node says nothing of %q: %s (%v)", want, out, err)
 		}
 	}
-	if out, err := command.Run(exec.Command(self, "status", name)); err != nil || !strings.Contains(string(out), "Nodes are of docker.io/kindest/node:") {
+	if out, err := command.Run(exec.Command(self, "status", name)); err != nil || !strings.Contains(string(out), "node image: docker.io/kindest/node:") {
 		t.Errorf("status says %s (%v)", out, err)
 	}
 	for _, built := range []string{"containerd", "kubeadm", "runc"} {

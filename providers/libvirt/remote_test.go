@@ -108,7 +108,7 @@ func TestReachRemote(t *testing.T) {
 	before := f.Left()
 	self := "NETLAB_STATE_DIR=" + t.TempDir() + " " + providertest.Netlab(t)
 	said := f.In("sh", "-c", self+" down nlt-reach 2>&1; "+self+" list")
-	if !strings.Contains(said, "error: lab nlt-reach is another machine's") || strings.Count(said, "nlt-reach") != 3 {
+	if !strings.Contains(said, "error: lab nlt-reach belongs to another machine") || strings.Count(said, "nlt-reach") != 3 {
 		t.Errorf("down and list there say\n%s", said)
 	}
 	if left := f.Left(); !slices.Equal(left, before) {
