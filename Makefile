@@ -4,12 +4,12 @@
 .DEFAULT_GOAL := help
 
 # One set of flags for all: the tests find compiled what the build needed, and the builds of
-# components (which have the last two as well) what they share with netlab. Nobody debugs
-# these programs; without debug information the compiler has a sixth less to do.
+# components (which have the last two as well) what they share with netlab. These
+# programs are not debugged; without debug information the compiler has a sixth less to do.
 export GOFLAGS := -mod=readonly -trimpath -gcflags=all=-dwarf=false
 export CGO_ENABLED := 0
 
-# What `netlab version` tells: the tag, or the last one and the commit since.
+# What `netlab version` prints: the tag, or the last tag and the commit since.
 version := $(shell git describe --tags --always --dirty 2>/dev/null)
 
 # What netlab runs (runc's mounts, nsenter, nft) and what its builds run.
@@ -35,7 +35,7 @@ space := $() $()
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-quickstart: setup build ## build everything, make scenarios/quickstart.yaml and verify it
+quickstart: setup build ## build everything, create the lab of scenarios/quickstart.yaml and verify it
 	bin/netlab up scenarios/quickstart.yaml
 
 build: ## build bin/netlab
@@ -46,7 +46,7 @@ setup: ## install the Debian packages that netlab needs (root)
 	@missing=; for p in $(packages); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then echo "installing$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 
-# Some of Debian's packages would start a service: policy-rc.d forbids that meanwhile.
+# Some of Debian's packages would start a service: policy-rc.d prevents that.
 define install
 missing=; for t in $(1); do command -v $${t%%:*} >/dev/null || missing="$$missing $${t##*:}"; done; \
 [ -z "$$missing" ] || ( echo "installing$$missing"; policy=/usr/sbin/policy-rc.d; \
@@ -66,7 +66,7 @@ echo "$$(grep -cE '^ *--- PASS' $(2)) passed, $$(grep -cE '^ *--- FAIL' $(2)) fa
 ! grep -qE '^ *--- SKIP' $(2) || { echo 'a test was skipped that may not be skipped here'; exit 1; }
 endef
 
-# The builds take longest and start first; the unit tests run beside them.
+# The builds take longest and start first; the unit tests run at the same time.
 test: setup build ## run the unit tests and real labs on namespaces, with every CNI (root)
 	@mkdir -p bin; bin/netlab build $(test-labs) >bin/build.log 2>&1 & builds=$$!; \
 	$(call install,$(test-tools)) || exit 1; \

@@ -1,5 +1,5 @@
-// Netlab makes a whole Kubernetes cluster, with the networks and hosts around it,
-// from one file, and proves that every path of communication in it works.
+// Netlab creates a Kubernetes cluster, with the networks and hosts around it, from one file,
+// and verifies every communication path in it.
 package main
 
 import (

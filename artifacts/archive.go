@@ -18,8 +18,8 @@ import (
 	"netlab.dev/netlab/components"
 )
 
-// stream gives one OCI archive of several layouts, without the blobs that a containerd
-// root already holds.
+// stream returns one OCI archive of several layouts, without the blobs that a containerd
+// root already has.
 func stream(layouts []string, root string) (*os.File, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -51,7 +51,7 @@ func WriteImages(of components.Artifacts, w io.Writer, refs []string, held func(
 	return writeArchive(w, layouts, held)
 }
 
-// writeArchive writes each blob of some layouts once, but for those that are held.
+// writeArchive writes each blob of some layouts once, except those that the reader has.
 func writeArchive(out io.Writer, layouts []string, held func(sha256 string) bool) error {
 	w := archive{Writer: tar.NewWriter(out)}
 	index := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}

@@ -59,7 +59,7 @@ func (j job) artifacts(ctx context.Context, lacking map[string]string) (componen
 	return a.Artifacts, err
 }
 
-// add adds what one component has.
+// add adds the artifacts of one component.
 func (a *assembly) add(ctx context.Context, k components.Component, lacking map[string]string) error {
 	for _, i := range k.Images {
 		p := a.picture(k, i)

@@ -30,7 +30,7 @@ func (o obtaining) output(ref string) (made, error) {
 	return made{of, b}, err
 }
 
-// ownModule is the name of the module that a build is made in.
+// ownModule is the name of the module that a build runs in.
 const ownModule = "netlab.dev/component"
 
 // item is the build's place in the cache. The Go version is that of netlab itself,
@@ -78,11 +78,11 @@ func (m made) goMod() string {
 	return b.String()
 }
 
-// editedModule is where the copy of a module with edits lies, beside go.mod. (Go's
+// editedModule is the directory of an edited copy of a module, next to go.mod. (Go's
 // -overlay would do without a copy, and refuses files of the module cache.)
 const editedModule = "./module"
 
-// build gives the directory of a build's outputs: bin/ and files/.
+// build returns the directory of a build's outputs: bin/ and files/.
 func (o obtaining) build(ctx context.Context, m made) (string, error) {
 	i, err := m.item()
 	if err != nil {
@@ -103,8 +103,8 @@ func (o obtaining) build(ctx context.Context, m made) (string, error) {
 	})
 }
 
-// undescribed leaves out debug information, which the linker would drop anyway (-s -w): a
-// sixth of the compiler's work.
+// undescribed leaves out debug information, which the linker would drop anyway (-s -w). It is
+// a sixth of the compiler's work.
 const undescribed = "-gcflags=all=-dwarf=false"
 
 // lessCollecting lets the compiler and the linker keep more garbage, up to a bound: an
@@ -115,7 +115,7 @@ func (o obtaining) goBuild(ctx context.Context, m made, i item, dir string) (err
 	if _, err := exec.LookPath("go"); err != nil {
 		return missing{"go", "golang", "builds " + m.Name}
 	}
-	// The compiler's scratch is here, so that a killed build leaves it to the sweep too.
+	// The compiler's temporary files are here too, so that sweep removes those of a killed build.
 	bin, source, scratch := filepath.Join(dir, "bin"), filepath.Join(dir, "source"), filepath.Join(dir, "scratch")
 	for _, d := range []string{bin, source, scratch} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
@@ -215,8 +215,8 @@ func editFile(path string, edits []components.Edit) error {
 	return os.WriteFile(path, text, 0o644)
 }
 
-// invocations gives the arguments of each `go build`: packages that give their
-// output its name are built together, each other by itself.
+// invocations returns the arguments of each `go build`: packages whose output has the
+// package's name are built together, every other package separately.
 func (m made) invocations(bin string) [][]string {
 	var common []string
 	if len(m.Tags) > 0 {
@@ -246,14 +246,14 @@ func (m made) invocations(bin string) [][]string {
 	return all
 }
 
-// moduleDir downloads a module, checked by the Go checksum database, and gives its
+// moduleDir downloads a module, checked by the Go checksum database, and returns its
 // read-only directory in the module cache.
 func moduleDir(ctx context.Context, module string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
 	cmd.Dir = os.TempDir()
 	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
 	out, err := cmd.Output()
-	// It says what went wrong in its output, and exits with 1.
+	// On an error it exits with 1 and writes the reason to its output.
 	var got struct{ Dir, Error string }
 	switch jsonErr := json.Unmarshal(out, &got); {
 	case got.Error != "":
@@ -264,7 +264,7 @@ func moduleDir(ctx context.Context, module string) (string, error) {
 	return got.Dir, nil
 }
 
-// copyTree copies a file or directory, writable, keeping what is executable so.
+// copyTree copies a file or directory; the copies are writable, and executables stay executable.
 func copyTree(from, to string) error {
 	info, err := os.Stat(from)
 	if err != nil {

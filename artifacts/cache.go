@@ -19,8 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The kinds of thing in the cache, each a directory of <name>-<key>. A thing is made
-// in tmp, under a lock of its own, and renamed: what has its final name is whole.
+// The kinds of entries of the cache, each a directory of <name>-<key>. An entry is made in
+// tmp, under its own lock, and renamed: an entry with its final name is complete.
 const (
 	inBuilds = "builds" // bin/<output>, files/<copy>
 	inLayers = "layers" // layer.tar
@@ -37,19 +37,19 @@ const (
 	inLogs   = "logs"
 )
 
-// item names a thing in the cache. The key covers all that the thing is made from.
+// item names an entry of the cache. The key covers everything that the entry is made from.
 type item struct{ kind, name, key string }
 
 func (i item) String() string { return i.name + "-" + i.key }
 
-// record is kept beside each thing that was made.
+// record is stored next to each entry.
 type record struct {
-	From    string  `json:"from"` // which source: "build" or, for an image, another place
+	From    string  `json:"from"` // the source: "build" or, for an image, a registry
 	Seconds float64 `json:"seconds"`
 	Bytes   int64   `json:"bytes"`
 	// Digest and size of a layer's tar.
 	Digest string `json:"digest,omitempty"`
-	// Self is the sha256 of the netlab executable that the thing holds.
+	// Self is the sha256 of the netlab executable that the entry contains.
 	Self string `json:"self,omitempty"`
 }
 
@@ -83,7 +83,7 @@ func keyOfFiles(fsys fs.FS, root string) (string, error) {
 
 func (c Cache) path(i item) string { return filepath.Join(c.Dir, i.kind, i.String()) }
 
-// have reports whether the cache holds a thing, and its record.
+// have reports whether the cache holds an entry, and returns its record.
 func (c Cache) have(i item) (record, bool) {
 	var rec record
 	data, err := os.ReadFile(filepath.Join(c.path(i), recordFile))
@@ -93,9 +93,9 @@ func (c Cache) have(i item) (record, bool) {
 	return rec, true
 }
 
-// keep gives the path of a thing, making it first where the cache lacks it. Two
-// processes that want the same thing make it once. make fills an empty directory and
-// may set the record's From and Digest; its step of progress begins when work does.
+// keep returns the path of an entry, and makes it if the cache lacks it. Two processes that
+// need the same entry make it once. make fills an empty directory and may set the record's
+// From and Digest; its step of progress starts when the work does.
 func (c Cache) keep(ctx context.Context, i item, make func(dir string, rec *record) error) (string, error) {
 	path := c.path(i)
 	if _, ok := c.have(i); ok {
@@ -110,7 +110,7 @@ func (c Cache) keep(ctx context.Context, i item, make func(dir string, rec *reco
 		return path, nil
 	}
 	tmp := c.tmp(i)
-	// Holding the lock, so whoever left this is gone.
+	// The lock is held, so the process that left this has exited.
 	if err := os.RemoveAll(tmp); err != nil {
 		return "", err
 	}
@@ -138,7 +138,7 @@ func (c Cache) keep(ctx context.Context, i item, make func(dir string, rec *reco
 
 func (c Cache) tmp(i item) string { return filepath.Join(c.Dir, inTmp, i.kind+"-"+i.String()) }
 
-// lock takes a thing's lock, which goes with the process that holds it.
+// lock takes an entry's lock, which is released when the process exits.
 func (c Cache) lock(ctx context.Context, i item) (unlock func(), err error) {
 	for {
 		unlock, err := c.tryLock(i)
@@ -147,13 +147,13 @@ func (c Cache) lock(ctx context.Context, i item) (unlock func(), err error) {
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for another netlab that makes %s: %w", i, context.Cause(ctx))
+			return nil, fmt.Errorf("wait for another netlab process to make %s: %w", i, context.Cause(ctx))
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }
 
-// tryLock is lock without the wait: unlock is nil where somebody holds it.
+// tryLock is lock without waiting: unlock is nil if another process holds the lock.
 func (c Cache) tryLock(i item) (unlock func(), err error) {
 	return tryLock(filepath.Join(c.Dir, inLocks, i.kind+"-"+i.String()))
 }
@@ -179,7 +179,7 @@ func tryLock(path string) (unlock func(), err error) {
 	}
 }
 
-// sweep removes what killed builds left: each tmp directory whose lock is free.
+// sweep removes what killed builds left behind: each tmp directory whose lock is free.
 func (c Cache) sweep() error {
 	left, err := os.ReadDir(filepath.Join(c.Dir, inTmp))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -200,14 +200,14 @@ func (c Cache) sweep() error {
 	return errors.Join(problems...)
 }
 
-// keptSelves is how many netlab executables keep what was made of them.
+// keptSelves is for how many netlab executables the entries that contain them are kept.
 const keptSelves = 8
 
-// keptDisks is for how many of them disks of virtual machines are kept: each has gigabytes.
+// keptDisks is for how many of them the disks of virtual machines are kept: each takes gigabytes.
 const keptDisks = 2
 
-// prune removes what holds netlab executables that were not used of late. What a lab
-// runs of it stays: Nodes have links of their own to its files.
+// prune removes the entries of netlab executables that were not used recently. Running labs
+// are not affected: Nodes have their own hard links to the files.
 func (c Cache) prune() error {
 	type thing struct {
 		item
@@ -251,7 +251,7 @@ func (c Cache) prune() error {
 	return errors.Join(problems...)
 }
 
-// remove takes a thing out of the cache; one that is being made stays.
+// remove removes an entry from the cache; one that is being made stays.
 func (c Cache) remove(i item) error {
 	unlock, err := c.tryLock(i)
 	if err != nil || unlock == nil {
@@ -264,7 +264,7 @@ func (c Cache) remove(i item) error {
 	if err := os.MkdirAll(filepath.Dir(c.tmp(i)), 0o755); err != nil {
 		return err
 	}
-	// Renamed first, so that what has its final name is whole.
+	// Renamed first, so that an entry with its final name is always complete.
 	if err := os.Rename(c.path(i), c.tmp(i)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -287,7 +287,7 @@ func sizeOf(dir string) (int64, error) {
 	return sum, err
 }
 
-// hashFile gives a file's sha256 in hex, and its size.
+// hashFile returns a file's sha256 in hex, and its size.
 func hashFile(path string) (string, int64, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -299,7 +299,7 @@ func hashFile(path string) (string, int64, error) {
 	return hex.EncodeToString(h.Sum(nil)), n, err
 }
 
-// copyFile copies a file's bytes, by a hard link where the two are on one file system.
+// copyFile copies a file, by a hard link if both paths are on one file system.
 func linkOrCopy(from, to string) error {
 	if os.Link(from, to) == nil {
 		return nil

@@ -30,8 +30,8 @@ import (
 // fromURL is the origin of what was downloaded.
 const fromURL = "download"
 
-// download is how files are had from a URL: with the proxies of the environment, redirects
-// followed.
+// download holds the limits of downloads from URLs, which use the environment's proxies and
+// follow redirects.
 type download struct {
 	stall   time.Duration // without a byte
 	largest int64         // bytes
@@ -40,8 +40,8 @@ type download struct {
 // The largest image that any distribution publishes is a few GiB.
 func downloads() download { return download{stall: time.Minute, largest: 32 << 30} }
 
-// cloudImage gives the cloud image that a plan's machines boot, downloading it once; "" where
-// they boot none. What is kept had the checksum that the lab file tells.
+// cloudImage returns the cloud image that a plan's machines boot, downloading it once; "" if
+// they boot none. A cached image had the checksum of the lab file.
 func (o obtaining) cloudImage(ctx context.Context, p topology.Plan) (string, error) {
 	if p.Image.URL == "" {
 		return "", nil
@@ -78,7 +78,7 @@ func cloudItem(image labs.Image) item {
 	return item{inClouds, "image", keyOf(strings.ToLower(image.SHA256), strings.ToLower(image.SHA512))}
 }
 
-// checksum gives the hash that an image is held against, its name, and what it has to be.
+// checksum returns the hash that an image is checked with, its name, and the expected sum.
 func checksum(image labs.Image) (h hash.Hash, name, want string) {
 	if image.SHA512 != "" {
 		return sha512.New(), "sha512", strings.ToLower(image.SHA512)
@@ -94,7 +94,7 @@ func (d download) fetch(ctx context.Context, o obtaining, image labs.Image, to s
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stalled := time.AfterFunc(d.stall, func() { cancel(fmt.Errorf("nothing came for %s", d.stall)) })
+	stalled := time.AfterFunc(d.stall, func() { cancel(fmt.Errorf("no data received for %s", d.stall)) })
 	defer stalled.Stop()
 	refused := func(err error) error {
 		if ctx.Err() != nil {
@@ -112,9 +112,9 @@ func (d download) fetch(ctx context.Context, o obtaining, image labs.Image, to s
 	defer transport.CloseIdleConnections()
 	answer, err := (&http.Client{Transport: transport}).Do(request)
 	if err != nil {
-		var told *url.Error
-		if errors.As(err, &told) {
-			err = told.Err // which does not name the URL again
+		var failed *url.Error
+		if errors.As(err, &failed) {
+			err = failed.Err // without the URL, which is named already
 		}
 		return refused(err)
 	}
@@ -123,7 +123,7 @@ func (d download) fetch(ctx context.Context, o obtaining, image labs.Image, to s
 		return refused(fmt.Errorf("the server answers %s", answer.Status))
 	}
 	if answer.ContentLength > d.largest {
-		return refused(fmt.Errorf("it has %d bytes, and %d are the most", answer.ContentLength, d.largest))
+		return refused(fmt.Errorf("it has %d bytes, the maximum is %d", answer.ContentLength, d.largest))
 	}
 	what := "download " + path.Base(u.Path)
 	if answer.ContentLength > 0 {
@@ -144,16 +144,16 @@ func (d download) fetch(ctx context.Context, o obtaining, image labs.Image, to s
 	case err != nil:
 		return refused(err)
 	case n > d.largest:
-		return refused(fmt.Errorf("it has more than %d bytes, which are the most", d.largest))
+		return refused(fmt.Errorf("it has more than %d bytes, the maximum", d.largest))
 	}
 	if got := hex.EncodeToString(h.Sum(nil)); got != want {
-		return hint.With(fmt.Errorf("cloud image %s has another checksum: its %s is\n  %s, and the lab file says\n  %s", image.URL, name, got, want),
-			"take URL and "+name+" from the same list of its publisher; an address with `latest` in it changes its file")
+		return hint.With(fmt.Errorf("cloud image %s: checksum mismatch: its %s is\n  %s, expected from the lab file\n  %s", image.URL, name, got, want),
+			"take URL and "+name+" from the same list of its publisher; the file behind a URL with `latest` in it changes")
 	}
 	return nil
 }
 
-// restarting is a reader that puts off a timer whenever something comes.
+// restarting is a reader that restarts a timer whenever data arrives.
 type restarting struct {
 	io.Reader
 	timer *time.Timer
@@ -168,8 +168,8 @@ func (r restarting) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// checkQCOW2 gives the size of a disk in format qcow2. It refuses what is none, or has
-// parts in other files, which it would read from the hypervisor
+// checkQCOW2 returns the size of a qcow2 disk. It refuses other formats, and disks with parts
+// in other files, which would be read from the hypervisor
 // (https://www.qemu.org/docs/master/interop/qcow2.html).
 func checkQCOW2(url, file string) (labs.Size, error) {
 	f, err := os.Open(file)
@@ -179,18 +179,18 @@ func checkQCOW2(url, file string) (labs.Size, error) {
 	defer f.Close()
 	head := make([]byte, 80)
 	if n, err := io.ReadFull(f, head); err != nil || !bytes.HasPrefix(head, []byte("QFI\xfb")) {
-		return 0, hint.With(fmt.Errorf("cloud image %s is no disk in format qcow2: it begins with %q", url, head[:min(n, 8)]),
+		return 0, hint.With(fmt.Errorf("cloud image %s is not a qcow2 disk: it begins with %q", url, head[:min(n, 8)]),
 			"take the publisher's qcow2, or convert it: qemu-img convert -O qcow2")
 	}
 	version, backing, size := binary.BigEndian.Uint32(head[4:]), binary.BigEndian.Uint64(head[8:]), binary.BigEndian.Uint64(head[24:])
 	const externalData = 1 << 2
 	if backing != 0 || version >= 3 && binary.BigEndian.Uint64(head[72:])&externalData != 0 {
-		return 0, hint.With(fmt.Errorf("cloud image %s has a part of its disk in another file", url), "make it one file: qemu-img convert -O qcow2")
+		return 0, hint.With(fmt.Errorf("cloud image %s stores a part of its disk in another file", url), "convert it to one file: qemu-img convert -O qcow2")
 	}
 	return labs.Size(size), nil
 }
 
-// lacksImage tells that a plan's cloud image is not here and will not be downloaded.
+// lacksImage returns an error if a plan's cloud image is not cached and will not be downloaded.
 func (c Cache) lacksImage(p topology.Plan) error {
 	if p.Image.URL == "" || !c.Offline || strings.HasPrefix(p.Image.URL, "file:") {
 		return nil

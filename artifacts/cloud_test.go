@@ -41,7 +41,7 @@ func booting(image labs.Image) topology.Plan {
 	return topology.Plan{Image: topology.CloudImage{Image: image, Largest: 4 << 30, Field: "libvirt.disk"}}
 }
 
-// left lists what a cache holds beside locks.
+// left lists what a cache holds besides locks.
 func left(t *testing.T, cache string) (files []string) {
 	t.Helper()
 	filepath.WalkDir(cache, func(p string, d os.DirEntry, err error) error {
@@ -83,7 +83,7 @@ func TestCloudImage(t *testing.T) {
 		t.Errorf("%s has %d bytes (%v)", file, len(got), err)
 	}
 	if asked.Load() != 1 || len(steps) != 1 || !strings.HasPrefix(steps[0], "download latest.qcow2") {
-		t.Errorf("downloaded %d times, told as %q", asked.Load(), steps)
+		t.Errorf("downloaded %d times, reported as %q", asked.Load(), steps)
 	}
 	o.Offline, image.URL = true, "https://elsewhere.invalid/debian.qcow2"
 	if again, err := o.cloudImage(t.Context(), booting(image)); err != nil || again != file {
@@ -128,28 +128,28 @@ func TestCloudImageRefused(t *testing.T) {
 		hint   string
 	}{
 		"another checksum": {sum: strings.Repeat("0", 64), data: good,
-			want: "has another checksum: its sha256 is\n  " + sum256(good) + ", and the lab file says\n  " + strings.Repeat("0", 64), hint: "same list of its publisher"},
+			want: "checksum mismatch: its sha256 is\n  " + sum256(good) + ", expected from the lab file\n  " + strings.Repeat("0", 64), hint: "same list of its publisher"},
 		"not there":  {serve: http.NotFound, sum: sum256(good), want: "the server answers 404 Not Found", hint: "look at libvirt.image.url"},
-		"a page":     {data: []byte(strings.Repeat("<!DOCTYPE html>", 10)), want: `is no disk in format qcow2: it begins with "<!DOCTYP"`, hint: "qemu-img convert"},
-		"short":      {data: []byte("QFI\xfb"), want: "is no disk in format qcow2", hint: "qemu-img convert"},
-		"a backing":  {data: qcow2(1024, 1<<30, 0), want: "has a part of its disk in another file", hint: "make it one file"},
-		"other data": {data: qcow2(0, 1<<30, 4), want: "has a part of its disk in another file", hint: "make it one file"},
+		"a page":     {data: []byte(strings.Repeat("<!DOCTYPE html>", 10)), want: `is not a qcow2 disk: it begins with "<!DOCTYP"`, hint: "qemu-img convert"},
+		"short":      {data: []byte("QFI\xfb"), want: "is not a qcow2 disk", hint: "qemu-img convert"},
+		"a backing":  {data: qcow2(1024, 1<<30, 0), want: "stores a part of its disk in another file", hint: "convert it to one file"},
+		"other data": {data: qcow2(0, 1<<30, 4), want: "stores a part of its disk in another file", hint: "convert it to one file"},
 		"cut off": {sum: sum256(good), want: "unexpected EOF", hint: "look at libvirt.image.url", serve: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", fmt.Sprint(len(good)))
 			w.Write(good[:1000])
 		}},
-		"stalled": {sum: sum256(good), want: "nothing came for 100ms", hint: "proxies", offer: download{stall: 100 * time.Millisecond, largest: 1 << 30},
+		"stalled": {sum: sum256(good), want: "no data received for 100ms", hint: "proxies", offer: download{stall: 100 * time.Millisecond, largest: 1 << 30},
 			serve: func(w http.ResponseWriter, r *http.Request) {
 				w.Write(good[:1000])
 				w.(http.Flusher).Flush()
 				<-r.Context().Done()
 			}},
-		"silent": {sum: sum256(good), want: "nothing came for 100ms", offer: download{stall: 100 * time.Millisecond, largest: 1 << 30},
+		"silent": {sum: sum256(good), want: "no data received for 100ms", offer: download{stall: 100 * time.Millisecond, largest: 1 << 30},
 			serve: func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }},
 		"more than the most": {sum: sum256(good), serve: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", fmt.Sprint(len(good)))
 			w.Write(good)
-		}, want: "bytes, and 1000 are the most", offer: download{stall: time.Minute, largest: 1000}},
+		}, want: "bytes, the maximum is 1000", offer: download{stall: time.Minute, largest: 1000}},
 		"endless": {sum: sum256(good), want: "more than 1000 bytes", offer: download{stall: time.Minute, largest: 1000}, serve: func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				w.Write(good)

@@ -24,7 +24,7 @@ func (w *cpio) device(name string, major, minor int) {
 	w.entry(name, unix.S_IFCHR|0o600, major, minor, nil)
 }
 
-// bytes ends the archive and gives it.
+// bytes finishes the archive and returns it.
 func (w *cpio) bytes() []byte {
 	w.entry("TRAILER!!!", 0, 0, 0, nil)
 	return w.out.Bytes()

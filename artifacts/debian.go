@@ -11,8 +11,8 @@ import (
 	"netlab.dev/netlab/components"
 )
 
-// debian installs packages and gives the directory that holds them: a whole root, or
-// what changed where they were installed over another layer.
+// debian installs packages and returns their directory: a whole root file system, or the
+// changes if they were installed over another layer.
 func (o obtaining) debian(ctx context.Context, d components.Debian, i item, dir string) (string, error) {
 	if d.Over != "" {
 		return o.debianOver(ctx, d, i, dir)
@@ -43,8 +43,8 @@ func (o obtaining) debian(ctx context.Context, d components.Debian, i item, dir 
 }
 
 // installOver runs apt inside an overlay ($1 upper, $2 work, $3 mount point, $4 lower
-// directories, the rest packages). Its lists and caches lie on tmpfs, so that the
-// upper directory gets what was installed and nothing else.
+// directories, the rest packages). Its lists and caches are on tmpfs, so that the
+// upper directory gets only what was installed.
 const installOver = `set -e
 upper=$1 work=$2 root=$3 lower=$4; shift 4
 mount -t overlay -o "lowerdir=$lower,upperdir=$upper,workdir=$work" overlay "$root"

@@ -48,7 +48,7 @@ kib=$(du -sk "$dir/mnt" | cut -f1)
 mke2fs -q -F -t ext4 -b 4096 -i 16384 -m 0 -L netlab -E lazy_itable_init=0,lazy_journal_init=0 -J size=32 -d "$dir/mnt" "$image" $((kib * 112 / 100 + 131072))k
 `
 
-// disk gives what virtual machines start from. The component has the kernel in a layer
+// disk returns what virtual machines boot from. The component has the kernel in a layer
 // "kernel" and the initramfs's first program in a build "stage1".
 func (o obtaining) disk(ctx context.Context, k components.Component, artifacts components.Artifacts) (components.Disk, error) {
 	kernel, err := o.unpacked(ctx, k.Name+"/kernel")
@@ -63,7 +63,7 @@ func (o obtaining) disk(ctx context.Context, k components.Component, artifacts c
 	if err != nil {
 		return components.Disk{}, err
 	}
-	// The kernel lies over the Debian base that both share.
+	// The kernel's layer is over the Debian base that both share.
 	lower := slices.Insert(slices.Clone(artifacts.Rootfs), len(artifacts.Rootfs)-1, kernel)
 	i := item{inDisks, "guest", keyOf(lower, artifacts.Store, o.selfHash, filepath.Base(built), makeRoot, rootModules)}
 	dir, err := o.keep(ctx, i, func(dir string, rec *record) (err error) {
@@ -72,7 +72,7 @@ func (o obtaining) disk(ctx context.Context, k components.Component, artifacts c
 		rec.Self = o.selfHash
 		found, err := filepath.Glob(filepath.Join(kernel, "boot", "vmlinuz-*"))
 		if err != nil || len(found) != 1 {
-			return fmt.Errorf("there is not one kernel in %s/boot: %v", kernel, found)
+			return fmt.Errorf("expected one kernel in %s/boot, found %v", kernel, found)
 		}
 		if err := linkOrCopy(found[0], filepath.Join(dir, "kernel")); err != nil {
 			return err
@@ -127,8 +127,8 @@ func writeInitrd(to, first, modules string) error {
 	return os.WriteFile(to, w.bytes(), 0o644)
 }
 
-// loadOrder gives the files of modules, below their directory, each after those it needs.
-// What is part of the kernel is left out.
+// loadOrder returns the files of modules, below their directory, each after those it requires.
+// Built-in modules are left out.
 func loadOrder(dir string, wanted []string) ([]string, error) {
 	text, err := os.ReadFile(filepath.Join(dir, "modules.dep"))
 	if err != nil {
@@ -165,7 +165,7 @@ func loadOrder(dir string, wanted []string) ([]string, error) {
 			}
 		}
 		if files[name] == "" {
-			return fmt.Errorf("the kernel has no module %s", name)
+			return fmt.Errorf("kernel module %s not found", name)
 		}
 		order = append(order, files[name])
 		return nil
@@ -178,7 +178,7 @@ func loadOrder(dir string, wanted []string) ([]string, error) {
 	return order, nil
 }
 
-// moduleName: the kernel takes - and _ for the same.
+// moduleName normalizes a name: to the kernel, - and _ are the same.
 func moduleName(file string) string {
 	name, _, _ := strings.Cut(path.Base(file), ".ko")
 	return strings.ReplaceAll(name, "-", "_")

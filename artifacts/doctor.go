@@ -12,14 +12,14 @@ import (
 	"netlab.dev/netlab/components"
 )
 
-// missing is a tool that a build needs and this machine lacks.
+// missing is a tool that a build requires and this machine lacks.
 type missing struct{ tool, pkg, why string }
 
-func (m missing) Error() string { return fmt.Sprintf("%s is not here: it %s", m.tool, m.why) }
+func (m missing) Error() string { return fmt.Sprintf("%s not found: it %s", m.tool, m.why) }
 func (m missing) Hint() string  { return "apt-get install " + m.pkg }
 
-// Missing lists the tools that obtaining a set would need and this machine lacks, as errors
-// with a Hint. What the cache already holds needs none.
+// Missing lists the tools that obtaining a set requires and this machine lacks, as errors
+// with a Hint. What is cached requires none.
 func (c Cache) Missing(set components.Set) []error {
 	l := lookout{obtaining: obtaining{Cache: c, set: set}}
 	l.program("unshare", "util-linux", "keeps builds apart from the machine")

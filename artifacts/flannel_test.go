@@ -26,7 +26,7 @@ func plugin(t *testing.T) string {
 	return filepath.Join(dir, "bin", "flannel")
 }
 
-// The delegate is a script that keeps what it was told and answers as bridge does.
+// The delegate is a script that stores its input and answers as bridge does.
 const fakeBridge = `#!/bin/sh
 cat >"$(dirname "$0")/$CNI_COMMAND.json"
 [ "$CNI_COMMAND" = ADD ] && echo '{"cniVersion":"1.0.0","interfaces":[],"ips":[]}'
@@ -43,24 +43,24 @@ func TestFlannelPlugin(t *testing.T) {
 	}
 	tests := map[string]struct {
 		lease, conf, failure string
-		told                 map[string]any
+		passed               map[string]any
 	}{
 		"as the chart configures it": {
 			lease: lease,
 			conf:  `"delegate":{"hairpinMode":true,"isDefaultGateway":true}`,
-			told: map[string]any{"type": "bridge", "name": "cbr0", "cniVersion": "1.0.0", "mtu": 1450., "ipMasq": false,
+			passed: map[string]any{"type": "bridge", "name": "cbr0", "cniVersion": "1.0.0", "mtu": 1450., "ipMasq": false,
 				"isGateway": true, "isDefaultGateway": true, "hairpinMode": true, "ipam": ipam},
 		},
 		"flanneld leaves masquerading to the bridge": {
 			lease: strings.Replace(lease, "IPMASQ=true", "IPMASQ=false", 1),
 			conf:  `"delegate":{}`,
-			told: map[string]any{"type": "bridge", "name": "cbr0", "cniVersion": "1.0.0", "mtu": 1450., "ipMasq": true,
+			passed: map[string]any{"type": "bridge", "name": "cbr0", "cniVersion": "1.0.0", "mtu": 1450., "ipMasq": true,
 				"isGateway": true, "ipam": ipam},
 		},
 		"the conflist has the last word": {
 			lease: lease,
 			conf:  `"delegate":{"mtu":1300,"isGateway":false,"ipMasq":true},"runtimeConfig":{"mac":"02:00:00:00:00:01"}`,
-			told: map[string]any{"type": "bridge", "name": "cbr0", "cniVersion": "1.0.0", "mtu": 1300., "ipMasq": true,
+			passed: map[string]any{"type": "bridge", "name": "cbr0", "cniVersion": "1.0.0", "mtu": 1300., "ipMasq": true,
 				"isGateway": false, "ipam": ipam, "runtimeConfig": map[string]any{"mac": "02:00:00:00:00:01"}},
 		},
 		"no lease yet":    {failure: "flanneld has written no lease yet"},
@@ -90,7 +90,7 @@ func TestFlannelPlugin(t *testing.T) {
 				out, err := cmd.Output()
 				return string(out), err
 			}
-			told := func(command string) map[string]any {
+			passed := func(command string) map[string]any {
 				t.Helper()
 				text, err := os.ReadFile(filepath.Join(dir, command+".json"))
 				if err != nil {
@@ -113,30 +113,30 @@ func TestFlannelPlugin(t *testing.T) {
 			if err != nil {
 				t.Fatalf("ADD: %v\n%s", err, out)
 			}
-			if got := told("ADD"); !reflect.DeepEqual(got, test.told) {
-				t.Errorf("ADD told %v\nwant %v", got, test.told)
+			if got := passed("ADD"); !reflect.DeepEqual(got, test.passed) {
+				t.Errorf("ADD passed %v\nwant %v", got, test.passed)
 			}
 
-			// CHECK and DEL say what ADD said, though the lease is gone.
+			// CHECK and DEL say what ADD said, though the lease was removed.
 			if err := os.Remove(filepath.Join(dir, "subnet.env")); err != nil {
 				t.Fatal(err)
 			}
 			if out, err := call("CHECK", conf+`,"prevResult":{"cniVersion":"1.0.0"}}`); err != nil {
 				t.Errorf("CHECK: %v\n%s", err, out)
 			}
-			check := told("CHECK")
+			check := passed("CHECK")
 			if check["prevResult"] == nil {
 				t.Error("CHECK does not pass on the result of ADD")
 			}
 			delete(check, "prevResult")
-			if !reflect.DeepEqual(check, test.told) {
-				t.Errorf("CHECK told %v", check)
+			if !reflect.DeepEqual(check, test.passed) {
+				t.Errorf("CHECK passed %v", check)
 			}
 			if out, err := call("DEL", conf+"}"); err != nil {
 				t.Errorf("DEL: %v\n%s", err, out)
 			}
-			if got := told("DEL"); !reflect.DeepEqual(got, test.told) {
-				t.Errorf("DEL told %v", got)
+			if got := passed("DEL"); !reflect.DeepEqual(got, test.passed) {
+				t.Errorf("DEL passed %v", got)
 			}
 			if left, _ := os.ReadDir(data); len(left) > 0 {
 				t.Errorf("DEL left %v", left)

@@ -6,7 +6,7 @@ import (
 	"netlab.dev/netlab/components"
 )
 
-// hosts gives the services of each outside host of the set's plan, by its name, with their
+// hosts returns the services of each outside host of the set's plan, by its name, with their
 // layers unpacked.
 func (o obtaining) hosts(ctx context.Context) (map[string][]components.HostService, error) {
 	all := map[string][]components.HostService{}

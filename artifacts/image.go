@@ -42,7 +42,7 @@ func (p picture) slug() string { return strings.NewReplacer("/", "_", ":", "_").
 
 func (o obtaining) imageItem(p picture) (item, error) {
 	recipe := p.Image
-	recipe.Without = "" // changes nothing of it
+	recipe.Without = "" // not part of the image
 	parts := []any{recipe, p.ref}
 	contents, err := o.keyOfContents(p.of, p.Contents)
 	if err != nil {
@@ -58,25 +58,25 @@ func (o obtaining) imageItem(p picture) (item, error) {
 	return item{inImages, p.slug(), keyOf(append(parts, contents)...)}, nil
 }
 
-// fromBuild is the origin of what was made on this machine.
+// fromBuild is the origin of what was built on this machine.
 const fromBuild = "build"
 
-// source is a place that images come from. Sources are asked in order; the first
-// that has the image gives it.
+// source is a place that images come from. Sources are tried in order; the first that has
+// the image provides it.
 type source interface {
 	// name is recorded with the image and shown by `netlab components`.
 	name() string
 	// fetch writes the image into an empty directory as an OCI layout. The error is
-	// errNotHere where this source does not have it.
+	// errNotHere if this source does not have it.
 	fetch(ctx context.Context, p picture, dir string) error
 }
 
-// sources are the places that images come from, in the order in which they are asked.
+// sources are the places that images come from, in the order in which they are tried.
 func (o obtaining) sources() []source { return []source{puller{o}, builder{o}} }
 
 var errNotHere = errors.New("not here")
 
-// image gives the OCI layout of an image, from the first source that has it.
+// image returns the OCI layout of an image, from the first source that has it.
 func (o obtaining) image(ctx context.Context, p picture) (string, error) {
 	i, err := o.imageItem(p)
 	if err != nil {
@@ -97,7 +97,7 @@ func (o obtaining) image(ctx context.Context, p picture) (string, error) {
 			}
 			return nil
 		}
-		return fmt.Errorf("image %s: no source has it", p.ref)
+		return fmt.Errorf("image %s: not found in any source", p.ref)
 	})
 }
 
@@ -169,7 +169,7 @@ func (b builder) layers(ctx context.Context, p picture, dir string) (layers []v1
 	return layers, nil
 }
 
-// layersOf gives the layers of the one image of an OCI layout, which the layout dir shares.
+// layersOf returns the layers of the only image of an OCI layout, which the layout dir shares.
 func layersOf(from, dir string) ([]v1.Layer, error) {
 	img, _, err := onlyImage(from)
 	if err != nil {

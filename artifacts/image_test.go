@@ -136,7 +136,7 @@ func TestImageReadBack(t *testing.T) {
 func TestImagesAreReproducible(t *testing.T) {
 	var digests []string
 	for range 2 {
-		o, pictures := twoOf(t) // a cache of its own each time
+		o, pictures := twoOf(t) // a separate cache each time
 		dir, err := o.image(t.Context(), pictures[0])
 		if err != nil {
 			t.Fatal(err)
@@ -191,12 +191,12 @@ func TestArchiveHoldsASharedLayerOnce(t *testing.T) {
 		}
 		return len(names) - 2
 	}
-	// A shared layer, one of its own, and a manifest and config for each.
+	// A shared layer, a separate one, and a manifest and config for each.
 	if n := count(t.TempDir()); n != 6 {
 		t.Errorf("%d blobs", n)
 	}
 	if n := count(filepath.Join(artifacts.Layouts[refs[1]], "blobs", "sha256")); n != 3 {
-		t.Errorf("%d blobs beside those that are there", n)
+		t.Errorf("%d blobs besides those that are there", n)
 	}
 	if err := WriteImages(artifacts, io.Discard, []string{"example.test/none:v1"}, nil); err == nil {
 		t.Error("an image that the artifacts do not have is written")

@@ -54,7 +54,7 @@ func (o obtaining) keyOfContents(k components.Component, contents components.Con
 	return keyOf(parts...), nil
 }
 
-// madeBy finds the build that a file comes from.
+// madeBy returns the build that a file comes from.
 func (o obtaining) madeBy(f components.File) (made, error) {
 	if f.Build != "" {
 		return o.output(f.Build)
@@ -82,7 +82,7 @@ func (o obtaining) layerItem(ref string) (item, error) {
 	return item{inLayers, strings.ReplaceAll(ref, "/", "-"), keyOf(l.Debian, contents, over.key)}, nil
 }
 
-// layer gives the directory of a shared layer: its layer.tar and its record.
+// layer returns the directory of a shared layer: its layer.tar and its record.
 func (o obtaining) layer(ctx context.Context, ref string) (string, error) {
 	k, l, err := o.set.Layer(ref)
 	if err != nil {
@@ -106,7 +106,7 @@ func (o obtaining) layer(ctx context.Context, ref string) (string, error) {
 	})
 }
 
-// writeLayer makes layer.tar of a tree (where one is given) and of contents.
+// writeLayer makes layer.tar of a tree (if one is given) and of contents.
 func (o obtaining) writeLayer(ctx context.Context, k components.Component, contents components.Contents, tree, dir string, rec *record) error {
 	f, err := os.Create(filepath.Join(dir, layerTar))
 	if err != nil {
@@ -129,8 +129,8 @@ func (o obtaining) writeLayer(ctx context.Context, k components.Component, conte
 	return err
 }
 
-// writeContents writes dirs, files and links in the order of their paths. Parents
-// are left to whoever unpacks: naming them would change what a lower layer says.
+// writeContents writes dirs, files and links in the order of their paths. Parent directories
+// are not written: entries for them would override those of lower layers.
 func (o obtaining) writeContents(ctx context.Context, w archive, k components.Component, contents components.Contents) error {
 	entries := map[string]func(name string) error{}
 	for _, d := range contents.Dirs {
@@ -195,7 +195,7 @@ func (o obtaining) writeFile(ctx context.Context, w archive, k components.Compon
 	return w.file(name, bytes.NewReader(text), int64(len(text)), orMode(f.Mode, 0o644), f.UID)
 }
 
-// edit refuses an edit that finds nothing: upstream's file is not the one it was written for.
+// edit fails if an edit matches nothing: the upstream file is not the one it was written for.
 func edit(text []byte, e components.Edit) ([]byte, error) {
 	find, err := regexp.Compile(e.Find)
 	if err != nil {
@@ -252,10 +252,9 @@ func (w archive) copyFrom(fsys fs.FS, from, to string, mode int64, uid int) erro
 	})
 }
 
-// tree writes a directory as it lies on disk: owners, modes, extended attributes and
-// hard links kept, times set to the epoch. Of an overlay's upper directory the marks
-// of what was removed become those of the OCI image format. What is below /dev, and
-// sockets, is left out.
+// tree writes a directory as it is on disk: owners, modes, extended attributes and
+// hard links kept, times set to the epoch. Whiteouts of an overlay's upper directory become
+// those of the OCI image format. Sockets and the contents of /dev are left out.
 func (w archive) tree(root string) error {
 	return filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || p == root {
@@ -322,8 +321,8 @@ func (w archive) tree(root string) error {
 	})
 }
 
-// xattrs gives a file's extended attributes as PAX records, but for overlayfs' own;
-// opaque tells a directory that hides what lies below it.
+// xattrs returns a file's extended attributes as PAX records, except those of overlayfs;
+// opaque reports a directory that hides the directories of lower layers.
 func xattrs(p string) (records map[string]string, opaque bool, err error) {
 	list := make([]byte, 4096)
 	n, err := unix.Llistxattr(p, list)

@@ -1,7 +1,7 @@
 // Package artifacts obtains software: it takes a components.Set and makes it present in a
-// cache, from what the cache holds, a registry or a build, and gives the references to it,
-// which are the same whichever way it came. It keeps what is built in a directory by a key of
-// all that it is made from. It decides no version and runs no part of a lab.
+// cache, from the cache itself, a registry or a build, and returns references to it, which do
+// not depend on where it came from. Builds are cached by a key of all their inputs. It chooses
+// no versions and runs no part of a lab.
 package artifacts
 
 import (
@@ -32,16 +32,16 @@ const parallel = 2
 type Cache struct {
 	Dir     string
 	Self    string // the running netlab executable
-	Offline bool   // no registry is asked
-	// NodeImage is the repository that an Upstream is pulled from in place of its own, such
-	// as a mirror's; "" for none.
+	Offline bool   // registries are not contacted
+	// NodeImage is the repository that an Upstream is pulled from instead of its own, such as
+	// a mirror; "" for none.
 	NodeImage string
-	// Before are the Artifacts of a lab whose Nodes run, the zero value for a lab to be made:
-	// their images are the ones they were made with, so that optional ones are obtained again
-	// or not at all.
+	// Before are the Artifacts of a running lab, the zero value for a new one: its Nodes keep
+	// the images that they were created with, so optional ones are obtained again or left out
+	// as before.
 	Before components.Artifacts
 	// KernelHas reports whether the kernel under the Nodes offers a feature, by its option
-	// and its module; nil: it has all.
+	// and its module; nil: it offers all.
 	KernelHas func(option, module string) bool
 }
 
@@ -52,20 +52,20 @@ type obtaining struct {
 	set      components.Set // what components refer to each other in
 	selfHash string
 	selfPath string
-	// downloads is how files are had from URLs.
+	// downloads are the limits of downloads.
 	downloads download
 }
 
-// job is what is made of a set for one lab.
+// job is the work for the set of one lab.
 type job struct {
 	obtaining
 	parts   []components.Component // those that are made: without what an upstream's node image holds
 	refused map[string]string      // by reference, why an upstream's image is not used
 }
 
-// Obtain makes what a set needs present in the cache and gives it. It makes only what the
-// cache lacks, with a step of progress for each thing made; with everything there it takes
-// well under a second. It may run in several processes at once.
+// Obtain makes what a set requires present in the cache and returns references to it. It makes
+// only what the cache lacks, with a step of progress for each entry; with everything cached it
+// takes well under a second. It may run in several processes at once.
 func (c Cache) Obtain(ctx context.Context, set components.Set, step components.Step) (components.Artifacts, error) {
 	all, err := c.ObtainAll(ctx, []components.Set{set}, step)
 	if err != nil {
@@ -74,8 +74,8 @@ func (c Cache) Obtain(ctx context.Context, set components.Set, step components.S
 	return all[0], nil
 }
 
-// ObtainAll is Obtain for several sets, whose builds are made together: the longest of
-// them all first. It gives the Artifacts of each set.
+// ObtainAll is Obtain for several sets, whose builds run together, the longest first. It
+// returns the Artifacts of each set.
 func (c Cache) ObtainAll(ctx context.Context, sets []components.Set, step components.Step) ([]components.Artifacts, error) {
 	if err := c.sweep(); err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ func (c Cache) ObtainAll(ctx context.Context, sets []components.Set, step compon
 	return all, c.prune()
 }
 
-// Agent is the reference of the verification agent's image that is made of Self.
+// Agent returns the reference of the verification agent's image that is built from Self.
 func (c Cache) Agent(catalog components.Catalog) (string, error) {
 	o := obtaining{Cache: c}
 	var err error
@@ -120,7 +120,7 @@ func (c Cache) Agent(catalog components.Catalog) (string, error) {
 			}
 		}
 	}
-	return "", errors.New("no component has the verification agent's image")
+	return "", errors.New("verification agent's image not found in the catalog")
 }
 
 func (c Cache) obtaining(ctx context.Context, step components.Step) (obtaining, error) {
@@ -144,8 +144,8 @@ func (c Cache) obtaining(ctx context.Context, step components.Step) (obtaining, 
 	return o, nil
 }
 
-// fill makes, pulls and downloads what the images of some sets are made of and what their
-// machines boot, and gives by reference why an optional image was not obtained.
+// fill builds, pulls and downloads what the images of some sets are made of and what their
+// machines boot, and returns by reference why an optional image was not obtained.
 func fill(ctx context.Context, jobs []job) (lacking map[string]string, err error) {
 	lacking = map[string]string{}
 	group, ctx := errgroup.WithContext(ctx)
@@ -172,7 +172,7 @@ func fill(ctx context.Context, jobs []job) (lacking map[string]string, err error
 	return lacking, err
 }
 
-// work is a build or a Debian layer to be made.
+// work is a pending build or Debian layer.
 type work struct {
 	item
 	seconds int
@@ -193,8 +193,8 @@ func makeLongest(ctx context.Context, jobs []job) error {
 	return group.Wait()
 }
 
-// worksOf lists what some sets need, each thing once, the longest first, so that the last to
-// end is a short one.
+// worksOf lists the builds and layers that some sets require, each once, the longest first, so
+// that a short one finishes last.
 func worksOf(jobs []job) ([]work, error) {
 	var all []work
 	seen := map[item]bool{}

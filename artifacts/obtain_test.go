@@ -81,11 +81,11 @@ func TestObtain(t *testing.T) {
 		}
 		refs := strings.Fields(string(out))
 		if len(refs) < 7 {
-			t.Errorf("kubeadm wants only %v", refs)
+			t.Errorf("kubeadm requires only %v", refs)
 		}
 		for _, ref := range refs {
 			if !slices.Contains(artifacts.Images, ref) {
-				t.Errorf("kubeadm wants %s, which the store lacks", ref)
+				t.Errorf("kubeadm requires %s, which the store lacks", ref)
 			}
 		}
 	})
@@ -128,7 +128,7 @@ umount -R $m`, i, ref, runs[ref])
 }
 
 // The node image by itself, as kind starts it: the supervisor brings containerd up,
-// says so, starts kubelet when it is configured, and ends when told.
+// says so, starts kubelet when it is configured, and exits on a signal.
 const asContainer = `set -e
 root=$1; shift
 mount -t tmpfs tmpfs "$root"; mkdir "$root/upper" "$root/work" "$root/node" "$root/store"
@@ -238,7 +238,7 @@ func clone(t *testing.T, artifacts components.Artifacts, cache string) string {
 	return root
 }
 
-// inContainerd runs a script beside a containerd over a root: $2 is its ctr.
+// inContainerd runs a script next to a containerd with a root: $2 is its ctr.
 func inContainerd(t *testing.T, artifacts components.Artifacts, root, script string) string {
 	t.Helper()
 	const around = `containerd=$1; root=$3

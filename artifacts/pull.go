@@ -25,35 +25,35 @@ const (
 	pullLimit = 10 * time.Minute // for all of an image
 )
 
-// puller is the source of what cannot be built here: the registry that an image's name
-// begins with. Proxies are those of the environment, and nobody is logged in.
+// puller is the source of images that cannot be built here: the registry in an image's name.
+// It uses the environment's proxies and no credentials.
 type puller struct{ obtaining }
 
 func (puller) name() string { return fromRegistry }
 
-// notHad is why an image is not to be had.
-type notHad struct {
+// unavailable is why an image is not available from its registry.
+type unavailable struct {
 	ref, registry string
 	err           error
 }
 
-// Error is one line, whatever page a proxy puts in the registry's place.
-func (n notHad) Error() string {
+// Error is one line, whatever page a proxy answers with.
+func (n unavailable) Error() string {
 	why := strings.Join(strings.Fields(n.err.Error()), " ")
 	if runes := []rune(why); len(runes) > 300 {
 		why = string(runes[:300]) + "…"
 	}
-	return fmt.Sprintf("%s is not to be had from %s: %s", n.ref, n.registry, why)
+	return fmt.Sprintf("%s is not available from %s: %s", n.ref, n.registry, why)
 }
-func (n notHad) Unwrap() error { return n.err }
-func (n notHad) Hint() string {
-	return "let this machine reach " + n.registry + " (proxies of the environment are used), or make the lab anew without it"
+func (n unavailable) Unwrap() error { return n.err }
+func (n unavailable) Hint() string {
+	return "let this machine reach " + n.registry + " (proxies of the environment are used), or recreate the lab without it"
 }
 
-var errOffline = errors.New("no registry is asked, since NETLAB_OFFLINE is set")
+var errOffline = errors.New("registries are not contacted: NETLAB_OFFLINE is set")
 
 // fetch pulls by digest, which covers all that the image holds; its tag is only the name
-// that it gets here. Its error is a notHad where the registry is at fault.
+// that it gets here. Its error is an unavailable if the registry is at fault.
 func (p puller) fetch(ctx context.Context, image picture, dir string) (err error) {
 	if image.Pull == "" {
 		return errNotHere
@@ -66,7 +66,7 @@ func (p puller) fetch(ctx context.Context, image picture, dir string) (err error
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return notHad{image.ref, ref.RegistryStr(), err}
+		return unavailable{image.ref, ref.RegistryStr(), err}
 	}
 	if p.Offline {
 		return refused(errOffline)
@@ -76,7 +76,7 @@ func (p puller) fetch(ctx context.Context, image picture, dir string) (err error
 	}
 	done := p.step("pull " + image.ref)
 	defer func() { done(err) }()
-	limited, cancel := context.WithTimeoutCause(ctx, pullLimit, fmt.Errorf("it did not end within %s", pullLimit))
+	limited, cancel := context.WithTimeoutCause(ctx, pullLimit, fmt.Errorf("timed out after %s", pullLimit))
 	defer cancel()
 	img, err := remote.Image(ref, pulling(limited)...)
 	if err != nil {
@@ -92,9 +92,9 @@ func (p puller) fetch(ctx context.Context, image picture, dir string) (err error
 	return nil
 }
 
-// ask finds out, once and within a limit, what a registry has under a reference.
+// ask looks up a reference at its registry, once and within a limit.
 func ask(ctx context.Context, ref name.Reference, limit time.Duration) (v1.Descriptor, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it did not answer within %s", limit))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("timed out after %s waiting for an answer", limit))
 	defer cancel()
 	is, err := remote.Head(ref, pulling(ctx)...)
 	if err != nil {
@@ -103,7 +103,7 @@ func ask(ctx context.Context, ref name.Reference, limit time.Duration) (v1.Descr
 	return *is, nil
 }
 
-// caused puts the reason why ctx ended in the place of an error that came of it.
+// caused replaces an error that came from the end of ctx by ctx's cause.
 func caused(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -111,7 +111,7 @@ func caused(ctx context.Context, err error) error {
 	return err
 }
 
-// pulling is how registries are asked: each question once.
+// pulling returns the options for requests to registries: no retries.
 func pulling(ctx context.Context) []remote.Option {
 	return []remote.Option{
 		remote.WithContext(ctx),
@@ -123,8 +123,8 @@ func pulling(ctx context.Context) []remote.Option {
 	}
 }
 
-// pull gets the optional images of a set, and tells by reference why one is not to be
-// had: that is no error, unless the Nodes that run have it.
+// pull pulls the optional images of a set, and returns by reference why one is not available:
+// that is not an error unless running Nodes have the image.
 func (o obtaining) pull(ctx context.Context, set []components.Component) (map[string]string, error) {
 	lacking := map[string]string{}
 	for _, k := range set {
@@ -143,14 +143,14 @@ func (o obtaining) pull(ctx context.Context, set []components.Component) (map[st
 				why = o.kernelLacks(k, i.Optional)
 			}
 			if why == "" {
-				var refused notHad
+				var refused unavailable
 				_, err := o.image(ctx, p)
 				switch {
 				case err == nil:
 				case !errors.As(err, &refused):
 					return nil, err
 				case has:
-					return nil, fmt.Errorf("the lab's Nodes have it, and those to come need it: %w", refused)
+					return nil, fmt.Errorf("the lab's Nodes have it, so new Nodes require it: %w", refused)
 				default:
 					why = refused.Error()
 				}
@@ -163,7 +163,7 @@ func (o obtaining) pull(ctx context.Context, set []components.Component) (map[st
 	return lacking, nil
 }
 
-// kernelLacks says what an optional image needs of the kernel and does not find.
+// kernelLacks returns what an optional image requires of the kernel and the kernel lacks.
 func (o obtaining) kernelLacks(k components.Component, optional string) string {
 	for _, n := range k.NeedsOf(optional) {
 		if o.KernelHas != nil && !o.KernelHas(n.Option, n.Module) {

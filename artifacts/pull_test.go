@@ -110,7 +110,7 @@ func (p pullable) obtaining(t *testing.T, cache string) obtaining {
 	return o
 }
 
-// pulls asks for the image, and gives why it is not had.
+// pulls pulls the image, and returns why it is not available.
 func (p pullable) pulls(t *testing.T, o obtaining) string {
 	t.Helper()
 	lacking, err := o.pull(t.Context(), []components.Component{p.catalog["k"][0]})
@@ -152,7 +152,7 @@ func TestPull(t *testing.T) {
 	}
 	status, err := o.Status(p.catalog)
 	if err != nil || len(status[0].Lacks) != 0 || !status[0].Cached || status[0].From[0] != fromRegistry {
-		t.Errorf("it is told as %+v, %v", status, err)
+		t.Errorf("it is reported as %+v, %v", status, err)
 	}
 
 	p.close()
@@ -217,14 +217,14 @@ func TestPullRefused(t *testing.T) {
 			}
 			status, err := o.Status(p.catalog)
 			if err != nil || len(status[0].Lacks) != 1 || !strings.Contains(status[0].Lacks[0], p.ref) || !status[0].Cached {
-				t.Errorf("it is told as %+v, %v", status, err)
+				t.Errorf("it is reported as %+v, %v", status, err)
 			}
 		})
 	}
-	t.Run("nobody there", func(t *testing.T) {
+	t.Run("connection refused", func(t *testing.T) {
 		p.close()
 		why := p.pulls(t, p.obtaining(t, t.TempDir()))
-		if !strings.Contains(why, "connection refused") || !strings.HasPrefix(why, p.ref+" is not to be had from 127.0.0.1:") {
+		if !strings.Contains(why, "connection refused") || !strings.HasPrefix(why, p.ref+" is not available from 127.0.0.1:") {
 			t.Errorf("it is lacking since %q", why)
 		}
 	})
@@ -239,8 +239,8 @@ func TestPullSilence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ask(t.Context(), ref, 20*time.Millisecond); err == nil || err.Error() != "it did not answer within 20ms" {
-		t.Errorf("silence is told as %v", err)
+	if _, err := ask(t.Context(), ref, 20*time.Millisecond); err == nil || err.Error() != "timed out after 20ms waiting for an answer" {
+		t.Errorf("silence is reported as %v", err)
 	}
 	stopped := errors.New("stopped")
 	ctx, cancel := context.WithCancelCause(t.Context())

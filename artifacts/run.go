@@ -23,7 +23,7 @@ type tool struct {
 	log   string // path; appended to
 }
 
-// failure is a program that ended badly: pasteable, with the end of what it said.
+// failure is a program that failed: its command line, to paste, and the end of its output.
 type failure struct {
 	dir  string
 	argv []string
@@ -36,10 +36,10 @@ func (f failure) Error() string {
 	return fmt.Sprintf("%s: %v\n%s", commandLine(f.dir, f.argv), f.err, f.tail)
 }
 func (f failure) Unwrap() error { return f.err }
-func (f failure) Hint() string  { return "the whole output is in " + f.log }
+func (f failure) Hint() string  { return "the full output is in " + f.log }
 
-// run runs a program and waits. It dies with this process, so that a killed netlab
-// leaves nothing that goes on writing.
+// run runs a program and waits. The program is killed with this process, so that a killed
+// netlab leaves no program that continues to write.
 func (t tool) run(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(t.log), 0o755); err != nil {
 		return err
@@ -81,8 +81,8 @@ func (t tool) run(ctx context.Context) error {
 	return nil
 }
 
-// apart runs a program in mount and process namespaces of its own: its mounts and
-// its processes, however many, go when it goes.
+// apart runs a program in separate mount and PID namespaces: its mounts and all its processes
+// end with it.
 func apart(argv ...string) []string {
 	return append([]string{"unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"}, argv...)
 }
@@ -96,7 +96,7 @@ func commandLine(dir string, argv []string) string {
 	return line
 }
 
-// tail gives the last lines of a log from an offset on.
+// tail returns the last lines of a log after an offset.
 func tail(path string, from int64, lines int) string {
 	data, err := os.ReadFile(path)
 	if err != nil || int64(len(data)) < from {

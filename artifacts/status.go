@@ -15,9 +15,9 @@ type Status struct {
 	About   string   `json:"about"`
 	Source  string   `json:"source"`
 	Images  []string `json:"images,omitempty"`
-	// Cached: all that is made for it lies in the cache.
+	// Cached: everything that is made for it is in the cache.
 	Cached bool `json:"cached"`
-	// From tells where what is cached came from.
+	// From lists the sources of what is cached.
 	From []string `json:"from,omitempty"`
 	// Seconds that making it took, and Bytes that it holds, of what is cached. What
 	// several components share counts for the one that names it.
@@ -27,7 +27,7 @@ type Status struct {
 	Notice  string   `json:"notice,omitempty"`
 }
 
-// Status gives every version of every component, by name: what is pinned, what is cached and
+// Status returns every version of every component, by name: what is pinned, what is cached and
 // where it came from. It makes nothing.
 func (c Cache) Status(catalog components.Catalog) ([]Status, error) {
 	o := obtaining{Cache: c}
@@ -83,7 +83,7 @@ func (o obtaining) status(k components.Component) (Status, error) {
 	return s, nil
 }
 
-// optional adds what is known of a component's optional images.
+// optional adds the state of a component's optional images.
 func (o obtaining) optional(k components.Component, s *Status) error {
 	s.Lacks = slices.Clone(s.Lacks)
 	for _, image := range k.Images {
@@ -100,7 +100,7 @@ func (o obtaining) optional(k components.Component, s *Status) error {
 		}
 		rec, ok := o.have(i)
 		if !ok {
-			s.Lacks = append(s.Lacks, fmt.Sprintf("%s, as long as %s is not pulled", image.Without, p.ref))
+			s.Lacks = append(s.Lacks, fmt.Sprintf("%s, unless %s is pulled", image.Without, p.ref))
 			continue
 		}
 		s.From = append(s.From, rec.From)
@@ -110,7 +110,7 @@ func (o obtaining) optional(k components.Component, s *Status) error {
 	return nil
 }
 
-// items are the things in the cache that a component cannot do without.
+// items are the cache entries that a component requires.
 func (o obtaining) items(k components.Component) ([]item, error) {
 	var all []item
 	for _, b := range k.Builds {

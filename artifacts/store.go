@@ -50,8 +50,8 @@ wait $pid || true
 rm -rf "$root"/*.lock "$root/tmpmounts" "$root/io.containerd.runtime.v2.task" "$root/io.containerd.grpc.v1.introspection"
 `
 
-// fillStore gives a containerd root that holds images. Where under is given the store is
-// a clone of that one with the images added.
+// fillStore returns a containerd root with images. If under is given, the store is a clone of
+// that one with the images added.
 func (o obtaining) fillStore(ctx context.Context, with importer, pictures []picture, under string) (string, error) {
 	i, err := o.storeItem(with, pictures, under)
 	if err != nil {
@@ -208,7 +208,7 @@ func likeDir(from, to string) error {
 	return errors.Join(os.Lchown(to, int(st.Uid), int(st.Gid)), unix.Chmod(to, st.Mode&0o7777))
 }
 
-// refuseOverlay explains what containerd would say in a less helpful way.
+// refuseOverlay returns a clearer error than containerd's for a store on overlayfs.
 func refuseOverlay(dir string) error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
@@ -229,7 +229,7 @@ func (e onOverlay) Hint() string {
 	return "set NETLAB_CACHE_DIR to a directory on another file system"
 }
 
-// unpack gives the directory that a layer lies unpacked in. Its digest is its key.
+// unpack returns the directory of an unpacked layer. Its digest is its key.
 func (o obtaining) unpack(ctx context.Context, layer string) (string, error) {
 	l, err := o.tarLayer(layer)
 	if err != nil {
@@ -238,7 +238,7 @@ func (o obtaining) unpack(ctx context.Context, layer string) (string, error) {
 	return o.unpackTar(ctx, l.path, l.digest.Hex)
 }
 
-// unpacked is unpack for a layer "component/layer", which is made if it is not there.
+// unpacked is unpack for a layer "component/layer", which is made if it is not cached.
 func (o obtaining) unpacked(ctx context.Context, ref string) (string, error) {
 	layer, err := o.layer(ctx, ref)
 	if err != nil {
@@ -264,7 +264,7 @@ func (o obtaining) unpackTar(ctx context.Context, path, hex string) (string, err
 	return filepath.Join(dir, "root"), err
 }
 
-// whiteouts turns the marks of an OCI layer into those of overlayfs.
+// whiteouts turns the whiteouts of an OCI layer into those of overlayfs.
 func whiteouts(root string) error {
 	return filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		name, marked := strings.CutPrefix(d.Name(), ".wh.")

@@ -14,7 +14,7 @@ import (
 	"netlab.dev/netlab/components"
 )
 
-// upstream is the image that one is laid over, of the digest that was settled on.
+// upstream is the image that a node image is laid over, with the digest that settle chose.
 func (o obtaining) upstream(k components.Component, u components.Upstream) picture {
 	p := o.picture(k, components.Image{Name: u.Name, Pull: u.Pull})
 	p.from = o.NodeImage
@@ -29,12 +29,12 @@ func (p picture) repository() string {
 	return p.Name
 }
 
-// answer is what is known of an upstream's image: its digest, or why it is not available.
+// answer is the digest of an upstream's image, or why it is not available.
 type answer struct{ digest, why string }
 
-// settle decides which node image the set's Nodes are of: upstream's takes the place of the
-// one that is built where it is available, and what it holds is not made. Nodes that run stay
-// with what they were made of. asked remembers the answers, by reference.
+// settle decides which node image the set's Nodes use: upstream's if it is available, and then
+// the components that it contains are not built; otherwise the one that is built here. Running
+// Nodes keep their image. asked remembers the answers, by reference.
 func (o obtaining) settle(ctx context.Context, asked map[string]answer) (job, error) {
 	j := job{obtaining: o, parts: slices.Clone(o.set.Components), refused: map[string]string{}}
 	var held []string
@@ -71,8 +71,8 @@ func (o obtaining) settle(ctx context.Context, asked map[string]answer) (job, er
 	return j, nil
 }
 
-// digestOf pulls an upstream's image unless the cache has it, and gives its digest, or why
-// it is not to be had.
+// digestOf pulls an upstream's image unless it is cached, and returns its digest, or why it is
+// not available.
 func (o obtaining) digestOf(ctx context.Context, k components.Component, u components.Upstream) (digest, why string, err error) {
 	ref := o.upstream(k, u).ref
 	made := len(o.Before.Images) > 0
@@ -87,19 +87,19 @@ func (o obtaining) digestOf(ctx context.Context, k components.Component, u compo
 	} else {
 		u.Pull, err = o.pinned(ctx, k, u)
 	}
-	var refusal notHad
+	var refusal unavailable
 	switch {
 	case err == nil:
 		return u.Pull, "", nil
 	case !errors.As(err, &refusal):
 		return "", "", err
 	case made:
-		return "", "", fmt.Errorf("the lab's Nodes are of it, and those to come need it: %w", refusal)
+		return "", "", fmt.Errorf("the lab's Nodes use it, so new Nodes require it: %w", refusal)
 	}
 	return "", refusal.Error(), nil
 }
 
-// pulled gives where an upstream's image in the cache came from, if it is there.
+// pulled returns where a cached upstream's image came from.
 func (o obtaining) pulled(k components.Component, u components.Upstream) []string {
 	if u.Pull == "" {
 		rec, _ := o.have(o.pin(k, u))
@@ -112,14 +112,13 @@ func (o obtaining) pulled(k components.Component, u components.Upstream) []strin
 	return nil
 }
 
-// pin is the place in the cache of the digest that a tag had.
+// pin is the cache entry of the digest that a tag had.
 func (o obtaining) pin(k components.Component, u components.Upstream) item {
 	p := o.upstream(k, u)
 	return item{inPins, p.slug(), keyOf(p.repository())}
 }
 
-// pinned gives the digest that a tag had when the registry was first asked for it, and the
-// image was pulled.
+// pinned returns the digest that a tag had when the image was first pulled.
 func (o obtaining) pinned(ctx context.Context, k components.Component, u components.Upstream) (string, error) {
 	p := o.upstream(k, u)
 	ref, err := name.NewTag(p.repository() + ":" + k.Version)
@@ -131,7 +130,7 @@ func (o obtaining) pinned(ctx context.Context, k components.Component, u compone
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			return notHad{p.ref, ref.RegistryStr(), err}
+			return unavailable{p.ref, ref.RegistryStr(), err}
 		}
 		if o.Offline {
 			return refused(errOffline)
@@ -154,8 +153,8 @@ func (o obtaining) pinned(ctx context.Context, k components.Component, u compone
 	return rec.Digest, err
 }
 
-// unpackHeld is done beside a containerd over a root that an upstream's image held: what it
-// has for kubeadm is unpacked once, and not in every Node.
+// unpackHeld runs next to a containerd whose root is from an upstream's image: its images for
+// kubeadm are unpacked once, and not in every Node.
 const unpackHeld = `for digest in $("$ctr" -n k8s.io images ls | awk '/^registry.k8s.io\//{print $3}' | sort -u); do
   "$ctr" -n k8s.io snapshots --snapshotter overlayfs unpack "$digest" || echo "a Node unpacks $digest"
 done
@@ -196,7 +195,7 @@ func (i importer) inside(root string, script string, how string) []string {
 	return apart("sh", "-c", insideImage, "sh", strings.Join(i.lowers, ":"), root, script, i.place, how)
 }
 
-// heldStore gives a containerd root with what an upstream's image holds, unpacked.
+// heldStore returns a containerd root with the images of an upstream's image, unpacked.
 func (o obtaining) heldStore(ctx context.Context, of importer, p picture) (string, error) {
 	script := startContainerd + unpackHeld + endContainerd
 	i := item{inStores, "held", keyOf(of.over, of.place, script, insideImage)}
@@ -214,7 +213,7 @@ func (o obtaining) heldStore(ctx context.Context, of importer, p picture) (strin
 }
 
 // overUpstream completes artifacts whose Nodes are of an upstream's image, with a layer of
-// ours over it; dir is the layout of both. It gives what imports images for such Nodes, and
+// ours over it; dir is the layout of both. It returns what imports images for such Nodes, and
 // the store with those that the image holds.
 func (o obtaining) overUpstream(ctx context.Context, p picture, dir string, artifacts *components.Artifacts) (importer, string, error) {
 	under := o.upstream(p.of, *p.Over)
@@ -246,7 +245,7 @@ func (o obtaining) overUpstream(ctx context.Context, p picture, dir string, arti
 	return with, store, err
 }
 
-// within finds a file in overlay lower directories, the topmost first.
+// within finds a file in overlay lower directories, from the topmost down.
 func within(lowers []string, path string) (string, error) {
 	for _, lower := range lowers {
 		place := filepath.Join(lower, path)
@@ -254,5 +253,5 @@ func within(lowers []string, path string) (string, error) {
 			return place, nil
 		}
 	}
-	return "", fmt.Errorf("it has no file %s", path)
+	return "", fmt.Errorf("file %s not found in the image", path)
 }

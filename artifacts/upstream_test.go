@@ -114,7 +114,7 @@ func TestUpstream(t *testing.T) {
 	}
 	status, err := o.Status(p.catalog)
 	if err != nil || !slices.Contains(status[1].From, fromRegistry) || !slices.Contains(status[1].Images, p.ref) {
-		t.Errorf("it is told as %+v, %v", status[1], err)
+		t.Errorf("it is reported as %+v, %v", status[1], err)
 	}
 
 	p.push(t)
@@ -130,19 +130,19 @@ func TestUpstream(t *testing.T) {
 	mirrored := p.obtaining(t, t.TempDir())
 	mirrored.NodeImage = strings.TrimSuffix(p.ref, "/proxies/envoy:v1") + "/mirror/of"
 	if _, _, why := mirrored.settles(t, "kind"); !strings.Contains(why, "404") {
-		t.Errorf("a mirror that lacks it is told as %q", why)
+		t.Errorf("a mirror that lacks it is reported as %q", why)
 	}
 	p.close()
 	gone := p.obtaining(t, t.TempDir())
 	gone.Before = later.Before
 	gone.set.Plan.Provider = "kind"
-	if _, err := gone.settle(t.Context(), map[string]answer{}); err == nil || !strings.Contains(err.Error(), "the lab's Nodes are of it") {
-		t.Errorf("Nodes that run are of what is gone: %v", err)
+	if _, err := gone.settle(t.Context(), map[string]answer{}); err == nil || !strings.Contains(err.Error(), "the lab's Nodes use it") {
+		t.Errorf("running Nodes use an image that is not available: %v", err)
 	}
 }
 
-// Where it is not to be had Nodes are of ours, with one line of why, and nothing is left; and
-// Nodes that run stay with ours, and nobody is asked.
+// If it is not available, Nodes use our image, with one line of why, and nothing is left; and
+// running Nodes keep our image, and no registry is contacted.
 func TestUpstreamRefused(t *testing.T) {
 	p := newPullable(t)
 	p.catalog = p.withUpstream(t)
@@ -171,7 +171,7 @@ func TestUpstreamRefused(t *testing.T) {
 				t.Errorf("%d questions, at most %d wanted", n, test.atMost)
 			}
 			if status, err := o.Status(p.catalog); err != nil || slices.Contains(status[1].From, fromRegistry) {
-				t.Errorf("it is told as %+v, %v", status[1], err)
+				t.Errorf("it is reported as %+v, %v", status[1], err)
 			}
 		})
 	}

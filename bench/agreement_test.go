@@ -79,7 +79,7 @@ func (l *benchLab) byHand() float64 {
 	}
 	server, client := "echo-w1", "echo-w2"
 	ip, _ := l.output("kubectl", l.name, "--", "get", "pod", "-n", workload.Namespace, server, "-o", "jsonpath={.status.podIP}")
-	// Its server is on a port of its own, and ends after one client.
+	// Its server is on a separate port, and exits after one client.
 	l.output(in(server, "iperf3", "--server", "--daemon", "--one-off", "--port", "5301")...)
 	out, _ := l.output(in(client, "iperf3", "--client", string(ip), "--port", "5301", "--time", "2", "--json")...)
 	return gigabits(l.b, out)

@@ -31,7 +31,7 @@ import (
 // no time.
 //
 // kind gets what netlab gives its Nodes: the image store with every image in it, nftables,
-// the same charts with the same values; it runs no kindnet, which cannot be had here.
+// the same charts with the same values; it does not run kindnet, which is not available here.
 func BenchmarkAgainstKind(b *testing.B) {
 	if os.Geteuid() != 0 {
 		b.Skip("labs require root")
@@ -164,7 +164,7 @@ func (r *race) kind(b *testing.B, size string) {
 	for file, text := range map[string]string{
 		config: text,
 		// Docker's own resolver is 127.0.0.11, which CoreDNS would take for itself: kindest/node
-		// writes another in its place. Nobody answers here, as in netlab's Nodes without an
+		// writes another in its place. Nothing answers here, as in netlab's Nodes without an
 		// internet host; nameControlPlane does what is missed.
 		filepath.Join(dir, "resolv.conf"):         "nameserver 192.0.2.1\n",
 		filepath.Join(dir, "conf.d", "less.toml"): "version = 3\n[plugins.'io.containerd.cri.v1.runtime']\nrestrict_oom_score_adj = true\n",

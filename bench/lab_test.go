@@ -117,7 +117,7 @@ type benchLab struct {
 
 var stepLine = regexp.MustCompile(`^✓ (.+?)\s+([0-9.]+)s$`)
 
-// life is one lab from nothing to nothing.
+// life creates, verifies and removes one lab.
 func (l *benchLab) life() {
 	if l.sums == nil {
 		l.sums = map[string]float64{}
@@ -136,7 +136,7 @@ func (l *benchLab) life() {
 	l.timed("down", "down", l.name)
 }
 
-// timed runs netlab, adds its seconds to the sums, and gives its progress.
+// timed runs netlab, adds its seconds to the sums, and returns its progress.
 func (l *benchLab) timed(name string, args ...string) []string {
 	began := time.Now()
 	lines := l.run(args...)
@@ -144,7 +144,7 @@ func (l *benchLab) timed(name string, args ...string) []string {
 	return lines
 }
 
-// run runs netlab and gives its progress.
+// run runs netlab and returns its progress.
 func (l *benchLab) run(args ...string) []string {
 	_, lines := l.output(args...)
 	return lines

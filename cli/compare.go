@@ -14,7 +14,7 @@ import (
 func (a *app) compareCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "compare FILE...",
-		Short: "Create, verify and remove several labs in turn, and compare the results",
+		Short: "Create, verify and remove several labs, and compare the results",
 		Long: "Create, verify and remove several labs, one after another, and show side by side the result\n" +
 			"of each path, how long each step took and how much memory the Nodes use. The files are labs,\n" +
 			"or a Matrix that lists labs. If one of the labs already exists, nothing is created.",

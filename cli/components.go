@@ -13,7 +13,7 @@ import (
 func (a *app) componentsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "components",
-		Short: "List the software of labs: versions, cache, origin, what our builds lack",
+		Short: "List the software of labs: versions, cache, origin, limitations",
 	}
 	output := outputFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {

@@ -11,7 +11,7 @@ import (
 func (a *app) logsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "logs LAB [MACHINE]",
-		Short: "Print the logs of a lab's machines: containerd, kubelet, PID 1, outside hosts",
+		Short: "Print the logs of a lab's Nodes and outside hosts",
 		Args:  between(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			lab, err := a.lab(args[:1])

@@ -105,10 +105,10 @@ func testArgumentsInside(t *testing.T) {
 			} else {
 				args = append(args, "--", bad)
 			}
-			var out, told bytes.Buffer
-			code := Main(args, strings.NewReader(""), &out, &told)
-			if want := fmt.Sprintf("error: lab name %q ", bad); code != exitFault || out.Len() > 0 || !strings.HasPrefix(told.String(), want) || !strings.Contains(told.String(), "\nhint: ") {
-				t.Errorf("netlab %q: exit code %d\n%s%s", args, code, out.String(), told.String())
+			var out, stderr bytes.Buffer
+			code := Main(args, strings.NewReader(""), &out, &stderr)
+			if want := fmt.Sprintf("error: lab name %q ", bad); code != exitFault || out.Len() > 0 || !strings.HasPrefix(stderr.String(), want) || !strings.Contains(stderr.String(), "\nhint: ") {
+				t.Errorf("netlab %q: exit code %d\n%s%s", args, code, out.String(), stderr.String())
 			}
 			if !there("one") || !there("two") {
 				t.Fatalf("netlab %q removed something", args)
@@ -117,9 +117,9 @@ func testArgumentsInside(t *testing.T) {
 	}
 
 	// What is refused above would have been removed: a lab's name does it.
-	var out, told bytes.Buffer
-	if code := Main([]string{"down", "one"}, strings.NewReader(""), &out, &told); code != exitOK || there("one") || !there("two") {
-		t.Errorf("netlab down one: exit code %d, one is there: %t, two is there: %t\n%s%s", code, there("one"), there("two"), out.String(), told.String())
+	var out, stderr bytes.Buffer
+	if code := Main([]string{"down", "one"}, strings.NewReader(""), &out, &stderr); code != exitOK || there("one") || !there("two") {
+		t.Errorf("netlab down one: exit code %d, one is there: %t, two is there: %t\n%s%s", code, there("one"), there("two"), out.String(), stderr.String())
 	}
 	select {
 	case <-ended[labs.MustName("one")]:

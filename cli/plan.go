@@ -18,7 +18,7 @@ import (
 func (a *app) planCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "plan FILE",
-		Short:   "Print the plan of a lab file and what `up` would change, without creating anything",
+		Short:   "Print the plan of a lab file and what `up` would change",
 		Example: "  netlab plan scenarios/quickstart.yaml\n  netlab plan lab.yaml -o json | jq .machines",
 		Args:    between(1, 1),
 	}

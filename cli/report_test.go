@@ -95,7 +95,7 @@ func TestSubject(t *testing.T) {
 	}
 	for _, changed := range []string{strings.Replace(string(text), "count: 2", "count: 3", 1), "not: a lab"} {
 		write(changed)
-		if s := a.subject(report.Report{}, set, file); !strings.Contains(s.Doubt, "was changed") || s.Text != changed {
+		if s := a.subject(report.Report{}, set, file); !strings.Contains(s.Doubt, "lab file changed") || s.Text != changed {
 			t.Errorf("of %.20q the page says %q", changed, s.Doubt)
 		}
 	}

@@ -29,18 +29,18 @@ type Artifacts struct {
 	Hosts map[string][]HostService `json:"hosts,omitempty"`
 	// DebianBase is the Debian base unpacked, where Rootfs is not there to hold it.
 	DebianBase string `json:"debianBase,omitempty"`
-	// Self is the netlab executable, at a path that stays when the user replaces theirs.
+	// Self is the netlab executable, at a path that stays when the user replaces netlab.
 	Self string `json:"self"`
 	// Agent is the reference of the verification agent's image.
 	Agent string `json:"agent"`
-	// Lacking gives by reference why an optional image is not among Images.
+	// Lacking is, by reference, why an optional image is not among Images.
 	Lacking map[string]string `json:"lacking,omitempty"`
 }
 
-// NodeImage is the node image as an image, for those who run Nodes as containers.
+// NodeImage is the node image as an OCI image, for providers that run Nodes as containers.
 type NodeImage struct {
-	// Ref is its name with a tag that follows from its content: whoever has an image of
-	// this name has this image.
+	// Ref is its name with a tag that is derived from its content: equal names mean equal
+	// images.
 	Ref    string `json:"ref"`
 	Layout string `json:"layout"` // OCI layout directory
 	// Over is the upstream's image that it is laid over, as name:tag@digest; "" for none.
@@ -52,10 +52,10 @@ type Disk struct {
 	Kernel string `json:"kernel"`
 	Initrd string `json:"initrd"` // leads from the kernel to Root, where it starts `netlab guest`
 	// Root is an ext4 file system without partitions: the node image, the kernel's modules,
-	// a containerd root with the store's images, netlab itself. It has no room to spare.
+	// a containerd root with the store's images, netlab itself. It has no free space.
 	Root string `json:"root"`
 	// Image is the cloud image that machines boot instead of Kernel, Initrd and Root; Root is
-	// then a disk beside it. "" for none.
+	// then a second disk. "" for none.
 	Image string `json:"image,omitempty"`
 }
 
@@ -68,7 +68,7 @@ func (a Artifacts) Debian() string {
 	return a.Rootfs[len(a.Rootfs)-1]
 }
 
-// Lacks gives why an image is not among the artifacts, "" where it is.
+// Lacks returns why an image is not among the artifacts, "" if it is.
 func (a Artifacts) Lacks(ref string) string {
 	switch why := a.Lacking[ref]; {
 	case slices.Contains(a.Images, ref):
@@ -79,6 +79,6 @@ func (a Artifacts) Lacks(ref string) string {
 	return ref + " was not asked for yet"
 }
 
-// Step begins a named, timed step of progress; the caller ends it with its error. Steps may
+// Step starts a named, timed step of progress; the caller finishes it with its error. Steps may
 // overlap; it is called from several goroutines.
 type Step func(name string) (done func(error))

@@ -76,8 +76,8 @@ func (c Catalog) kubernetes() []Component {
 	return nil
 }
 
-// Sets gives every version of every component, by name, each with the Set of what goes with
-// it: the release of Kubernetes that it belongs to, and of all else the default version.
+// Sets returns every version of every component, by name, each with the Set of what belongs to
+// it: its release of Kubernetes, and the default version of all else.
 func (c Catalog) Sets() (all []Component, sets []Set) {
 	for _, k := range c.all() {
 		if k.Version != ReleaseVersion || len(c.kubernetes()) == 0 {
@@ -110,7 +110,7 @@ func (c Catalog) releaseOf(k Component) Component {
 	return none
 }
 
-// around is the Set of everything that there is beside one component.
+// around is the Set of a component with every other component.
 func (c Catalog) around(k, release Component) Set {
 	var set Set
 	for _, name := range c.Names() {
@@ -135,7 +135,7 @@ func (c Catalog) released(name string, release Component) Component {
 	return k.of(release)
 }
 
-// find gives a version of a component, and with "" the default one.
+// find returns a version of a component; for "" the default one.
 func (c Catalog) find(name, version string) (Component, bool) {
 	for _, k := range c[name] {
 		if version == "" || k.Version == version {
@@ -154,7 +154,7 @@ func (c Catalog) versions(name string) []string {
 	return all
 }
 
-// Known is what a lab may ask of the components. Providers are the caller's to add.
+// Known is what a lab file may select of the components. The caller adds the providers.
 func (c Catalog) Known() labs.Known {
 	known := labs.Known{CNIs: map[string]labs.Choices{}, LoadBalancers: map[string]labs.Choices{}, Ingresses: map[string]labs.Choices{}}
 	kinds := map[string]map[string]labs.Choices{
@@ -172,7 +172,7 @@ func (c Catalog) Known() labs.Known {
 	return known
 }
 
-// notShipped says that a version of a component is not there, and which are.
+// notShipped is the message for a version that is not available; it lists those that are.
 func (c Catalog) notShipped(what, name, version string) string {
 	return fmt.Sprintf("%s %s is not available; this release ships %s", what, version, strings.Join(c.versions(name), ", "))
 }

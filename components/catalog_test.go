@@ -40,7 +40,7 @@ func TestCatalogRefuses(t *testing.T) {
 		"unknown nested key": {head + "builds:\n  - {name: x, modul: y}\n", `unknown field "modul"`},
 		"unknown kind":       {"kind: gadget\nversion: v1\nabout: a\nsource: b\n", `kind "gadget" is not one of`},
 		"no version":         {"kind: base\nabout: a\nsource: b\n", "version is empty"},
-		"nothing to build":   {head + "builds:\n  - {name: x, packages: {x: .}}\n", "neither module nor source"},
+		"nothing to build":   {head + "builds:\n  - {name: x, packages: {x: .}}\n", "neither a module nor own source"},
 		"source not there":   {head + "builds:\n  - {name: x, own: _src, packages: {x: .}}\n", "_src"},
 		"link to nothing":    {head + "builds:\n  - {name: x, module: m, packages: {x: m}, links: {y: z}}\n", "link y to z"},
 		"no such program":    {head + "programs: [ls]\n", "no build makes k/ls"},
@@ -54,7 +54,7 @@ func TestCatalogRefuses(t *testing.T) {
 		"pull with recipe":   {head + "images:\n  - {name: x, pull: sha256:" + strings.Repeat("0", 64) + ", optional: x, without: y, dirs: [{path: /a}]}\n", "has no contents"},
 		"optional, built":    {head + "images:\n  - {name: x, optional: x, without: y}\n", "go together"},
 		"no such optional":   {head + "needs:\n  - {option: CONFIG_X, with: envoy}\n", "with envoy, which is not an optional image"},
-		"no such mode":       {head + "options: {mode: [a]}\nneeds:\n  - {option: CONFIG_X, when: {mode: b}}\n", "needs CONFIG_X: when mode is b, which it cannot be"},
+		"no such mode":       {head + "options: {mode: [a]}\nneeds:\n  - {option: CONFIG_X, when: {mode: b}}\n", "needs CONFIG_X: when mode is b, which is not one of its values"},
 		"warns of nothing":   {head + "options: {mode: [a]}\nwarns:\n  - {when: {mode: a}, says: beware}\n", "needs when, says and source"},
 		"no such chart":      {head + "install: {chart: k/chart}\n", "no build keeps k/chart"},
 	}

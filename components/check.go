@@ -11,7 +11,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// check reports what a component names that is not there.
+// check reports what a component refers to that does not exist.
 func (c Catalog) check(k Component) []error {
 	x := checking{catalog: c, k: k, set: c.around(k, c.releaseOf(k)), optional: map[string]bool{"": true}}
 	for _, i := range k.Images {
@@ -71,7 +71,7 @@ func (x *checking) header() {
 	}
 }
 
-// modes checks what depends on options, or on an optional image.
+// modes checks conditions on options, or on an optional image.
 func (x *checking) modes() {
 	for _, n := range x.k.Needs {
 		if !x.optional[n.With] {
@@ -95,7 +95,7 @@ func (x *checking) when(when map[string]string) error {
 			of, _ = x.set.Of(KindKubernetes)
 		}
 		if !slices.Contains(of.Options[option], value) {
-			return fmt.Errorf("when %s is %s, which it cannot be", option, value)
+			return fmt.Errorf("when %s is %s, which is not one of its values", option, value)
 		}
 	}
 	return nil
@@ -107,7 +107,7 @@ func (x *checking) builds() {
 			x.wrong("build %q needs a name, and packages or copies", b.Name)
 		}
 		if b.Module == "" && b.Own == "" {
-			x.wrong("build %s has neither module nor source of its own", b.Name)
+			x.wrong("build %s has neither a module nor own source", b.Name)
 		}
 		for name, of := range b.Links {
 			if b.Packages[of] == "" {
@@ -150,7 +150,7 @@ func (x *checking) images() {
 	}
 }
 
-// upstream reports what of an upstream's image cannot be.
+// upstream reports invalid fields of an upstream's image.
 func (x *checking) upstream(i Image) error {
 	u := i.Over
 	for _, name := range u.Holds {
@@ -170,12 +170,12 @@ func (x *checking) upstream(i Image) error {
 	case !i.Node || len(i.From) > 0 || i.Optional != "":
 		return errors.New("only a node image can lie over another image, and over no layers")
 	case u.Name == "" || u.Provider == "" || u.Store == "":
-		return errors.New("needs name, provider and store")
+		return errors.New("requires name, provider and store")
 	}
 	return nil
 }
 
-// pulled reports what of an image that is pulled cannot be.
+// pulled reports invalid fields of an image that is pulled.
 func pulled(i Image) error {
 	switch _, err := v1.NewHash(i.Pull); {
 	case i.Pull == "" && i.Optional+i.Without == "":
@@ -208,7 +208,7 @@ func (x *checking) file(f File) (err error) {
 	}
 	switch {
 	case sources != 1 || !path.IsAbs(f.To):
-		err = errors.New("needs an absolute path and exactly one of build, copy, own, text, self")
+		err = errors.New("requires an absolute path and exactly one of build, copy, own, text, self")
 	case f.Build != "":
 		_, _, err = x.set.Output(f.Build)
 	case f.Copy != "":
@@ -229,7 +229,7 @@ func (x *checking) install(in Install) {
 		x.unless(err, "install")
 	}
 	for _, q := range in.Asks {
-		// In a Node's root, seen from outside, an absolute link would lead astray.
+		// In a Node's root, seen from the host, an absolute link would point outside it.
 		if !path.IsAbs(q.Socket) || strings.HasPrefix(q.Socket, "/var/run/") || slices.Contains([]string{q.Path, q.Field, q.Want, q.Name, q.Of}, "") {
 			x.wrong("install: asks: %s: needs socket (below /run, not /var/run), path, field, want, name and of", q)
 		}

@@ -75,7 +75,7 @@ func TestCiliumPinsTheChartsEnvoy(t *testing.T) {
 			return
 		}
 	}
-	t.Errorf("the chart wants %+v, which no image of component.yaml is", want)
+	t.Errorf("the chart uses %+v, which no image of component.yaml is", want)
 }
 
 func TestCiliumL7Policy(t *testing.T) {
@@ -145,7 +145,7 @@ func TestCiliumStartsAtOnce(t *testing.T) {
 				t.Errorf("%s: %s is %v", name, key, config[key])
 			}
 		}
-		// What the one container before the agent mounts is what the agent is told of.
+		// The one container before the agent mounts what the agent is configured with.
 		text := fmt.Sprint(before[0].(map[string]any)["command"])
 		if root := fmt.Sprint(config["cgroup-root"]); !strings.Contains(text, "' "+root+"\n") {
 			t.Errorf("%s: %s is mounted by no %s", name, root, text)

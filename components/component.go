@@ -1,9 +1,8 @@
 // Package components is the catalogue of a lab's software. Each folder below it is one
 // upstream and holds its versions: pins, how each artifact is obtained, chart and values,
-// what it supports and when it is ready, all of it data. The package takes a topology.Plan
-// and gives the Set of components that the plan resolves to, and renders what is installed
-// into the cluster. It obtains nothing (package artifacts does), starts no part of a lab and
-// knows no provider.
+// what it supports and when it is ready, all of it data. The package resolves a topology.Plan
+// to a Set of components, and renders what is installed into the cluster. It obtains nothing
+// (package artifacts does), starts no part of a lab and does not depend on a provider.
 package components
 
 import "io/fs"
@@ -12,14 +11,14 @@ import "io/fs"
 type Support struct {
 	NetworkPolicy bool          `json:"networkPolicy"`
 	L7Policy      bool          `json:"l7Policy"`
-	L7Reason      string        `json:"l7Reason,omitempty"`     // why not, where L7Policy is false
+	L7Reason      string        `json:"l7Reason,omitempty"`     // why not, if L7Policy is false
 	RoutesPodCIDR bool          `json:"routesPodCIDR"`          // outside routers learn Pod routes (BGP)
 	Encapsulation Encapsulation `json:"encapsulation,omitzero"` // of packets between Nodes
 	ReplacesProxy bool          `json:"replacesProxy"`
-	ServesPods    bool          `json:"servesPods"` // it answers for Services that Pods ask, kube-proxy or not
+	ServesPods    bool          `json:"servesPods"` // it implements Services for Pods, with kube-proxy or without
 }
 
-// Encapsulation is how packets between Nodes are wrapped; the zero value: they are not.
+// Encapsulation is how packets between Nodes are encapsulated; the zero value: not at all.
 type Encapsulation struct {
 	Kind     string `json:"kind"`     // vxlan: as verify/trace knows it
 	Port     int    `json:"port"`     // of UDP
@@ -40,18 +39,17 @@ const (
 	KindHost         = "host"
 )
 
-// What stands in the place of a version. SelfVersion: a version or tag follows from the
-// netlab executable. ReleaseVersion: the version is that of the lab's Kubernetes.
+// Placeholders for a version. SelfVersion: the version or tag is derived from the netlab
+// executable. ReleaseVersion: the version is that of the lab's Kubernetes.
 const (
 	SelfVersion    = "self"
 	ReleaseVersion = "release"
 )
 
-// Self reports that a component is made of the netlab executable, and has no version of
-// its own.
+// Self reports whether a component is made of the netlab executable, and so has no version.
 func (k Component) Self() bool { return k.Version == SelfVersion }
 
-// InEveryLab reports whether a lab has no choice but to have the component.
+// InEveryLab reports whether the component is part of every lab.
 func (k Component) InEveryLab() bool { return k.Kind == KindBase || k.Kind == KindKubernetes }
 
 // Component is one version of an upstream: what the upstream's component.yaml says, with
@@ -64,12 +62,12 @@ type Component struct {
 	Name      string `json:"-"` // the folder
 	Kind      string `json:"kind"`
 	Version   string `json:"version"`   // the version's folder; written in component.yaml where there is only one
-	Default   bool   `json:"default"`   // the version of a lab that names none; unless told, the newest
+	Default   bool   `json:"default"`   // the version of a lab that names none; if no version is marked, the newest
 	Preferred bool   `json:"preferred"` // the component of a lab that names none of its kind
 	About     string `json:"about"`
 	Source    string `json:"source"`
 	// Release is the version of each other component that belongs to this one, by name: for
-	// Kubernetes what its kubeadm asks for.
+	// Kubernetes the versions that its kubeadm requires.
 	Release    map[string]string `json:"release"`
 	Kubernetes []string          `json:"kubernetes"` // minor versions it works with, as "v1.37"; none: all
 	Tested     *Tested           `json:"tested"`
@@ -79,24 +77,24 @@ type Component struct {
 	Programs   []string          `json:"programs"` // build outputs that netlab itself runs
 	Layers     []Layer           `json:"layers"`
 	Images     []Image           `json:"images"`
-	// Caches are directories of Nodes, by name: one of the cache, for all labs alike, for
-	// what is worked out when they run and is the same wherever it is.
+	// Caches are directories of Nodes, by name, that all labs share: what is computed at run
+	// time and is the same on every Node.
 	Caches  map[string]string   `json:"caches"`
 	Install *Install            `json:"install"`
 	Service *Service            `json:"service"` // how it runs on an outside host
 	Options map[string][]string `json:"options"` // option → allowed values, the first the default
 	Modes   []string            `json:"modes"`   // loadBalancer.mode or ingress.service, the first the default
 	Lacks   []string            `json:"lacks"`   // what our build does not do that upstream's image does
-	Notice  string              `json:"notice"`  // told at every `up`
+	Notice  string              `json:"notice"`  // printed at every `up`
 
 	files fs.FS
 }
 
-// Files are the component's files: those of its version's folder, and of its own folder
-// those that the version's does not replace.
+// Files are the files of the version's folder, and those of the component's folder that the
+// version's folder does not replace.
 func (k Component) Files() fs.FS { return k.files }
 
-// Ref is the reference of an image whose tag is written down.
+// Ref is the reference of an image with a fixed tag.
 func (k Component) Ref(i Image) string {
 	if i.Tag == "" {
 		return i.Name + ":" + k.Version
@@ -111,15 +109,15 @@ type Tested struct {
 	Source     string   `json:"source"` // where upstream says so
 }
 
-// Warning is what upstream says against a mode, or a combination of modes, that works all
-// the same.
+// Warning is what upstream says against a mode, or a combination of modes, that works
+// nevertheless.
 type Warning struct {
 	When   map[string]string `json:"when"` // option → value
 	Says   string            `json:"says"`
 	Source string            `json:"source"`
 }
 
-// Install is how a component gets into a running cluster.
+// Install is how a component is installed into a running cluster.
 type Install struct {
 	Chart     string            `json:"chart"`    // "component/name" of Build.Copies
 	Manifest  string            `json:"manifest"` // likewise a YAML file, where upstream has no chart
@@ -128,7 +126,7 @@ type Install struct {
 	Namespace string            `json:"namespace"`
 	Labels    map[string]string `json:"labels"` // of the namespace
 	Ready     []Workload        `json:"ready"`
-	Asks      []Question        `json:"asks"` // put to every Node once all of Ready is rolled out
+	Asks      []Question        `json:"asks"` // asked on every Node once all of Ready is rolled out
 }
 
 // Copies lists the copied files that the installation is rendered from.
@@ -141,14 +139,14 @@ func (k Component) Copies() []string {
 
 func (in Install) copies() []string { return append([]string{in.Chart + in.Manifest}, in.CRDs...) }
 
-// Question tells whether what was rolled out on a Node works: a server on a unix socket
-// is asked over HTTP, and answers with a JSON list.
+// Question checks whether what was rolled out on a Node works: an HTTP request to a server on
+// a unix socket, which answers with a JSON list.
 type Question struct {
 	Socket string `json:"socket"` // path in the Node
 	Path   string `json:"path"`   // of the URL
 	Field  string `json:"field"`  // of every entry, as "status.state"
-	Want   string `json:"want"`   // what it has to be
-	Name   string `json:"name"`   // the field by which people tell entries apart
+	Want   string `json:"want"`   // the expected value
+	Name   string `json:"name"`   // the field that names an entry in messages
 	Of     string `json:"of"`     // what the entries are, as "endpoint"
 }
 

@@ -19,7 +19,7 @@ import (
 // Service is how a component runs on an outside host whose Plan has a service of its name.
 // Command and Ready are templates over HostView.
 type Service struct {
-	// Layer is one of the component's, laid over the Debian base in the host's root file
+	// Layer is a layer of the component, laid over the Debian base in the host's root file
 	// system; "" for none.
 	Layer string `json:"layer"`
 	// Files are template files of the component, by the path that they get in the host. A
@@ -29,7 +29,7 @@ type Service struct {
 	Ready   Ready             `json:"ready"`
 }
 
-// Ready is how a service shows that it serves: exactly one of these.
+// Ready is how to check that a service is ready: exactly one of these.
 type Ready struct {
 	Unix    string   `json:"unix,omitempty"`    // a unix socket that accepts connections
 	TCP     string   `json:"tcp,omitempty"`     // address:port that accepts connections
@@ -64,7 +64,7 @@ type HostService struct {
 	Ready Ready             `json:"ready"`
 }
 
-// checkService reports what of a component's service cannot be.
+// checkService reports invalid fields of a component's service.
 func (k Component) checkService() error {
 	s := k.Service
 	if s == nil {
@@ -80,14 +80,14 @@ func (k Component) checkService() error {
 		}
 	}
 	if len(s.Command) == 0 || !path.IsAbs(s.Command[0]) || given != 1 {
-		return errors.New("service: needs command, by its absolute path, and one of ready's unix, tcp, udp, command")
+		return errors.New("service: requires command, by its absolute path, and one of ready's unix, tcp, udp, command")
 	}
 	if s.Layer != "" && !slices.ContainsFunc(k.Layers, func(l Layer) bool { return l.Name == s.Layer && l.Debian != nil && l.Debian.Over != "" }) {
 		return fmt.Errorf("service: layer %s is not a layer of the component over another one", s.Layer)
 	}
 	for to, file := range s.Files {
 		if !path.IsAbs(to) {
-			return fmt.Errorf("service: file %s needs an absolute path", to)
+			return fmt.Errorf("service: file %s requires an absolute path", to)
 		}
 		if _, err := fs.Stat(k.files, file); err != nil {
 			return fmt.Errorf("service: %w", err)
@@ -114,11 +114,11 @@ func (c Catalog) checkServices(p topology.Plan) error {
 }
 
 // HostServices renders the services of an outside host of the set's plan. Layer is the
-// reference of a layer that is yet to be obtained, "component/layer".
+// reference of a layer that is not obtained yet, "component/layer".
 func (s Set) HostServices(m topology.Machine) ([]HostService, error) {
 	var all []HostService
 	for _, service := range m.Services {
-		k, _ := s.Find(service.Name) // Resolve has seen that it is there
+		k, _ := s.Find(service.Name) // Resolve has checked that it exists
 		rendered, err := k.hostService(s.Plan, m)
 		if err != nil {
 			return nil, fmt.Errorf("service %s of host %s: %w", service.Name, m.Name, err)

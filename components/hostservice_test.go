@@ -75,7 +75,7 @@ func TestHostService(t *testing.T) {
 }
 
 // A component of kind host belongs to a lab only where a host has a service of its name, and
-// a service that nobody runs is refused.
+// a service that no component runs is refused.
 func TestResolveHostServices(t *testing.T) {
 	c := load(t)
 	names := func(p topology.Plan) (out []string) {

@@ -9,8 +9,7 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// Need is what the kernel under the Nodes has to offer for a component, or for one of
-// its modes.
+// Need is a kernel feature that a component, or one of its modes, requires.
 type Need struct {
 	Option string            `json:"option"` // as the kernel's configuration names it
 	Module string            `json:"module"` // as modprobe names it; none: it is part of the kernel or not there
@@ -21,7 +20,7 @@ type Need struct {
 	Field string `json:"-"` // of the lab file that asks for it; "": every lab does
 }
 
-// Mode tells what asks for it: "kubernetes with proxy ipvs".
+// Mode names what requires it: "kubernetes with proxy ipvs".
 func (n Need) Mode() string {
 	var when []string
 	for _, option := range slices.Sorted(maps.Keys(n.When)) {
@@ -36,12 +35,12 @@ func (n Need) Mode() string {
 	return n.Of + " with " + strings.Join(when, " and ")
 }
 
-// Error tells that the kernel lacks it.
+// Error reports that the kernel lacks it.
 func (n Need) Error() string {
 	return fmt.Sprintf("the kernel has no %s, which %s needs", n.Option, n.Mode())
 }
 
-// Hint tells what can be done about it.
+// Hint says how to provide it, or do without it.
 func (n Need) Hint() string {
 	hint := "run a kernel with " + n.Option
 	if n.Module != "" {
@@ -56,7 +55,7 @@ func (n Need) Hint() string {
 	return hint
 }
 
-// EveryNeed lists what any mode of any component needs of the kernel.
+// EveryNeed lists what any mode of any component requires of the kernel.
 func (c Catalog) EveryNeed() []Need {
 	var needs []Need
 	for _, k := range c.all() {
@@ -65,8 +64,8 @@ func (c Catalog) EveryNeed() []Need {
 	return needs
 }
 
-// NeedsOf lists what a component needs of the kernel for an optional image, and with "" what
-// it needs without any.
+// NeedsOf lists what a component requires of the kernel for an optional image, and for "" what
+// it requires without any.
 func (k Component) NeedsOf(optional string) []Need {
 	return slices.DeleteFunc(k.needs(), func(n Need) bool { return n.With != optional })
 }
@@ -79,7 +78,7 @@ func (k Component) needs() []Need {
 	return needs
 }
 
-// field is the field of a lab file that asks for a need.
+// field is the field of a lab file that causes a need.
 func (k Component) field(n Need) string {
 	switch _, proxy := n.When[optionProxy]; {
 	case proxy:
@@ -112,7 +111,7 @@ func (k Component) notices(p topology.Plan) []string {
 	return notices
 }
 
-// heldBy reports whether a component's options are the ones meant.
+// heldBy reports whether a component's options meet a condition.
 func heldBy(when, options map[string]string) bool {
 	for option, value := range when {
 		if options[option] != value {
@@ -122,5 +121,5 @@ func heldBy(when, options map[string]string) bool {
 	return true
 }
 
-// minor cuts the last number off a version.
+// minor returns a version without its patch number.
 func minor(version string) string { return version[:max(0, strings.LastIndex(version, "."))] }

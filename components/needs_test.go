@@ -45,7 +45,7 @@ func TestNeedsFollowTheModes(t *testing.T) {
 	every := c.EveryNeed()
 	ipvs := every[slices.IndexFunc(every, func(n Need) bool { return n.Option == "CONFIG_IP_VS" })]
 	if got := ipvs.Error(); got != "the kernel has no CONFIG_IP_VS, which kubernetes with proxy ipvs needs" {
-		t.Errorf("it is told as %q", got)
+		t.Errorf("it is reported as %q", got)
 	}
 	if hint := ipvs.Hint(); !strings.Contains(hint, "modprobe ip_vs") || !strings.Contains(hint, "choose another proxy") {
 		t.Errorf("its hint is %q", hint)

@@ -11,8 +11,8 @@ import (
 
 // patch applies patches.yaml: each of its documents is a strategic merge patch, as
 // `kubectl patch` takes it, of the object of its kind, namespace and name. (A list of
-// environment variables merges by their names.) It is for what upstream's chart has no
-// value for, and for manifests, which have none at all.
+// environment variables merges by their names.) It is for settings without a value
+// in upstream's chart, and for manifests, which have no values.
 func (k Component) patch(objects []unstructured.Unstructured, v View) error {
 	const file = "patches.yaml"
 	text, err := k.fill(file, v)
@@ -43,5 +43,5 @@ func merge(patch unstructured.Unstructured, objects []unstructured.Unstructured)
 		objects[i].Object, err = strategicpatch.StrategicMergeMapPatch(o.Object, patch.Object, typed)
 		return err
 	}
-	return errors.New("upstream has no such object")
+	return errors.New("object not found in upstream's manifests")
 }

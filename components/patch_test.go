@@ -52,7 +52,7 @@ spec:
 
 func TestPatchOfNothing(t *testing.T) {
 	k := Component{Name: "k", files: fstest.MapFS{"patches.yaml": {Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: gone}\n")}}}
-	if err := k.patch(nil, View{}); err == nil || !strings.Contains(err.Error(), "ConfigMap gone: upstream has no such object") {
+	if err := k.patch(nil, View{}); err == nil || !strings.Contains(err.Error(), "ConfigMap gone: object not found in upstream's manifests") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,12 +1,12 @@
 package components
 
-// Build makes executables from a Go module, in a module of its own, so that the
-// dependencies of two components never meet; or it only keeps Copies of files.
+// Build makes executables from a Go module, in a separate module, so that the dependencies of
+// components stay apart; or it only keeps Copies of files.
 type Build struct {
 	Name     string              `json:"name"`
 	Seconds  int                 `json:"seconds"`  // cold, on two cores: the longest starts first
 	Module   string              `json:"module"`   // none: our own source alone
-	Version  string              `json:"version"`  // of Module; the component's unless told
+	Version  string              `json:"version"`  // of Module; default: the component's
 	Requires map[string][]string `json:"requires"` // version → modules
 	// Replaces are module → "module version", or "./dir" of Own; that directory's go.mod
 	// is made, for a module inside a module could not be part of the executable.
@@ -15,9 +15,9 @@ type Build struct {
 	Edits map[string][]Edit `json:"edits,omitempty"`
 	// Inside builds in the module's own directory, with its own go.mod and go.sum.
 	Inside   bool              `json:"inside"`
-	Own      string            `json:"own"`      // directory of the component with our main, copied beside go.mod
+	Own      string            `json:"own"`      // directory of the component with our main, copied next to go.mod
 	Packages map[string]string `json:"packages"` // output → package
-	Links    map[string]string `json:"links"`    // further name → output, where the name it is called by matters
+	Links    map[string]string `json:"links"`    // further name → output, for programs that depend on the name they are called by
 	Copies   map[string]string `json:"copies"`   // name → path in the module, kept as it is: charts and the like
 	CGO      bool              `json:"cgo"`
 	Tags     []string          `json:"tags"`
@@ -50,7 +50,7 @@ type Contents struct {
 // Dir is a directory; parents are made as needed.
 type Dir struct {
 	Path string `json:"path"`
-	Mode int64  `json:"mode"` // 0755 unless told
+	Mode int64  `json:"mode"` // default: 0755
 	UID  int    `json:"uid"`
 }
 
@@ -62,9 +62,9 @@ type File struct {
 	Own   string `json:"own"`   // path in the component's folder
 	Text  string `json:"text"`
 	Self  bool   `json:"self"` // the netlab executable
-	Mode  int64  `json:"mode"` // of a single file; unless told 0755 for what is executable, else 0644
+	Mode  int64  `json:"mode"` // of a single file; default: 0755 for executables, else 0644
 	UID   int    `json:"uid"`
-	// Edits change a copied file in this order; each has to find its place.
+	// Edits change a copied file in this order; each has to match.
 	Edits []Edit `json:"edits"`
 }
 
@@ -77,7 +77,7 @@ type Edit struct {
 // Image is an OCI image under upstream's own name.
 type Image struct {
 	Name       string   `json:"name"`
-	Tag        string   `json:"tag"`  // the component's version unless told; "self": 12 hex digits of netlab's sha256
+	Tag        string   `json:"tag"`  // default: the component's version; "self": 12 hex digits of netlab's sha256
 	Node       bool     `json:"node"` // the node image: unpacked for machines, not part of the store
 	From       []string `json:"from"` // "component/layer", the lowest first
 	Contents   `json:",inline"`
@@ -90,24 +90,24 @@ type Image struct {
 	// Over is what a node image is laid over.
 	Over *Upstream `json:"over,omitempty"`
 
-	// Pull is the digest of an image that cannot be built here and is had from the registry
-	// of its name, or not at all. Such an image is Optional: by that name templates and
-	// other fields ask for it, and Without is what the component lacks where it is not had.
+	// Pull is the digest of an image that cannot be built here and is only available from the
+	// registry of its name. Such an image is Optional: templates and other fields refer to it
+	// by that name, and Without is what the component lacks if it is not available.
 	Pull     string `json:"pull,omitempty"`
 	Optional string `json:"optional,omitempty"`
 	Without  string `json:"without,omitempty"`
 }
 
-// Upstream is an image of a registry that a node image is laid over. Where it is to be had,
-// that node image takes the place of the one that is built, for Nodes of one provider, and
-// what it holds is not built.
+// Upstream is an image of a registry that a node image is laid over. If it is available, that
+// node image replaces the one that is built, for Nodes of one provider, and the components that
+// it contains are not built.
 type Upstream struct {
 	Name     string `json:"name"`     // repository; the tag is the component's version
 	Provider string `json:"provider"` // the only one whose Nodes it makes
 	// Pull is its digest. Without one it is the digest that the tag has when it is first
-	// asked for: that is kept, and so are the digests that labs were made with.
+	// pulled: that is kept, and so are the digests that labs were created with.
 	Pull  string   `json:"pull,omitempty"`
-	Holds []string `json:"holds"` // components that come with it
+	Holds []string `json:"holds"` // components that it contains
 	Store string   `json:"store"` // the containerd root in it
 	// Programs are executables of it that netlab itself runs, by name; they need no library.
 	Programs map[string]string `json:"programs"`

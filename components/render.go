@@ -22,22 +22,22 @@ import (
 )
 
 // Rendered is what installs a component into a cluster. Apply CRDs and wait until
-// they are established; create what of Once is not there; apply Objects in their
-// order; wait for Ready, then for good answers to Asks; apply Config, which needs the component's own webhooks and so
-// may be refused for a moment more.
+// they are established; create what of Once does not exist; apply Objects in their order; wait
+// for Ready, then for the expected answers to Asks; apply Config, which passes the component's
+// own webhooks and so may be refused for a moment.
 type Rendered struct {
 	Name    string
 	CRDs    []unstructured.Unstructured
-	Once    []unstructured.Unstructured // keys and certificates: made anew at each rendering, so never applied over
+	Once    []unstructured.Unstructured // keys and certificates: new at each rendering, so never applied over existing ones
 	Objects []unstructured.Unstructured // the namespace first, then in Helm's order of kinds
 	Ready   []Workload
 	Asks    []Question
 	Config  []unstructured.Unstructured
 }
 
-// Render gives what installs the set's components, in the order of installation: upstream's
+// Render returns what installs the set's components, in the order of installation: upstream's
 // own chart or manifest, from the artifacts, with our values and patches over it, hooks and
-// tests left out; and our objects. What is not installed into the cluster is left out.
+// tests left out; and our objects. Components that are not installed into the cluster are left out.
 func (s Set) Render(artifacts Artifacts) ([]Rendered, error) {
 	var all []Rendered
 	for _, k := range s.Components {
@@ -84,8 +84,8 @@ func (k Component) render(p topology.Plan, artifacts Artifacts) (Rendered, error
 	return out, nil
 }
 
-// upstream gives the objects that upstream's chart or manifest makes, with our patches, and
-// its further definitions.
+// upstream returns the objects of upstream's chart or manifest, with our patches, and its
+// additional CRDs.
 func (k Component) upstream(artifacts Artifacts, v View) ([]unstructured.Unstructured, error) {
 	texts, err := k.texts(artifacts, v)
 	if err != nil {
@@ -130,7 +130,7 @@ func (k Component) texts(artifacts Artifacts, v View) ([][]byte, error) {
 	return [][]byte{text}, err
 }
 
-// namespace is the component's own, which a chart leaves to whoever installs it.
+// namespace is the component's namespace, which charts do not create.
 func (k Component) namespace() unstructured.Unstructured {
 	ns := unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace"}}
 	ns.SetName(k.Install.Namespace)
@@ -139,7 +139,7 @@ func (k Component) namespace() unstructured.Unstructured {
 }
 
 // chart renders the chart in a directory: CRDs and then manifests in Helm's install
-// order. No cluster is asked: its version is the plan's.
+// order. It contacts no cluster: the Kubernetes version is the plan's.
 func (k Component) chart(dir string, v View) ([][]byte, error) {
 	filled, err := k.fill("values.yaml", v)
 	if err != nil {

@@ -137,7 +137,7 @@ func TestChartsUseOnlyImagesOfTheSet(t *testing.T) {
 			for _, ref := range imagesIn(object.Object) {
 				used++
 				if !have[ref] {
-					t.Errorf("%s: %s %s wants %s, which nothing makes", name, object.GetKind(), object.GetName(), ref)
+					t.Errorf("%s: %s %s references %s, which nothing makes", name, object.GetKind(), object.GetName(), ref)
 				}
 			}
 		}
@@ -184,7 +184,7 @@ func TestOurValues(t *testing.T) {
 	flannel := at(rendered["flannel"].find(t, "ConfigMap", "kube-flannel-cfg"), "data", "net-conf.json")
 	for _, want := range []string{`"Network": "10.244.0.0/16"`, `"EnableNFTables": true`, `"Type": "vxlan"`} {
 		if !strings.Contains(flannel, want) {
-			t.Errorf("flannel is told %s, not %s", flannel, want)
+			t.Errorf("flannel is passed %s, not %s", flannel, want)
 		}
 	}
 	pool := rendered["metallb"].find(t, "IPAddressPool", "lab")
@@ -206,7 +206,7 @@ func TestOurValues(t *testing.T) {
 	}
 	for _, o := range rendered["ingress-nginx"].Objects {
 		if o.GetKind() == "ValidatingWebhookConfiguration" || o.GetKind() == "Job" {
-			t.Errorf("ingress-nginx renders a %s, whose image is not to be had", o.GetKind())
+			t.Errorf("ingress-nginx renders a %s, whose image is not available", o.GetKind())
 		}
 	}
 
@@ -217,7 +217,7 @@ func TestOurValues(t *testing.T) {
 	})
 	flannel = at(other["flannel"].find(t, "ConfigMap", "kube-flannel-cfg"), "data", "net-conf.json")
 	if strings.Contains(flannel, "EnableNFTables") || !strings.Contains(flannel, `"Type": "host-gw"`) {
-		t.Errorf("flannel is told %s", flannel)
+		t.Errorf("flannel is passed %s", flannel)
 	}
 	if got := at(other["ingress-nginx"].find(t, "Service", "ingress-nginx-controller"), "spec", "type"); got != "NodePort" {
 		t.Errorf("the Ingress controller's Service is a %s", got)
@@ -263,9 +263,9 @@ func TestCalicoHasTheBackendOfKubeProxy(t *testing.T) {
 				}
 			}
 			if !got[want] || len(got) != 1 {
-				t.Errorf("kube-proxy %s, option %q: Felix is told %v, want %s", proxy, option, got, want)
+				t.Errorf("kube-proxy %s, option %q: Felix is passed %v, want %s", proxy, option, got, want)
 			}
-			warned := strings.Contains(strings.Join(calico.notices(p), "\n"), "legacy ones are in force beside them")
+			warned := strings.Contains(strings.Join(calico.notices(p), "\n"), "legacy iptables rules are in force in addition")
 			if warned != (want == "Legacy") {
 				t.Errorf("kube-proxy %s, option %q: warned %t", proxy, option, warned)
 			}

@@ -9,11 +9,11 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// Resolve gives the components that a plan needs: those of every lab, at the versions that
+// Resolve returns the components that a plan requires: those of every lab, at the versions that
 // belong to the plan's Kubernetes (and those of virtual machines, and those that outside
 // hosts run), by name; then CNI, load balancer and ingress, which is the
-// order they are installed in. It runs once a command, and refuses what is not there or does
-// not work together: the error is labs.Problems, each with the field of the lab file.
+// order they are installed in. It runs once per command, and refuses what is not available or
+// does not work together: the error is labs.Problems, each with the field of the lab file.
 func (c Catalog) Resolve(p topology.Plan) (Set, error) {
 	if err := c.checkServices(p); err != nil {
 		return Set{}, err
@@ -50,8 +50,8 @@ func (r *resolving) refuse(field, hint, format string, args ...any) {
 	r.problems = append(r.problems, labs.Problem{Field: field, Hint: hint, What: fmt.Sprintf(format, args...)})
 }
 
-// release is the plan's Kubernetes; where there is none of that version the default one, so
-// that the rest is resolved too.
+// release is the plan's Kubernetes; if that version is not available the default one, so that
+// the rest is resolved too.
 func (r *resolving) release() (release Component) {
 	for _, name := range r.catalog.ofKind(KindKubernetes) {
 		version := r.set.Plan.Kubernetes.Version
@@ -102,7 +102,7 @@ func wishes(p topology.Plan) []wish {
 	}
 }
 
-// served refuses a plan in which nothing answers for Services, or two things do.
+// served refuses a plan in which nothing implements Services, or two components do.
 func (k Component) served(s Support, p topology.Plan) labs.Problems {
 	none := p.Kubernetes.Proxy == proxyNone
 	switch {
@@ -116,5 +116,5 @@ func (k Component) served(s Support, p topology.Plan) labs.Problems {
 	return nil
 }
 
-// proxyNone is the kube-proxy mode in which there is none.
+// proxyNone is the kube-proxy mode without kube-proxy.
 const proxyNone = "none"

@@ -9,14 +9,13 @@ import (
 )
 
 // Set is what a plan resolves to: one version of each component that the lab has, in the
-// order of installation. It is made once a command and passed on to whoever obtains, runs,
-// installs or verifies.
+// order of installation. It is made once per command and passed to every later stage.
 type Set struct {
 	Plan       topology.Plan
 	Components []Component
 }
 
-// Find gives the component of a name.
+// Find returns the component of a name.
 func (s Set) Find(name string) (Component, bool) {
 	for _, k := range s.Components {
 		if k.Name == name {
@@ -26,7 +25,7 @@ func (s Set) Find(name string) (Component, bool) {
 	return Component{}, false
 }
 
-// Of gives the component of a kind that a lab selects one of, or of which it has but one.
+// Of returns the component of a kind that a lab has one of.
 func (s Set) Of(kind string) (Component, bool) {
 	for _, k := range s.Components {
 		if k.Kind == kind {
@@ -118,7 +117,7 @@ func (k Component) options(p topology.Plan) map[string]string {
 	return options
 }
 
-// Notices are what a user of the set is told at every `up`.
+// Notices are printed at every `up`.
 func (s Set) Notices() []string {
 	var all []string
 	for _, k := range s.Components {
@@ -127,8 +126,8 @@ func (s Set) Notices() []string {
 	return all
 }
 
-// Needs lists what the set needs of the kernel under the Nodes, without what only optional
-// images need.
+// Needs lists what the set requires of the Nodes' kernel, without what only optional images
+// require.
 func (s Set) Needs() []Need {
 	var needs []Need
 	for _, k := range s.Components {

@@ -19,7 +19,7 @@ type View struct {
 	Plan    topology.Plan
 	Version string            // the component's
 	Options map[string]string // each with its value or default; proxy is kubernetes.proxy
-	Lacking map[string]string // optional image → why it is not there; "" where it is
+	Lacking map[string]string // optional image → why it is not available; "" if it is
 }
 
 // optionProxy is an option of every component, given by kubernetes.proxy.
@@ -38,7 +38,7 @@ func (k Component) view(p topology.Plan, artifacts Artifacts) View {
 }
 
 // fill executes one of the component's template files over data, with the functions that
-// charts have too; without that file it gives nothing.
+// charts have too; without that file the result is empty.
 func (k Component) fill(file string, data any) ([]byte, error) {
 	text, err := fs.ReadFile(k.files, file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -58,14 +58,14 @@ func (k Component) fill(file string, data any) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// Support is what the set's CNI claims with what of the set was obtained; without a CNI
-// nothing is claimed.
+// Support is what the set's CNI claims to support, given what was obtained; without a CNI
+// nothing.
 func (s Set) Support(artifacts Artifacts) Support {
 	k, ok := s.Of(KindCNI)
 	if !ok {
 		return Support{L7Reason: "the lab has no CNI"}
 	}
-	claims, _ := k.supports(s.Plan, artifacts) // Resolve has seen the error
+	claims, _ := k.supports(s.Plan, artifacts) // Resolve has reported the error
 	return claims
 }
 
@@ -81,8 +81,8 @@ func (k Component) supports(p topology.Plan, artifacts Artifacts) (Support, erro
 	return s, nil
 }
 
-// HTTPRule is what an L7 policy comes to: to the Pods of a namespace with one label, on
-// one port, only one method and path is let through. Path is a regular expression of the
+// HTTPRule is what an L7 policy allows: to the Pods of a namespace with one label, on one
+// port, only one method and path. Path is a regular expression of the
 // whole path.
 type HTTPRule struct {
 	Namespace, Name string // of the policy; the Pods' namespace too
@@ -91,8 +91,8 @@ type HTTPRule struct {
 	Method, Path    string
 }
 
-// L7Policy gives the object that makes the set's CNI enforce a rule: its l7policy.yaml. It
-// is there for every CNI whose Support may have L7Policy.
+// L7Policy returns the object that makes the set's CNI enforce a rule: its l7policy.yaml,
+// which every CNI with L7Policy in its Support has.
 func (s Set) L7Policy(rule HTTPRule) (unstructured.Unstructured, error) {
 	const file = "l7policy.yaml"
 	k, _ := s.Of(KindCNI)

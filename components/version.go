@@ -21,7 +21,7 @@ const (
 )
 
 // readVersions reads a folder: component.yaml, and each folder in it that has a
-// version.yaml. A folder without component.yaml is no component.
+// version.yaml. A folder without component.yaml is not a component.
 func readVersions(root fs.FS, name string) ([]Component, error) {
 	shared := Component{Name: name}
 	if err := decodeFile(root, path.Join(name, componentFile), &shared); err != nil {
@@ -99,8 +99,8 @@ func newestFirst(a, b Component) int {
 	return 0
 }
 
-// layered is a version's folder over its component's: what lies directly in the former, a
-// file or a whole directory, hides what has its name in the latter.
+// layered is a version's folder over its component's: an entry of the former, a file or a
+// whole directory, hides the entry of the same name in the latter.
 type layered struct{ above, below fs.FS }
 
 // Open opens a file of one of the two.
@@ -153,7 +153,7 @@ func lay(below, above reflect.Value) {
 	}
 }
 
-// named reports whether entries of a list have names by which they are told apart.
+// named reports whether the entries of a list are identified by names.
 func named(entry reflect.Type) bool {
 	return slices.Contains([]reflect.Type{reflect.TypeFor[Build](), reflect.TypeFor[Layer](), reflect.TypeFor[Image]()}, entry)
 }
@@ -176,7 +176,7 @@ func layNamed(below, above reflect.Value) reflect.Value {
 	return merged
 }
 
-// expand puts the version in the place of $VERSION where it is data: in the text of files and
+// expand replaces $VERSION by the version where it is data: in the text of files and
 // in the versions of modules that are released together.
 func (k Component) expand() Component {
 	if k.Version == ReleaseVersion {

@@ -31,7 +31,7 @@ func cniLabs() map[string]cniLab {
 		"flannel-host-gw": {report.NotEnforced, verifytest.Way{Inside: "kube-proxy", Outside: "kube-proxy"}},
 		"calico-vxlan":    {report.Enforced, verifytest.Way{Encapsulated: true, Inside: "kube-proxy", Outside: "kube-proxy"}},
 		"calico-bgp":      {report.Enforced, verifytest.Way{Inside: "kube-proxy", Outside: "kube-proxy"}},
-		// Cilium answers for Services where its programs see a Pod's packets, kube-proxy or not.
+		// Cilium implements Services where its programs see a Pod's packets, with kube-proxy or not.
 		"cilium-vxlan":      {report.Enforced, verifytest.Way{Encapsulated: true, Inside: "CNI", Outside: "kube-proxy"}},
 		"cilium-native":     {report.Enforced, verifytest.Way{Inside: "CNI", Outside: "CNI"}},
 		"cilium-kube-proxy": {report.Enforced, verifytest.Way{Inside: "CNI", Outside: "kube-proxy"}},

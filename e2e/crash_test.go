@@ -20,7 +20,7 @@ type moment struct {
 	line string // part of a line on standard error
 	file string // pattern; below the lab's state directory unless absolute
 
-	interrupt bool // by Ctrl-C, which ends `up` in peace and at once, and not by a kill
+	interrupt bool // by Ctrl-C, which stops `up` at once with clean-up, instead of a kill
 }
 
 func moments() []moment {
@@ -38,7 +38,7 @@ func moments() []moment {
 	}
 }
 
-// killed: whenever `up` dies, `down` leaves nothing, and another `up` goes on.
+// killed: whenever `up` is killed, `down` leaves nothing, and another `up` continues.
 func (l *labs) killed(t *testing.T) {
 	b := l.lab(t, "nlt-kill", small)
 	for _, m := range moments() {
@@ -85,7 +85,7 @@ func (l *labs) killed(t *testing.T) {
 // with nothing else to do.
 const atOnce = 5 * time.Second
 
-// interrupted: Ctrl-C ends `up` at once, which says how to go on.
+// interrupted: Ctrl-C stops `up` at once, which prints how to continue.
 func (b *lab) interrupted(t *testing.T, m moment) {
 	t.Helper()
 	code, said, took := b.upUntil(t, m, unix.SIGINT)
@@ -98,7 +98,7 @@ func (b *lab) interrupted(t *testing.T, m moment) {
 	b.run(t, 1, "status", b.name)
 }
 
-// mend: what dies in a lab that runs is seen by `status` and mended by `up`.
+// mend: `status` reports what was killed in a running lab, and `up` repairs it.
 func (b *lab) mend(t *testing.T) {
 	b.up(t)
 	for _, c := range []struct {
@@ -205,7 +205,7 @@ func until(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// zombie: nobody has waited for it yet.
+// zombie reports whether a process has exited and its parent has not waited for it yet.
 func zombie(pid int) bool {
 	return !procfs.Alive(pid)
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // evidence: how the packets of every path went, as a report and as files that tshark
-// reads, with measurements beside.
+// reads, together with measurements.
 func (b *lab) evidence(t *testing.T) {
 	b.up(t)
 	dir := filepath.Join(b.dir, "packets")
@@ -48,7 +48,7 @@ func packets(t *testing.T, r report.Report) {
 	if _, err := exec.LookPath("tshark"); err != nil && !providertest.Alone() {
 		t.Skip("reads packets with tshark, which is not installed")
 	}
-	// Linux's VXLAN has a port of its own (ip-link(8)), which tshark has to be told.
+	// Linux's VXLAN uses a port other than IANA's (ip-link(8)), which tshark has to be passed.
 	out, err := exec.Command("tshark", "-r", p.Evidence.Pcap, "-d", "udp.port==8472,vxlan", "-T", "fields", "-e", "frame.interface_name", "-e", "vxlan.vni", "-e", "tcp.flags.syn").Output()
 	if err != nil {
 		t.Fatalf("tshark: %v", err)
@@ -60,7 +60,7 @@ func packets(t *testing.T, r report.Report) {
 	}
 }
 
-// traces: single packets by hand, one that arrives and one that nobody answers.
+// traces: single packets by hand, one that arrives and one that is not answered.
 func (b *lab) traces(t *testing.T) {
 	t.Helper()
 	if out := b.run(t, 0, "trace", b.name, "echo-w1", "echo-w2"); !strings.Contains(out, "wrapped in VXLAN 1, 172.30.0.11 → 172.30.0.12, by CNI") {

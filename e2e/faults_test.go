@@ -117,7 +117,7 @@ nft add rule inet nlt in iifname eth0 ip saddr 172.30.0.12 drop`)
 			},
 			breaks: []string{"dns-service", "dns-external", "pod-to-headless", "pod-to-externalname"},
 			reason: `CoreDNS has 0 ready endpoints: Deployment kube-system/coredns is scaled to 0`,
-			// A Node says so of a few packets a second (icmp_ratelimit), and is silent of the rest.
+			// A Node reports a few packets per second (icmp_ratelimit), and drops the rest silently.
 			lost:   `says ICMP port unreachable|went no further in (cp|w\d) as 10\.96\.0\.10:53`,
 			spares: append(within, "outside-to-loadbalancer", "outside-to-ingress-http", "outside-to-nodeport"),
 		},
@@ -155,7 +155,7 @@ nft add rule inet nlt in iifname eth0 ip saddr 172.30.0.12 drop`)
 				b.kubectl(t, "-n", "netlab-verify", "patch", "service", "echo-a", "-p", `{"spec":{"selector":{"app":"nobody"}}}`)
 			},
 			undo: func(t *testing.T) {
-				b.kubectl(t, "-n", "netlab-verify", "delete", "service", "echo-a") // verify makes it anew
+				b.kubectl(t, "-n", "netlab-verify", "delete", "service", "echo-a") // verify recreates it
 			},
 			reason: `Service echo-a has no ready endpoints: its selector is`,
 			breaks: []string{"outside-to-ingress-http", "outside-to-ingress-https"},

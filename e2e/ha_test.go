@@ -20,7 +20,7 @@ loadBalancer: {name: none}
 ingress: {name: none}
 `
 
-// later is what somebody wants after a control plane has ended, on another one.
+// later is created after a control plane has failed, and runs on another one.
 const later = `apiVersion: apps/v1
 kind: Deployment
 metadata: {name: later}
@@ -33,9 +33,8 @@ spec:
       containers: [{name: pause, image: "registry.k8s.io/pause:3.10.2"}]
 `
 
-// highlyAvailable: of three control planes the one that made the cluster ends as a machine
-// without power does, and the API server, controllers, scheduler and Services go on;
-// `up` mends it.
+// highlyAvailable: of three control planes the first one stops as a machine without power
+// does, and the API server, controllers, scheduler and Services continue; `up` repairs it.
 func (l *labs) highlyAvailable(t *testing.T) {
 	b := l.lab(t, "nlt-ha", three)
 	b.up(t)
@@ -87,7 +86,7 @@ func (l *labs) highlyAvailable(t *testing.T) {
 	b.clean(t)
 }
 
-// balancerEnds: haproxy is started again by PID 1 of its host, and nobody else is.
+// balancerEnds: PID 1 of its host restarts haproxy, and no other process.
 func (b *lab) balancerEnds(t *testing.T) {
 	t.Helper()
 	haproxy := func() []int { return b.pids(t, "-db", "-f", "/etc/haproxy/haproxy.cfg") }

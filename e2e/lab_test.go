@@ -1,6 +1,6 @@
 // Package e2e makes real labs with the program that users run, and checks what its commands
 // print, leave running and leave behind. It takes root; without it, or with -short, it skips.
-// What one provider does by itself is in providertest; benchmarks are in bench.
+// What providers do by themselves is in providertest; benchmarks are in bench.
 package e2e
 
 import (
@@ -90,7 +90,7 @@ type lab struct {
 	text string
 }
 
-// lab writes a lab's file under one of names. The lab goes at the test's end.
+// lab writes a lab's file under one of names. The lab is removed at the test's end.
 func (l *labs) lab(t *testing.T, name, text string) *lab {
 	t.Helper()
 	b := &lab{labs: l, name: name, file: filepath.Join(l.dir, name+".yaml"), text: text}
@@ -219,7 +219,7 @@ func told(p report.Result) string {
 	return p.ID + " " + p.From.Name + " → " + p.To.Name + ": " + p.Reason
 }
 
-// boots tells for each Node which start of its PID 1 this is.
+// boots returns for each Node the start time of its PID 1.
 func (b *lab) boots(t *testing.T, nodes ...string) map[string]string {
 	t.Helper()
 	out := map[string]string{}

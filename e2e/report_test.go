@@ -14,7 +14,7 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// checkSchema holds the report against the names that other tools read.
+// checkSchema compares the report with the names that other tools read.
 func checkSchema(t *testing.T, text string) {
 	t.Helper()
 	var report map[string]any

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// newer: another build of netlab does not ask agents that are not its own. Its `up` puts its
-// agents in their place, in Nodes and outside hosts that were made before, and starts a lab
-// that is stopped with them; with a lab that runs so does the first one's.
+// newer: another build of netlab does not use agents of another build. Its `up` replaces them
+// in existing Nodes and outside hosts, and starts a stopped lab with its own; the first build's
+// `up` does the same with a running lab.
 func (b *lab) newer(t *testing.T) {
 	first, second := b.labs, *b.labs
 	second.netlab = filepath.Join(t.TempDir(), "netlab")

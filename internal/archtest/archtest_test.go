@@ -16,7 +16,7 @@ const (
 	root   = "../.."
 )
 
-// A rule says what the packages of a pattern may import of this module, beside packages
+// A rule lists what the packages of a pattern may import of this module, besides packages
 // below themselves. A pattern is a package, or a folder and everything in it ("verify/...").
 type rule struct {
 	packages string
@@ -73,7 +73,7 @@ func rules() []rule {
 		{"verify/plantest", stage("labs", "labs/labstest", "topology", "components"), "plans for tests, which verify nothing"},
 		{"verify/workload", stage("labs", "topology", "components", "verify/agent"), "objects are made from a Plan, whatever they are for"},
 		{"verify/observe/observetest", stage("topology", "components", "verify/agent", "verify/checks", "verify/observe", "verify/workload"),
-			"a cluster for tests, in which every path is as it should be"},
+			"a cluster for tests, in which every path is as expected"},
 		{"verify/observe", stage("labs", "topology", "components", "verify/agent", "verify/report", "verify/workload"),
 			"the cluster is read without judging it"},
 		{"verify/checks", stage("labs", "topology", "components", "verify/agent", "verify/report", "verify/workload", "verify/observe"),
@@ -124,7 +124,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// checkTestSupport: what imports "testing" is not part of the program.
+// checkTestSupport checks that packages that import "testing" are not part of the program.
 func checkTestSupport(t *testing.T, name string, imports []string) {
 	t.Helper()
 	if strings.HasSuffix(name, "test") {

@@ -1,6 +1,5 @@
-// Package atomicfile replaces files whole and synced: a reader, and whoever looks after the
-// writer was killed or the machine lost power, sees the old content or the new. It makes no
-// directories.
+// Package atomicfile replaces files atomically and synced: readers see the old content or the
+// new, also after the writer was killed or the machine lost power. It makes no directories.
 package atomicfile
 
 import (
@@ -12,12 +11,12 @@ import (
 	"syscall"
 )
 
-// Write replaces a file; it has the mode given then.
+// Write replaces a file; the new file has the given mode.
 func Write(path string, data []byte, mode fs.FileMode) error {
 	return write(path, data, func(f *os.File) error { return f.Chmod(mode) })
 }
 
-// Replace is Write for a file that may be somebody's: one that is there keeps its mode and
+// Replace is Write for a file that may belong to a user: an existing file keeps its mode and
 // owner.
 func Replace(path string, data []byte, mode fs.FileMode) error {
 	info, err := os.Stat(path)
@@ -53,7 +52,7 @@ func write(path string, data []byte, prepare func(*os.File) error) error {
 	return syncDir(dir)
 }
 
-// syncDir makes a rename last: it is an entry of the directory.
+// syncDir makes a rename durable: it is an entry of the directory.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

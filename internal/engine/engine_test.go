@@ -100,8 +100,8 @@ func (b bench) expect(t *testing.T, what string, want ...string) {
 	*b.asked = nil
 }
 
-// told fails unless an error says something and its hints something.
-func told(t *testing.T, err error, want, todo string) {
+// failsWith checks the text of an error and of its hints.
+func failsWith(t *testing.T, err error, want, todo string) {
 	t.Helper()
 	if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(strings.Join(hint.Of(err), "\n"), todo) {
 		t.Errorf("%v\nhints %q\nwant %s; %s", err, hint.Of(err), want, todo)
@@ -130,7 +130,7 @@ func TestDown(t *testing.T) {
 
 	b.fakes["kind"].deletes = errors.New("docker is away")
 	_, err := b.Down(ctx, a)
-	told(t, err, "docker is away", "")
+	failsWith(t, err, "docker is away", "")
 	b.expect(t, "a down that fails at kind's part", "libvirt: delete a", "kind: delete a")
 
 	if _, err := b.Down(ctx, labs.Name{}); err == nil {
@@ -167,7 +167,7 @@ func TestOtherVersion(t *testing.T) {
 	for what, err := range map[string]error{"exec": machineErr, "status": statusErr, "stop": stopErr, "start": startErr, "verify": verifyErr,
 		"snapshot": snapshotsErr, "plan": changesErr, "up": beforeErr, "compare": b.Strangers([]string{"a.yaml"}, []components.Set{set})} {
 		t.Run(what, func(t *testing.T) {
-			told(t, err, "lab a was made by an earlier version of netlab", "`netlab down a` removes the lab")
+			failsWith(t, err, "lab a was made by an earlier version of netlab", "`netlab down a` removes the lab")
 		})
 	}
 	b.expect(t, "all of that")
@@ -199,8 +199,8 @@ func TestLabs(t *testing.T) {
 		t.Errorf("the only lab is %v (%v)", only, err)
 	}
 	_, err = b.State(labs.MustName("b"))
-	told(t, err, "lab b not found", "labs of this machine: c")
-	told(t, b.refuseStranger(labs.MustName("b")), "parts of lab b exist on this machine", "`netlab down b`")
+	failsWith(t, err, "lab b not found", "labs of this machine: c")
+	failsWith(t, b.refuseStranger(labs.MustName("b")), "parts of lab b exist on this machine", "`netlab down b`")
 	if err := b.refuseStranger(labs.MustName("d")); err != nil {
 		t.Errorf("a lab of which there is nothing: %v", err)
 	}
@@ -218,7 +218,7 @@ func TestStop(t *testing.T) {
 	}
 	b.expect(t, "stop again")
 	_, err := b.Machine(ctx, a, "cp")
-	told(t, err, "lab a is stopped", "`netlab start a`")
+	failsWith(t, err, "lab a is stopped", "`netlab start a`")
 	s, err := b.Status(ctx, a)
 	if err != nil || s.Phase != providers.PhaseStopped || len(s.Machines) == 0 || s.Machines[0].Running || len(s.Problems) != 1 {
 		t.Errorf("status: %+v (%v)", s, err)
@@ -229,7 +229,7 @@ func TestStop(t *testing.T) {
 	}
 	defer release()
 	_, err = b.Stop(ctx, a)
-	told(t, err, "lab a is being changed", "")
+	failsWith(t, err, "lab a is being changed", "")
 }
 
 func TestMachine(t *testing.T) {
@@ -239,13 +239,13 @@ func TestMachine(t *testing.T) {
 		t.Error(err)
 	}
 	_, err := b.Machine(ctx, a, "nobody")
-	told(t, err, `lab a has no machine "nobody"`, "its machines are cp, ")
+	failsWith(t, err, `lab a has no machine "nobody"`, "its machines are cp, ")
 	b.fakes["netns"].attached = errors.New("node w1 does not run")
 	if _, err := b.Machine(ctx, a, "cp"); err != nil {
 		t.Errorf("one that runs beside one that does not: %v", err)
 	}
 	_, err = b.Machine(ctx, a, "w1")
-	told(t, err, "node w1 does not run", "")
+	failsWith(t, err, "node w1 does not run", "")
 }
 
 func TestLogs(t *testing.T) {
@@ -284,9 +284,9 @@ func TestStrangers(t *testing.T) {
 	if err := b.Strangers([]string{"x.yaml"}, []components.Set{set}); err != nil {
 		t.Error(err)
 	}
-	told(t, b.Strangers([]string{"x.yaml", "y.yaml"}, []components.Set{set, set}), "y.yaml: another of these labs is named default too", "metadata.name")
+	failsWith(t, b.Strangers([]string{"x.yaml", "y.yaml"}, []components.Set{set, set}), "y.yaml: another of these labs is named default too", "metadata.name")
 	b.lab(t, "default", "netns", providers.PhaseUp)
-	told(t, b.Strangers([]string{"x.yaml"}, []components.Set{set}), "lab default already exists", "`netlab down default`")
+	failsWith(t, b.Strangers([]string{"x.yaml"}, []components.Set{set}), "lab default already exists", "`netlab down default`")
 }
 
 // A lab that nothing is to be changed of stays as it is; what cannot be changed is removed.
@@ -332,5 +332,5 @@ func TestKnown(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	_, err := b.provider("vmware")
-	told(t, err, `provider "vmware" not found`, "netns, kind, libvirt")
+	failsWith(t, err, `provider "vmware" not found`, "netns, kind, libvirt")
 }

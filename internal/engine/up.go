@@ -28,7 +28,7 @@ type UpOptions struct {
 type UpResult struct {
 	Unchanged bool              // the lab was up and matched its file: nothing was done
 	Running   providers.Running // the lab; none where Unchanged
-	Report    *report.Report    // nil where nothing was verified
+	Report    *report.Report    // nil if nothing was verified
 	Merge     error             // why a kubeconfig that the lab is merged into is out of date
 }
 
@@ -165,7 +165,7 @@ func (e Engine) create(ctx context.Context, provider providers.Provider, lab sto
 	})
 }
 
-// Changes compares a plan with the lab of its name, nil where there is none.
+// Changes compares a plan with the lab of its name; nil if there is none.
 func (e Engine) Changes(plan topology.Plan) (*topology.Changes, error) {
 	state, err := e.Root.Read(plan.Lab)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -178,7 +178,7 @@ func (e Engine) Changes(plan topology.Plan) (*topology.Changes, error) {
 	return &changes, err
 }
 
-// changes is what Up would change of a lab that there is.
+// changes is what Up would change in an existing lab.
 func (e Engine) changes(state providers.State, plan topology.Plan) (topology.Changes, error) {
 	changes := topology.Compare(state.Plan, plan)
 	if len(changes.Remake) > 0 || state.Artifacts.Agent == "" {
@@ -198,14 +198,14 @@ func (e Engine) ownAgents(state providers.State) (bool, error) {
 	return agent == state.Artifacts.Agent, err
 }
 
-// missing is all that this machine lacks for a lab: tools of the builds, what the provider
-// takes, and what modes need of the kernel.
+// missing is everything that this machine lacks for a lab: tools of the builds, prerequisites
+// of the provider, and kernel features of modes.
 func (e Engine) missing(ctx context.Context, cache artifacts.Cache, provider providers.Provider, set components.Set) error {
 	all := append(cache.Missing(set), provider.Check(ctx, set.Plan))
 	return errors.Join(append(all, kernelLacks(provider, set.Needs())...)...)
 }
 
-// kernelLacks gives those needs that the kernel does not meet, as errors with a hint.
+// kernelLacks returns the needs that the kernel does not meet, as errors with a hint.
 func kernelLacks(provider providers.Provider, needs []components.Need) (lacking []error) {
 	shared, ok := provider.(providers.KernelSharer)
 	if !ok {
@@ -219,8 +219,8 @@ func kernelLacks(provider providers.Provider, needs []components.Need) (lacking 
 	return lacking
 }
 
-// KernelUnmet is what the kernel of this machine lacks for a lab, with the line of the field of its
-// file that asks for it. It does not make the lab wrong: another machine may have it.
+// KernelUnmet is what this machine's kernel lacks for a lab, with the line of the field that
+// requires it. The lab file is valid all the same: another machine may have it.
 func (e Engine) KernelUnmet(set components.Set, file string) labs.Problems {
 	provider, err := e.provider(set.Plan.Provider)
 	if err != nil {
@@ -236,8 +236,8 @@ func (e Engine) KernelUnmet(set components.Set, file string) labs.Problems {
 	return problems.Located(file)
 }
 
-// Build obtains what labs need into the cache, and makes nothing else. It gives what labs do
-// without, by image.
+// Build obtains the software of labs into the cache, without creating a lab. It returns why
+// optional images are missing, by reference.
 func (e Engine) Build(ctx context.Context, sets []components.Set, p Progress) (lacking map[string]string, err error) {
 	for _, set := range sets {
 		if missing := errors.Join(e.Software.Missing(set)...); missing != nil {

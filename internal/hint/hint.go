@@ -1,6 +1,6 @@
-// Package hint gives errors a second part: what the user can do about them. An error with a
-// hint has a method Hint() string; With makes one, and types of their own may have the method
-// too. Printing is the command line's.
+// Package hint adds to errors what the user can do about them. An error with a hint has a
+// method Hint() string; With makes one, and other error types may have the method too. Package
+// cli prints hints.
 package hint
 
 import (
@@ -44,8 +44,8 @@ func collect(err error, found []string) []string {
 	return found
 }
 
-// Split takes errors.Join apart, so that each error can be told with its own hint. An error
-// that joins others inside a sentence of its own stays whole; nil gives none.
+// Split returns the errors of an errors.Join, so that each is printed with its own hint. An
+// error that joins others within its own text is not split; nil has none.
 func Split(err error) []error {
 	if err == nil {
 		return nil

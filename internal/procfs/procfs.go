@@ -1,5 +1,5 @@
-// Package procfs reads what the kernel tells of a process in /proc/<pid>/stat
-// (proc_pid_stat(5)). It neither finds processes nor ends them.
+// Package procfs reads the state of a process from /proc/<pid>/stat (proc_pid_stat(5)). It
+// neither finds nor kills processes.
 package procfs
 
 import (
@@ -10,14 +10,14 @@ import (
 	"strings"
 )
 
-// Stat is what of a process's stat file matters.
+// Stat holds the fields of a process's stat file that netlab uses.
 type Stat struct {
 	State  string // field 3: R, S, Z, …
 	Parent int    // field 4
 	Start  string // field 22, in clock ticks since boot: with the pid it names one process
 }
 
-// Read gives a process's; the error wraps fs.ErrNotExist for one that is gone.
+// Read returns a process's Stat; the error wraps fs.ErrNotExist if there is no such process.
 func Read(pid int) (Stat, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -39,10 +39,10 @@ func parse(data []byte) (Stat, error) {
 	return Stat{State: f[0], Parent: parent, Start: f[19]}, nil
 }
 
-// Ended reports a process that only its threads or its parent keep in the process table.
+// Ended reports a zombie: only its threads or its parent keep it in the process table.
 func (s Stat) Ended() bool { return s.State == "Z" || s.State == "X" }
 
-// Alive reports whether a process runs: it is there, and has not ended.
+// Alive reports whether a process exists and has not exited.
 func Alive(pid int) bool {
 	s, err := Read(pid)
 	return err == nil && !s.Ended()

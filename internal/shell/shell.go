@@ -1,5 +1,5 @@
 // Package shell writes commands so that a POSIX shell reads them back the same: in errors
-// and reports, for a reader to paste, and for sshd, which hands them to a shell.
+// and reports, for a reader to paste, and for sshd, which passes them to a shell.
 package shell
 
 import "strings"

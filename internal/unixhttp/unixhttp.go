@@ -1,5 +1,5 @@
 // Package unixhttp makes clients of HTTP servers on unix sockets, wherever the sockets are:
-// the caller says how one is connected to.
+// the caller provides the dialer.
 package unixhttp
 
 import (
@@ -8,15 +8,15 @@ import (
 	"net/http"
 )
 
-// NewClient gives a client whose requests all go where dial leads, whatever host their URLs
-// name. Nothing bounds a request but its context.
+// NewClient returns a client whose requests all go to dial's connection, whatever host their
+// URLs name. Requests are limited only by their contexts.
 func NewClient(dial func(ctx context.Context) (net.Conn, error)) *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 	}}
 }
 
-// NewSocketClient gives one of a socket of this machine.
+// NewSocketClient returns a client of a socket on this machine.
 func NewSocketClient(path string) *http.Client {
 	return NewClient(func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer

@@ -26,7 +26,7 @@ import (
 // Verb is netlab's hidden verb that Main is behind.
 const Verb = "nameserver"
 
-// Main serves until SIGTERM and gives the exit code: 1 where a server stopped with an error,
+// Main serves until SIGTERM and returns the exit code: 1 if a server stopped with an error,
 // 2 for wrong usage.
 func Main(args []string, stderr io.Writer) int {
 	flags := flag.NewFlagSet(Verb, flag.ContinueOnError)
@@ -79,7 +79,7 @@ func serve(ctx context.Context, address string, zone *Zone) error {
 	select {
 	case <-ctx.Done():
 	case err = <-ended:
-		err = errors.Join(errors.New("a server ended"), err)
+		err = errors.Join(errors.New("a server stopped"), err)
 	}
 	for _, d := range servers {
 		d.Shutdown() // it may not have begun
