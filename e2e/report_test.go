@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"netlab.dev/netlab/verify/checks"
 	"netlab.dev/netlab/verify/report"
 )
 
@@ -37,17 +38,25 @@ func checkSchema(t *testing.T, text string) {
 			}
 		}
 	}
-	keys("the report", report, "lab provider kubernetes cni paths summary", "")
+	keys("the report", report, "schemaVersion lab provider kubernetes cni paths summary", "")
 	keys("cni", report["cni"], "name version", "")
 	keys("summary", report["summary"], "pass fail skip broken", "")
 	paths, _ := report["paths"].([]any)
 	for i, p := range paths {
 		at := fmt.Sprintf("paths[%d]", i)
-		keys(at, p, "id from to protocol expected outcome observed command durationMillis", "reason properties tries")
+		keys(at, p, "id from to protocol expected outcome observed command durationMillis", "reason properties tries aliases")
 		path, _ := p.(map[string]any)
 		keys(at+".from", path["from"], "name", "kind node ip")
 		keys(at+".to", path["to"], "name", "kind node ip")
 		keys(at+".observed", path["observed"], "", "sourceIP backend node rttMicros")
+		properties, _ := path["properties"].([]any)
+		for k, p := range properties {
+			property, _ := p.(map[string]any)
+			keys(fmt.Sprintf("%s.properties[%d]", at, k), p, "name expected observed ok", "key step measurement")
+			if m, measured := property["measurement"]; measured {
+				keys(fmt.Sprintf("%s.properties[%d].measurement", at, k), m, "key value unit", "")
+			}
+		}
 		if e, _ := path["expected"].(string); !slices.Contains([]string{"reachable", "unreachable", "enforced", "not-enforced"}, e) {
 			t.Errorf("%s.expected is %q", at, e)
 		}
@@ -60,15 +69,11 @@ func checkSchema(t *testing.T, text string) {
 // checkIDs: every kind of path is there, and only what this CNI cannot do is skipped.
 func checkIDs(t *testing.T, r report.Report) {
 	t.Helper()
-	want := strings.Fields(`container-to-container pod-to-pod-same-node pod-to-pod-cross-node node-to-pod pod-to-node
-		pod-to-clusterip pod-to-itself-via-service pod-to-headless dns-service dns-external pod-to-nodeport
-		outside-to-nodeport outside-to-loadbalancer outside-to-ingress-http outside-to-ingress-https pod-to-externalname
-		pod-to-outside outside-to-clusterip outside-to-pod policy-default-deny policy-allow-label policy-allow-namespace
-		policy-allow-port policy-egress-deny policy-l7`)
+	want := checks.IDs()
 	got := map[string]int{}
 	for _, p := range r.Paths {
 		got[p.ID]++
-		if p.Outcome == report.Skip && p.ID != "policy-l7" {
+		if p.Outcome == report.Skip && p.ID != checks.PolicyL7 {
 			t.Errorf("skipped: %s", told(p))
 		}
 	}
