@@ -101,7 +101,7 @@ func TestReachRemote(t *testing.T) {
 		t.Errorf("with large packets: %v", err)
 	}
 	if _, err := hs[uri].order(ctx, plan.Lab, order{Do: "create", Plan: large.At(uri), Ends: hs.ends(plan, uri)}); err == nil ||
-		!strings.Contains(err.Error(), "on 198.18.77.2: stretch network lan to 198.18.77.1: its packets of 9000 bytes") {
+		!strings.Contains(err.Error(), "on 198.18.77.2: stretch network lan to 198.18.77.1: packets of 9000 bytes") {
 		t.Errorf("with large packets, there: %v", err)
 	}
 	// The netlab of that machine leaves it alone.
