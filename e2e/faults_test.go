@@ -53,19 +53,19 @@ func (f fault) check(t *testing.T, r report.Report) {
 		switch {
 		case slices.Contains(f.breaks, p.ID) && (f.only == nil || f.only(p)):
 			if p.Outcome != report.Fail {
-				t.Errorf("passes in spite of the fault: %s %s", p.Outcome, told(p))
+				t.Errorf("passes in spite of the fault: %s %s", p.Outcome, describe(p))
 			}
 			broke[p.ID] = true
 			if f.lost != "" && (p.Evidence == nil || !lost.MatchString(p.Evidence.Lost) || !strings.Contains(p.Reason, p.Evidence.Lost)) {
-				t.Errorf("the evidence does not name the hop (%s): %s; %+v", f.lost, told(p), p.Evidence)
+				t.Errorf("the evidence does not name the hop (%s): %s; %+v", f.lost, describe(p), p.Evidence)
 			}
 		case failed && slices.Contains(f.spares, p.ID):
-			t.Errorf("the fault does not touch it: %s", told(p))
+			t.Errorf("the fault does not touch it: %s", describe(p))
 		case p.Outcome == report.Pass:
 			spared[p.ID] = true
 		}
 		if failed && !reason.MatchString(p.Reason) {
-			t.Errorf("the reason does not name the fault (%s): %s", f.reason, told(p))
+			t.Errorf("the reason does not name the fault (%s): %s", f.reason, describe(p))
 		}
 	}
 	for _, id := range f.breaks {

@@ -207,7 +207,7 @@ func checkPasses(t *testing.T, r report.Report) {
 	t.Helper()
 	for _, p := range r.Paths {
 		if p.Outcome != report.Pass && p.Outcome != report.Skip {
-			t.Errorf("%s: %s", p.Outcome, told(p))
+			t.Errorf("%s: %s", p.Outcome, describe(p))
 		}
 	}
 	if r.Summary.Pass < 30 {
@@ -215,7 +215,7 @@ func checkPasses(t *testing.T, r report.Report) {
 	}
 }
 
-func told(p report.Result) string {
+func describe(p report.Result) string {
 	return p.ID + " " + p.From.Name + " → " + p.To.Name + ": " + p.Reason
 }
 

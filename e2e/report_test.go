@@ -74,7 +74,7 @@ func checkIDs(t *testing.T, r report.Report) {
 	for _, p := range r.Paths {
 		got[p.ID]++
 		if p.Outcome == report.Skip && p.ID != checks.PolicyL7 {
-			t.Errorf("skipped: %s", told(p))
+			t.Errorf("skipped: %s", describe(p))
 		}
 	}
 	slices.Sort(want)
