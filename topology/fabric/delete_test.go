@@ -31,6 +31,7 @@ func take(t *testing.T) residue.Snapshot {
 	must(t, err)
 	delete(s, "cgroup")
 	delete(s, "eBPF")
+	maps.DeleteFunc(s["mount"], func(name, _ string) bool { return !strings.HasPrefix(name, "/run") })
 	maps.DeleteFunc(s["sysctl"], func(name, _ string) bool { return !strings.HasPrefix(name, "net/") })
 	return s
 }

@@ -2,12 +2,14 @@ package fabric
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -63,10 +65,32 @@ func scratch() error {
 	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 		return err
 	}
+	if err := detachRun(); err != nil {
+		return err
+	}
 	if err := unix.Mount("scratch", "/run", "tmpfs", 0, ""); err != nil {
 		return err
 	}
 	return withSpace(func(s *space) error { return s.LinkSetUp(s.links["lo"]) })
+}
+
+// detachRun unmounts what the real machine has below /run. The kernel takes a mount out of
+// every mount namespace when its mount point is unlinked: a lab that another test removes
+// would be counted as lost here.
+func detachRun() error {
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	for _, line := range slices.Backward(lines) { // those mounted last first
+		if at := strings.Fields(line)[4]; strings.HasPrefix(at, "/run/") {
+			if err := unix.Unmount(at, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+				return fmt.Errorf("unmount %s: %w", at, err)
+			}
+		}
+	}
+	return nil
 }
 
 func addr(s string) *netlink.Addr {

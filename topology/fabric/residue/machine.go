@@ -50,9 +50,14 @@ func mounts() (map[string]string, error) {
 	return out, err
 }
 
-// cgroups are the directories of every hierarchy that is mounted.
+// cgroups are the directories of every hierarchy that is mounted. Groups beside that of this
+// process belong to whatever started it, which may start and end others of them meanwhile.
 func cgroups() (map[string]string, error) {
 	data, err := os.ReadFile("/proc/thread-self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	own, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
 		return nil, err
 	}
@@ -61,14 +66,30 @@ func cgroups() (map[string]string, error) {
 		place, source, _ := strings.Cut(line, " - ")
 		if p := strings.Fields(place); strings.HasPrefix(source, "cgroup") && len(p) > 4 {
 			filepath.WalkDir(p[4], func(path string, d fs.DirEntry, err error) error {
-				if err == nil && d.IsDir() {
+				switch {
+				case err != nil || !d.IsDir(): // a group that goes away while it is read is not there
+				case siblingGroup(string(own), strings.TrimPrefix(path, p[4])):
+					return fs.SkipDir
+				default:
 					dirs = append(dirs, path)
 				}
-				return nil // a group that goes away while it is read is not there
+				return nil
 			})
 		}
 	}
 	return set(dirs), nil
+}
+
+// siblingGroup reports whether group, a path within its hierarchy, lies beside a group of own,
+// the text of /proc/self/cgroup. Groups at the top have no siblings: a lab's would be among them.
+func siblingGroup(own, group string) bool {
+	for line := range strings.Lines(own) {
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(f) == 3 && filepath.Dir(f[2]) != "/" && filepath.Dir(f[2]) == filepath.Dir(group) && f[2] != group {
+			return true
+		}
+	}
+	return false
 }
 
 // runFiles are the entries of /run, one level deep.

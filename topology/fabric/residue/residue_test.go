@@ -107,3 +107,15 @@ func TestSysctlsAreStable(t *testing.T) {
 	}
 	t.Errorf("volatile: %s", strings.Join(diff, "\n"))
 }
+
+func TestSiblingGroup(t *testing.T) {
+	const own = "9:name=systemd:/\n4:memory:/work/a\n0::/user.slice/session-1.scope\n"
+	for group, want := range map[string]bool{
+		"/netlab": false, "/netlab/x": false, "/work": false, "/work/a": false, "/work/a/b": false,
+		"/work/b": true, "/user.slice/session-2.scope": true, "": false,
+	} {
+		if got := siblingGroup(own, group); got != want {
+			t.Errorf("%q: %v", group, got)
+		}
+	}
+}
