@@ -14,13 +14,13 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// Assertion is one thing that must be true of a path beside the plain reply. Judge is a
-// function of the snapshot, the row and the answers alone, and says nothing of what the
-// answers do not tell.
+// Assertion is one thing that must be true of a path in addition to the plain reply. Judge
+// is a function of the snapshot, the row and the answers alone, and returns no property for
+// what the answers do not show.
 type Assertion interface {
-	// String says what is asserted, for the documentation.
+	// String is what is asserted, for the documentation.
 	String() string
-	// Probes are asked beside the main one.
+	// Probes are sent in addition to the main one.
 	Probes(Query) []Ask
 	Judge(observe.Snapshot, Row, Answers) []report.Property
 }
@@ -35,11 +35,11 @@ func equal(key report.Key, name, expected, observed string) []report.Property {
 	return []report.Property{{Key: key, Name: name, Expected: expected, Observed: cmp.Or(observed, "nothing"), OK: expected == observed}}
 }
 
-// Backends asserts who answers.
+// Backends asserts which endpoints answer.
 type Backends struct {
 	alone
-	Every bool // each ready endpoint does, over many requests
-	Host  bool // the outside host that an ExternalName leads to
+	Every bool // each ready endpoint must answer, over many requests
+	Host  bool // the outside host that an ExternalName resolves to must answer
 }
 
 func (b Backends) String() string {
@@ -91,7 +91,7 @@ func (b Backends) Judge(s observe.Snapshot, r Row, got Answers) []report.Propert
 	return []report.Property{p}
 }
 
-// missing are the endpoints of which each should have answered and did not.
+// missing are the endpoints that should each have answered and did not.
 func (r Row) missing(s observe.Snapshot, names []string) []string {
 	for _, a := range r.check().Asserts {
 		if b, ok := a.(Backends); ok && b.Every {
@@ -101,12 +101,12 @@ func (r Row) missing(s observe.Snapshot, names []string) []string {
 	return nil
 }
 
-// without gives those of some names that are not among others.
+// without returns the names that are not among others.
 func without(names, others []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return slices.Contains(others, n) })
 }
 
-// Status asserts the HTTP status of rows that somebody other than an agent must answer.
+// Status asserts the HTTP status of rows that something other than an agent must answer.
 type Status struct{ alone }
 
 func (Status) String() string { return "an unknown host gets 404" }
@@ -123,29 +123,29 @@ func (Status) Judge(_ observe.Snapshot, r Row, got Answers) []report.Property {
 // that their client reaches the cluster.
 type Silent struct {
 	Control func(Query) string // the Node that the client must reach
-	Where   string             // which rows, for the documentation; "" for all
+	Where   string             // the rows it applies to, for the documentation; "" for all
 }
 
 func (x Silent) String() string {
 	return strings.TrimSpace("no answer "+x.Where) + ", while the client reaches a Node"
 }
 
-// Probes asks a Node itself, by the way that the row takes.
+// Probes sends the control to the Node itself, over the route that the row takes.
 func (x Silent) Probes(q Query) []Ask {
-	return q.beside(PartControl, agent.Probe{Kind: agent.HTTP,
+	return q.also(PartControl, agent.Probe{Kind: agent.HTTP,
 		Target: "http://" + observe.JoinPort(q.MachineIP(x.Control(q)), agent.PortHTTP) + "/"})
 }
 
-// Judge says nothing of a row that must be answered: Judge (the function) judges silence.
+// Judge returns nothing: the package's function Judge judges rows that must get no reply.
 func (Silent) Judge(observe.Snapshot, Row, Answers) []report.Property { return nil }
 
 // PathMTU asserts the largest payload that arrives unfragmented.
 type PathMTU struct{}
 
-func (PathMTU) String() string { return "the largest unfragmented payload is the expected MTU's" }
+func (PathMTU) String() string { return "the largest unfragmented payload matches the expected MTU" }
 
 func (PathMTU) Probes(q Query) []Ask {
-	return q.beside(PartMTU, agent.Probe{Kind: agent.MTU, Target: observe.JoinPort(q.IP, agent.PortUDP),
+	return q.also(PartMTU, agent.Probe{Kind: agent.MTU, Target: observe.JoinPort(q.IP, agent.PortUDP),
 		Hint: expectedPayload(q.Snapshot, q.Row.From.Node, q.Row.To.Node), TimeoutMillis: 3000})
 }
 
@@ -170,7 +170,7 @@ type SharedPorts struct{}
 
 func (SharedPorts) String() string { return "one port space: a second bind on the port fails" }
 
-func (SharedPorts) Probes(q Query) []Ask { return q.beside(PartBind, secondPortProbe()) }
+func (SharedPorts) Probes(q Query) []Ask { return q.also(PartBind, secondPortProbe()) }
 
 func (SharedPorts) Judge(_ observe.Snapshot, _ Row, got Answers) []report.Property {
 	if got[PartMain].Outcome != agent.Reply {
@@ -198,19 +198,19 @@ func (Certificate) Judge(s observe.Snapshot, r Row, got Answers) []report.Proper
 	return []report.Property{p}
 }
 
-// Announcement is how the network learns who has a VIP.
+// Announcement is how the network learns which Node holds a VIP.
 type Announcement string
 
 // ARP: one Node answers ARP for the VIP (layer 2).
 const ARP Announcement = "ARP"
 
-// VIPAnnounced asserts that the VIP that a row goes to is the pool's, and that exactly one
-// Node announces it; under externalTrafficPolicy Local one with an endpoint. A reply that
-// only an old ARP entry made possible does not hide that nobody announces it any more.
+// VIPAnnounced asserts that the VIP of a row is in the pool, and that exactly one Node
+// announces it; under externalTrafficPolicy Local, one with an endpoint. A reply that came
+// only thanks to a stale ARP entry does not hide that no Node announces the VIP any more.
 type VIPAnnounced struct{ By Announcement }
 
 func (v VIPAnnounced) String() string {
-	return fmt.Sprintf("the VIP is the pool's, and one Node answers %s for it", v.By)
+	return fmt.Sprintf("the VIP is in the pool, and one Node answers %s for it", v.By)
 }
 
 func (VIPAnnounced) Probes(q Query) []Ask {
@@ -232,7 +232,7 @@ func (VIPAnnounced) Judge(s observe.Snapshot, r Row, got Answers) []report.Prope
 	if !asked {
 		return out
 	}
-	p := report.Property{Key: report.KeyVIPOwner, Name: "owner of the VIP", Expected: "a Node", Observed: "nobody answers ARP for " + vip}
+	p := report.Property{Key: report.KeyVIPOwner, Name: "owner of the VIP", Expected: "a Node", Observed: "no ARP reply for " + vip}
 	if arp.Outcome == agent.Reply {
 		who := owners(s, arp)
 		p.Expected, p.Observed, p.OK = "one Node", strings.Join(who, " and "), len(who) == 1
@@ -247,19 +247,19 @@ func (VIPAnnounced) Judge(s observe.Snapshot, r Row, got Answers) []report.Prope
 	return append(out, p)
 }
 
-// owners names the machines that answered ARP.
+// owners are the names of the machines that answered ARP.
 func owners(s observe.Snapshot, arp agent.Result) []string {
 	if arp.Outcome != agent.Reply {
 		return nil
 	}
 	var out []string
 	for _, mac := range arp.Answers[0].MACs {
-		out = append(out, cmp.Or(s.NICOwner(mac), "unknown station "+mac))
+		out = append(out, cmp.Or(s.NICOwner(mac), "unknown MAC "+mac))
 	}
 	return out
 }
 
-// vipOf is the VIP that a row goes to, "" for none.
+// vipOf is the VIP that a row targets, "" for none.
 func vipOf(s observe.Snapshot, r Row) string {
 	switch {
 	case r.To.Kind == report.AtVIP:

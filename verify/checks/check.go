@@ -1,10 +1,10 @@
-// Package checks is the table of the communication paths of a lab. One entry holds all
-// that there is to a path: its id, its heading, which rows a plan and its CNI give it,
-// which probes a row takes, what must be true of the answers, and what explains a failure.
+// Package checks is the table of the communication paths of a lab. One entry defines a
+// path completely: its id, its heading, the rows that it has for a plan and its CNI, the
+// probes of a row, what must be true of the answers, and what explains a failure.
 // Each family of paths has a file; All lists the entries.
 //
-// It takes an observe.Snapshot and the answers of agents and gives findings. It sends no
-// probe and changes no cluster: that is verify/run.
+// It takes an observe.Snapshot and the answers of agents and returns findings. It sends no
+// probe and changes nothing in the cluster: verify/run does.
 package checks
 
 import (
@@ -20,17 +20,17 @@ import (
 // Check is one communication path.
 type Check struct {
 	ID      string
-	Aliases []string // earlier ids; a user may still name the path by them
+	Aliases []string // earlier ids, which are still accepted
 	Section string   // heading in reports
-	Grid    string   // matrix in which its ends are a row and a column; "" for none
+	Grid    string   // matrix with its sources as rows and its destinations as columns; "" for none
 	Title   string   // from → to, for the documentation
 
 	Rows     func(Lab) []Row // at least one: a skip with its reason where the lab lacks what it requires
-	Request  Request         // what the main probe asks beside a plain request; may be nil
+	Request  Request         // how the main probe differs from a plain request; may be nil
 	Asserts  []Assertion     // of a reply, and Silent of rows that must not get one
 	Suspects []Suspect       // what explains a failure, the nearest cause first
 
-	Policy      *Policy      // of paths that play a NetworkPolicy
+	Policy      *Policy      // of paths that test a policy
 	Measurement *Measurement // of throughput-* and latency-*
 }
 
@@ -40,32 +40,32 @@ type Lab struct {
 	Support components.Support
 	Pods    workload.Pods
 	Nodes   []topology.Machine
-	Clients []topology.Machine // outside hosts that ask
+	Clients []topology.Machine // outside hosts that send requests
 }
 
-// Row is one pair of ends of a path.
+// Row is one source and destination of a path.
 type Row struct {
 	ID       string
 	From, To observe.Ref
 	Protocol string
 	Expected string
-	Skip     string // why the lab cannot have it
-	Status   int    // HTTP status that somebody other than an agent must answer with; 0: an agent answers
+	Skip     string // why it does not apply to the lab; "" if it does
+	Status   int    // HTTP status that something other than an agent must answer with; 0: an agent answers
 
 	Measures  string // throughput or latency, of a measurement
 	Route     string // of a measurement
 	Streams   int    // of a throughput: at a time
 	Direction string // of a throughput
-	Connect   bool   // of a latency: each request on a connection of its own
+	Connect   bool   // of a latency: each request on its own connection
 }
 
-// All gives the table, in the order of the report.
+// All returns the table, in the order of the report.
 func All() []Check {
 	return slices.Concat(pods(), services(), dns(), nodePorts(), loadBalancer(), ingress(), toOutside(), fromOutside(), policies(),
 		throughput(), latency())
 }
 
-// Find gives the entry with an id or an earlier one.
+// Find returns the entry with an id or earlier id.
 func Find(id string) (Check, bool) {
 	for _, c := range All() {
 		if c.ID == id || slices.Contains(c.Aliases, id) {
@@ -75,8 +75,7 @@ func Find(id string) (Check, bool) {
 	return Check{}, false
 }
 
-// IDs gives the ids of the paths in the order in which a report shows them, measurements
-// left out.
+// IDs returns the ids of the paths in the order of the report, without the measurements.
 func IDs() []string {
 	var ids []string
 	for _, s := range Layout().Sections {
@@ -125,7 +124,7 @@ func labOf(plan topology.Plan, support components.Support) Lab {
 }
 
 // Rows derives the rows of a plan: every id at least once, as a skip with its reason where
-// the lab has nothing to prove it on. The order is fixed.
+// it does not apply to the lab. The order is fixed.
 func Rows(plan topology.Plan, support components.Support) []Row {
 	lab := labOf(plan, support)
 	var out []Row
@@ -149,11 +148,11 @@ func (r Row) check() Check {
 // Aliases are the earlier ids of a row's path.
 func (r Row) Aliases() []string { return r.check().Aliases }
 
-// Policy is that of a row's path, nil where it plays none.
+// Policy is that of a row's path, nil where it tests none.
 func (r Row) Policy() *Policy { return r.check().Policy }
 
-// Local reports whether a row goes to a Service that keeps its clients' address, which only
-// Nodes with an endpoint serve.
+// Local reports whether a row targets a Service with externalTrafficPolicy Local, which
+// keeps the client's address and is served only by Nodes with an endpoint.
 func (r Row) Local() bool { return workload.Local(r.To.Name) }
 
 const (
@@ -168,7 +167,7 @@ func reach(from, to observe.Ref) Row {
 	return Row{From: from, To: to, Protocol: "http", Expected: report.Reachable}
 }
 
-// over is a row by another protocol.
+// over is a row over another protocol.
 func (r Row) over(protocol string) Row {
 	r.Protocol = protocol
 	return r
@@ -180,26 +179,27 @@ func (r Row) blocked() Row {
 	return r
 }
 
-// skip is a row that the lab cannot have, with words for the ends that it lacks.
+// skip is a row that does not apply to the lab, with descriptions in place of the ends that
+// it lacks.
 func skip(from, to, reason string) []Row {
 	r := reach(observe.Ref{Name: from}, observe.Ref{Name: to})
 	r.Skip = reason
 	return []Row{r}
 }
 
-// echo gives a Node's echo Pod.
+// echo returns a Node's echo Pod.
 func (l Lab) echo(node string) observe.Ref { return observe.AtPod(l.Pods.EchoOn(node)) }
 
-// second gives another Pod on the same Node.
+// second returns another Pod on the same Node.
 func (l Lab) second(node string) observe.Ref { return observe.AtPod(l.Pods.SecondOn(node)) }
 
-// first gives the echo Pod that stands behind the Services with one endpoint.
+// first returns the echo Pod behind the Services with one endpoint.
 func (l Lab) first() observe.Ref { return observe.AtPod(l.Pods.Echo[0]) }
 
-// last gives an echo Pod that does not.
+// last returns an echo Pod that is not behind them.
 func (l Lab) last() observe.Ref { return observe.AtPod(l.Pods.Echo[len(l.Pods.Echo)-1]) }
 
-// fromEach is a row from every Node's echo Pod to one end.
+// fromEach is a row from every Node's echo Pod to one destination.
 func (l Lab) fromEach(to observe.Ref) []Row {
 	var out []Row
 	for _, n := range l.Nodes {
@@ -208,7 +208,7 @@ func (l Lab) fromEach(to observe.Ref) []Row {
 	return out
 }
 
-// pairs gives the rows of every ordered pair of Nodes.
+// pairs returns the rows of every ordered pair of Nodes.
 func (l Lab) pairs(of func(from, to topology.Machine) (Row, bool)) []Row {
 	var out []Row
 	for _, from := range l.Nodes {

@@ -7,7 +7,7 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// Paths from Pods to the cluster's DNS.
+// Paths from Pods to the cluster DNS.
 const (
 	DNSService  = "dns-service"
 	DNSExternal = "dns-external"
@@ -24,14 +24,14 @@ func dns() []Check {
 	}
 	return []Check{
 		{
-			ID: DNSService, Section: section, Title: "Pod → cluster DNS, a Service by its short name",
+			ID: DNSService, Section: section, Title: "Pod → cluster DNS, short name of a Service",
 			Rows:     func(l Lab) []Row { return lookup(l, workload.ServiceEcho) },
 			Request:  shortName,
 			Asserts:  []Assertion{Records{Of: ServiceAddress}},
 			Suspects: []Suspect{clusterDNS, lostToDNS, kubeProxyOfClient},
 		},
 		{
-			ID: DNSExternal, Section: section, Title: "Pod → cluster DNS, a name that the lab's outside DNS serves",
+			ID: DNSExternal, Section: section, Title: "Pod → cluster DNS, name served by the lab's outside DNS",
 			Rows: func(l Lab) []Row {
 				name := workload.OutsideName(l.Plan)
 				if name == "" {

@@ -43,13 +43,13 @@ func ingress() []Check {
 	suspects := []Suspect{ingressController, ingressBackend, vipAnnouncer, lostPackets}
 	return []Check{
 		{
-			ID: OutsideToIngressHTTP, Section: sectionFromOutside, Title: "outside host → Ingress by HTTP, two hosts × two paths",
+			ID: OutsideToIngressHTTP, Section: sectionFromOutside, Title: "outside host → Ingress over HTTP, two hosts × two paths",
 			Rows: rows(agent.HTTP), Request: virtualHost,
 			Asserts:  []Assertion{Status{}, Backends{}, VIPAnnounced{By: ARP}},
 			Suspects: suspects,
 		},
 		{
-			ID: OutsideToIngressHTTPS, Section: sectionFromOutside, Title: "outside host → Ingress by HTTPS, two hosts × two paths",
+			ID: OutsideToIngressHTTPS, Section: sectionFromOutside, Title: "outside host → Ingress over HTTPS, two hosts × two paths",
 			Rows: rows(agent.HTTPS), Request: virtualHost,
 			Asserts:  []Assertion{Status{}, Backends{}, Certificate{}, VIPAnnounced{By: ARP}},
 			Suspects: suspects,

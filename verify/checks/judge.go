@@ -20,10 +20,10 @@ type Finding struct {
 	Properties []report.Property
 	Throughput *report.Figure
 	Latency    *report.Latency
-	Nodes      []string // that packets of the row did or should have touched
+	Nodes      []string // that packets of the row passed or should have passed
 }
 
-// Judged is a row with what was found of it.
+// Judged is a row with its finding.
 type Judged struct {
 	Row     Row
 	Finding Finding
@@ -40,7 +40,7 @@ func (f *Finding) Assert(p report.Property) {
 	}
 }
 
-// Within asserts that something took at most so long.
+// Within asserts that something took at most bound.
 func (f *Finding) Within(key, name string, bound, took time.Duration) {
 	f.Assert(report.Property{Name: name, Expected: fmt.Sprintf("at most %g", bound.Seconds()), Observed: fmt.Sprintf("%.1f", took.Seconds()),
 		OK: took <= bound, Measurement: &report.Measurement{Key: key, Value: took.Seconds(), Unit: report.UnitSeconds}})
@@ -78,7 +78,7 @@ func Judge(s observe.Snapshot, r Row, got Answers) Finding {
 	return f
 }
 
-// judgeReply tells what the far end saw, and fails what no agent answered.
+// judgeReply records what the far end saw, and fails a row that was not answered by an agent.
 func judgeReply(s observe.Snapshot, f *Finding, r Row, main agent.Result) {
 	f.Observed.RTTMicros = MedianRTT(main)
 	if r.Protocol == agent.DNS {
@@ -94,7 +94,7 @@ func judgeReply(s observe.Snapshot, f *Finding, r Row, main agent.Result) {
 	}
 	seen, bad := answersOfAgents(main)
 	if bad != nil {
-		f.Outcome, f.Reason = report.Fail, fmt.Sprintf("HTTP status %d, and no agent behind it", bad.Status)
+		f.Outcome, f.Reason = report.Fail, fmt.Sprintf("HTTP status %d, not from an agent", bad.Status)
 		return
 	}
 	names := seen.backends()
@@ -113,21 +113,22 @@ func judgeReply(s observe.Snapshot, f *Finding, r Row, main agent.Result) {
 	}
 }
 
-// proxied reports that what answers is asked by a proxy, and not by the row's client.
+// proxied reports whether a proxy sends the request on, so that the backend does not see
+// the row's client.
 func (r Row) proxied() bool { return r.To.Kind == report.AtIngress }
 
 // judgeSilence: nothing may answer, and the control shows that something could have.
 func judgeSilence(f *Finding, r Row, main, control agent.Result) {
 	switch {
 	case main.Outcome == agent.Reply:
-		f.Outcome, f.Reason = report.Fail, "it answered, though it should be unreachable"
+		f.Outcome, f.Reason = report.Fail, "expected no reply, got one"
 		if len(main.Answers) > 0 && main.Answers[0].Seen != nil {
 			seen := main.Answers[0].Seen
 			f.Observed = report.Observed{SourceIP: seen.Remote, Backend: seen.Name, Node: seen.Node, RTTMicros: MedianRTT(main)}
 		}
 	case control.Outcome != agent.Reply:
 		f.Outcome = report.Broken
-		f.Reason = fmt.Sprintf("%s reaches nothing of the cluster (the control probe: %s), so its silence proves nothing", r.From.Name, Said(control))
+		f.Reason = fmt.Sprintf("inconclusive: the control probe from %s to a Node failed too (%s)", r.From.Name, Said(control))
 	}
 	f.Properties = append(f.Properties, report.Property{Name: "answer", Expected: "none", Observed: Said(main), OK: f.Outcome == report.Pass})
 }
@@ -135,8 +136,8 @@ func judgeSilence(f *Finding, r Row, main, control agent.Result) {
 // agentsSeen are the answers that agents gave.
 type agentsSeen []agent.Seen
 
-// answersOfAgents gives the answers of a probe that agents gave, and the first that came
-// from something else.
+// answersOfAgents returns the answers of a probe that came from agents, and the first that
+// came from something else.
 func answersOfAgents(main agent.Result) (seen agentsSeen, bad *agent.Answer) {
 	for _, a := range main.Answers {
 		switch {

@@ -9,7 +9,7 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// TestNobodySeen: a reply in which no agent is seen fails what is asserted of agents.
+// TestNobodySeen: a reply that names no agent fails the assertions about agents.
 func TestNobodySeen(t *testing.T) {
 	plan := plantest.Plan(t, "quickstart")
 	s := observe.New(plan, plantest.Flannel(), Pods(plan), observe.State{}, nil, nil)
@@ -25,6 +25,6 @@ func TestNobodySeen(t *testing.T) {
 		}
 	}
 	if asked == 0 {
-		t.Error("no row was asked")
+		t.Error("no row was tested")
 	}
 }

@@ -34,7 +34,8 @@ func loadBalancer() []Check {
 	}}
 }
 
-// noVIP says why a lab has no VIP that an outside client could ask, "" where it has one.
+// noVIP is the reason why a lab has no VIP that an outside client could reach, "" where it
+// has one.
 func noVIP(l Lab, service string) string {
 	switch {
 	case !workload.HasLoadBalancer(l.Plan):

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Markdown documents the table: what docs/paths.md holds.
+// Markdown documents the table; it is the content of docs/paths.md.
 func Markdown() string {
 	var b strings.Builder
 	b.WriteString(`# The communication paths that netlab verifies
@@ -13,8 +13,8 @@ func Markdown() string {
 <!-- Generated from the table in verify/checks: go test ./verify/checks -run TestPathsDocument -update -->
 
 Each path of a lab is a row of its report, or a skip with the reason where the lab lacks
-what the path requires. Beside a plain reply the report shows what is asserted; a probe that
-could not run makes a path broken, and never counts as blocked.
+what the path requires. In addition to the reply itself, the report shows each assertion. A
+probe that could not run makes a path broken; it never counts as blocked.
 `)
 	section := ""
 	for _, c := range All() {

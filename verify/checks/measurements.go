@@ -12,8 +12,8 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// The routes that throughput and latency are measured over; their ids are "throughput-"
-// and "latency-" with the route behind.
+// The routes that throughput and latency are measured over; their ids are the route with
+// the prefix "throughput-" or "latency-".
 const (
 	RouteNodeToNode   = "node-to-node" // the baseline
 	RoutePodSameNode  = "pod-same-node"
@@ -30,12 +30,12 @@ type Measurement struct {
 	Route    string
 }
 
-// route is one way between a client and the server of the measurements: the same Pod for
-// every route, so that what differs between two figures is the way.
+// route leads from a client to the server of the measurements, which is the same Pod for
+// every route, so that two figures differ by the route alone.
 type route struct {
 	name, title string
 	ends        func(Lab) (from, to observe.Ref)
-	missing     func(Lab) string // why the lab does not have it, "" where it does
+	missing     func(Lab) string // why the lab does not have it; "" where it does
 	http        bool             // only HTTP gets through, and only downloads are measured
 	suspects    []Suspect
 }
@@ -68,9 +68,9 @@ func routes() []route {
 	return []route{
 		{name: RouteNodeToNode, title: "Node → Node (the baseline)", missing: nodes, suspects: []Suspect{lostPackets},
 			ends: func(l Lab) (from, to observe.Ref) { return node(other(l).Node), node(server(l).Node) }},
-		{name: RoutePodSameNode, title: "Pod → Pod, one Node", missing: always, suspects: []Suspect{lostPackets},
+		{name: RoutePodSameNode, title: "Pod → Pod on the same Node", missing: always, suspects: []Suspect{lostPackets},
 			ends: func(l Lab) (from, to observe.Ref) { return l.second(server(l).Node), server(l) }},
-		{name: RoutePodCrossNode, title: "Pod → Pod, other Node", missing: nodes, suspects: []Suspect{lostPackets},
+		{name: RoutePodCrossNode, title: "Pod → Pod on another Node", missing: nodes, suspects: []Suspect{lostPackets},
 			ends: func(l Lab) (from, to observe.Ref) { return other(l), server(l) }},
 		{name: RouteClusterIP, title: "Pod → ClusterIP", missing: always, suspects: []Suspect{serviceUnmet, lostPackets, kubeProxyOfClient},
 			ends: func(l Lab) (from, to observe.Ref) { return other(l), observe.AtService(workload.ServiceItself) }},
@@ -96,7 +96,7 @@ func routes() []route {
 	}
 }
 
-// Routes names the routes in the order in which they are measured.
+// Routes are the names of the routes in the order in which they are measured.
 func Routes() []string {
 	var out []string
 	for _, r := range routes() {
@@ -105,7 +105,7 @@ func Routes() []string {
 	return out
 }
 
-// row is a measurement over a route, alone if the lab does not have it.
+// row is a measurement over a route; a skip if the lab does not have it.
 func (x route) row(l Lab, measures string) Row {
 	from, to := x.ends(l)
 	r := reach(from, to).over(agent.LoadTCP)
@@ -116,10 +116,10 @@ func (x route) row(l Lab, measures string) Row {
 	return r
 }
 
-// check is the entry of a measurement over a route.
+// check is the table's entry of a measurement over a route.
 func (x route) check(measures, what string, rows func(Row, Lab) []Row) Check {
 	return Check{
-		ID: measures + "-" + x.name, Section: "Measurements", Title: what + " over " + x.title,
+		ID: measures + "-" + x.name, Section: "Measurements", Title: what + ": " + x.title,
 		Rows: func(l Lab) []Row {
 			r := x.row(l, measures)
 			if r.Skip != "" {
@@ -133,8 +133,8 @@ func (x route) check(measures, what string, rows func(Row, Lab) []Row) Check {
 	}
 }
 
-// throughput is measured by TCP and UDP, each number of streams and both directions;
-// through the ingress by downloads alone.
+// throughput is measured over TCP and UDP, for each number of streams and both directions;
+// through the ingress by downloads only.
 func throughput() []Check {
 	var out []Check
 	for _, x := range routes() {
@@ -157,7 +157,7 @@ func throughput() []Check {
 	return out
 }
 
-// latency is measured with one connection and with a connection a request.
+// latency is measured over one connection and over a new connection per request.
 func latency() []Check {
 	var out []Check
 	for _, x := range routes() {
@@ -191,11 +191,11 @@ func Measurements(plan topology.Plan, throughput, latency []string) []Row {
 // IsLatency reports whether a row measures requests.
 func (r Row) IsLatency() bool { return r.Measures == report.LatencyTimes }
 
-// Way says which of its route's measurements a row is.
+// Way describes which of its route's measurements a row is.
 func (r Row) Way() string {
 	switch {
 	case r.IsLatency() && r.Connect:
-		return r.Route + ", a connection a request"
+		return r.Route + ", one connection per request"
 	case r.IsLatency():
 		return r.Route + ", one connection"
 	}
@@ -223,8 +223,8 @@ func (x Figures) String() string {
 	if x.Of == report.LatencyTimes {
 		return "every request is answered; p50, p90, p99 in µs, transactions/s"
 	}
-	return "the median is at least `verify.throughput.min`; bit/s, retransmits or loss, CPU seconds a gigabit, ratio to the baseline"
+	return "the median is at least `verify.throughput.min`; bit/s, retransmits or loss, CPU seconds per gigabit, ratio to the baseline"
 }
 
-// Judge says nothing: one answer is no measurement.
+// Judge returns nothing: one answer is not a measurement.
 func (Figures) Judge(observe.Snapshot, Row, Answers) []report.Property { return nil }

@@ -25,8 +25,8 @@ func nodePorts() []Check {
 				for _, n := range l.Nodes {
 					out = append(out, reach(l.first(), observe.AtNodePort(workload.ServiceNodePort, n.Name)))
 				}
-				// A Pod that asks a Node without an endpoint is left out: kube-proxy treats Pods as
-				// local, but only where their address is not rewritten on the way, which differs by CNI.
+				// Rows to a Node without an endpoint are left out: kube-proxy treats Pods as local,
+				// but only where their address is not rewritten on the way, which differs by CNI.
 				return append(out, reach(l.last(), observe.AtNodePort(workload.ServiceNodePortLocal, l.first().Node)))
 			},
 			Asserts:  []Assertion{Backends{}, ClientIP{Is: ClientOrNode, Local: ClientOrOwnNode}},

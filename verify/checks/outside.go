@@ -6,7 +6,7 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// Paths out of the cluster, and into it past every Service.
+// Paths out of the cluster, and from outside to addresses inside it.
 const (
 	PodToExternalName  = "pod-to-externalname"
 	PodToOutside       = "pod-to-outside"
@@ -80,7 +80,7 @@ func fromOutside() []Check {
 				}
 				return out
 			},
-			Asserts:  []Assertion{Silent{Control: targetNode, Where: "unless routers learn Pod CIDRs"}, Backends{}, ClientIP{Is: Preserved}},
+			Asserts:  []Assertion{Silent{Control: targetNode, Where: "(unless routers learn Pod CIDRs)"}, Backends{}, ClientIP{Is: Preserved}},
 			Suspects: []Suspect{lostPackets},
 		},
 	}

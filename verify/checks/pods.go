@@ -28,7 +28,7 @@ func pods() []Check {
 			Suspects: []Suspect{lostPackets},
 		},
 		{
-			ID: PodToPodSameNode, Section: section, Grid: "Pod → Pod", Title: "Pod → Pod IP, one Node",
+			ID: PodToPodSameNode, Section: section, Grid: "Pod → Pod", Title: "Pod → Pod IP on the same Node",
 			Rows: func(l Lab) []Row {
 				var out []Row
 				for _, n := range l.Nodes {
@@ -40,7 +40,7 @@ func pods() []Check {
 			Suspects: []Suspect{lostPackets},
 		},
 		{
-			ID: PodToPodCrossNode, Section: section, Grid: "Pod → Pod", Title: "Pod → Pod IP, other Node",
+			ID: PodToPodCrossNode, Section: section, Grid: "Pod → Pod", Title: "Pod → Pod IP on another Node",
 			Rows: func(l Lab) []Row {
 				if len(l.Nodes) < 2 {
 					return skip("Pod", "Pod on another Node", oneNode)

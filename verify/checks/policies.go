@@ -16,7 +16,7 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// Paths that play a NetworkPolicy.
+// Paths that test a policy.
 const (
 	PolicyDefaultDeny    = "policy-default-deny"
 	PolicyAllowLabel     = "policy-allow-label"
@@ -26,70 +26,70 @@ const (
 	PolicyL7             = "policy-l7"
 )
 
-// Policy is a path that plays a policy between two positive controls.
+// Policy is a path that applies and removes a policy between two positive controls.
 type Policy struct {
-	Subject  *workload.Subject // the Pod that it selects; nil: another policy's, so that it is played after the others
+	Subject  *workload.Subject // the Pod that it selects; nil: another policy's, so that it runs after the others
 	Scenario func(workload.Pods) Scenario
 }
 
-// Scenario is one policy with the legs that show its effect: those that it denies, and one
-// that it must leave alone.
+// Scenario is one policy with the connections that show its effect: those that it denies,
+// and one that it must allow.
 type Scenario struct {
-	Policy  *networkingv1.NetworkPolicy // nil: the object is the CNI's own (see L7Rule)
+	Policy  *networkingv1.NetworkPolicy // nil: the object is specific to the CNI (see L7Rule)
 	Denied  []Leg
 	Allowed Leg
 	Denial  Denial
 }
 
-// Denial is how a leg that is denied shows it.
+// Denial is how a denied connection fails.
 type Denial string
 
-// The ways of a denial.
+// The kinds of denial.
 const (
 	Silence   Denial = "silence"            // no reply, or a reset
-	Forbidden Denial = "403 from the proxy" // by a proxy; silence is no such policy
+	Forbidden Denial = "403 from the proxy" // by a proxy; no reply does not count
 )
 
-// Leg is one connection between two agents.
+// Leg is one connection of a scenario, between two agents.
 type Leg struct {
 	From, To     observe.Ref
-	Kind         string // http or tcp: each has its own port
+	Kind         string // http or tcp; each has its own port
 	Method, Path string // http; GET of / by default
 }
 
-// Request is what a leg asks by HTTP.
+// Request is the HTTP request of a leg.
 func (l Leg) Request() string { return l.Method + " " + l.Path }
 
-// leg is one of HTTP.
+// leg is an HTTP leg.
 func leg(from, to observe.Ref) Leg { return Leg{From: from, To: to, Kind: agent.HTTP} }
 
 func policies() []Check {
 	frontend := func(p workload.Pods) observe.Ref { return observe.AtPod(p.Echo[0]) }
 	other := func(p workload.Pods) observe.Ref { return observe.AtPod(p.Echo[len(p.Echo)-1]) }
 	return []Check{
-		policy(PolicyDefaultDeny, "nothing may enter the Pod", workload.Subject{},
+		policy(PolicyDefaultDeny, "all ingress is denied", workload.Subject{},
 			func(p workload.Pods, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed Leg) {
-				return leg(other(p), subject), leg(other(p), frontend(p)) // its neighbours are left alone
+				return leg(other(p), subject), leg(other(p), frontend(p)) // other Pods are not affected
 			}),
-		policy(PolicyAllowLabel, "only app: frontend may enter app: nginx", workload.Subject{Labels: map[string]string{workload.LabelApp: "nginx"}},
+		policy(PolicyAllowLabel, "only app: frontend may reach app: nginx", workload.Subject{Labels: map[string]string{workload.LabelApp: "nginx"}},
 			func(p workload.Pods, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed Leg) {
 				n.Spec.Ingress = ingressFrom(networkingv1.NetworkPolicyPeer{PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{workload.LabelApp: "frontend"}}})
 				n.Spec.PodSelector.MatchLabels = map[string]string{workload.LabelApp: "nginx"}
 				return leg(other(p), subject), leg(frontend(p), subject)
 			}),
-		policy(PolicyAllowNamespace, "only one namespace may enter the Pod", workload.Subject{},
+		policy(PolicyAllowNamespace, "only one namespace may reach the Pod", workload.Subject{},
 			func(p workload.Pods, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed Leg) {
 				n.Spec.Ingress = ingressFrom(networkingv1.NetworkPolicyPeer{NamespaceSelector: &metav1.LabelSelector{
 					MatchLabels: map[string]string{"kubernetes.io/metadata.name": workload.GuestsNamespace}}})
 				return leg(other(p), subject), leg(observe.AtPod(p.Visitor), subject)
 			}),
-		policy(PolicyAllowPort, "only one port of the Pod may be entered", workload.Subject{},
+		policy(PolicyAllowPort, "only one port of the Pod is allowed", workload.Subject{},
 			func(p workload.Pods, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed Leg) {
 				port := intstr.FromInt32(agent.PortHTTP)
 				n.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{Ports: []networkingv1.NetworkPolicyPort{{Port: &port}}}}
 				return Leg{From: other(p), To: subject, Kind: agent.TCP}, leg(other(p), subject)
 			}),
-		policy(PolicyEgressDeny, "nothing may leave the Pod", workload.Subject{Isolated: true},
+		policy(PolicyEgressDeny, "all egress is denied", workload.Subject{Isolated: true},
 			func(p workload.Pods, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed Leg) {
 				n.Spec.PolicyTypes = []networkingv1.PolicyType{networkingv1.PolicyTypeEgress}
 				return leg(subject, other(p)), leg(other(p), subject)
@@ -104,8 +104,8 @@ func ingressFrom(peer networkingv1.NetworkPolicyPeer) []networkingv1.NetworkPoli
 
 const sectionPolicies = "Policies"
 
-// policy is the entry of a NetworkPolicy, which selects a Pod that has its id as its name.
-// shape completes the policy, which denies all ingress, and gives its legs.
+// policy is the table's entry of a NetworkPolicy, which selects a Pod that has its id as its
+// name. shape completes the policy, which denies all ingress, and returns its legs.
 func policy(id, what string, subject workload.Subject,
 	shape func(p workload.Pods, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed Leg)) Check {
 	subject.Name = id
@@ -135,11 +135,11 @@ func policy(id, what string, subject workload.Subject,
 	}
 }
 
-// l7Path is the one path that the L7 policy lets through, by GET.
+// l7Path is the one path that the L7 policy allows, by GET.
 const l7Path = "/public"
 
-// l7 is the entry of the L7 policy: of one client to one Pod, on one port, so that nothing
-// but the request tells its legs apart. It borrows the Pod of PolicyAllowPort.
+// l7 is the table's entry of the L7 policy: from one client to one Pod, on one port, so that
+// its legs differ by the request alone. It selects the Pod of PolicyAllowPort.
 func l7() Check {
 	scenario := func(p workload.Pods) Scenario {
 		from, to := observe.AtPod(p.Echo[len(p.Echo)-1]), observe.AtPod(p.Subject(PolicyAllowPort))
@@ -150,7 +150,7 @@ func l7() Check {
 			Allowed: request(http.MethodGet, l7Path), Denial: Forbidden}
 	}
 	return Check{
-		ID: PolicyL7, Section: sectionPolicies, Title: "L7 policy: one HTTP method and path of a Pod may be asked",
+		ID: PolicyL7, Section: sectionPolicies, Title: "L7 policy: one HTTP method and path of a Pod is allowed",
 		Rows: func(l Lab) []Row {
 			if !l.Support.L7Policy {
 				r := skip("Pod", "Pod", cmp.Or(l.Support.L7Reason, "the CNI has no L7 policy"))[0]
@@ -168,16 +168,16 @@ func l7() Check {
 	}
 }
 
-// L7Rule is the rule that PolicyL7 proves of a plan. Which object enforces it is up to the
-// CNI.
+// L7Rule is the rule that PolicyL7 tests for a plan. The object that expresses it depends on
+// the CNI.
 func L7Rule(plan topology.Plan) components.HTTPRule {
 	subject := l7().Policy.Scenario(Pods(plan)).Allowed.To
 	return components.HTTPRule{Namespace: workload.Namespace, Name: PolicyL7, Label: workload.LabelPolicy, Value: subject.Name,
 		Port: agent.PortHTTP, Method: http.MethodGet, Path: l7Path}
 }
 
-// Steps asserts that a policy is enforced where the CNI supports it, and that it does
-// nothing elsewhere. It is judged while it is played (see verify/run).
+// Steps asserts that a policy is enforced where the CNI supports it, and has no effect
+// elsewhere. It is judged while the policy is applied and removed (see verify/run).
 type Steps struct {
 	alone
 	Denial Denial
@@ -185,10 +185,10 @@ type Steps struct {
 
 func (x Steps) String() string {
 	if x.Denial == Forbidden {
-		return "a proxy answers what is denied with 403, between two positive controls; seconds to effect and to end; skipped where the CNI has no L7 policy"
+		return "denied requests get 403 from a proxy, between two positive controls; seconds until the policy takes effect and until it ends; skipped where the CNI has no L7 policy"
 	}
-	return "what is denied gets no reply, between two positive controls, where the CNI enforces policies, else a reply; seconds to effect and to end"
+	return "denied connections get no reply (a reply where the CNI does not enforce policies), between two positive controls; seconds until the policy takes effect and until it ends"
 }
 
-// Judge says nothing: no probe of one moment proves a policy.
+// Judge returns nothing: a probe at one moment does not prove a policy.
 func (Steps) Judge(observe.Snapshot, Row, Answers) []report.Property { return nil }

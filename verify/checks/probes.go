@@ -14,13 +14,13 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// Part is what a probe is for in its row.
+// Part is the role of a probe in its row.
 type Part string
 
 // The parts of a row. Every row has a main probe.
 const (
 	PartMain    Part = "main"
-	PartControl Part = "control" // must be answered for the silence of main to mean anything
+	PartControl Part = "control" // must be answered, else no reply to main proves nothing
 	PartMTU     Part = "mtu"
 	PartBind    Part = "bind"
 	PartDNS     Part = "dns"
@@ -37,7 +37,7 @@ type Ask struct {
 // Answers are the results of a row's probes.
 type Answers map[Part]agent.Result
 
-// Query is a row with the address of its far end.
+// Query is a row with the address of its destination.
 type Query struct {
 	observe.Snapshot
 	Row    Row
@@ -45,12 +45,12 @@ type Query struct {
 	IP     string // "" of a name
 }
 
-// beside is a probe of the same client.
-func (q Query) beside(part Part, probe agent.Probe) []Ask {
+// also is another probe from the same client.
+func (q Query) also(part Part, probe agent.Probe) []Ask {
 	return []Ask{{Part: part, From: q.Row.From, Probe: probe}}
 }
 
-// AsksOf turns a row into probes, the main one first. Its error is observe.Unasked or
+// AsksOf returns the probes of a row, the main one first. Its error is observe.Unasked or
 // observe.Absent.
 func AsksOf(s observe.Snapshot, r Row) ([]Ask, error) {
 	if _, err := s.Station(r.From); err != nil {
@@ -74,7 +74,7 @@ func AsksOf(s observe.Snapshot, r Row) ([]Ask, error) {
 	return asks, nil
 }
 
-// PlainAsk is what a row that could not be asked would have asked, as far as is known.
+// PlainAsk is the main probe of a row that could not be probed, as far as it is known.
 func PlainAsk(s observe.Snapshot, r Row) Ask {
 	target, _, err := s.Address(r.To, r.Protocol)
 	if err != nil || target == "" {
@@ -83,44 +83,44 @@ func PlainAsk(s observe.Snapshot, r Row) Ask {
 	return Ask{Part: PartMain, From: r.From, Probe: agent.Probe{Kind: r.Protocol, Target: r.Protocol + "://" + target + "/"}}
 }
 
-// Request changes the main probe of a row from one plain request.
+// Request modifies the main probe of a row, which is one plain request.
 type Request func(q Query, p *agent.Probe)
 
-// everyEndpoint asks so often that a fair choice of endpoints misses none.
+// everyEndpoint sends so many requests that a fair choice of endpoints misses none.
 func everyEndpoint(q Query, p *agent.Probe) {
 	p.Count, p.Parallel = enough(len(q.Services[q.Row.To.Name].Ready)), true
 }
 
-// enough requests make it all but certain (1 in 10⁷ or better) that a fair choice misses
-// none of n endpoints: n·(1-1/n)^(20n) < n·e⁻²⁰.
+// enough is the number of requests with which a fair choice misses none of n endpoints, all
+// but certainly (1 in 10⁷ or better): n·(1-1/n)^(20n) < n·e⁻²⁰.
 func enough(n int) int { return min(max(20*n, 4), 400) }
 
-// twenty asks twenty times at once.
+// twenty sends twenty requests in parallel.
 func twenty(_ Query, p *agent.Probe) { p.Count, p.Parallel = 20, true }
 
-// byName asks an agent by a DNS name.
+// byName requests an agent by its DNS name.
 func byName(q Query, p *agent.Probe) {
 	p.Target = fmt.Sprintf("http://%s:%d/", q.Target, agent.PortHTTP)
 }
 
-// dnsTimeoutMillis is longer than that of other probes: CoreDNS may have to ask outside.
+// dnsTimeoutMillis is longer than that of other probes: CoreDNS may have to query an
+// upstream server.
 const dnsTimeoutMillis = 2000
 
-// shortName looks a Service up by its bare name, so that the Pod's search list is proved
-// with it.
+// shortName looks a Service up by its bare name, which tests the Pod's search list too.
 func shortName(q Query, p *agent.Probe) { p.Target, p.TimeoutMillis = q.Row.To.Name, dnsTimeoutMillis }
 
 // fullName looks a name up as it is.
 func fullName(q Query, p *agent.Probe) { p.Target, p.TimeoutMillis = q.Target+".", dnsTimeoutMillis }
 
-// virtualHost asks the ingress controller for a host and path.
+// virtualHost requests a host and path from the ingress controller.
 func virtualHost(q Query, p *agent.Probe) {
 	host, path, _ := strings.Cut(q.Row.To.Name, "/")
 	p.Host = host
 	p.Target += path
 }
 
-// targetNode is the Node that a row's far end is on.
+// targetNode is the Node that a row's destination is on.
 func targetNode(q Query) string { return q.Row.To.Node }
 
 // firstNode is the first Node of the plan.
@@ -130,14 +130,14 @@ func firstNode(q Query) string { return q.Plan.Nodes()[0].Name }
 const headers = 28
 
 // expectedPayload is the largest UDP payload between Pods of two Nodes: the path MTU from
-// one Node to the other, less what the CNI wraps around, less the headers.
+// one Node to the other, less the CNI's encapsulation, less the headers.
 func expectedPayload(s observe.Snapshot, a, b string) int {
-	to, _ := netip.ParseAddr(s.MachineIP(b)) // the zero Addr, which nobody reaches, where the Node is not the lab's
+	to, _ := netip.ParseAddr(s.MachineIP(b)) // the zero Addr, which is unreachable, where the Node is not in the lab
 	return topology.Reach(s.Plan, a, to).MTU - s.Support.Encapsulation.Overhead - headers
 }
 
-// ARPFor asks who has the address that a host's probe goes to; nothing where the host is
-// not on its network.
+// ARPFor is an ARP probe for the address that a host's probe goes to; none where the host
+// is not on its network.
 func ARPFor(s observe.Snapshot, from observe.Ref, ip string) []Ask {
 	addr, err := netip.ParseAddr(ip)
 	if err != nil || from.Kind != report.AtHost || !topology.Reach(s.Plan, from.Name, addr).OnLink() {
@@ -146,7 +146,7 @@ func ARPFor(s observe.Snapshot, from observe.Ref, ip string) []Ask {
 	return []Ask{{Part: PartARP, From: from, Probe: agent.Probe{Kind: agent.ARP, Target: ip}}}
 }
 
-// Command is how a user makes the same probe by hand.
+// Command is the command line that repeats a probe by hand.
 func Command(s observe.Snapshot, a Ask) string {
 	words := a.Probe.Args()
 	name := a.From.Name

@@ -11,19 +11,19 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// Record is what a DNS name must lead to.
+// Record is what a DNS name must resolve to.
 type Record string
 
-// What names lead to.
+// What names resolve to.
 const (
 	ServiceAddress Record = "the A record is the Service's ClusterIP"
 	OutsideAddress Record = "the A record is that of the lab's outside DNS"
-	PodAddresses   Record = "the A records are the set of Pod IPs"
+	PodAddresses   Record = "the A records are the Pod IPs"
 	CanonicalName  Record = "the CNAME is the outside host's"
 )
 
-// Records asserts the DNS records of a row's far end. Of a row over HTTP they are looked
-// up beside it.
+// Records asserts the DNS records of a row's destination. For a row over HTTP they are
+// looked up by a second probe.
 type Records struct{ Of Record }
 
 func (x Records) String() string { return string(x.Of) }
@@ -32,7 +32,7 @@ func (x Records) Probes(q Query) []Ask {
 	if q.Row.Protocol == agent.DNS {
 		return nil
 	}
-	return q.beside(PartDNS, agent.Probe{Kind: agent.DNS, Target: q.Target + ".", TimeoutMillis: dnsTimeoutMillis})
+	return q.also(PartDNS, agent.Probe{Kind: agent.DNS, Target: q.Target + ".", TimeoutMillis: dnsTimeoutMillis})
 }
 
 func (x Records) Judge(s observe.Snapshot, r Row, got Answers) []report.Property {
@@ -62,7 +62,7 @@ func (x Records) Judge(s observe.Snapshot, r Row, got Answers) []report.Property
 		equal(report.KeyRecords, "A record", want, cmp.Or(strings.Join(answer.Values("A"), " "), answer.Code))...)
 }
 
-// dnsValues gives the sorted values of one type in a DNS answer, or why there are none.
+// dnsValues returns the sorted values of one type in a DNS answer, or why there are none.
 func dnsValues(r agent.Result, kind string) string {
 	if r.Outcome != agent.Reply || len(r.Answers) == 0 || r.Answers[0].DNS == nil {
 		return Said(r)

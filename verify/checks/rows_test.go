@@ -61,16 +61,16 @@ func at(r observe.Ref) string {
 	return " on " + r.Node
 }
 
-// TestTable: every entry is whole, and no id names two.
+// TestTable: every entry is complete, and every id is unique.
 func TestTable(t *testing.T) {
 	named := map[string]bool{}
 	for _, c := range All() {
 		if c.ID == "" || c.Section == "" || c.Title == "" || c.Rows == nil || len(c.Asserts) == 0 {
-			t.Errorf("%q is not whole: %+v", c.ID, c)
+			t.Errorf("%q is not complete: %+v", c.ID, c)
 		}
 		for _, id := range append([]string{c.ID}, c.Aliases...) {
 			if named[id] {
-				t.Errorf("two entries are called %s", id)
+				t.Errorf("two entries have the id %s", id)
 			}
 			named[id] = true
 			if found, ok := Find(id); !ok || found.ID != c.ID {
@@ -85,7 +85,7 @@ func TestTable(t *testing.T) {
 		t.Errorf("the earlier id of %s finds %q", PodHairpin, c.ID)
 	}
 	if _, ok := Find("pod-to-moon"); ok {
-		t.Error("an id that nobody has is found")
+		t.Error("an unknown id is found")
 	}
 }
 
@@ -99,12 +99,12 @@ func canBeBlocked(t *testing.T, c Check) bool {
 	return false
 }
 
-// TestPathsDocument: docs/paths.md is what the table says.
+// TestPathsDocument: docs/paths.md matches the table.
 func TestPathsDocument(t *testing.T) {
 	plantest.Golden(t, "../../../docs/paths.md", Markdown())
 }
 
-// TestPods: the Pods on which paths depend being independent of each other.
+// TestPods: paths do not interfere with each other's Pods.
 func TestPods(t *testing.T) {
 	for _, scenario := range []string{"quickstart", "single-node", "small-network"} {
 		plan := plantest.Plan(t, scenario)
@@ -131,7 +131,7 @@ func TestPods(t *testing.T) {
 		for _, entry := range policies() {
 			id, play := entry.ID, entry.Policy.Scenario(c)
 			if play.Policy == nil {
-				continue // the CNI's own object
+				continue // an object of the CNI
 			}
 			selected := 0
 			for _, p := range c.All() {

@@ -29,7 +29,7 @@ func services() []Check {
 		},
 		{
 			ID: PodHairpin, Aliases: []string{"pod-to-itself-via-service"}, Section: sectionServices, Grid: gridServices,
-			Title:    "Pod → ClusterIP of a Service whose one endpoint is that Pod",
+			Title:    "Pod → ClusterIP of a Service whose only endpoint is that Pod",
 			Rows:     func(l Lab) []Row { return []Row{reach(l.first(), observe.AtService(workload.ServiceItself))} },
 			Asserts:  []Assertion{Backends{}},
 			Suspects: []Suspect{serviceUnmet, lostPackets, kubeProxyOfClient},

@@ -12,21 +12,21 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// Source is whom the far end takes the client for.
+// Source is the source address that the destination should see.
 type Source string
 
-// The sources that a far end may see.
+// The sources that a destination may see.
 const (
 	Loopback            Source = "127.0.0.1"
 	Preserved           Source = "the client's own address (no NAT)"
-	PreservedButHairpin Source = "the client's own address (no NAT), another only where a Pod reaches itself"
+	PreservedButHairpin Source = "the client's own address (no NAT), except where a Pod reaches itself"
 	Kept                Source = "the client's own address (kept)"
 	ClientOrNode        Source = "the client's address or a Node's"
 	ClientOrOwnNode     Source = "the client's address or its own Node's"
 	EgressNode          Source = "the address of the client's Node (SNAT)"
 )
 
-// ClientIP asserts whom the far end takes the client for.
+// ClientIP asserts the source address that the destination sees.
 type ClientIP struct {
 	alone
 	Is    Source
@@ -62,7 +62,7 @@ func (c ClientIP) Judge(s observe.Snapshot, r Row, got Answers) []report.Propert
 	return []report.Property{{Key: report.KeySource, Name: "source seen", Expected: want, Observed: cmp.Or(observed, "nothing"), OK: len(seen) > 0 && len(wrong) == 0}}
 }
 
-// expected puts the source that a row expects into words, and says which it accepts.
+// expected describes the source that a row expects, and returns which ones it accepts.
 func (c ClientIP) expected(s observe.Snapshot, r Row) (want string, accepts func(agent.Seen) bool) {
 	client := clientIP(s, r)
 	from := func(all ...string) func(agent.Seen) bool {
@@ -85,20 +85,20 @@ func (c ClientIP) expected(s observe.Snapshot, r Row) (want string, accepts func
 	case ClientOrNode:
 		return client + " or a Node's", func(x agent.Seen) bool { return x.Remote == client || s.NodeSide(x.Remote) }
 	case ClientOrOwnNode:
-		// On its way to a Node's address a Pod may leave as its own Node.
+		// Traffic from a Pod to a Node's address may leave with the address of the Pod's Node.
 		own := s.MachineIP(r.From.Node)
 		return fmt.Sprintf("%s or its Node's %s", client, own),
 			func(x agent.Seen) bool { return from(client, own)(x) || s.OwnEnd(x.Remote, r.From.Node) }
 	case PreservedButHairpin:
-		// A Pod that the Service leads back to itself sees a rewritten source: it could not
-		// answer itself otherwise.
+		// A Pod that a Service sends back to itself (hairpin) sees a rewritten source: it could
+		// not answer otherwise.
 		return client + " (no NAT)", func(x agent.Seen) bool { return x.Remote == client || x.Name == r.From.Name }
 	}
 	return client + " (no NAT)", from(client)
 }
 
-// clientIP is the address that a row's client has; an outside host's is the one on the
-// network of the far end, else its first.
+// clientIP is the address of a row's client; for an outside host the one on the network of
+// the destination, else its first.
 func clientIP(s observe.Snapshot, r Row) string {
 	if r.From.Kind != report.AtHost {
 		return s.PodIPs[r.From.Name]

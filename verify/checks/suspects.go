@@ -12,7 +12,7 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// Case is a failed row, and what is known of the cluster and of the other rows.
+// Case is a failed row, with the state of the cluster and the results of the other rows.
 type Case struct {
 	observe.Snapshot
 	State observe.State // with events
@@ -20,11 +20,11 @@ type Case struct {
 	lost []lostPair
 }
 
-// Suspect says how it explains a failure, "" where it does not.
+// Suspect returns a likely cause of a failure, "" where it does not apply.
 type Suspect func(Case) string
 
-// Explain adds to each failed row's reason the likely culprit, from what the other rows
-// did and from what the cluster says of itself. It changes no outcome.
+// Explain adds the likely cause to each failed row's reason, from the results of the other
+// rows and from the cluster's own state. It changes no outcome.
 func Explain(ctx context.Context, s observe.Snapshot, look func(context.Context) observe.State, reaches func(ctx context.Context, from, to string) (reached, asked bool), rows []*Judged) {
 	failed := slices.DeleteFunc(slices.Clone(rows), func(x *Judged) bool { return !x.Finding.Failed() })
 	if len(failed) == 0 {
@@ -46,8 +46,8 @@ func Explain(ctx context.Context, s observe.Snapshot, look func(context.Context)
 	}
 }
 
-// explained names the nearest cause: a Node that is not Ready explains everything; a row
-// that could not be asked says itself why, but for a policy whose control failed.
+// explained returns the nearest cause: a Node that is not Ready explains everything; a row
+// that could not be probed has its reason already, except a policy whose control failed.
 func explained(c Case) string {
 	if why := nodesNotReady(c); why != "" || c.Row.Expected == report.Unreachable {
 		return why
@@ -64,7 +64,7 @@ func explained(c Case) string {
 	return ""
 }
 
-// nodesNotReady names the first Node on the way that is not Ready.
+// nodesNotReady reports the first Node on the path that is not Ready.
 func nodesNotReady(c Case) string {
 	for _, name := range c.Finding.Nodes {
 		if n := c.State.Node(name); n != nil {
@@ -82,7 +82,7 @@ func clusterDNS(c Case) string { return c.Unmet["dns"] }
 // serviceUnmet: the Service has no VIP, or no endpoint.
 func serviceUnmet(c Case) string { return c.Unmet["service/"+c.Row.To.Name] }
 
-// ingressController: it is not ready, or has no VIP.
+// ingressController: the controller is not ready, or has no VIP.
 func ingressController(c Case) string { return c.Unmet["ingress"] }
 
 // ingressBackend: the Service behind the Ingress's host and path has no endpoint.
@@ -103,10 +103,10 @@ func vipAnnouncer(c Case) string {
 	return cmp.Or(c.State.MetalLB("speaker"), c.State.Excluded())
 }
 
-// lostPackets: nothing passes between two of the Nodes on the way.
+// lostPackets: no packet passes between two of the Nodes on the path.
 func lostPackets(c Case) string { return lostBetween(c.lost, c.Finding.Nodes) }
 
-// lostToDNS: likewise, the Nodes of CoreDNS among them.
+// lostToDNS: likewise, including the Nodes of CoreDNS.
 func lostToDNS(c Case) string {
 	nodes := slices.Clone(c.Finding.Nodes)
 	for _, pod := range c.State.Ready("kube-system", "kube-dns") {
@@ -117,11 +117,11 @@ func lostToDNS(c Case) string {
 	return lostBetween(c.lost, nodes)
 }
 
-// kubeProxyOfClient: the kube-proxy that translates what a Pod sends; of an outside
-// client's any.
+// kubeProxyOfClient: the kube-proxy of the client's Node; for an outside client, that of any
+// Node.
 func kubeProxyOfClient(c Case) string { return kubeProxy(c, c.Row.From.Node) }
 
-// kubeProxyOfTarget: that of the Node whose port is asked.
+// kubeProxyOfTarget: that of the Node whose NodePort is requested.
 func kubeProxyOfTarget(c Case) string { return kubeProxy(c, c.Row.To.Node) }
 
 func kubeProxy(c Case, node string) string {
@@ -136,7 +136,7 @@ func kubeProxy(c Case, node string) string {
 	return ""
 }
 
-// lostPair is two Nodes between whose Pods nothing passes.
+// lostPair is two Nodes whose Pods do not reach each other.
 type lostPair struct {
 	a, b  string
 	scope string
@@ -146,7 +146,7 @@ func (p lostPair) String() string {
 	return fmt.Sprintf("packets between %s and %s are lost%s", p.a, p.b, p.scope)
 }
 
-// lostBetween is the first lost pair among some Nodes, in words.
+// lostBetween describes the first lost pair among some Nodes.
 func lostBetween(pairs []lostPair, nodes []string) string {
 	for _, p := range pairs {
 		if slices.Contains(nodes, p.a) && slices.Contains(nodes, p.b) {
@@ -156,8 +156,8 @@ func lostBetween(pairs []lostPair, nodes []string) string {
 	return ""
 }
 
-// lostPairs finds the pairs of Nodes of which every row from a Pod to a Pod failed, in
-// both directions, while inside each of the two Nodes Pods do reach each other.
+// lostPairs finds the pairs of Nodes between which every Pod to Pod row failed in both
+// directions, while Pods on the same Node reach each other on each of the two.
 func lostPairs(rows []*Judged) []lostPair {
 	inside := map[string]bool{}
 	type count struct{ all, failed int }

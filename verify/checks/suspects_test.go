@@ -8,14 +8,14 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// TestExplainLeavesGood: a report without failures asks the cluster nothing.
+// TestExplainLeavesGood: a report without failures does not query the cluster.
 func TestExplainLeavesGood(t *testing.T) {
 	Explain(context.Background(), observe.Snapshot{}, func(context.Context) observe.State { t.Error("asked"); return observe.State{} }, nil,
 		[]*Judged{{Finding: Finding{Outcome: report.Pass}}, {Finding: Finding{Outcome: report.Skip}}})
 }
 
-// TestLostPairs: two Nodes are cut off from each other when nothing passes between their
-// Pods in either direction, and Pods do reach each other inside of both.
+// TestLostPairs: two Nodes count as cut off from each other when nothing passes between
+// their Pods in either direction, while Pods on the same Node reach each other on both.
 func TestLostPairs(t *testing.T) {
 	row := func(from, to, outcome, backend string) *Judged {
 		r := reach(observe.Ref{Kind: report.AtPod, Node: from}, observe.Ref{Kind: report.AtPod, Node: to})
@@ -28,12 +28,12 @@ func TestLostPairs(t *testing.T) {
 		rows []*Judged
 		want int
 	}{
-		"nothing passes":          {append(inside, row("w1", "w2", report.Fail, ""), row("w2", "w1", report.Fail, ""), measured), 1},
-		"one direction passes":    {append(inside, row("w1", "w2", report.Fail, ""), row("w2", "w1", report.Pass, "x")), 0},
-		"a property fails":        {append(inside, row("w1", "w2", report.Fail, "x"), row("w2", "w1", report.Fail, "")), 0},
-		"it could not be asked":   {append(inside, row("w1", "w2", report.Broken, ""), row("w2", "w1", report.Fail, "")), 0},
-		"a Node fails in itself":  {[]*Judged{inside[0], row("w2", "w2", report.Fail, ""), row("w1", "w2", report.Fail, "")}, 0},
-		"nobody asked inside one": {[]*Judged{inside[0], row("w1", "w2", report.Fail, "")}, 0},
+		"nothing passes":                {append(inside, row("w1", "w2", report.Fail, ""), row("w2", "w1", report.Fail, ""), measured), 1},
+		"one direction passes":          {append(inside, row("w1", "w2", report.Fail, ""), row("w2", "w1", report.Pass, "x")), 0},
+		"a property fails":              {append(inside, row("w1", "w2", report.Fail, "x"), row("w2", "w1", report.Fail, "")), 0},
+		"it could not be probed":        {append(inside, row("w1", "w2", report.Broken, ""), row("w2", "w1", report.Fail, "")), 0},
+		"a Node fails on its own":       {[]*Judged{inside[0], row("w2", "w2", report.Fail, ""), row("w1", "w2", report.Fail, "")}, 0},
+		"one Node has no row inside it": {[]*Judged{inside[0], row("w1", "w2", report.Fail, "")}, 0},
 	} {
 		if got := lostPairs(c.rows); len(got) != c.want {
 			t.Errorf("%s: %v, want %d", name, got, c.want)

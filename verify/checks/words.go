@@ -12,7 +12,7 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// Said puts what became of a probe into words.
+// Said describes the result of a probe.
 func Said(r agent.Result) string {
 	switch r.Outcome {
 	case agent.Reply:
@@ -27,12 +27,12 @@ func Said(r agent.Result) string {
 	case agent.Unreachable:
 		return "unreachable (" + r.Error + ")"
 	case "":
-		return "not asked"
+		return "not probed"
 	}
 	return r.Outcome + ": " + r.Error
 }
 
-// MedianRTT is the middle one of the answered repetitions, in µs.
+// MedianRTT is the median over the answered repetitions, in µs.
 func MedianRTT(r agent.Result) int64 {
 	var all []int64
 	for _, a := range r.Answers {
@@ -65,7 +65,7 @@ func sorted(set map[string]bool) []string {
 	return out
 }
 
-// nodesText names the Nodes of some Pods, each once.
+// nodesText lists the Nodes of some Pods, each once.
 func nodesText(s observe.Snapshot, pods []string) string {
 	nodes := map[string]bool{}
 	for _, p := range pods {
@@ -76,7 +76,7 @@ func nodesText(s observe.Snapshot, pods []string) string {
 	return strings.Join(sorted(nodes), ",")
 }
 
-// NodesOf lists the Nodes that packets of a path should touch.
+// NodesOf lists the Nodes that packets of a path should pass.
 func NodesOf(s observe.Snapshot, r Row) []string {
 	set := map[string]bool{r.From.Node: true, r.To.Node: true}
 	switch r.To.Kind {

@@ -117,7 +117,7 @@ func (t *text) section(r Report, s Section) {
 		t.WriteString(title)
 		title = ""
 		if allPassed := !slices.ContainsFunc(rows, func(p Result) bool { return p.Outcome != Pass }); allPassed && len(rows) > foldAbove {
-			t.line(Pass, id, fmt.Sprintf("%d ways", len(rows)), "all as expected", highest(rows))
+			t.line(Pass, id, fmt.Sprintf("%d connections", len(rows)), "all passed", highest(rows))
 			continue
 		}
 		name := id
@@ -183,7 +183,7 @@ func Brief(p Result) string {
 	add := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
 	switch p.Expected {
 	case Unreachable:
-		return "silent, as it should be"
+		return "no reply, as expected"
 	case NotEnforced:
 		return "not enforced, as expected"
 	case Enforced:

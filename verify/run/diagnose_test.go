@@ -134,7 +134,7 @@ func TestFaults(t *testing.T) {
 			change: func(s *observe.State) { noPods(s, "app.kubernetes.io/component", "speaker") },
 			// An old ARP entry may still lead to the Node: the replies keep coming.
 			upset: timeoutOf(agent.ARP), outcome: report.Fail,
-			fails: map[string]string{checks.OutsideToLoadBalancer: "nobody answers ARP for 172.30.0.20",
+			fails: map[string]string{checks.OutsideToLoadBalancer: "no ARP reply for 172.30.0.20",
 				checks.OutsideToLoadBalancer + " " + workload.ServiceLB: "no speaker Pod is running (DaemonSet metallb-system/metallb-speaker: 0 of 0 ready)",
 				checks.OutsideToIngressHTTP:                             "no speaker Pod is running", checks.OutsideToIngressHTTPS: "no speaker Pod is running"},
 			passes: []string{checks.OutsideToNodePort, checks.PodToClusterIP, checks.DNSService},
@@ -176,7 +176,7 @@ func TestFaults(t *testing.T) {
 				s.Service(workload.Namespace, workload.ServiceB).Spec.Selector = map[string]string{"app": "gone"}
 			},
 			outcome: report.Fail,
-			fails: map[string]string{checks.OutsideToIngressHTTP + " a.netlab.test/two": "HTTP status 503, and no agent behind it: ingress backend Service echo-b has no ready endpoints: its selector is app=gone",
+			fails: map[string]string{checks.OutsideToIngressHTTP + " a.netlab.test/two": "HTTP status 503, not from an agent: ingress backend Service echo-b has no ready endpoints: its selector is app=gone",
 				checks.OutsideToIngressHTTPS + " b.netlab.test/one": "ingress backend Service echo-b has no ready endpoints"},
 			passes: []string{checks.OutsideToLoadBalancer, checks.PodToClusterIP},
 		},

@@ -36,7 +36,7 @@ func reach(t *testing.T, plan topology.Plan, support components.Support, s obser
 	return w, rows
 }
 
-// TestHealthy: where all is as it should be, every path passes, in every kind of lab.
+// TestHealthy: in a healthy cluster every path passes, in every kind of lab.
 func TestHealthy(t *testing.T) {
 	for _, scenario := range []string{"quickstart", "single-node", "no-lb", "nodeport", "routed-client", "small-network", "minimal", "jumbo"} {
 		for name, support := range map[string]components.Support{"flannel": plantest.Flannel(), "enforcing": plantest.Enforcing()} {
@@ -162,11 +162,11 @@ func TestProperties(t *testing.T) {
 		{"MTU too small", only(agent.MTU, observetest.AnswersOf(agent.Answer{Outcome: agent.Reply, Payload: 1372})), "", []string{checks.PodToPodCrossNode},
 			"largest unfragmented payload: expected 1422 bytes of UDP, observed 1372"},
 		{"MTU not found", only(agent.MTU, observetest.Silence(agent.Timeout, "i/o timeout")), "", []string{checks.PodToPodCrossNode}, "observed no reply in time"},
-		{"nobody answers ARP", only(agent.ARP, observetest.Silence(agent.Timeout, "nobody on eth0 answers ARP")), "", []string{checks.OutsideToLoadBalancer, checks.OutsideToIngressHTTP}, "nobody answers ARP for 172.30.0.20"},
+		{"no ARP reply", only(agent.ARP, observetest.Silence(agent.Timeout, "nobody on eth0 answers ARP")), "", []string{checks.OutsideToLoadBalancer, checks.OutsideToIngressHTTP}, "no ARP reply for 172.30.0.20"},
 		{"two answer ARP", only(agent.ARP, observetest.AnswersOf(agent.Answer{Outcome: agent.Reply, MACs: []string{plan.Nodes()[1].NICs[0].MAC, plan.Nodes()[2].NICs[0].MAC}})), workload.ServiceLB,
 			[]string{checks.OutsideToLoadBalancer}, "observed w1 and w2"},
 		{"a stranger answers ARP", only(agent.ARP, observetest.AnswersOf(agent.Answer{Outcome: agent.Reply, MACs: []string{"02:00:00:00:00:99"}})), "",
-			[]string{checks.OutsideToLoadBalancer}, "unknown station 02:00:00:00:00:99"},
+			[]string{checks.OutsideToLoadBalancer}, "unknown MAC 02:00:00:00:00:99"},
 		{"a Node without endpoint owns a Local VIP", only(agent.ARP, observetest.AnswersOf(agent.Answer{Outcome: agent.Reply, MACs: []string{plan.Nodes()[2].NICs[0].MAC}})), workload.ServiceLBLocal,
 			[]string{checks.OutsideToLoadBalancer}, "a Node with an endpoint, observed w2"},
 		{"NXDOMAIN", only(agent.DNS, observetest.AnswersOf(agent.Answer{Outcome: agent.Reply, DNS: &agent.DNSAnswer{Name: "x.", Code: "NXDOMAIN"}})), "",
