@@ -23,7 +23,7 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// State is the cluster at one moment: all that waiting and diagnosing look at.
+// State is the cluster at one moment: everything that waiting and diagnosis read.
 type State struct {
 	Pods        []*corev1.Pod
 	Services    []*corev1.Service
@@ -31,10 +31,10 @@ type State struct {
 	Nodes       []*corev1.Node
 	Deployments []*appsv1.Deployment
 	DaemonSets  []*appsv1.DaemonSet
-	Events      []*corev1.Event // newest last; read only when something is amiss
+	Events      []*corev1.Event // newest last; read only after a failure
 }
 
-// Cluster follows the state by watches.
+// Cluster follows the state with watches.
 type Cluster struct {
 	client  kubernetes.Interface
 	changed chan struct{} // holds one token when something changed since it was taken
@@ -42,12 +42,12 @@ type Cluster struct {
 	synced  []cache.InformerSynced
 }
 
-// syncLimit bounds the first reading of the state; emulated machines are slow.
+// syncLimit bounds the initial listing of the state; emulated machines are slow.
 const syncLimit = time.Minute
 
 // Follow starts the watches; they end with ctx.
 func Follow(ctx context.Context, client kubernetes.Interface) (*Cluster, error) {
-	// A watch that breaks is tried again; it need not tell the terminal (the zero Logger is mute).
+	// A broken watch is restarted; the terminal need not show it (the zero Logger discards).
 	ctx = klog.NewContext(ctx, klog.Logger{})
 	c := &Cluster{client: client, changed: make(chan struct{}, 1), stores: map[string]cache.Store{}}
 	follow := func(name string, example runtime.Object, list cache.ListWithContextFunc, watch cache.WatchFuncWithContext) {
@@ -121,7 +121,7 @@ func stored[T any](store cache.Store) []*T {
 	return out
 }
 
-// StateWithEvents is state, with the events that tell why something is not so.
+// StateWithEvents is the state with the events, which explain failures.
 func (c *Cluster) StateWithEvents(ctx context.Context) State {
 	s := c.State()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -149,27 +149,27 @@ func eventTime(e *corev1.Event) time.Time {
 	return e.CreationTimestamp.Time
 }
 
-// Unmet is a condition that the paths need and that does not hold.
+// Unmet is a condition that the paths require and that does not hold.
 type Unmet struct {
 	What   string // "pod/echo-w1", "service/echo-lb", "dns", "ingress"
 	Why    string
-	Futile bool // waiting will not mend it
+	Futile bool // waiting will not help
 }
 
-// quiet is how long a cluster in which something is missing may stand still before it counts
-// as stuck. A slow machine is slow step by step.
+// quiet is how long a cluster in which something is missing may show no change before it
+// counts as stuck. On a slow machine each step is slow.
 const quiet = 15 * time.Second
 
-// Await waits until nothing is missing, until what is missing will not come, until
-// nothing has changed for a while, or for at most bound. It gives what is still missing.
+// Await waits until nothing is missing, until waiting will not help, until nothing has
+// changed for a while, or for at most bound. It returns what is still missing.
 func (c *Cluster) Await(ctx context.Context, plan topology.Plan, pods workload.Pods, bound time.Duration) []Unmet {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	quiet := quiet * Patience(plan)
 	still := time.NewTimer(quiet)
 	defer still.Stop()
-	// A cluster whose pools were changed by hand never moves its VIPs to the plan's: that is
-	// waited for as long, whatever else goes on.
+	// A cluster whose pools were changed by hand never moves its VIPs to the plan's pools:
+	// the wait for that is as long, whatever else changes.
 	var moving <-chan time.Time
 	for stuck := false; !stuck && ctx.Err() == nil; {
 		s := c.State()
@@ -196,8 +196,8 @@ func (c *Cluster) Await(ctx context.Context, plan topology.Plan, pods workload.P
 	return UnmetOf(c.StateWithEvents(context.WithoutCancel(ctx)), plan, pods)
 }
 
-// movingVIP reports whether a Service still has a VIP of none of the plan's pools: after
-// a pool was changed the load balancer takes a moment to give them new ones.
+// movingVIP reports whether a Service still has a VIP outside the plan's pools: after a pool
+// was changed the load balancer takes a moment to assign new ones.
 func (s State) movingVIP(plan topology.Plan) bool {
 	services := []*corev1.Service{s.ingressService(plan)}
 	for _, spec := range workload.ServiceSpecs(plan) {
@@ -212,7 +212,7 @@ func (s State) movingVIP(plan topology.Plan) bool {
 	})
 }
 
-// UnmetOf lists what the paths of a plan need and the cluster does not have.
+// UnmetOf lists what the paths of a plan require and the cluster does not have.
 func UnmetOf(s State, plan topology.Plan, pods workload.Pods) []Unmet {
 	var out []Unmet
 	for _, p := range pods.All() {
@@ -229,7 +229,7 @@ func UnmetOf(s State, plan topology.Plan, pods workload.Pods) []Unmet {
 	if len(s.Ready("kube-system", "kube-dns")) == 0 {
 		l := Unmet{What: "dns", Why: "CoreDNS has 0 ready endpoints"}
 		if d := s.deployment("kube-system", "coredns"); d == nil {
-			l.Why += ": there is no Deployment kube-system/coredns"
+			l.Why += ": Deployment kube-system/coredns not found"
 		} else if d.Spec.Replicas != nil && *d.Spec.Replicas == 0 {
 			l.Why, l.Futile = l.Why+": Deployment kube-system/coredns is scaled to 0 replicas", true
 		} else {
@@ -244,7 +244,7 @@ func (s State) unmetOfService(spec workload.ServiceSpec, c workload.Pods) []Unme
 	what := "service/" + spec.Name
 	service := s.Service(workload.Namespace, spec.Name)
 	if service == nil {
-		return []Unmet{{What: what, Why: "Service " + spec.Name + " does not exist"}}
+		return []Unmet{{What: what, Why: "Service " + spec.Name + " not found"}}
 	}
 	var out []Unmet
 	if spec.Type == corev1.ServiceTypeLoadBalancer && VIPOf(service) == "" {
@@ -271,7 +271,7 @@ func (s State) unmetOfIngress(plan topology.Plan) []Unmet {
 	service := s.ingressService(plan)
 	switch {
 	case service == nil:
-		return []Unmet{{What: "ingress", Why: "there is no Service of the ingress controller " + plan.Ingress.Name}}
+		return []Unmet{{What: "ingress", Why: "Service of the ingress controller " + plan.Ingress.Name + " not found"}}
 	case service.Spec.Type == corev1.ServiceTypeLoadBalancer && VIPOf(service) == "":
 		return []Unmet{{What: "ingress", Why: fmt.Sprintf("no VIP assigned to Service %s/%s: %s", service.Namespace, service.Name, s.vipTrouble(service))}}
 	case len(s.Ready(service.Namespace, service.Name)) == 0:
@@ -330,7 +330,7 @@ func (s State) deployment(namespace, name string) *appsv1.Deployment {
 	return nil
 }
 
-// Ready gives the names of the Pods behind a Service that its EndpointSlices call ready.
+// Ready returns the names of the Pods that a Service's EndpointSlices list as ready.
 func (s State) Ready(namespace, service string) []string {
 	var out []string
 	for _, slice := range s.Slices {
@@ -356,7 +356,7 @@ func PodReady(p *corev1.Pod) bool {
 	return p.DeletionTimestamp == nil && p.Status.PodIP != "" && kube.PodReady(p)
 }
 
-// VIPOf is the address that a Service of type LoadBalancer got, "" for none yet.
+// VIPOf is the address assigned to a Service of type LoadBalancer, "" for none yet.
 func VIPOf(s *corev1.Service) string {
 	for _, i := range s.Status.LoadBalancer.Ingress {
 		if net.ParseIP(i.IP) != nil {
@@ -366,8 +366,8 @@ func VIPOf(s *corev1.Service) string {
 	return ""
 }
 
-// Patience is how many times longer than elsewhere something may take: emulated machines
-// are slow in everything, most of all when much begins at once.
+// Patience is the factor by which timeouts grow: emulated machines are slow in everything,
+// most of all when much starts at once.
 func Patience(plan topology.Plan) time.Duration {
 	if plan.Capabilities.Emulated {
 		return 10

@@ -18,8 +18,8 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// TestAwait: waiting follows the cluster by watches and ends as soon as nothing lacks, or
-// at once where waiting is futile.
+// TestAwait: waiting follows the cluster with watches and ends as soon as nothing is
+// missing, or immediately where waiting will not help.
 func TestAwait(t *testing.T) {
 	plan := plantest.Plan(t, "quickstart")
 	all := func(s observe.State) []runtime.Object {
@@ -96,16 +96,16 @@ func TestAwait(t *testing.T) {
 	}
 }
 
-// TestUnmet: what waiting waits for, and what it knows not to wait for.
+// TestUnmet: the conditions that are waited for, and those that waiting cannot change.
 func TestUnmet(t *testing.T) {
 	plan := plantest.Plan(t, "quickstart")
 	if got := observe.UnmetOf(observetest.Healthy(plan), plan, checks.Pods(plan)); len(got) != 0 {
-		t.Errorf("a healthy cluster lacks %v", got)
+		t.Errorf("a healthy cluster has unmet conditions: %v", got)
 	}
 	empty := observe.UnmetOf(observe.State{}, plan, checks.Pods(plan))
 	want := len(checks.Pods(plan).All()) + len(workload.ServiceSpecs(plan)) + 2
 	if len(empty) != want {
-		t.Errorf("an empty cluster lacks %d things, want %d: %v", len(empty), want, empty)
+		t.Errorf("an empty cluster has %d unmet conditions, want %d: %v", len(empty), want, empty)
 	}
 	for _, l := range empty {
 		if l.Futile || l.Why == "" {

@@ -6,7 +6,8 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// Ref is one end of a path, by name: addresses are known only when the lab runs.
+// Ref is the source or destination of a path, by name: addresses are known only when the
+// lab runs.
 type Ref struct {
 	Kind string `json:"kind"`
 	Name string `json:"name"`

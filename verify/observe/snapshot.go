@@ -1,6 +1,6 @@
 // Package observe reads the cluster that is verified. Follow watches it, Await waits until
-// it has what the paths require, and New gives a Snapshot: which address each name
-// stands for, who is behind each Service. A Snapshot does not change, and judges nothing.
+// it has what the paths require, and New returns a Snapshot: the address of each name and
+// the Pods behind each Service. A Snapshot does not change, and judges nothing.
 package observe
 
 import (
@@ -22,7 +22,8 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// OutsideTarget is the host that Pods reach out to: the internet, else the first client.
+// OutsideTarget is the outside host that Pods connect to: the internet host, else the first
+// client.
 func OutsideTarget(plan topology.Plan) (topology.Machine, bool) {
 	for _, role := range []string{topology.RoleInternet, topology.RoleClient} {
 		for _, m := range plan.WithRole(role) {
@@ -32,8 +33,8 @@ func OutsideTarget(plan topology.Plan) (topology.Machine, bool) {
 	return topology.Machine{}, false
 }
 
-// Snapshot is what the paths' names stand for while the lab runs: addresses, ports, who is
-// behind what. It is read once, after waiting, and does not change.
+// Snapshot resolves the paths' names while the lab runs: addresses, ports, and the endpoints
+// of Services. It is read once, after waiting, and does not change.
 type Snapshot struct {
 	Plan     topology.Plan
 	Support  components.Support
@@ -47,7 +48,7 @@ type Snapshot struct {
 	Unmet    map[string]string       // What → Why
 }
 
-// Service is a Service as it came to be.
+// Service is a Service as it is in the cluster.
 type Service struct {
 	ClusterIP string
 	VIP       string
@@ -107,12 +108,13 @@ func serviceOf(x *corev1.Service, s State) Service {
 	return out
 }
 
-// Station is an agent that can be asked: where its socket is, and who it must say it is.
+// Station is an agent that can be reached: where its socket is, and the identity that it
+// must report.
 type Station struct {
 	Machine string
 	Socket  string
 	Pod     string // "" for an outside host
-	IP      string // "" where it does not say
+	IP      string // "" where it reports none
 }
 
 func (s Station) Who() string { return cmp.Or(s.Pod, s.Machine) }
@@ -121,12 +123,13 @@ func (s Station) Who() string { return cmp.Or(s.Pod, s.Machine) }
 // the component agent starts it.
 const hostSocket = "/run/netlab/agent.sock"
 
-// Unasked is why a path could not be asked at all: it is broken.
+// Unasked is why a path could not be probed at all: it is broken.
 type Unasked struct{ Why string }
 
 func (u Unasked) Error() string { return u.Why }
 
-// Absent is why a path has nothing to ask: what it needs is not there, and it fails.
+// Absent is why a path has no destination: something that it requires does not exist, and
+// it fails.
 type Absent struct{ Why string }
 
 func (a Absent) Error() string { return a.Why }
@@ -145,7 +148,7 @@ func (s Snapshot) Station(r Ref) (Station, error) {
 func (s Snapshot) podStation(name string) (Station, error) {
 	p, ok := s.Pods.Pod(name)
 	if !ok {
-		return Station{}, Unasked{fmt.Sprintf("there is no agent Pod %s", name)}
+		return Station{}, Unasked{fmt.Sprintf("agent Pod %s not found", name)}
 	}
 	if why := s.Unmet["pod/"+name]; why != "" {
 		return Station{}, Unasked{why}
@@ -153,7 +156,7 @@ func (s Snapshot) podStation(name string) (Station, error) {
 	return Station{Machine: p.Node, Socket: workload.Socket(p.Namespace, name), Pod: p.Namespace + "/" + name, IP: s.PodIPs[name]}, nil
 }
 
-// Address gives where a Ref listens, as host:port, and its bare address. For a name it is
+// Address returns where a Ref listens, as host:port, and its bare address. For a name it is
 // the full DNS name.
 func (s Snapshot) Address(r Ref, protocol string) (target, ip string, err error) {
 	at := func(ip string, port int) (string, string, error) {
@@ -203,7 +206,7 @@ func (s Snapshot) Address(r Ref, protocol string) (target, ip string, err error)
 		}
 		return r.Name + "." + workload.Namespace + ".svc." + s.Plan.Kubernetes.Domain, "", nil
 	}
-	return "", "", Unasked{fmt.Sprintf("unknown kind of end %q", r.Kind)}
+	return "", "", Unasked{fmt.Sprintf("unknown kind of reference %q", r.Kind)}
 }
 
 func (s Snapshot) serviceWithEndpoints(name string) (Service, error) {
@@ -241,14 +244,14 @@ func (s Snapshot) MachineIP(name string) string {
 	return m.Address().String()
 }
 
-// NodeOfPod is "" for what is no agent Pod.
+// NodeOfPod is "" for anything but an agent Pod.
 func (s Snapshot) NodeOfPod(name string) string {
 	p, _ := s.Pods.Pod(name)
 	return p.Node
 }
 
-// SourceIP is the address that a machine's packets to a target leave with, as
-// topology.Reach has it; the machine's first where it has no route there.
+// SourceIP is the source address of a machine's packets to a target, from topology.Reach;
+// the machine's first address where it has no route there.
 func (s Snapshot) SourceIP(machine string, target netip.Addr) string {
 	if source := topology.Reach(s.Plan, machine, target).Source; source.IsValid() {
 		return source.String()
@@ -256,8 +259,8 @@ func (s Snapshot) SourceIP(machine string, target netip.Addr) string {
 	return s.MachineIP(machine)
 }
 
-// NodeSide reports whether an address is a Node's: of one of its NICs, or of its own end
-// of the Pod network (a bridge or tunnel address inside a Pod CIDR that is no Pod's).
+// NodeSide reports whether an address belongs to a Node: to one of its NICs, or to its side
+// of the Pod network (a bridge or tunnel address inside a Pod CIDR that no Pod has).
 func (s Snapshot) NodeSide(ip string) bool {
 	addr, err := netip.ParseAddr(ip)
 	if err != nil {
@@ -282,7 +285,7 @@ func (s Snapshot) NodeSide(ip string) bool {
 	return false
 }
 
-// NICOwner names the machine that a MAC belongs to.
+// NICOwner is the name of the machine that a MAC belongs to.
 func (s Snapshot) NICOwner(mac string) string {
 	for _, m := range s.Plan.Machines {
 		for _, nic := range m.NICs {
@@ -301,7 +304,7 @@ func JoinPort(ip string, port int) string {
 	return ip + ":" + strconv.Itoa(port)
 }
 
-// OwnEnd reports whether an address is a Node's own end of its part of the Pod network.
+// OwnEnd reports whether an address is a Node's own address in its part of the Pod network.
 func (s Snapshot) OwnEnd(ip, node string) bool {
 	addr, err := netip.ParseAddr(ip)
 	return err == nil && !s.Foreign[ip] && s.PodCIDRs[node].IsValid() && s.PodCIDRs[node].Contains(addr)

@@ -10,15 +10,15 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// podTrouble says why an agent Pod is not ready, from the nearest witness: its container,
-// its last warning, its Node.
+// podTrouble is why an agent Pod is not ready: from its container, its last warning event,
+// its Node.
 func (s State) podTrouble(p workload.Pod, pod *corev1.Pod) string {
 	node := s.Node(p.Node)
 	switch {
 	case node == nil:
 		return fmt.Sprintf("Node %s has not registered", p.Node)
 	case pod == nil:
-		return "it does not exist"
+		return "not found"
 	}
 	why := ContainerTrouble(pod)
 	if event := s.warning("Pod", pod.Namespace, pod.Name); event != "" {
@@ -39,7 +39,7 @@ func ContainerTrouble(pod *corev1.Pod) string {
 			return Join(w.Reason, w.Message)
 		}
 		if t := c.State.Terminated; t != nil {
-			return fmt.Sprintf("its container ended with %d %s", t.ExitCode, t.Reason)
+			return fmt.Sprintf("its container exited with code %d: %s", t.ExitCode, t.Reason)
 		}
 	}
 	return ""
@@ -64,7 +64,7 @@ func (s State) Node(name string) *corev1.Node {
 	return nil
 }
 
-// warning gives the newest warning about an object, "" for none.
+// warning is the newest warning event about an object, "" for none.
 func (s State) warning(kind, namespace, name string) string {
 	for _, e := range slices.Backward(s.Events) {
 		if e.Type == corev1.EventTypeWarning && e.InvolvedObject.Kind == kind && e.InvolvedObject.Namespace == namespace && e.InvolvedObject.Name == name {
@@ -74,7 +74,7 @@ func (s State) warning(kind, namespace, name string) string {
 	return ""
 }
 
-// troubleOf says what is wrong with the Pods of a label, or that there are none.
+// troubleOf is what is wrong with the Pods of a label, or that there are none.
 func (s State) troubleOf(namespace, label, value, owner string) string {
 	count := 0
 	why := ""
@@ -92,12 +92,12 @@ func (s State) troubleOf(namespace, label, value, owner string) string {
 		}
 	}
 	if count == 0 {
-		return "no Pod of " + owner + " exists"
+		return "no Pod of " + owner + " found"
 	}
 	return why
 }
 
-// vipTrouble says why a Service has no VIP.
+// vipTrouble is why a Service has no VIP.
 func (s State) vipTrouble(service *corev1.Service) string {
 	why := ""
 	if event := s.warning("Service", service.Namespace, service.Name); event != "" {
@@ -107,12 +107,12 @@ func (s State) vipTrouble(service *corev1.Service) string {
 		why = Join(why, t)
 	}
 	if why == "" {
-		why = "no event says why"
+		why = "no event gives a reason"
 	}
 	return why
 }
 
-// MetalLB says that no Pod of one of MetalLB's two parts is ready; "" if one is. The
+// MetalLB reports that no Pod of one of MetalLB's two parts is ready; "" if one is. The
 // labels differ between its manifests and its chart.
 func (s State) MetalLB(part string) string {
 	ready := 0
@@ -144,8 +144,8 @@ func (s State) MetalLB(part string) string {
 	return why
 }
 
-// Excluded says that no Node may announce VIPs; "" if one may. kubeadm puts the label on
-// control planes, and MetalLB's speakers honour it.
+// Excluded reports that no Node may announce VIPs; "" if one may. kubeadm sets the label on
+// control planes, and MetalLB's speakers respect it.
 func (s State) Excluded() string {
 	for _, n := range s.Nodes {
 		if _, labelled := n.Labels[corev1.LabelNodeExcludeBalancers]; !labelled {
@@ -155,7 +155,7 @@ func (s State) Excluded() string {
 	return "every Node has the label " + corev1.LabelNodeExcludeBalancers + ", so none announces VIPs"
 }
 
-// Join puts two halves of a reason together; either may be empty.
+// Join joins the two parts of a reason; either may be empty.
 func Join(a, b string) string {
 	a, b = strings.TrimSpace(a), strings.TrimSpace(b)
 	switch {

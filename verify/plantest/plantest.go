@@ -1,5 +1,5 @@
-// Package plantest gives tests of verify the plans of this repository's labs, what CNIs
-// support, and golden files. It takes the name of a lab in scenarios; it makes no lab.
+// Package plantest provides tests of verify with the plans of this repository's labs, what
+// CNIs support, and golden files. It takes the name of a lab in scenarios; it makes no lab.
 package plantest
 
 import (
@@ -18,15 +18,15 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 // Flannel is what Flannel with VXLAN supports.
 func Flannel() components.Support {
-	return components.Support{L7Reason: "Flannel enforces no NetworkPolicy", Encapsulation: components.Encapsulation{Kind: "vxlan", Port: 8472, Overhead: 50}}
+	return components.Support{L7Reason: "Flannel does not enforce NetworkPolicy", Encapsulation: components.Encapsulation{Kind: "vxlan", Port: 8472, Overhead: 50}}
 }
 
-// Enforcing is a CNI that enforces policies and learns outside routers its Pods.
+// Enforcing is a CNI that enforces policies and announces Pod CIDRs to outside routers.
 func Enforcing() components.Support {
 	return components.Support{NetworkPolicy: true, RoutesPodCIDR: true, L7Reason: "no Envoy"}
 }
 
-// Plan is that of a lab in scenarios.
+// Plan is the plan of a lab in scenarios.
 func Plan(t *testing.T, scenario string) topology.Plan {
 	t.Helper()
 	file := filepath.Join("..", "..", "scenarios", scenario+".yaml")
@@ -45,7 +45,7 @@ func Plan(t *testing.T, scenario string) topology.Plan {
 	return plan
 }
 
-// Golden compares with a file in testdata, or rewrites it with -update.
+// Golden compares text with a file in testdata, or rewrites the file with -update.
 func Golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)

@@ -1,4 +1,4 @@
-// Package verifytest holds what tests of real labs assert of a report.Report, whichever
+// Package verifytest holds the assertions of lab tests about a report.Report, whichever
 // provider and CNI the lab has. It makes no lab.
 package verifytest
 
@@ -13,17 +13,17 @@ import (
 	"netlab.dev/netlab/verify/trace"
 )
 
-// Way is how a lab's packets go, by its CNI and mode.
+// Way is how a lab's CNI and mode handle packets.
 type Way struct {
-	Encapsulated bool   // between Nodes they are wrapped in VXLAN
-	Inside       string // who answers for a Service that a Pod asks: "kube-proxy" or "CNI"
-	Outside      string // likewise, where a host outside asks
+	Encapsulated bool   // between Nodes they are encapsulated in VXLAN
+	Inside       string // what translates a Service for Pods: "kube-proxy" or "CNI"
+	Outside      string // likewise, for outside hosts
 }
 
-// Evidence holds the hops of a report made with evidence against what the five kinds of
-// path are known for: between Nodes the tunnel and no translation, DNAT for a ClusterIP,
-// SNAT on the way out, the owner of a VIP by ARP, and the ingress controller's own
-// connection. Each has to be in the report.
+// Evidence checks the hops of a report made with evidence for what characterizes five kinds
+// of path: between Nodes the tunnel and no translation, DNAT for a ClusterIP, SNAT on the
+// way out, the owner of a VIP by ARP, and the ingress controller's own connection. Each must
+// be in the report.
 func Evidence(t testing.TB, r report.Report, way Way) {
 	t.Helper()
 	shown := map[string]func(testing.TB, report.Result, Way){
@@ -45,9 +45,9 @@ func Evidence(t testing.TB, r report.Report, way Way) {
 			continue
 		}
 		seen[p.ID] = true
-		told := &tell{TB: t, path: p}
-		ordered(told, p)
-		check(told, p, way)
+		tb := &explained{TB: t, path: p}
+		ordered(tb, p)
+		check(tb, p, way)
 	}
 	for id := range shown {
 		if !seen[id] {
@@ -56,25 +56,25 @@ func Evidence(t testing.TB, r report.Report, way Way) {
 	}
 }
 
-// tell shows a path's hops after its first complaint.
-type tell struct {
+// explained is a testing.TB that logs a path's hops after its first error.
+type explained struct {
 	testing.TB
-	path report.Result
-	told bool
+	path   report.Result
+	logged bool
 }
 
-func (s *tell) Errorf(format string, args ...any) {
+func (s *explained) Errorf(format string, args ...any) {
 	s.Helper()
 	s.TB.Errorf(title(s.path)+": "+format, args...)
-	if !s.told {
-		s.told = true
+	if !s.logged {
+		s.logged = true
 		s.Log("\n" + strings.Join(s.path.Evidence.Lines(120), "\n"))
 	}
 }
 
 func title(p report.Result) string { return p.ID + " " + p.From.Name + " → " + p.To.Name }
 
-// ordered: time begins at 0 and never goes back, and the answer comes home.
+// ordered: time starts at 0 and never goes back, and the answer returns to where it began.
 func ordered(t testing.TB, p report.Result) {
 	t.Helper()
 	hops := p.Evidence.Hops
@@ -82,24 +82,24 @@ func ordered(t testing.TB, p report.Result) {
 		t.Errorf("its hops are not in the order of time")
 	}
 	if p.Evidence.Lost != "" {
-		t.Errorf("it passed, and yet is said to be lost: %s", p.Evidence.Lost)
+		t.Errorf("it passed, and yet is reported as lost: %s", p.Evidence.Lost)
 	}
 	first := hops[0]
 	if !slices.ContainsFunc(hops, func(h report.Hop) bool {
 		return h.Leg == trace.Reply && h.Direction == trace.In && h.Machine == first.Machine && h.Pod == first.Pod
 	}) {
-		t.Errorf("no answer came back to where it began")
+		t.Errorf("no answer returned to where it began")
 	}
 }
 
-// requests are the hops of the way there, ARP left out.
+// requests are the hops of the request, without ARP.
 func requests(p report.Result) []report.Hop {
 	return slices.DeleteFunc(slices.Clone(p.Evidence.Hops), func(h report.Hop) bool {
 		return h.Leg != trace.Request || strings.HasPrefix(h.Packet, "ARP")
 	})
 }
 
-// changes are those of some hops whose words begin with what, and who made them.
+// changes are those changes at some hops whose text begins with what, and the hops.
 func changes(hops []report.Hop, what string) (found []report.Change, at []report.Hop) {
 	for _, h := range hops {
 		for _, c := range h.Changes {
@@ -141,7 +141,7 @@ func crossNode(t testing.TB, p report.Result, way Way) {
 		outer := hops[at].Outer
 		switch {
 		case !way.Encapsulated && outer != nil:
-			t.Errorf("on %s eth0 it is wrapped in %s", side.node, outer.Kind)
+			t.Errorf("on %s eth0 it is encapsulated in %s", side.node, outer.Kind)
 		case way.Encapsulated && (outer == nil || outer.Kind != "VXLAN" || outer.VNI == 0 || outer.Source == p.From.IP || outer.Destination == p.To.IP):
 			t.Errorf("on %s eth0 it is not in a VXLAN between Nodes: %+v", side.node, outer)
 		}
@@ -153,8 +153,8 @@ func clusterIP(t testing.TB, p report.Result, way Way) {
 	translated(t, p, way.Inside)
 }
 
-// translated: the Service's address becomes a Pod's, once, and by whom it should. Where a
-// CNI hands the packet to its Pod past every interface, the answer shows that it was.
+// translated: the Service's address becomes a Pod's, once, and by the expected part. Where a
+// CNI hands the packet to its Pod without an interface, the answer shows that it was.
 func translated(t testing.TB, p report.Result, by string) {
 	t.Helper()
 	service := p.To.IP
@@ -163,7 +163,7 @@ func translated(t testing.TB, p report.Result, by string) {
 		found, at = changes(p.Evidence.Hops, "DNAT undone ")
 		for i, c := range found {
 			if !strings.Contains(c.What, " → "+service+":") {
-				t.Errorf("undone for another than %s: %s", service, c.What)
+				t.Errorf("undone for something other than %s: %s", service, c.What)
 			}
 			if address(at[i].Source) != service {
 				t.Errorf("the answer comes from %s, not %s", at[i].Source, service)
@@ -191,7 +191,7 @@ func outward(t testing.TB, p report.Result, _ Way) {
 	case found[0].By != "CNI" || at[0].Machine != p.From.Node:
 		t.Errorf("translated by %q at %s", found[0].By, at[0].Machine)
 	case address(at[0].Source) != p.Observed.SourceIP:
-		t.Errorf("translated to %s, and the host outside saw %s", at[0].Source, p.Observed.SourceIP)
+		t.Errorf("translated to %s, but the outside host saw %s", at[0].Source, p.Observed.SourceIP)
 	}
 	if last := hops[len(hops)-1]; last.Machine != p.To.Name || last.Direction != trace.In || address(last.Destination) != p.To.IP {
 		t.Errorf("it ends at %s %s", last.Machine, last.Interface)
@@ -201,16 +201,16 @@ func outward(t testing.TB, p report.Result, _ Way) {
 	}
 }
 
-// owner: by ARP, a Node says that it has the VIP, and that Node gets the packets.
+// owner: a Node answers ARP for the VIP, and that Node receives the packets.
 func owner(t testing.TB, p report.Result) {
 	t.Helper()
 	found, at := changes(p.Evidence.Hops, p.To.IP+" is at ")
 	if len(found) != 1 || found[0].By != "metallb" || at[0].Direction != trace.Out {
-		t.Errorf("who has %s is answered %d times: %+v", p.To.IP, len(found), found)
+		t.Errorf("ARP for %s is answered %d times: %+v", p.To.IP, len(found), found)
 		return
 	}
 	if !slices.ContainsFunc(requests(p), func(h report.Hop) bool { return h.Machine == at[0].Machine && h.Pod == "" && h.Direction == trace.In }) {
-		t.Errorf("%s has the VIP and got no packet", at[0].Machine)
+		t.Errorf("%s has the VIP but received no packet", at[0].Machine)
 	}
 }
 
@@ -229,7 +229,7 @@ func ingress(t testing.TB, p report.Result, way Way) {
 		return // the controller's own answer, to a host that it does not know
 	}
 	if found, _ := changes(hops, "a connection "); len(found) != 1 || found[0].By != "ingress" {
-		t.Errorf("%d connections of the ingress controller's", len(found))
+		t.Errorf("%d connections made by the ingress controller", len(found))
 	}
 	if last := hops[len(hops)-1]; last.Direction != trace.In || last.Pod == "" {
 		t.Errorf("it ends at %s %s", last.Machine, last.Interface)

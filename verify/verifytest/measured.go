@@ -6,9 +6,9 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// Measured holds the measurements of a report against what can be true: every row of the
-// named routes has figures, their medians lie in their intervals, percentiles rise, and
-// both ends spent processor time.
+// Measured checks that the measurements of a report are plausible: every row of the named
+// routes has figures, medians lie in their intervals, percentiles rise, and both ends spent
+// CPU time.
 func Measured(t testing.TB, r report.Report, routes ...string) {
 	t.Helper()
 	rows := map[string]int{}
@@ -42,7 +42,7 @@ func throughput(t testing.TB, p report.Result) {
 	case f.Unit != "bit/s" || f.Median < 1e6 || f.Low > f.Median || f.Median > f.High:
 		t.Errorf("%s %s: %+v", title(p), p.Protocol, f)
 	case f.CPUSeconds == nil || f.CPUSeconds.Median <= 0:
-		t.Errorf("%s %s: no processor time: %+v", title(p), p.Protocol, p.Properties)
+		t.Errorf("%s %s: no CPU time: %+v", title(p), p.Protocol, p.Properties)
 	case (p.Protocol == "tcp") != (f.Retransmits != nil), (p.Protocol == "udp") != (f.LostPercent != nil):
 		t.Errorf("%s %s: retransmits %+v, lost %+v", title(p), p.Protocol, f.Retransmits, f.LostPercent)
 	}

@@ -29,14 +29,13 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// annotationHash tells whether an object in the cluster is the one that would be made.
-// What a user changes in it by hand stays: that is how a fault is tried out.
+// annotationHash shows whether an object in the cluster is the one that would be created.
+// Manual changes to such an object are kept: users try faults that way.
 const annotationHash = "netlab.dev/hash"
 
-// Apply makes the cluster hold exactly the objects of the verification: missing
-// ones are created, changed ones are made anew, and what an earlier plan or an
-// interrupted run left goes.
-// Policies are objects of the resources in policies beside NetworkPolicies.
+// Apply makes the cluster hold exactly the objects of the verification: missing ones are
+// created, changed ones recreated, and those that an earlier plan or an interrupted run left
+// are deleted. policies are the resources of policies other than NetworkPolicies.
 func Apply(ctx context.Context, client dynamic.Interface, plan topology.Plan, pods Pods, image string, policies ...schema.GroupVersionResource) error {
 	have, err := listOwn(ctx, client, policies...)
 	if err != nil {
@@ -90,7 +89,7 @@ func Apply(ctx context.Context, client dynamic.Interface, plan topology.Plan, po
 
 func (o object) key() string { return o.Resource.Resource + "/" + o.Namespace + "/" + o.Name }
 
-// found is an object of verify's in the cluster.
+// found is an object in the cluster that verify created.
 type found struct {
 	Resource schema.GroupVersionResource
 	Object   unstructured.Unstructured
@@ -126,8 +125,8 @@ func listOwn(ctx context.Context, client dynamic.Interface, policies ...schema.G
 	return have, nil
 }
 
-// current reports whether an existing object can stay: made from the same words, not
-// about to go, and, if a Pod, not one that has ended for good.
+// current reports whether an existing object can stay: it has the same hash, is not being
+// deleted and, if a Pod, has not terminated for good.
 func current(existing found, hash string) bool {
 	if existing.Object.GetDeletionTimestamp() != nil || existing.Object.GetAnnotations()[annotationHash] != hash {
 		return false
@@ -189,7 +188,7 @@ func resourceIn(client dynamic.Interface, r schema.GroupVersionResource, namespa
 func hashOf(o runtime.Object) string {
 	data, err := json.Marshal(o)
 	if err != nil {
-		return "" // never equal: the object is made anew, and says itself what is wrong
+		return "" // never equal: the object is recreated, and its creation reports the error
 	}
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:8])

@@ -71,7 +71,7 @@ func TestApplyWorkload(t *testing.T) {
 		t.Errorf("a second time it did %v", again)
 	}
 
-	// What a user changes by hand stays.
+	// Manual changes are kept.
 	services := client.Resource(resourceServices()).Namespace(Namespace)
 	b, err := services.Get(ctx, ServiceB, metav1.GetOptions{})
 	if err != nil {
@@ -86,7 +86,7 @@ func TestApplyWorkload(t *testing.T) {
 		t.Errorf("a selector changed by hand: %v", got)
 	}
 
-	// What has ended, is stale, or was left behind is put right.
+	// What has terminated, is stale, or was left behind is replaced or deleted.
 	pods := client.Resource(resourcePods()).Namespace(Namespace)
 	ended, err := pods.Get(ctx, "echo-w1", metav1.GetOptions{})
 	if err != nil {
@@ -110,13 +110,13 @@ func TestApplyWorkload(t *testing.T) {
 		t.Errorf("did %v, want %s", got, want)
 	}
 
-	// Another agent image: its Pods anew, and nothing else. The certificate stays.
+	// Another agent image: its Pods are recreated, and nothing else. The certificate stays.
 	got = apply("netlab.dev/agent:other")
 	if want := 2 * len(testPods(plan).All()); len(got) != want {
 		t.Errorf("%d changes for another image, want %d: %v", len(got), want, got)
 	}
 
-	// A worker less: its Pods go.
+	// One worker fewer: its Pods are deleted.
 	plan.Machines = slices.DeleteFunc(plan.Machines, func(m topology.Machine) bool { return m.Name == "w2" })
 	got = apply("netlab.dev/agent:other")
 	for _, want := range []string{"delete pods/echo-w2", "delete pods/node-w2"} {
@@ -125,11 +125,11 @@ func TestApplyWorkload(t *testing.T) {
 		}
 	}
 	if slices.Contains(got, "delete secrets/"+SecretName) {
-		t.Error("the certificate was made anew")
+		t.Error("the certificate was recreated")
 	}
 }
 
-// TestWorkloadIsCheap holds what makes agents quick to start and harmless.
+// TestWorkloadIsCheap: agents start quickly and do no harm.
 func TestWorkloadIsCheap(t *testing.T) {
 	for _, o := range Objects(plantest.Plan(t, "quickstart"), testPods(plantest.Plan(t, "quickstart")), "netlab.dev/agent:self") {
 		pod, ok := o.Object.(*corev1.Pod)

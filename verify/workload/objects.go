@@ -1,5 +1,5 @@
-// Package workload is what a verification puts into the cluster: Pods with agents, the
-// Services and the Ingress before them. It takes a Plan and gives Kubernetes objects
+// Package workload is what a verification creates in the cluster: Pods with agents, and the
+// Services and the Ingress in front of them. It takes a Plan and returns Kubernetes objects
 // (Objects), and makes the cluster hold exactly these (Apply). It does not wait for them.
 package workload
 
@@ -20,13 +20,13 @@ import (
 	"netlab.dev/netlab/verify/agent"
 )
 
-// LoadPath is where the Ingress leads to the server of a measurement.
+// LoadPath is the path of the Ingress that leads to the server of a measurement.
 const LoadPath = "/measure"
 
 // Names of the Services, all in Namespace.
 const (
 	ServiceEcho          = "echo"
-	ServiceItself        = "echo-itself" // its one endpoint is the Pod that asks it; measurements go there too
+	ServiceItself        = "echo-itself" // its only endpoint is the Pod that requests it; measurements use it too
 	ServiceHeadless      = "echo-headless"
 	ServiceNodePort      = "echo-nodeport"
 	ServiceNodePortLocal = "echo-nodeport-local"
@@ -60,8 +60,8 @@ func IngressRoutes() []IngressRoute {
 
 func IngressHosts() []string { return []string{"a.netlab.test", "b.netlab.test"} }
 
-// object is one thing to have in the cluster. Its hash leaves out what differs between
-// two makings of the same thing, such as a key.
+// object is one object that the cluster must have. Its hash leaves out what differs between
+// two creations of the same object, such as a key.
 type object struct {
 	Resource  schema.GroupVersionResource
 	Name      string
@@ -70,7 +70,7 @@ type object struct {
 	Object    runtime.Object
 }
 
-// ServiceSpec tells the Services apart.
+// ServiceSpec is what differs between the Services.
 type ServiceSpec struct {
 	Name            string
 	Label, Value    string // selector
@@ -104,7 +104,7 @@ func namespaces() []object {
 	var out []object
 	for _, name := range []string{Namespace, GuestsNamespace} {
 		meta := OwnMeta("", name, nil)
-		// Agents share a directory of their Node, which no stricter level allows.
+		// Agents mount a directory of their Node, which no stricter level allows.
 		meta.Labels["pod-security.kubernetes.io/enforce"] = "privileged"
 		out = append(out, object{Resource: resourceNamespaces(), Name: name, Object: &corev1.Namespace{
 			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: meta}})
@@ -112,8 +112,8 @@ func namespaces() []object {
 	return out
 }
 
-// Objects is everything in the namespaces, accounts first: a Pod is refused before its
-// account is there.
+// Objects is everything in the namespaces, ServiceAccounts first: a Pod is rejected before
+// its ServiceAccount exists.
 func Objects(plan topology.Plan, pods Pods, image string) []object {
 	var out []object
 	no := false
@@ -167,7 +167,7 @@ func podObject(p Pod, image string) *corev1.Pod {
 		}
 	}
 	first := container("agent", "--socket", Socket(p.Namespace, p.Name))
-	// Captures and ARP take it, and not every runtime gives it to all.
+	// Captures and ARP require it, and not every runtime grants it by default.
 	first.SecurityContext = &corev1.SecurityContext{Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"NET_RAW"}}}
 	first.VolumeMounts = []corev1.VolumeMount{{Name: "agents", MountPath: agentDir}}
 	directory := corev1.HostPathDirectoryOrCreate
@@ -223,7 +223,7 @@ func ServiceObject(s ServiceSpec) *corev1.Service {
 
 func ingressObject(plan topology.Plan) *networkingv1.Ingress {
 	meta := OwnMeta(Namespace, ingressName, nil)
-	// The same paths are asked for with and without TLS.
+	// The same paths are requested with and without TLS.
 	meta.Annotations = map[string]string{"nginx.ingress.kubernetes.io/ssl-redirect": "false"}
 	class := ingressClass(plan)
 	prefix := networkingv1.PathTypePrefix
@@ -252,7 +252,7 @@ func ingressObject(plan topology.Plan) *networkingv1.Ingress {
 	}
 }
 
-// ingressClass is the class that a controller's own manifests create.
+// ingressClass is the class that a controller's manifests create.
 func ingressClass(plan topology.Plan) string {
 	return strings.TrimPrefix(plan.Ingress.Name, "ingress-")
 }

@@ -15,12 +15,12 @@ const (
 
 // Labels of the agents.
 const (
-	LabelOwner   = "netlab.dev/verify" // on everything that verify makes
+	LabelOwner   = "netlab.dev/verify" // on everything that verify creates
 	labelRole    = "netlab.dev/role"
 	labelBackend = "netlab.dev/backend" // a or b: the Ingress backend that an echo Pod serves
 	labelSingle  = "netlab.dev/single"  // on the one echo Pod behind the Services that need exactly one
 	LabelPolicy  = "netlab.dev/policy"  // the policy that selects the Pod
-	LabelApp     = "app"                // frontend and nginx, as the policies of the Kubernetes documentation have it
+	LabelApp     = "app"                // frontend and nginx, as in the policies of the Kubernetes documentation
 )
 
 // Pod is one Pod with an agent.
@@ -33,29 +33,28 @@ type Pod struct {
 	Labels      map[string]string
 }
 
-// Subject is a Pod that a policy selects, and no other path depends on.
+// Subject is a Pod that a policy selects and that no other path depends on.
 type Subject struct {
 	Name     string            // of the Pod, and the value of its LabelPolicy
-	Labels   map[string]string // beside those of every such Pod
-	Isolated bool              // the policy stops what the Pod sends: it may be nobody's client
+	Labels   map[string]string // in addition to those of every such Pod
+	Isolated bool              // the policy denies its egress: it cannot be a client
 }
 
 // Pods is every agent Pod of a lab. Each Node has an echo Pod (server and client of the
-// reachability paths), an agent in its own network namespace, and a second Pod, which is
-// a policy's Pod wherever one happens to be placed there. Policies select different Pods
-// so that they can be tried at once; a Pod that a policy isolates for ingress still
-// serves as a client.
+// reachability paths), an agent in the Node's network namespace, and a second Pod, which is
+// a policy's Pod where one is placed there. Policies select different Pods so that they can
+// be tested in parallel; a Pod that a policy isolates for ingress still serves as a client.
 type Pods struct {
-	Echo    []Pod // workers first; one a Node, two where there is only one Node
+	Echo    []Pod // workers first; one per Node, two where there is only one Node
 	Nodes   []Pod // in the plan's order
 	Policy  []Pod // in the order of the subjects
-	Peers   []Pod // second Pods of Nodes that have none else
+	Peers   []Pod // second Pods of Nodes that have no policy's Pod
 	Visitor Pod   // in the guests' namespace, with two containers
 
-	isolated map[string]bool // by name: not to be a client
+	isolated map[string]bool // by name: cannot be a client
 }
 
-// PodsOf places the Pods of a plan, those of some policies among them.
+// PodsOf places the Pods of a plan, including those of some policies.
 func PodsOf(plan topology.Plan, subjects []Subject) Pods {
 	nodes := WorkersFirst(plan)
 	c := Pods{isolated: map[string]bool{}}
@@ -99,10 +98,10 @@ func echoPod(name, node string, index int) Pod {
 	return Pod{Name: name, Namespace: Namespace, Node: node, Labels: labels}
 }
 
-// NodeAgent names the agent Pod in a Node's own network namespace.
+// NodeAgent is the name of the agent Pod in a Node's network namespace.
 func NodeAgent(node string) string { return "node-" + node }
 
-// WorkersFirst gives the Nodes of a plan, control planes last.
+// WorkersFirst returns the Nodes of a plan, control planes last.
 func WorkersFirst(plan topology.Plan) []topology.Machine {
 	nodes := plan.Nodes()
 	slices.SortStableFunc(nodes, func(a, b topology.Machine) int {
@@ -118,7 +117,7 @@ func boolInt(b bool) int {
 	return 0
 }
 
-// All gives every Pod, in a fixed order.
+// All returns every Pod, in a fixed order.
 func (c Pods) All() []Pod {
 	return slices.Concat(c.Nodes, c.Echo, c.Policy, c.Peers, []Pod{c.Visitor})
 }
@@ -132,12 +131,12 @@ func (c Pods) Pod(name string) (Pod, bool) {
 	return Pod{}, false
 }
 
-// EchoOn gives a Node's echo Pod.
+// EchoOn returns a Node's echo Pod.
 func (c Pods) EchoOn(node string) Pod {
 	return c.Echo[slices.IndexFunc(c.Echo, func(p Pod) bool { return p.Node == node })]
 }
 
-// SecondOn gives another Pod on the same Node, one that may be a client at any time.
+// SecondOn returns another Pod on the same Node that can be a client at any time.
 func (c Pods) SecondOn(node string) Pod {
 	for _, p := range slices.Concat(c.Policy, c.Peers, []Pod{c.Visitor}) {
 		if p.Node == node && !c.isolated[p.Name] {
@@ -147,7 +146,7 @@ func (c Pods) SecondOn(node string) Pod {
 	return c.EchoOn(node)
 }
 
-// WithLabel gives the names of the Pods that a Service's selector of one label finds.
+// WithLabel returns the names of the Pods that a Service's selector of one label matches.
 func (c Pods) WithLabel(label, value string) []string {
 	var names []string
 	for _, p := range c.All() {
@@ -159,7 +158,7 @@ func (c Pods) WithLabel(label, value string) []string {
 	return names
 }
 
-// Subject gives the Pod of a policy.
+// Subject returns the Pod of a policy.
 func (c Pods) Subject(name string) Pod {
 	i := slices.IndexFunc(c.Policy, func(p Pod) bool { return p.Name == name })
 	return c.Policy[i]

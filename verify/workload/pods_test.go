@@ -6,8 +6,8 @@ import (
 	"netlab.dev/netlab/verify/plantest"
 )
 
-// TestSecondPods: each Node has a second Pod that may be a client at any time, which a Pod
-// that may not send is not.
+// TestSecondPods: each Node has a second Pod that can be a client at any time, which is never
+// a Pod whose egress is denied.
 func TestSecondPods(t *testing.T) {
 	for _, scenario := range []string{"quickstart", "single-node", "small-network"} {
 		plan := plantest.Plan(t, scenario)

@@ -1,5 +1,5 @@
-// Package observetest gives tests the state of a cluster in which everything came up, and
-// a network that answers probes as that cluster would. It starts nothing.
+// Package observetest provides tests with the state of a cluster in which everything is up,
+// and a network that answers probes as that cluster would. It starts nothing.
 package observetest
 
 import (
@@ -18,7 +18,7 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// Healthy is the state of a cluster in which everything came up: Node i has the Pod CIDR
+// Healthy is the state of a cluster in which everything is up: Node i has the Pod CIDR
 // 10.244.i.0/24, VIPs are the first of the pool.
 func Healthy(plan topology.Plan) observe.State {
 	var s observe.State

@@ -14,8 +14,8 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// Network answers probes as the lab of a snapshot would. An answer that a test wants
-// otherwise comes from upset, which gives nil for what it leaves alone.
+// Network answers probes as the lab of a snapshot would. upset overrides answers; it returns
+// nil for probes that it does not override.
 type Network struct {
 	W     observe.Snapshot
 	Upset func(from string, p agent.Probe, r *agent.Result) *agent.Result
@@ -153,7 +153,7 @@ func (n Network) answer(from string, s observe.Station, p agent.Probe) agent.Res
 		target, _ := observe.OutsideTarget(n.W.Plan)
 		return AnswersOf(Reply(target.Name, "", n.W.SourceIP(client.Name, target.Address())))
 	}
-	panic("nobody is at " + p.Target)
+	panic("nothing listens at " + p.Target)
 }
 
 func (n Network) ingress(p agent.Probe, u *url.URL) agent.Result {
