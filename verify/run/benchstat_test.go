@@ -13,8 +13,8 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// TestBenchstat: benchstat itself sets the measurements of two CNIs side by side, each line
-// of one beside that of the other, and tells better from worse.
+// TestBenchstat: benchstat itself compares the measurements of two CNIs line by line, and
+// distinguishes better from worse.
 func TestBenchstat(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "benchstat")
@@ -68,12 +68,12 @@ func TestBenchstat(t *testing.T) {
 	}
 	for _, line := range rates {
 		if !strings.Contains(line, "+100.00% (p=0.008 n=5)") || strings.Contains(line, "cni=") {
-			t.Errorf("twice as much is told as %q", line)
+			t.Errorf("twice as much is shown as %q", line)
 		}
 	}
 	for _, line := range delays {
 		if !strings.Contains(line, " ~ (p=") {
-			t.Errorf("the same is told as %q", line)
+			t.Errorf("an equal figure is shown as %q", line)
 		}
 	}
 }

@@ -17,18 +17,18 @@ import (
 	"netlab.dev/netlab/verify/trace"
 )
 
-// captureSlack is how long after its caller's own limit a capture ends that nobody ended.
+// captureSlack is how long after its caller's limit a capture that was not stopped ends.
 const captureSlack = 10 * time.Second
 
-// capturing is a capture on its way. Its place is to be read when it is done.
+// capturing is a running capture. Its place may be read when it is done.
 type capturing struct {
 	place trace.Place
-	ready chan struct{} // closed when nothing is missed any more, or nothing will be caught
+	ready chan struct{} // closed when the capture runs, or has failed
 	done  chan struct{}
 	body  *io.PipeWriter
 }
 
-// capture starts to catch all that crosses the interfaces around an agent.
+// capture starts to capture the packets on all interfaces of an agent.
 func (a *client) capture(ctx context.Context, s observe.Station, limit time.Duration, without []uint16) *capturing {
 	reader, writer := io.Pipe()
 	c := &capturing{place: trace.Place{Machine: s.Machine}, ready: make(chan struct{}), done: make(chan struct{}), body: writer}
@@ -70,12 +70,12 @@ func (c *capturing) run(ctx context.Context, a *client, s observe.Station, body 
 	for {
 		var got agent.Captured
 		if err := in.Decode(&got); err != nil {
-			return fmt.Errorf("the capture broke off: %w", err)
+			return fmt.Errorf("the capture stopped early: %w", err)
 		}
 		switch {
 		case got.Ready != nil:
 			if s.IP != "" && got.Ready.IP != s.IP {
-				return fmt.Errorf("its predecessor at %s still answers in its place", got.Ready.IP)
+				return fmt.Errorf("the previous Pod, at %s, still answers at its socket", got.Ready.IP)
 			}
 			c.place.Ready = *got.Ready
 			close(c.ready)
@@ -88,16 +88,16 @@ func (c *capturing) run(ctx context.Context, a *client, s observe.Station, body 
 	}
 }
 
-// captures are those of all the places that probes may come through.
+// captures are the captures at all places that probes may pass.
 type captures []*capturing
 
-// capture starts at every Node and outside host, and in the Pods that are named.
+// capture starts captures on every Node and outside host, and in the named Pods.
 func capture(ctx context.Context, w observe.Snapshot, a *client, pods map[string]bool) captures {
 	var out captures
 	start := func(r observe.Ref, pod string) {
 		s, err := w.Station(r)
 		if err != nil {
-			s = observe.Station{Machine: cmp.Or(r.Node, r.Name)} // no agent of this name runs: the place tells
+			s = observe.Station{Machine: cmp.Or(r.Node, r.Name)} // no agent of this name runs: the place reports it
 		}
 		c := a.capture(ctx, s, tracing(w.Plan), controlPorts(w.Plan))
 		c.place.Pod = pod
@@ -123,10 +123,10 @@ func capture(ctx context.Context, w observe.Snapshot, a *client, pods map[string
 	return out
 }
 
-// end gives what all of them caught until now.
+// end stops all captures and returns what they captured.
 func (cs captures) end(ctx context.Context) ([]trace.Place, error) {
-	// What left a machine may be about to reach another, and an agent reads its ring
-	// when it has a processor.
+	// A packet that left a machine may be about to reach another, and an agent reads its
+	// ring when it gets CPU time.
 	sleep(ctx, 20*time.Millisecond)
 	for _, c := range cs {
 		c.body.Close()
@@ -143,8 +143,8 @@ func (cs captures) end(ctx context.Context) ([]trace.Place, error) {
 	return places, nil
 }
 
-// controlPorts are those by which a cluster talks to itself: most of what a Node sends,
-// and never a probe's.
+// controlPorts are those of the cluster's own traffic: most of what a Node sends, and never
+// a probe's.
 func controlPorts(plan topology.Plan) []uint16 {
 	return []uint16{plan.Kubernetes.API.Port(), 2379, 2380, 10250, 10257, 10259, 7946}
 }

@@ -29,7 +29,7 @@ func newClient(machines map[string]providers.Machine) *client {
 	return &client{machines: machines, clients: map[observe.Station]*http.Client{}}
 }
 
-// ask puts probes to one agent in one request, and gives their results in order.
+// ask sends probes to one agent in one request, and returns their results in order.
 func (a *client) ask(ctx context.Context, s observe.Station, probes []agent.Probe) ([]agent.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -44,12 +44,12 @@ func (a *client) ask(ctx context.Context, s observe.Station, probes []agent.Prob
 		if client, err := a.client(s); err == nil {
 			client.CloseIdleConnections()
 		}
-		return nil, fmt.Errorf("ask the agent of %s: its predecessor at %s still answers in its place", s.Who(), answered.IP)
+		return nil, fmt.Errorf("ask the agent of %s: the previous Pod, at %s, still answers at its socket", s.Who(), answered.IP)
 	}
 	return answered.Results, nil
 }
 
-// request makes one request of an agent's control socket: in and out are JSON, or nil.
+// request makes one request to an agent's control socket: in and out are JSON, or nil.
 func (a *client) request(ctx context.Context, s observe.Station, method, path string, in, out any) (err error) {
 	defer func() {
 		if err != nil {
@@ -86,7 +86,7 @@ func (a *client) request(ctx context.Context, s observe.Station, method, path st
 func (a *client) client(s observe.Station) (*http.Client, error) {
 	machine := a.machines[s.Machine]
 	if machine == nil {
-		return nil, fmt.Errorf("%s does not run", s.Machine)
+		return nil, fmt.Errorf("%s is not running", s.Machine)
 	}
 	a.mutex.Lock()
 	defer a.mutex.Unlock()

@@ -18,7 +18,7 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// drop loses what two Nodes send each other, as a firewall between them does.
+// drop discards what two Nodes send each other, as a firewall between them does.
 func drop(w *observe.Snapshot, a, b string, also string) func(string, agent.Probe, *agent.Result) *agent.Result {
 	between := func(x, y string) bool { return x == a && y == b || x == b && y == a }
 	return func(from string, p agent.Probe, r *agent.Result) *agent.Result {
@@ -49,7 +49,7 @@ func drop(w *observe.Snapshot, a, b string, also string) func(string, agent.Prob
 	}
 }
 
-// TestFaults: what is broken fails its paths and no others, with a reason that names it.
+// TestFaults: a fault fails its paths and no others, with a reason that names it.
 func TestFaults(t *testing.T) {
 	plan := plantest.Plan(t, "quickstart")
 	var w observe.Snapshot
@@ -132,7 +132,7 @@ func TestFaults(t *testing.T) {
 		{
 			name:   "the speaker is gone",
 			change: func(s *observe.State) { noPods(s, "app.kubernetes.io/component", "speaker") },
-			// An old ARP entry may still lead to the Node: the replies keep coming.
+			// A stale ARP entry may still lead to the Node: the replies keep coming.
 			upset: timeoutOf(agent.ARP), outcome: report.Fail,
 			fails: map[string]string{checks.OutsideToLoadBalancer: "no ARP reply for 172.30.0.20",
 				checks.OutsideToLoadBalancer + " " + workload.ServiceLB: "no speaker Pod is running (DaemonSet metallb-system/metallb-speaker: 0 of 0 ready)",

@@ -58,7 +58,7 @@ func TestHealthy(t *testing.T) {
 }
 
 // TestEachPathCanFail: a network that answers nothing fails every path that should be
-// reachable, and makes every other broken for want of a control; one that answers
+// reachable, and makes every other broken because its control fails; one that answers
 // everything fails those.
 func TestEachPathCanFail(t *testing.T) {
 	plan := plantest.Plan(t, "quickstart")
@@ -93,7 +93,7 @@ func TestEachPathCanFail(t *testing.T) {
 			t.Errorf("everything answers: %s %s → %s: %s, want fail", x.Row.ID, x.Row.From.Name, x.Row.To.Name, x.Finding.Outcome)
 		}
 		if x.Row.Expected == report.Unreachable && x.tries != 1 {
-			t.Errorf("%s: a breach was asked for %d times", x.Row.ID, x.tries)
+			t.Errorf("%s: an unexpected reply was tried %d times", x.Row.ID, x.tries)
 		}
 	}
 	_, rows = reach(t, plan, plantest.Flannel(), observetest.Healthy(plan), func(string, agent.Probe, *agent.Result) *agent.Result {
@@ -215,7 +215,7 @@ func TestProperties(t *testing.T) {
 						continue
 					}
 					matched++
-					// A source or a stand-in that happens to be right for one row of many does not count.
+					// A source or a substitute that is right by chance for one row of many does not count.
 					if x.Finding.Outcome == report.Fail {
 						said = said || strings.Contains(x.Finding.Reason, r.reason)
 					}
@@ -233,7 +233,7 @@ func TestProperties(t *testing.T) {
 	}
 }
 
-// TestVIPOutsidePool: an address that MetalLB took from elsewhere.
+// TestVIPOutsidePool: a VIP from outside the pool.
 func TestVIPOutsidePool(t *testing.T) {
 	plan := plantest.Plan(t, "quickstart")
 	s := observetest.Healthy(plan)

@@ -17,23 +17,23 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// ownL7 marks a policy as the verification's, so that one that is left over is found.
+// ownL7 labels a policy as the verification's, so that a leftover one is found.
 func ownL7(policy unstructured.Unstructured) *unstructured.Unstructured {
 	own := policy.DeepCopy()
 	own.SetLabels(workload.OwnMeta("", "", own.GetLabels()).Labels)
 	return own
 }
 
-// resourceOf is where the API server keeps a policy; that of a kind ending in Policy ends
-// in policies.
+// resourceOf is the API resource of a policy; for a kind that ends in Policy it ends in
+// policies.
 func resourceOf(policy runtime.Object) schema.GroupVersionResource {
 	resource, _ := meta.UnsafeGuessKindToResource(policy.GetObjectKind().GroupVersionKind())
 	return resource
 }
 
-// forbids plays an L7 policy between its controls: before it and after it the Pod itself
-// answers each request; while it is on, the Pod answers the one that is allowed, and a
-// proxy answers the others with 403. Silence is no L7 policy.
+// forbids applies and removes an L7 policy between its controls: before and after it the Pod
+// itself answers each request; while it is in force, the Pod answers the allowed request,
+// and a proxy answers the others with 403. No reply does not count as an L7 policy.
 func (p policyRun) forbids(ctx context.Context, x checks.Scenario, policy runtime.Object) checks.Finding {
 	subject := x.Allowed.To.Name
 	f := checks.Finding{Outcome: report.Pass, Nodes: []string{x.Allowed.From.Node, x.Allowed.To.Node}}
@@ -47,7 +47,7 @@ func (p policyRun) forbids(ctx context.Context, x checks.Scenario, policy runtim
 		}
 		step(&f, report.StepBefore, l.Request()+" before the policy", want, answered(r), served(r))
 		if !served(r) {
-			return broken(f, "the positive control before the policy got %s to %s: its deny would prove nothing", answered(r), l.Request())
+			return broken(f, "the positive control before the policy got %s to %s: a deny would prove nothing", answered(r), l.Request())
 		}
 		f.Observed = observedOf(r)
 	}
@@ -93,12 +93,12 @@ func (p policyRun) forbids(ctx context.Context, x checks.Scenario, policy runtim
 	return f
 }
 
-// forbidden reports an HTTP 403 that no agent gave: they give none.
+// forbidden reports an HTTP 403 that did not come from an agent: agents never send one.
 func forbidden(r agent.Result) bool {
 	return r.Outcome == agent.Reply && r.Answers[0].Status == http.StatusForbidden && r.Answers[0].Seen == nil
 }
 
-// answerer names the agent that answered a request with 200, "" where none did.
+// answerer is the name of the agent that answered a request with 200, "" where none did.
 func answerer(r agent.Result) string {
 	if r.Outcome != agent.Reply || r.Answers[0].Status != http.StatusOK || r.Answers[0].Seen == nil {
 		return ""
@@ -106,7 +106,7 @@ func answerer(r agent.Result) string {
 	return r.Answers[0].Seen.Name
 }
 
-// answered puts the answer to a request into words.
+// answered describes the answer to a request.
 func answered(r agent.Result) string {
 	switch {
 	case r.Outcome != agent.Reply:
@@ -116,5 +116,5 @@ func answered(r agent.Result) string {
 	case r.Answers[0].Seen != nil:
 		return fmt.Sprintf("%d from %s", r.Answers[0].Status, r.Answers[0].Seen.Name)
 	}
-	return fmt.Sprintf("%d from no agent", r.Answers[0].Status)
+	return fmt.Sprintf("%d, not from an agent", r.Answers[0].Status)
 }

@@ -29,7 +29,7 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// proxy is an L7 policy's enforcement that is good, or bad in one way.
+// proxy fakes the enforcement of an L7 policy: correct, or wrong in one way.
 type proxy struct {
 	subject     string
 	delay       time.Duration // before a change takes effect
@@ -37,9 +37,9 @@ type proxy struct {
 	blind       bool          // does not look at the method
 	greedy      bool          // refuses everything
 	silent      bool          // drops what it should refuse
-	sticks      bool          // goes on after the policy is gone
-	dead        bool          // nobody answers, ever
-	foreign     bool          // somebody else answers what is allowed
+	sticks      bool          // goes on after the policy is removed
+	dead        bool          // nothing ever answers
+	foreign     bool          // another agent answers the allowed request
 	deniedByPod bool          // the 403 comes from an agent, not from a proxy
 	refuses     error         // of Apply
 	mute        error         // of Ask, once the policy is on
@@ -103,7 +103,7 @@ func TestL7Play(t *testing.T) {
 		{"not enforced", proxy{idle: true}, report.Fail, "GET /private under the policy: expected 403 from the proxy, observed 200 from " + subject, "apply remove"},
 		{"blind to the method", proxy{blind: true}, report.Fail, "POST /public under the policy: expected 403 from the proxy, observed 200", "apply remove"},
 		{"refuses too much", proxy{greedy: true}, report.Fail, "GET /public under the policy: expected 200 from " + subject + ", observed 403 from the proxy", "apply remove"},
-		{"silence is no L7 policy", proxy{silent: true}, report.Fail, "observed no reply in time", "apply remove"},
+		{"no reply is not an L7 policy", proxy{silent: true}, report.Fail, "observed no reply in time", "apply remove"},
 		{"the Pod itself says 403", proxy{deniedByPod: true}, report.Fail, "observed 403 from " + subject, "apply remove"},
 		{"led elsewhere", proxy{foreign: true}, report.Fail, "observed 200 from stranger", "apply remove"},
 		{"never ends", proxy{sticks: true}, report.Fail, "GET /private after the policy: expected 200", "apply remove"},
@@ -129,14 +129,14 @@ func TestL7Play(t *testing.T) {
 				stepped(t, f)
 			}
 			if r.outcome == report.Pass && !effect {
-				t.Errorf("it does not tell when it took effect: %+v", f.Properties)
+				t.Errorf("no time to effect: %+v", f.Properties)
 			}
 		})
 	}
 }
 
-// With a CNI that can, policy-l7 is a row like the others, played last on a Pod that its
-// rule alone selects; else it is skipped with the CNI's reason.
+// With a CNI that supports it, policy-l7 is a row like the others, tested last on a Pod that
+// only its rule selects; else it is skipped with the CNI's reason.
 func TestL7Path(t *testing.T) {
 	for _, scenario := range []string{"quickstart", "single-node", "no-lb"} {
 		plan := plantest.Plan(t, scenario)
@@ -168,7 +168,7 @@ func TestL7Path(t *testing.T) {
 	}
 }
 
-// ciliums is what Cilium takes for the rule.
+// ciliums is Cilium's object for the rule.
 func ciliums(t *testing.T) unstructured.Unstructured {
 	t.Helper()
 	catalog, err := components.Load()
@@ -211,7 +211,7 @@ func TestL7PolicyLeftOver(t *testing.T) {
 		t.Errorf("it is still there: %v", err)
 	}
 	if err := live.Remove(ctx, policy); err != nil {
-		t.Errorf("removing what is gone: %v", err)
+		t.Errorf("removing it a second time: %v", err)
 	}
 
 	young := fake.NewSimpleDynamicClientWithCustomListKinds(scheme.Scheme, map[schema.GroupVersionResource]string{resources[0]: "CiliumNetworkPolicyList"})
@@ -222,6 +222,6 @@ func TestL7PolicyLeftOver(t *testing.T) {
 		t.Errorf("before the kind is known: %v", err)
 	}
 	if named, _ := meta.Accessor(policy); named.GetLabels()[workload.LabelOwner] == "" || named.GetNamespace() != workload.Namespace {
-		t.Errorf("it is marked %v in %s", named.GetLabels(), named.GetNamespace())
+		t.Errorf("it has the labels %v in %s", named.GetLabels(), named.GetNamespace())
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// loadOf turns a measured path into what its client is to do, and who serves it.
+// loadOf returns the load that the client of a measured path makes, and its server.
 func loadOf(w observe.Snapshot, p checks.Row) (l agent.Load, from, to observe.Station, err error) {
 	server := p.To
 	if p.To.Kind != report.AtNode {
@@ -31,8 +31,8 @@ func loadOf(w observe.Snapshot, p checks.Row) (l agent.Load, from, to observe.St
 		Seconds: max(int(w.Plan.Verify.Throughput.Duration.Seconds()), 1)}
 	switch p.To.Kind {
 	case report.AtNodePort:
-		// TCP and UDP of one port get one NodePort, which iperf3 depends on: its client
-		// opens both at the same number.
+		// TCP and UDP of one port get the same NodePort, as iperf3 requires: its client opens
+		// both with the same number.
 		nodePort := w.Services[p.To.Name].NodePorts[agent.PortLoad]
 		if nodePort == 0 {
 			err = observe.Absent{Why: fmt.Sprintf("Service %s has no NodePort for measurements", p.To.Name)}
@@ -48,7 +48,7 @@ func loadOf(w observe.Snapshot, p checks.Row) (l agent.Load, from, to observe.St
 	return
 }
 
-// serverKind is the kind of server that a path's client needs.
+// serverKind is the kind of server that a path's client requires.
 func serverKind(p checks.Row) string {
 	if p.IsLatency() && p.Protocol != agent.LoadHTTP {
 		return agent.LoadRequests

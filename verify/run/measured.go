@@ -12,14 +12,14 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// judgeMeasured sums the samples of a path up, of which there is at least one.
+// judgeMeasured summarizes the samples of a path, of which there is at least one.
 func judgeMeasured(w observe.Snapshot, p checks.Row, samples []sample, rate labs.Rate) checks.Finding {
 	f := checks.Finding{Outcome: report.Pass, Nodes: checks.NodesOf(w, p), Observed: report.Observed{Backend: w.Pods.Echo[0].Name, Node: w.Pods.Echo[0].Node}}
 	if p.To.Kind == report.AtNode {
 		f.Observed = report.Observed{Backend: workload.NodeAgent(p.To.Name), Node: p.To.Name}
 	}
 	if len(samples) == 0 {
-		f.Outcome, f.Reason = report.Broken, "it was not measured"
+		f.Outcome, f.Reason = report.Broken, "not measured"
 		return f
 	}
 	if p.IsLatency() {
@@ -54,7 +54,7 @@ func judgeMeasured(w observe.Snapshot, p checks.Row, samples []sample, rate labs
 	})
 	f.Throughput = &figure
 	if missing != "" {
-		figure.CPUSeconds = nil // of some samples, it would not be that of the others
+		figure.CPUSeconds = nil // some samples do not represent the others
 		figure.CPUMissing = missing
 	}
 	if p.Protocol == agent.LoadUDP {
@@ -63,7 +63,7 @@ func judgeMeasured(w observe.Snapshot, p checks.Row, samples []sample, rate labs
 	least := w.Plan.Verify.Throughput.Min
 	switch {
 	case figure.Median == 0:
-		f.Outcome, f.Reason = report.Fail, "nothing arrived"
+		f.Outcome, f.Reason = report.Fail, "no data arrived"
 	case least > 0 && p.Protocol != agent.LoadUDP:
 		f.Assert(report.Property{Name: "median", Expected: "at least " + report.RateText(float64(least)), Observed: report.RateText(figure.Median),
 			OK: figure.Median >= float64(least)})
@@ -105,7 +105,7 @@ func latencyOf(p checks.Row, samples []sample) *report.Latency {
 	}
 }
 
-// compare gives each throughput its ratio to the baseline of the same run.
+// compare sets each throughput's ratio to the baseline of the same run.
 func compare(rows []*attempt) {
 	for _, x := range rows {
 		for _, base := range rows {

@@ -12,42 +12,42 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// loader makes measurements: the agents of a lab, or a fake of them.
+// loader makes measurements: the agents of a lab, or a fake.
 type loader interface {
-	// Serve begins the far end of a measurement; it listens when Serve returns.
+	// Serve starts the server of a measurement; it listens when Serve returns.
 	Serve(ctx context.Context, at observe.Station, s agent.LoadServer) error
 	// Stop ends it.
 	Stop(ctx context.Context, at observe.Station) (agent.Served, error)
-	// Load is the near end; it returns when the measurement is over.
+	// Load runs the client; it returns when the measurement is over.
 	Load(ctx context.Context, from observe.Station, l agent.Load) (agent.Loaded, error)
 }
 
 // sample is one measurement of a path.
 type sample struct {
 	agent.Loaded
-	CPU agent.CPU // of both ends
+	CPU agent.CPU // of client and server
 }
 
-// measured is a path on its way to its figures.
+// measured is a path that is being measured.
 type measured struct {
 	*attempt
 	samples []sample
 	rate    labs.Rate // udp: what is sent
 }
 
-// measurer measures one thing at a time: nothing else that netlab does runs beside it.
+// measurer makes one measurement at a time, with nothing else of netlab's running.
 type measurer struct {
 	snapshot observe.Snapshot
 	on       loader
-	say      func(string) // what is measured now
+	say      func(string) // reports what is measured now
 }
 
-// burst is how many datagrams find out what rate a path bears by UDP.
+// burst is how many datagrams are sent to find the rate that a path sustains over UDP.
 const burst = 20000
 
-// all measures the paths, throughput before latency, each as often as the lab says. The
-// repeats go round by round over all paths: what changes on the machine meanwhile falls
-// on all of them alike.
+// all measures the paths, throughput before latency, each as often as the lab file says. The
+// repeats go round by round over all paths, so that changes on the machine in the meantime
+// affect all of them alike.
 func (g measurer) all(ctx context.Context, paths []checks.Row) []*attempt {
 	rows := make([]*attempt, len(paths))
 	todo := make([]*measured, len(paths))
@@ -80,8 +80,8 @@ func (g measurer) all(ctx context.Context, paths []checks.Row) []*attempt {
 	return rows
 }
 
-// once adds a sample to a path. One that fails is tried again at once; a path that fails
-// twice in a row is settled.
+// once adds a sample to a path. A failed one is retried immediately; a path that fails twice
+// in a row is settled.
 func (g measurer) once(ctx context.Context, m *measured) {
 	start := time.Now()
 	defer func() { m.took += time.Since(start) }()
@@ -100,7 +100,7 @@ func (g measurer) once(ctx context.Context, m *measured) {
 		case err != nil:
 			m.Finding = refusal(err)
 		case s.Outcome == agent.Broken:
-			m.Finding = checks.Finding{Outcome: report.Broken, Reason: "the measurement could not be made: " + s.Error}
+			m.Finding = checks.Finding{Outcome: report.Broken, Reason: "the measurement could not run: " + s.Error}
 		default:
 			m.Finding = checks.Finding{Outcome: report.Fail, Reason: fmt.Sprintf("measurement %d failed: %s", len(m.samples)+1, s.Error)}
 		}
@@ -115,8 +115,8 @@ func (g measurer) sample(ctx context.Context, m *measured) (sample, error) {
 	}
 	if l.Kind == agent.LoadUDP && m.rate == 0 {
 		calm := l
-		// Forward even for what goes in reverse: an iperf3 server that sends by UDP does not
-		// end with a count of blocks.
+		// Forward even for a reverse measurement: an iperf3 server that sends UDP does not stop
+		// after a number of blocks.
 		calm.Streams, calm.Blocks, calm.Reverse = 1, burst, false
 		first, err := g.between(ctx, calm, serverKind(m.Row), from, to)
 		if err != nil || first.Outcome != agent.Reply {
@@ -128,13 +128,13 @@ func (g measurer) sample(ctx context.Context, m *measured) (sample, error) {
 	return g.between(ctx, l, serverKind(m.Row), from, to)
 }
 
-// between makes one Load, and its far end for as long as that takes.
+// between runs one Load, with its server for as long as that takes.
 func (g measurer) between(ctx context.Context, l agent.Load, kind string, from, to observe.Station) (sample, error) {
 	if err := g.on.Serve(ctx, to, agent.LoadServer{Kind: kind, Seconds: l.Seconds + 30}); err != nil {
 		return sample{}, fmt.Errorf("the server of the measurement: %w", err)
 	}
 	loaded, err := g.on.Load(ctx, from, l)
-	// Ctrl-C too ends the server at once, and not when its time is up.
+	// Ctrl-C too stops the server immediately, and not when its time is up.
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	served, stopErr := g.on.Stop(stopping, to)

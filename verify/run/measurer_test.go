@@ -22,7 +22,7 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// fakeMeter answers with figures that follow from the load; order is what it was asked.
+// fakeMeter answers with figures that follow from the load; order lists its requests.
 type fakeMeter struct {
 	order   []string
 	serving map[string]string
@@ -174,11 +174,11 @@ func TestMeasuredOutcomes(t *testing.T) {
 		{"enough", report.Pass, "", 3.5e9, steady},
 		{"too little", report.Fail, "median: expected at least 4.00 Gbit/s, observed 3.50 Gbit/s", 4e9, steady},
 		{"refused", report.Fail, "measurement 1 failed: iperf3: unable to connect to server: Connection refused", 0, refused},
-		{"broken", report.Broken, "the measurement could not be made: no iperf3", 0, func(agent.Load, int) (agent.Loaded, error) {
+		{"broken", report.Broken, "the measurement could not run: no iperf3", 0, func(agent.Load, int) (agent.Loaded, error) {
 			return agent.Loaded{Outcome: agent.Broken, Error: "no iperf3"}, nil
 		}},
 		{"no agent", report.Broken, "no agent", 0, func(agent.Load, int) (agent.Loaded, error) { return agent.Loaded{}, errors.New("no agent") }},
-		{"nothing", report.Fail, "nothing arrived", 0, func(agent.Load, int) (agent.Loaded, error) { return agent.Loaded{Outcome: agent.Reply}, nil }},
+		{"nothing", report.Fail, "no data arrived", 0, func(agent.Load, int) (agent.Loaded, error) { return agent.Loaded{Outcome: agent.Reply}, nil }},
 		{"one that fails once", report.Pass, "", 0, func(l agent.Load, n int) (agent.Loaded, error) {
 			if n == 2 {
 				return refused(l, n)

@@ -11,7 +11,7 @@ import (
 	"netlab.dev/netlab/verify/observe"
 )
 
-// policyResources are those of the policies that are no NetworkPolicies.
+// policyResources are the resources of the policies that are not NetworkPolicies.
 func (o Options) policyResources() []schema.GroupVersionResource {
 	if len(o.L7Policy.Object) == 0 {
 		return nil
@@ -26,7 +26,7 @@ func (o Options) wait(plan topology.Plan) time.Duration {
 	return time.Minute * observe.Patience(plan)
 }
 
-// say tells what is done now, where someone wants to know.
+// say reports progress, if Progress is set.
 func (o Options) say(what string) {
 	if o.Progress != nil {
 		o.Progress(what)
@@ -40,17 +40,17 @@ func (o Options) settle(plan topology.Plan) time.Duration {
 	return 6 * time.Second * observe.Patience(plan)
 }
 
-// Options tells Prepare and Run what the lab's plan does not.
+// Options are the inputs of Prepare and Run that the lab's plan does not hold.
 type Options struct {
 	Support    components.Support
-	Agent      string                    // reference of the agent's image, present on every Node
+	Agent      string                    // reference of the agent image, which every Node has
 	CNIVersion string                    // for the report
-	L7Policy   unstructured.Unstructured // what enforces L7Rule, where Support has L7Policy
-	Wait       time.Duration             // for agents, VIPs and endpoints to be there; 60 s unless told
-	Settle     time.Duration             // how long a path that should work is tried again; 6 s unless told
-	Evidence   bool                      // tell of every path how its packets went; else only of those that fail
+	L7Policy   unstructured.Unstructured // the object of L7Rule, where Support has L7Policy
+	Wait       time.Duration             // for agents, VIPs and endpoints to be ready; default 60 s
+	Settle     time.Duration             // how long a path that should work is retried; default 6 s
+	Evidence   bool                      // capture packets of every path; else only of those that fail
 	Pcap       string                    // directory for a capture file of each path; "" for none
-	Throughput []string                  // routes to measure, of Routes(); none unless told
+	Throughput []string                  // routes to measure, of Routes(); default none
 	Latency    []string                  // likewise
-	Progress   func(string)              // is told what is measured now; may be nil
+	Progress   func(string)              // receives what is measured now; may be nil
 }

@@ -16,7 +16,7 @@ import (
 	"netlab.dev/netlab/verify/observe"
 )
 
-// legProbe makes a leg's probe; a Pod's address is known only now.
+// legProbe is a leg's probe; a Pod's address is known only now.
 func legProbe(w observe.Snapshot, l checks.Leg, timeout time.Duration) (agent.Probe, error) {
 	if why := w.Unmet["pod/"+l.To.Name]; why != "" {
 		return agent.Probe{}, observe.Unasked{Why: why}
@@ -30,7 +30,7 @@ func legProbe(w observe.Snapshot, l checks.Leg, timeout time.Duration) (agent.Pr
 	return p, nil
 }
 
-// cluster is what a policy is played on: the cluster and its agents, or a fake of them.
+// cluster is where a policy is applied: the cluster and its agents, or a fake.
 type cluster interface {
 	Ask(ctx context.Context, from observe.Ref, probe agent.Probe) (agent.Result, error)
 	Apply(ctx context.Context, policy runtime.Object) error
@@ -39,30 +39,30 @@ type cluster interface {
 
 // timing bounds the steps of a policy.
 type timing struct {
-	Control time.Duration // for a leg that has to work to work
+	Control time.Duration // for a leg that must work to get a reply
 	Effect  time.Duration // for an enforced policy to take effect, and to end
-	Watch   time.Duration // how long a policy that is not enforced is watched having no effect
+	Watch   time.Duration // how long a policy that is not enforced must show no effect
 	Pause   time.Duration // between two probes
 	Probe   time.Duration // for one probe's answer
 }
 
-// late is how many times longer than its bound a policy's effect is waited for, so that
-// one that comes late is told from one that never comes.
+// late is the factor by which a policy's effect is awaited beyond its bound, to distinguish
+// a late effect from none.
 const late = 2
 
-// usualTiming gives it for machines that are so many times slower.
+// usualTiming is the timing for machines that are slower by a factor.
 func usualTiming(settle, slower time.Duration) timing {
 	return timing{Control: settle, Effect: 10 * time.Second * slower, Watch: 1200 * time.Millisecond * slower, Pause: 100 * time.Millisecond, Probe: 300 * time.Millisecond * slower}
 }
 
-// policyRun plays policies.
+// policyRun applies policies and checks their effect.
 type policyRun struct {
 	observe.Snapshot
 	on cluster
 	timing
 }
 
-// play plays a policy, whose object is the CNI's own where the scenario has none.
+// play runs the scenario of a policy; own is its object where it is specific to the CNI.
 func (p policyRun) play(ctx context.Context, x checks.Scenario, own runtime.Object, expected string) checks.Finding {
 	if x.Denial == checks.Forbidden {
 		return p.forbids(ctx, x, own)
@@ -70,7 +70,7 @@ func (p policyRun) play(ctx context.Context, x checks.Scenario, own runtime.Obje
 	return p.silences(ctx, x, expected)
 }
 
-// try asks a leg once. Its error is about the probe, never about the path.
+// try probes a leg once. Its error is about the probe, never about the path.
 func (p policyRun) try(ctx context.Context, l checks.Leg, patience time.Duration) (agent.Result, error) {
 	probe, err := legProbe(p.Snapshot, l, patience)
 	if err != nil {
@@ -83,7 +83,7 @@ func (p policyRun) try(ctx context.Context, l checks.Leg, patience time.Duration
 	return r, err
 }
 
-// until asks a leg again and again until the answer is good or the time is up.
+// until probes a leg repeatedly until the answer is good or the time is up.
 func (p policyRun) until(ctx context.Context, l checks.Leg, bound time.Duration, good func(agent.Result) bool) (r agent.Result, took time.Duration, err error) {
 	start := time.Now()
 	for {
@@ -96,10 +96,10 @@ func (p policyRun) until(ctx context.Context, l checks.Leg, bound time.Duration,
 	}
 }
 
-// replied is what is good of a leg that has to work.
+// replied is the condition for a leg that must work.
 func replied(r agent.Result) bool { return r.Outcome == agent.Reply }
 
-// apply puts a policy into the cluster and gives what takes it out again, once, ctx or no ctx.
+// apply creates a policy and returns a function that deletes it, once, even if ctx is done.
 func (p policyRun) apply(ctx context.Context, policy runtime.Object) (remove func() error, err error) {
 	return sync.OnceValue(func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
@@ -108,7 +108,7 @@ func (p policyRun) apply(ctx context.Context, policy runtime.Object) (remove fun
 	}), p.on.Apply(ctx, policy)
 }
 
-// policyCommand applies a policy and asks a leg that it denies.
+// policyCommand is the command line that applies a policy and probes a leg that it denies.
 func policyCommand(w observe.Snapshot, policy runtime.Object, denied checks.Leg) string {
 	text, err := json.Marshal(policy)
 	if err != nil {

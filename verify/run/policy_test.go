@@ -19,14 +19,14 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// enforcement is a CNI that is good, or bad in one way.
+// enforcement fakes a CNI that is correct, or wrong in one way.
 type enforcement struct {
 	play     checks.Scenario
 	enforces bool
 	delay    time.Duration // before a change takes effect
-	lossy    int           // every so many-th probe is lost, policy or not; 0 for none
+	lossy    int           // every lossy-th probe is lost, policy or not; 0 for none
 	overdoes bool          // denies the allowed leg too
-	sticks   bool          // goes on denying after the policy is gone
+	sticks   bool          // goes on denying after the policy is removed
 	dead     bool          // nothing ever passes
 	refuses  error         // of Apply
 	mute     error         // of Ask
@@ -65,7 +65,7 @@ func (e *enforcement) Ask(_ context.Context, from observe.Ref, p agent.Probe) (a
 	return observetest.AnswersOf(observetest.Reply("subject", "w1", "10.244.1.2")), nil
 }
 
-// scenarioOf is that of a policy's path.
+// scenarioOf is the scenario of a policy's path.
 func scenarioOf(id string, w observe.Snapshot) checks.Scenario {
 	return checks.Row{ID: id}.Policy().Scenario(w.Pods)
 }
@@ -89,7 +89,7 @@ func TestPolicyPlay(t *testing.T) {
 		{"expected, but not enforced", report.Enforced, enforcement{}, report.Fail, "denied under the policy: expected blocked, observed a reply", "after the policy=a reply", "apply remove"},
 		{"not enforced, as expected", report.NotEnforced, enforcement{}, report.Pass, "", "denied under the policy=a reply (not enforced)", "apply remove"},
 		{"enforced against expectation", report.NotEnforced, enforcement{enforces: true}, report.Fail, "observed blocked", "", "apply remove"},
-		{"lost packets are no policy", report.NotEnforced, enforcement{lossy: 3}, report.Pass, "", "", "apply remove"},
+		{"lost packets are not a policy", report.NotEnforced, enforcement{lossy: 3}, report.Pass, "", "", "apply remove"},
 		{"blocks too much", report.Enforced, enforcement{enforces: true, overdoes: true}, report.Fail, "allowed under the policy: expected a reply", "", "apply remove"},
 		{"takes effect too late", report.Enforced, enforcement{enforces: true, delay: 550 * time.Millisecond}, report.Fail, "seconds to effect: expected at most 0.4, observed 0.", "denied under the policy=blocked", "apply remove"},
 		{"never ends", report.Enforced, enforcement{enforces: true, sticks: true}, report.Fail, "after the policy: expected a reply", "", "apply remove"},
@@ -133,7 +133,7 @@ func stepped(t *testing.T, f checks.Finding) {
 	}
 }
 
-// TestPolicyMatrix: the matrix shows what the steps were, whatever a policy calls them.
+// TestPolicyMatrix: the matrix shows the steps, whatever their names are.
 func TestPolicyMatrix(t *testing.T) {
 	plan := plantest.Plan(t, "quickstart")
 	able := plantest.Enforcing()
@@ -173,7 +173,7 @@ func TestPolicyMatrix(t *testing.T) {
 	plantest.Golden(t, "report-policies.json", asJSON.String()) // verify/page draws it
 }
 
-// TestPolicyInterrupted: a policy does not outlive a verification that is cut short.
+// TestPolicyInterrupted: a policy does not outlive an interrupted verification.
 func TestPolicyInterrupted(t *testing.T) {
 	plan := plantest.Plan(t, "quickstart")
 	w := observetest.Snapshot(plan, plantest.Enforcing(), observetest.Healthy(plan))

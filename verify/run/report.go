@@ -8,7 +8,7 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// endOf gives the report's form of a Ref.
+// endOf converts a Ref for the report.
 func endOf(w observe.Snapshot, r observe.Ref, protocol string) report.End {
 	e := report.End{Kind: r.Kind, Name: r.Name, Node: r.Node}
 	switch r.Kind {

@@ -18,8 +18,8 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// reported is the whole report of a quickstart lab on a network, with policies played on
-// an enforcement that has none.
+// reported is the whole report of a quickstart lab on a network, with a CNI that does not
+// enforce policies.
 func reported(t *testing.T, s observe.State, upset func(string, agent.Probe, *agent.Result) *agent.Result) report.Report {
 	t.Helper()
 	plan := plantest.Plan(t, "quickstart")
@@ -75,7 +75,7 @@ func TestReportGolden(t *testing.T) {
 			}
 		}
 		if strings.Contains(plain.String(), "\x1b") || !strings.Contains(coloured.String(), "\x1b[32m✓\x1b[0m") {
-			t.Errorf("%s: colour is not as asked for", name)
+			t.Errorf("%s: colour is not as requested", name)
 		}
 		var suites report.JunitSuites
 		if err := xml.Unmarshal(asJUnit.Bytes(), &suites); err != nil || suites.Suite.Tests != len(r.Paths) {

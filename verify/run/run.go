@@ -1,7 +1,7 @@
-// Package run verifies a lab that runs. Prepare puts the agents into the cluster; Run asks
-// them everything that package checks derives from the plan, plays the policies, measures,
-// and gives a report.Report; Trace makes one probe and shows its packets. Agents are asked
-// over unix sockets, so that a broken network cannot hide its own evidence.
+// Package run verifies a running lab. Prepare creates the agents in the cluster; Run sends
+// them the probes that package checks derives from the plan, tests the policies, measures,
+// and returns a report.Report; Trace makes one probe and shows its packets. Agents are
+// reached over unix sockets, so that a broken network cannot hide its own evidence.
 package run
 
 import (
@@ -28,7 +28,7 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// Prepare puts the agents and what they need into the cluster, and does not wait for
+// Prepare creates the agents and what they require in the cluster, and does not wait for
 // them: `up` calls it as soon as the API server answers, while the components are still
 // being installed. Calling it again changes nothing.
 func Prepare(ctx context.Context, running providers.Running, o Options) error {
@@ -40,7 +40,8 @@ func Prepare(ctx context.Context, running providers.Running, o Options) error {
 	if err != nil {
 		return fmt.Errorf("prepare the verification: %w", err)
 	}
-	// A young API server refuses some things for a moment; so does an Ingress webhook.
+	// An API server that has just started rejects some requests for a moment; so does an
+	// Ingress webhook.
 	ctx, cancel := context.WithTimeout(ctx, o.wait(running.Plan))
 	defer cancel()
 	pods := checks.Pods(running.Plan)
@@ -55,8 +56,8 @@ func Prepare(ctx context.Context, running providers.Running, o Options) error {
 	}
 }
 
-// Run verifies every path of a lab that runs. Its error is about the verification as a
-// whole: a cluster that cannot be read. What is wrong with a path is in the Report.
+// Run verifies every path of a running lab. Its error is about the verification as a whole:
+// a cluster that cannot be read. Failures of paths are in the Report.
 func Run(ctx context.Context, running providers.Running, o Options) (report.Report, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -91,8 +92,8 @@ func Run(ctx context.Context, running providers.Running, o Options) (report.Repo
 	return reportOf(w, rows, o.CNIVersion), nil
 }
 
-// enter waits until a lab is ready to be asked, and learns what its names stand for. The
-// cluster is followed until ctx ends.
+// enter waits until a lab is ready to be probed, and resolves its names. The cluster is
+// watched until ctx ends.
 func enter(ctx context.Context, running providers.Running, o Options) (observe.Snapshot, *observe.Cluster, error) {
 	fail := func(err error) (observe.Snapshot, *observe.Cluster, error) {
 		return observe.Snapshot{}, nil, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
@@ -120,13 +121,13 @@ func enter(ctx context.Context, running providers.Running, o Options) (observe.S
 	return observe.New(running.Plan, o.Support, checks.Pods(running.Plan), c.State(), missing, secret.Data[corev1.TLSCertKey]), c, nil
 }
 
-// attempt is a path on its way to a Result.
+// attempt is a path that is being verified.
 type attempt struct {
 	checks.Judged
 	command string
 	tries   int
 	took    time.Duration
-	settled bool // asking again cannot change it
+	settled bool // no further try can change it
 
 	evidence *report.Evidence
 }
@@ -139,8 +140,8 @@ func judgedOf(rows []*attempt) []*checks.Judged {
 	return out
 }
 
-// verification asks all paths: reachability in rounds, in each of which every agent is asked once
-// for everything it has to say; policies side by side with them.
+// verification probes all paths: reachability in rounds, each with one request per agent;
+// policies concurrently with them.
 type verification struct {
 	snapshot observe.Snapshot
 	ask      func(ctx context.Context, s observe.Station, probes []agent.Probe) ([]agent.Result, error)
@@ -161,7 +162,7 @@ func (r verification) all(ctx context.Context, paths []checks.Row) []*attempt {
 		case p.Policy() == nil:
 			reach = append(reach, rows[i])
 		case p.Policy().Subject == nil:
-			last = append(last, rows[i]) // its Pod is another policy's
+			last = append(last, rows[i]) // it selects another policy's Pod
 		default:
 			wg.Go(func() { r.policy(ctx, rows[i]) })
 		}
@@ -186,8 +187,8 @@ func (r verification) policy(ctx context.Context, to *attempt) {
 	to.tries, to.took = 1, time.Since(start)
 }
 
-// reachability asks until every path is settled: as expected, or tried at least twice and
-// for as long as settle. What answers though it should not is settled at once.
+// reachability probes until every path is settled: as expected, or tried at least twice and
+// for as long as settle. An unexpected reply settles a path immediately.
 func (r verification) reachability(ctx context.Context, rows []*attempt) {
 	start := time.Now()
 	pause := min(200*time.Millisecond, r.settle)
@@ -208,7 +209,7 @@ func (r verification) reachability(ctx context.Context, rows []*attempt) {
 	}
 }
 
-// round asks the given paths once.
+// round probes the given paths once.
 func (r verification) round(ctx context.Context, rows []*attempt) {
 	type place struct {
 		row  int
@@ -266,7 +267,7 @@ func (r verification) round(ctx context.Context, rows []*attempt) {
 	}
 }
 
-// refusal is the finding of a path that could not be asked.
+// refusal is the finding of a path that could not be probed.
 func refusal(err error) checks.Finding {
 	var none observe.Absent
 	if errors.As(err, &none) {
@@ -275,8 +276,8 @@ func refusal(err error) checks.Finding {
 	return checks.Finding{Outcome: report.Broken, Reason: err.Error()}
 }
 
-// reaches tells whether one Node's own agent reaches another Node, and whether it could
-// be asked.
+// reaches reports whether the agent on one Node reaches another Node, and whether it could
+// be probed.
 func (r verification) reaches(ctx context.Context, from, to string) (reached, asked bool) {
 	s, err := r.snapshot.Station(observe.Ref{Kind: report.AtNode, Name: from})
 	if err != nil {
@@ -289,7 +290,7 @@ func (r verification) reaches(ctx context.Context, from, to string) (reached, as
 	return results[0].Outcome == agent.Reply, true
 }
 
-// liveCluster plays policies on the cluster.
+// liveCluster applies policies to the cluster.
 type liveCluster struct {
 	w      observe.Snapshot
 	agents *client

@@ -20,8 +20,8 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// sampled is a report with all that a report can hold: faults, evidence of packets that
-// arrived and of packets that did not, throughput and latency.
+// sampled is a report with everything that a report can hold: faults, evidence of packets
+// that arrived and of packets that did not, throughput and latency.
 func sampled(t *testing.T) report.Report {
 	t.Helper()
 	plan := plantest.Plan(t, "quickstart")
@@ -107,7 +107,7 @@ func sampled(t *testing.T) report.Report {
 	return r
 }
 
-// sightings is a packet between two addresses, to be seen at several places.
+// sightings is a packet between two addresses, seen at several places.
 type sightings struct{ leg, packet, source, destination string }
 
 func (p sightings) hop(machine, pod, iface, direction string, micros int64, ttl int, outer *report.Outer, changes ...report.Change) report.Hop {
@@ -119,7 +119,7 @@ func (p sightings) hop(machine, pod, iface, direction string, micros int64, ttl 
 		Source: p.source, Destination: p.destination, Outer: outer, TTL: ttl, Bytes: size, Changes: changes}
 }
 
-// behind is a hop on a Node's end of a Pod's veth.
+// behind is a hop on the Node's side of a Pod's veth.
 func behind(pod string, h report.Hop) report.Hop {
 	h.Peer = pod
 	return h
@@ -144,7 +144,7 @@ func sampledFigure(r *report.Report) {
 		{"clusterip", report.End{Kind: report.AtPod, Name: "echo-w1", Node: "w1", IP: "10.244.1.3"}, report.End{Kind: report.AtService, Name: "echo", IP: "10.96.1.1"}, 5.9, 79},
 		{"loadbalancer", report.End{Kind: report.AtHost, Name: "client", IP: "172.30.0.100"}, report.End{Kind: report.AtVIP, Name: "echo-lb", IP: "172.30.0.200"}, 5.2, 92},
 	}
-	// All but the baseline end at one Pod, whose name a Service does not tell.
+	// All but the baseline end at one Pod, whose name the Service does not show.
 	answered := func(to report.End) (o report.Observed) {
 		if to.Kind == report.AtService || to.Kind == report.AtVIP {
 			o = report.Observed{Backend: "echo-cp", Node: "cp"}
@@ -251,14 +251,14 @@ func TestTAPSyntax(t *testing.T) {
 	for i := 2; i < len(lines); i++ {
 		m := point.FindStringSubmatch(lines[i])
 		if m == nil {
-			t.Fatalf("line %d is no test point: %q", i+1, lines[i])
+			t.Fatalf("line %d is not a test point: %q", i+1, lines[i])
 		}
 		p := r.Paths[n]
 		if n++; m[2] != fmt.Sprint(n) {
 			t.Errorf("test %s is number %d", m[2], n)
 		}
 		if bad := p.Outcome == report.Fail || p.Outcome == report.Broken; bad != (m[1] != "") || (p.Outcome == report.Skip) != (m[4] != "") {
-			t.Errorf("%s is told as %q", p.Outcome, lines[i])
+			t.Errorf("%s is reported as %q", p.Outcome, lines[i])
 		}
 		if i+1 == len(lines) || lines[i+1] != "  ---" {
 			if m[1] != "" {
@@ -289,7 +289,7 @@ func TestTAPSyntax(t *testing.T) {
 	}
 }
 
-// TestMatrixNumbers: columns that do not fit by name are numbered, and the numbers told.
+// TestMatrixNumbers: columns that do not fit by name are numbered, with a legend.
 func TestMatrixNumbers(t *testing.T) {
 	var r report.Report
 	for i := range 12 {
@@ -309,6 +309,6 @@ func TestMatrixNumbers(t *testing.T) {
 		}
 	}
 	if !strings.Contains(grid, "12:echo-worker-node-11") || !strings.Contains(grid, "worker-node-0   ✓  ✗  !") {
-		t.Errorf("numbers are not told:\n%s", grid)
+		t.Errorf("no legend of the numbers:\n%s", grid)
 	}
 }

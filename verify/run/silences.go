@@ -10,19 +10,20 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// broken is what a policy comes to whose play was cut short.
+// broken is the finding of a policy whose test could not be completed.
 func broken(f checks.Finding, format string, args ...any) checks.Finding {
 	f.Outcome, f.Reason = report.Broken, fmt.Sprintf(format, args...)
 	return f
 }
 
-// step asserts what was asked at one step of a policy.
+// step asserts the result of one step of a policy.
 func step(f *checks.Finding, s report.Step, name, expected, observed string, ok bool) {
 	f.Assert(report.Property{Step: s, Name: name, Expected: expected, Observed: observed, OK: ok})
 }
 
-// silences plays a policy between its two positive controls: before it and after it both
-// legs must work; while it is on, the denied leg must go silent and the other must not.
+// silences applies and removes a policy between its two positive controls: before and after
+// it both legs must work; while it is in force, the denied leg must get no reply and the
+// other must work.
 func (p policyRun) silences(ctx context.Context, x checks.Scenario, expected string) checks.Finding {
 	denied := x.Denied[0]
 	f := checks.Finding{Outcome: report.Pass, Nodes: []string{denied.From.Node, denied.To.Node, x.Allowed.From.Node, x.Allowed.To.Node}}
@@ -33,7 +34,7 @@ func (p policyRun) silences(ctx context.Context, x checks.Scenario, expected str
 		}
 		step(&f, report.StepBefore, []string{"denied", "allowed"}[i]+" path before the policy", "a reply", checks.Said(r), replied(r))
 		if !replied(r) {
-			return broken(f, "the positive control before the policy got %s from %s to %s: its deny would prove nothing", checks.Said(r), l.From.Name, l.To.Name)
+			return broken(f, "the positive control before the policy got %s from %s to %s: a deny would prove nothing", checks.Said(r), l.From.Name, l.To.Name)
 		}
 		if i == 0 {
 			f.Observed = observedOf(r)
@@ -85,13 +86,13 @@ func (p policyRun) silences(ctx context.Context, x checks.Scenario, expected str
 	return f
 }
 
-// blocks watches a leg until it goes silent, and tells when it did.
+// blocks probes a leg until it gets no reply any more, and returns when that happened.
 func (p policyRun) blocks(ctx context.Context, l checks.Leg, window time.Duration) (blocked bool, effect time.Duration, err error) {
 	applied := time.Now()
 	for !blocked && time.Since(applied) < window && ctx.Err() == nil {
 		effect = time.Since(applied)
 		silent := 0
-		// One lost packet is no policy: silence counts when it lasts.
+		// One lost packet is not a policy: no reply counts only when it lasts.
 		for _, patience := range []time.Duration{p.Probe, p.Probe, 2 * p.Probe} {
 			r, err := p.try(ctx, l, patience)
 			if err != nil {

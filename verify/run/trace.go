@@ -22,14 +22,14 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// Way is what `netlab trace` was asked: one probe from one agent.
+// Way is the request of `netlab trace`: one probe from one agent.
 type Way struct {
 	From string // agent Pod, Node or outside host
 	To   string // Pod, Service, Node, host, address or URL
-	Port int    // 0 for the target's own
+	Port int    // 0 for the target's default
 }
 
-// Trace makes one probe on a lab that runs, under capture.
+// Trace makes one probe in a running lab, under capture.
 func Trace(ctx context.Context, running providers.Running, o Options, way Way) (report.Traced, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -72,7 +72,7 @@ func Trace(ctx context.Context, running providers.Running, o Options, way Way) (
 	return out, nil
 }
 
-// agentNamed finds who asks: a machine, or a Pod with an agent.
+// agentNamed finds the client: a machine, or a Pod with an agent.
 func agentNamed(w observe.Snapshot, name string) (observe.Ref, error) {
 	if m, ok := w.Plan.Machine(name); ok {
 		if m.Kind == topology.KindNode {
@@ -87,10 +87,10 @@ func agentNamed(w observe.Snapshot, name string) (observe.Ref, error) {
 		}
 		return observe.AtPod(p), nil
 	}
-	return observe.Ref{}, hint.With(fmt.Errorf("no agent runs in %q", name), "a trace starts at one of: "+strings.Join(TraceFrom(w.Plan), " "))
+	return observe.Ref{}, hint.With(fmt.Errorf("%q has no agent", name), "a trace starts at one of: "+strings.Join(TraceFrom(w.Plan), " "))
 }
 
-// TraceFrom names where a trace of a lab may start.
+// TraceFrom lists where a trace of a lab may start.
 func TraceFrom(plan topology.Plan) []string {
 	var out []string
 	for _, m := range plan.Machines {
@@ -104,7 +104,7 @@ func TraceFrom(plan topology.Plan) []string {
 	return out
 }
 
-// TraceTo names ends of a trace that every lab of a plan has.
+// TraceTo lists destinations of a trace that every lab of a plan has.
 func TraceTo(plan topology.Plan) []string {
 	out := TraceFrom(plan)
 	for _, s := range workload.ServiceSpecs(plan) {
@@ -113,8 +113,8 @@ func TraceTo(plan topology.Plan) []string {
 	return out
 }
 
-// probeOf turns what a user calls the far end into a probe. A URL is asked as it is, and
-// all else for HTTP: what answers otherwise has answered.
+// probeOf is the probe for a destination as the user names it. A URL is requested as it is,
+// everything else over HTTP: any answer counts.
 func probeOf(w observe.Snapshot, s observe.State, from observe.Ref, way Way) (agent.Probe, error) {
 	if scheme, rest, ok := strings.Cut(way.To, "://"); ok {
 		return urlProbe(scheme, rest, way)
@@ -126,7 +126,7 @@ func probeOf(w observe.Snapshot, s observe.State, from observe.Ref, way Way) (ag
 	} else if n, err := strconv.Atoi(portText); err == nil && port == 0 {
 		port = n
 	}
-	ip, own, err := farEnd(w, s, from, host)
+	ip, own, err := destination(w, s, from, host)
 	if err != nil {
 		return agent.Probe{}, err
 	}
@@ -134,7 +134,7 @@ func probeOf(w observe.Snapshot, s observe.State, from observe.Ref, way Way) (ag
 		port = own
 	}
 	if port == 0 {
-		return agent.Probe{}, hint.With(fmt.Errorf("%s has no port of its own to ask", host), "give one with --port")
+		return agent.Probe{}, hint.With(fmt.Errorf("%s has no default port", host), "set one with --port")
 	}
 	return agent.Probe{Kind: agent.HTTP, Target: "http://" + observe.JoinPort(ip, port) + "/"}, nil
 }
@@ -142,7 +142,7 @@ func probeOf(w observe.Snapshot, s observe.State, from observe.Ref, way Way) (ag
 func urlProbe(scheme, rest string, way Way) (agent.Probe, error) {
 	kind := strings.ToLower(scheme)
 	if !slices.Contains([]string{agent.HTTP, agent.HTTPS, agent.TCP, agent.UDP}, kind) {
-		return agent.Probe{}, hint.With(fmt.Errorf("no trace speaks %q", scheme), "it is http, https, tcp or udp")
+		return agent.Probe{}, hint.With(fmt.Errorf("scheme %q is not supported", scheme), "use http, https, tcp or udp")
 	}
 	if kind == agent.TCP || kind == agent.UDP {
 		if way.Port != 0 {
@@ -160,8 +160,8 @@ func urlProbe(scheme, rest string, way Way) (agent.Probe, error) {
 	return agent.Probe{Kind: kind, Target: u.String()}, nil
 }
 
-// farEnd finds the address of a far end by its name, and the port that it has of itself.
-func farEnd(w observe.Snapshot, s observe.State, from observe.Ref, name string) (ip string, port int, err error) {
+// destination finds an address by the name of its owner, and the owner's default port.
+func destination(w observe.Snapshot, s observe.State, from observe.Ref, name string) (ip string, port int, err error) {
 	if addr, err := netip.ParseAddr(name); err == nil {
 		port := 0
 		for _, x := range s.Services {
@@ -210,7 +210,7 @@ func farEnd(w observe.Snapshot, s observe.State, from observe.Ref, name string) 
 		consider(x.Namespace, x.Name, ours(x.Namespace), serviceAddress(w, x, from), own)
 	}
 	if len(found) > 1 && !slices.ContainsFunc(found, func(f string) bool { ns, _, _ := strings.Cut(f, "/"); return ours(ns) }) {
-		return "", 0, hint.With(fmt.Errorf("there are several %s", name), "name one of: "+strings.Join(found, " "))
+		return "", 0, hint.With(fmt.Errorf("%s is ambiguous", name), "use one of: "+strings.Join(found, " "))
 	}
 	if ip != "" {
 		return ip, port, nil
@@ -219,10 +219,11 @@ func farEnd(w observe.Snapshot, s observe.State, from observe.Ref, name string) 
 		return name, 80, nil // a DNS name
 	}
 	return "", 0, hint.With(fmt.Errorf("the lab has no machine, Pod or Service %q", name),
-		"there are, beside any NAMESPACE/NAME, address or URL: "+strings.Join(TraceTo(w.Plan), " "))
+		"use a NAMESPACE/NAME, an address, a URL, or one of: "+strings.Join(TraceTo(w.Plan), " "))
 }
 
-// serviceAddress is where a Service is asked from: its VIP from outside, if it has one.
+// serviceAddress is the address of a Service for a client: from outside its VIP, if it has
+// one.
 func serviceAddress(w observe.Snapshot, x *corev1.Service, from observe.Ref) string {
 	if vip := observe.VIPOf(x); vip != "" && from.Kind == report.AtHost {
 		return vip
@@ -250,7 +251,7 @@ func ownerOf(w observe.Snapshot, addr netip.Addr) (string, bool) {
 	return "", false
 }
 
-// targetAddress is the bare address that a probe goes to, "" where that is a name's.
+// targetAddress is the bare address of a probe's target, "" where the target is a name.
 func targetAddress(p agent.Probe) string {
 	host := p.Target
 	if u, err := url.Parse(p.Target); err == nil && u.Host != "" {

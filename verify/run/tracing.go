@@ -23,10 +23,10 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// Bounds of what evidence may cost.
+// Bounds on the cost of evidence.
 const (
-	maxFailed   = 40 // failed paths that are asked again, if no evidence was asked for
-	repetitions = 8  // of a probe that failed only now and then
+	maxFailed   = 40 // failed paths that are probed again, without --evidence
+	repetitions = 8  // of a probe that failed only sometimes
 )
 
 // tracing bounds one set of probes under capture.
@@ -34,7 +34,7 @@ func tracing(plan topology.Plan) time.Duration {
 	return 20 * time.Second * min(observe.Patience(plan), 2)
 }
 
-// tracer asks paths again while every interface that they can cross is captured.
+// tracer probes paths again while every interface that they can cross is captured.
 type tracer struct {
 	snapshot observe.Snapshot
 	facts    trace.Facts
@@ -60,7 +60,7 @@ func newTracer(w observe.Snapshot, s observe.State, a *client, pcap string) trac
 	return tracer{snapshot: w, facts: f, agents: a, pcap: pcap}
 }
 
-// podTitle leaves out the namespaces of our own.
+// podTitle leaves out netlab's own namespaces.
 func podTitle(namespace, name string) string {
 	if namespace == workload.Namespace || namespace == workload.GuestsNamespace {
 		return name
@@ -71,22 +71,23 @@ func podTitle(namespace, name string) string {
 // probing is one path under capture.
 type probing struct {
 	main   checks.Ask
-	before []checks.Ask // asked first: who has the VIP
+	before []checks.Ask // sent first: ARP for the VIP
 	title  string
 	pods   []string // whose interfaces the packets may cross
-	passes bool     // it is a path that is reached
+	passes bool     // the path got a reply
 
 	result   agent.Result
 	evidence *report.Evidence
 }
 
-// traceable reports whether packets of a probe can be told apart.
+// traceable reports whether packets of a probe can be distinguished.
 func traceable(p agent.Probe) bool {
 	return slices.Contains([]string{agent.HTTP, agent.HTTPS, agent.TCP, agent.UDP, agent.DNS}, p.Kind)
 }
 
-// attach adds evidence to rows: to all, or to those that failed. It costs no more than
-// the slowest of them, and once more that of those that ran out of time. Policies are left out: under capture theirs would not be in force.
+// attach adds evidence to rows: to all, or to those that failed. It takes as long as the
+// slowest probe, and as long again where probes timed out. Policies are left out: they are
+// not in force during the capture.
 func (t tracer) attach(ctx context.Context, rows []*attempt, all bool) error {
 	var of []*attempt
 	var probes []*probing
@@ -113,14 +114,14 @@ func (t tracer) attach(ctx context.Context, rows []*attempt, all bool) error {
 		}
 		x.Finding.Reason = observe.Join(x.Finding.Reason, x.evidence.Lost)
 		if x.Row.Expected == report.Reachable && x.Finding.Observed.Backend == "" && len(x.Finding.Properties) == 0 && allReplied(probes[i].result) {
-			x.Finding.Reason += "; asked again under capture, it answered"
+			x.Finding.Reason += "; probed again under capture, it answered"
 		}
 	}
 	return nil
 }
 
-// probing is what is asked of a path under capture; nil where packets could not be told apart.
-// Everything is asked at once then, and an emulated machine needs its time.
+// probing is the probe of a path under capture; nil where packets could not be distinguished.
+// All probes run at once, so that emulated machines get a longer timeout.
 func (t tracer) probing(number string, x *attempt) *probing {
 	asks, err := checks.AsksOf(t.snapshot, x.Row)
 	if err != nil || !traceable(asks[0].Probe) {
@@ -147,7 +148,7 @@ func allReplied(r agent.Result) bool {
 	return len(r.Answers) > 0 && !slices.ContainsFunc(r.Answers, func(a agent.Answer) bool { return a.Outcome != agent.Reply })
 }
 
-// podsOf names the Pods with agents that packets of a path may reach.
+// podsOf lists the Pods with agents that packets of a path may reach.
 func (t tracer) podsOf(p checks.Row) []string {
 	pods := []string{p.From.Name, p.To.Name}
 	pods = append(pods, t.snapshot.Services[p.To.Name].Ready...)
@@ -159,8 +160,8 @@ func (t tracer) podsOf(p checks.Row) []string {
 	return pods
 }
 
-// runAll runs probes, and once more those of paths that pass and got no answer: with everything
-// asked at once they may have run out of time.
+// runAll runs probes, and repeats those of passing paths that got no answer: with all probes
+// running at once they may have timed out.
 func (t tracer) runAll(ctx context.Context, probes []*probing) error {
 	if err := t.run(ctx, probes); err != nil {
 		return err
@@ -172,7 +173,7 @@ func (t tracer) runAll(ctx context.Context, probes []*probing) error {
 	return t.run(ctx, late)
 }
 
-// run makes all the probes under one capture, and gives each its evidence.
+// run makes all the probes under one capture, and sets the evidence of each.
 func (t tracer) run(ctx context.Context, probes []*probing) error {
 	ctx, cancel := context.WithTimeout(ctx, tracing(t.snapshot.Plan))
 	defer cancel()
@@ -191,14 +192,14 @@ func (t tracer) run(ctx context.Context, probes []*probing) error {
 	}
 	captured := trace.Index(t.facts, places)
 	for _, p := range probes {
-		if err := t.tell(captured, p); err != nil {
+		if err := t.explain(captured, p); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// askAll asks who has the VIPs, and then makes the probes, each agent's in one go.
+// askAll sends the ARP probes for VIPs, and then the others, each agent's in one request.
 func (t tracer) askAll(ctx context.Context, probes []*probing) {
 	var first, then []checks.Ask
 	var results []*agent.Result
@@ -241,9 +242,9 @@ func (t tracer) askEach(ctx context.Context, asks []checks.Ask, results []*agent
 	wg.Wait()
 }
 
-// tell gives a probe its evidence: that of its first repetition that got no answer, else
+// explain sets a probe's evidence: that of its first repetition without an answer, else that
 // of its first.
-func (t tracer) tell(c *trace.Captures, p *probing) error {
+func (t tracer) explain(c *trace.Captures, p *probing) error {
 	if len(p.result.Answers) == 0 {
 		return nil
 	}
@@ -290,7 +291,7 @@ func (t tracer) write(c *trace.Captures, p trace.Probe, path string) error {
 	return f.Close()
 }
 
-// fileName keeps of a title what every file system takes.
+// fileName keeps the characters of a title that every file system accepts.
 func fileName(title string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._", r) {

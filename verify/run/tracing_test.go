@@ -23,8 +23,8 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// TestTracer: a real agent captures its own probe over loopback, answered and not, and
-// whoever runs no agent is told of and stops nothing.
+// TestTracer: a real agent captures its own probe over loopback, answered and not; a machine
+// without an agent is reported and does not stop the rest.
 func TestTracer(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, for packet sockets")
@@ -79,7 +79,7 @@ func TestTracer(t *testing.T) {
 	if !slices.Equal(got, want) || answered.evidence.Lost != "" {
 		t.Errorf("hops %q, lost %q; want %q", got, answered.evidence.Lost, want)
 	}
-	if !slices.Contains(answered.evidence.Hidden, "nothing was captured at w1: w1 does not run") {
+	if !slices.Contains(answered.evidence.Hidden, "nothing was captured at w1: w1 is not running") {
 		t.Errorf("hidden %q", answered.evidence.Hidden)
 	}
 	if info, err := os.Stat(filepath.Join(dir, "pcap", "a_path_b.pcapng")); err != nil || info.Size() < 500 || answered.evidence.Pcap == "" {
@@ -89,7 +89,7 @@ func TestTracer(t *testing.T) {
 		t.Errorf("a closed port: lost %q", lost)
 	}
 
-	// Of a path that passes, the evidence is of a probe that passed.
+	// For a path that passes, the evidence is that of a probe that passed.
 	var silent atomic.Bool
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if silent.Load() {
@@ -114,7 +114,7 @@ func TestTracer(t *testing.T) {
 	}
 }
 
-// TestTracerWaits: where everything is asked at once, emulated machines get longer to answer.
+// TestTracerWaits: where all probes run at once, emulated machines get longer to answer.
 func TestTracerWaits(t *testing.T) {
 	plan := plantest.Plan(t, "quickstart")
 	for want, emulated := range map[time.Duration]bool{time.Second: false, 10 * time.Second: true} {
@@ -126,7 +126,7 @@ func TestTracerWaits(t *testing.T) {
 			}
 			asked++
 			if got := tr.probing("01", &attempt{Judged: checks.Judged{Row: p}}); got == nil || got.main.Probe.Timeout() != want {
-				t.Errorf("%s is asked as %+v, want a timeout of %s", p.To.Name, got, want)
+				t.Errorf("%s is probed as %+v, want a timeout of %s", p.To.Name, got, want)
 			}
 		}
 		if asked == 0 {
