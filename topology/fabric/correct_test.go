@@ -1,10 +1,12 @@
 package fabric
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,9 +43,6 @@ func TestCreateCorrects(t *testing.T) {
 		{"address gone", change("internet", func(s *space) error {
 			return s.AddrDel(s.links["eth0"], &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("203.0.113.12/24"))})
 		}), "add address 203.0.113.12/24 to internet eth0\nadd route to 0.0.0.0/0 via 203.0.113.1 to internet"},
-		{"address more", change("cp", func(s *space) error {
-			return s.AddrAdd(s.links["eth0"], &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("172.30.0.99/24"))})
-		}), "remove address 172.30.0.99/24 from cp eth0"},
 		{"MTU", change("w2", func(s *space) error { return s.LinkSetMTU(s.links["eth0"], 1400) }), "set MTU of w2 eth0 to 1500"},
 		{"MAC", change("w2", func(s *space) error {
 			return s.LinkSetHardwareAddr(s.links["eth0"], net.HardwareAddr{2, 1, 1, 1, 1, 1})
@@ -108,5 +107,62 @@ func TestMachineAddedAndRemoved(t *testing.T) {
 	want := "remove machine w2\nremove veth p-w2-0 from the fabric\nremove veth p-w2-1 from the fabric"
 	if got := strings.Join(diff, "\n"); err != nil || got != want {
 		t.Errorf("diff %q, %v\nwant %q", got, err, want)
+	}
+}
+
+// What the user added to a NIC (a VIP of keepalived or kube-vip, a route) is left alone and is no
+// difference; an address that an earlier plan gave is removed.
+func TestAddedAddressStays(t *testing.T) {
+	needRoot(t)
+	p := quickstart("nlt-d-added")
+	create(t, p)
+	added := []string{"172.30.0.250/32", "172.30.0.99/24"}
+	in := func(fn func(*space) error) {
+		t.Helper()
+		must(t, Enter(p.Lab, "cp", func() error { return withSpace(fn) }))
+	}
+	in(func(s *space) error {
+		for _, a := range added {
+			if err := s.AddrAdd(s.links["eth0"], &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix(a))}); err != nil {
+				return err
+			}
+		}
+		return s.RouteAdd(&netlink.Route{Dst: ipNet(netip.MustParsePrefix("192.0.2.0/24")), Gw: net.IPv4(172, 30, 0, 12).To4()})
+	})
+	addresses := func() (all []string) {
+		in(func(s *space) error {
+			list, err := s.AddrList(s.links["eth0"], netlink.FAMILY_V4)
+			for _, a := range list {
+				all = append(all, a.IPNet.String())
+			}
+			routes, err2 := s.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Dst: ipNet(netip.MustParsePrefix("192.0.2.0/24"))}, netlink.RT_FILTER_DST)
+			if len(routes) != 1 {
+				t.Errorf("the added route is gone: %v", routes)
+			}
+			return errors.Join(err, err2)
+		})
+		slices.Sort(all)
+		return all
+	}
+	noDiff(t, p)
+	create(t, p)
+	own := p.Machines[0].NICs[0].Addresses[0].String()
+	want := slices.Sorted(slices.Values(append(added, own)))
+	if got := addresses(); !slices.Equal(got, want) {
+		t.Errorf("addresses of cp are %q, want %q", got, want)
+	}
+
+	moved := p
+	moved.Machines = slices.Clone(p.Machines)
+	moved.Machines[0].NICs = slices.Clone(p.Machines[0].NICs)
+	moved.Machines[0].NICs[0].Addresses = []netip.Prefix{netip.MustParsePrefix("172.30.0.77/24")}
+	diff, err := Diff(moved)
+	if text := "remove address " + own + " from cp eth0\nadd address 172.30.0.77/24 to cp eth0"; err != nil || strings.Join(diff, "\n") != text {
+		t.Errorf("diff %q (%v), want %q", diff, err, text)
+	}
+	must(t, Create(t.Context(), moved))
+	want = slices.Sorted(slices.Values(append(added, "172.30.0.77/24")))
+	if got := addresses(); !slices.Equal(got, want) {
+		t.Errorf("addresses of cp are %q, want %q", got, want)
 	}
 }

@@ -9,7 +9,7 @@
 // Name(lab, "") is the fabric, Name(lab, machine) a machine. They have no route to the networks
 // of the machine that netlab runs on.
 //
-// Not included: starting Nodes, and what a CNI creates in a machine's namespace; links,
+// Not included: starting Nodes, and what a CNI or the user creates in a machine's namespace; links,
 // addresses and routes that the plan does not list are ignored there. In the fabric's
 // namespace every bridge and veth that is not in the plan is removed.
 package fabric

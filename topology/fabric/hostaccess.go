@@ -122,7 +122,8 @@ func addHostEnd(ctx context.Context, own *space, ownFd int, plan topology.Plan) 
 	w := &work{plan: plan}
 	w.check("label "+name, own.LinkSetAlias(link, Name(plan.Lab, "")))
 	w.check("keep IPv6 off "+name, own.LinkSetIP6AddrGenMode(link, nl6AddrGenNone))
-	w.check("list addresses", w.address(own, topology.Machine{Name: "this machine"}, topology.NIC{Name: name, Addresses: []netip.Prefix{address}}))
+	nic := topology.NIC{Name: name, Addresses: []netip.Prefix{address}}
+	w.check("list addresses", w.address(own, topology.Machine{Name: "this machine"}, nic, anyOther))
 	w.mtu("this machine", own, name, network.MTU)
 	w.up("this machine", own, name)
 	if err := errors.Join(w.errs...); err != nil {

@@ -40,7 +40,8 @@ var fabricSysctls = []sysctl{
 // machineSysctls are all written out: a new namespace may inherit the values of
 // this machine. IPv6 stays on for the loopback device, which already exists, and is off for
 // every later link. The reverse path filter is off: replies of
-// a VIP or a Pod may leave by another link than the request arrived on.
+// a VIP or a Pod may leave by another link than the request arrived on. A secondary address, which
+// may be the user's, outlives the primary one of its subnet, as systemd has it.
 func machineSysctls(m topology.Machine) []sysctl {
 	forward := "0"
 	if m.Forward {
@@ -51,6 +52,7 @@ func machineSysctls(m topology.Machine) []sysctl {
 		{"ipv4/ip_forward", forward},
 		{"ipv4/conf/all/rp_filter", "0"},
 		{"ipv4/conf/default/rp_filter", "0"},
+		{"ipv4/conf/all/promote_secondaries", "1"},
 	}
 }
 
@@ -187,24 +189,31 @@ func (w *work) nic(fabric, inner *space, machine int, m topology.Machine, nic to
 			return inner.LinkSetHardwareAddr(link, mac)
 		})
 	}
-	w.check("list addresses of "+m.Name, w.address(inner, m, nic))
+	port = fabric.links[nic.Port]
+	given := givenAddresses(port)
+	w.check("list addresses of "+m.Name, w.address(inner, m, nic, func(a netip.Prefix) bool { return slices.Contains(given, a) }))
+	if planned := ipv4(nic.Addresses); !w.dry && !slices.Equal(given, planned) {
+		w.check("record the addresses of "+m.Name+" "+nic.Name, fabric.LinkSetAlias(port, addressAlias(planned)))
+	}
 	w.up(m.Name, inner, nic.Name)
 }
 
-// address sets the IPv4 addresses of a NIC and removes all others.
-func (w *work) address(s *space, m topology.Machine, nic topology.NIC) error {
+// address sets the IPv4 addresses of a NIC and removes others that are stale. What the user
+// added, such as the VIP of a keepalived, is not.
+func (w *work) address(s *space, m topology.Machine, nic topology.NIC, stale func(netip.Prefix) bool) error {
 	link := s.links[nic.Name]
 	addrs, err := retryDump(func() ([]netlink.Addr, error) { return s.AddrList(link, unix.AF_INET) })
 	if err != nil {
 		return err
 	}
-	missing := slices.DeleteFunc(slices.Clone(nic.Addresses), func(a netip.Prefix) bool { return !a.Addr().Is4() })
+	missing := ipv4(nic.Addresses)
 	for _, a := range addrs {
-		if i := slices.Index(missing, prefix(a.IPNet)); i >= 0 {
+		is := prefix(a.IPNet)
+		if i := slices.Index(missing, is); i >= 0 {
 			missing = slices.Delete(missing, i, i+1)
-			continue
+		} else if stale(is) {
+			w.do("remove address "+a.IPNet.String()+" from "+m.Name+" "+nic.Name, func() error { return s.AddrDel(link, &a) })
 		}
-		w.do("remove address "+a.IPNet.String()+" from "+m.Name+" "+nic.Name, func() error { return s.AddrDel(link, &a) })
 	}
 	for _, a := range missing {
 		w.do("add address "+a.String()+" to "+m.Name+" "+nic.Name, func() error {
@@ -212,6 +221,33 @@ func (w *work) address(s *space, m topology.Machine, nic topology.NIC) error {
 		})
 	}
 	return nil
+}
+
+// anyOther makes address remove every address that it does not set, of links that only netlab uses.
+func anyOther(netip.Prefix) bool { return true }
+
+func ipv4(addresses []netip.Prefix) []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(addresses), func(a netip.Prefix) bool { return !a.Addr().Is4() })
+}
+
+// addressAlias is the alias of a NIC's port in the fabric: the addresses that netlab gave the NIC.
+// The machine's user does not see the port.
+func addressAlias(addresses []netip.Prefix) string {
+	var texts []string
+	for _, a := range addresses {
+		texts = append(texts, a.String())
+	}
+	return strings.Join(texts, " ")
+}
+
+// givenAddresses reads the alias that addressAlias wrote; ports of earlier netlabs have none.
+func givenAddresses(port netlink.Link) (given []netip.Prefix) {
+	for text := range strings.FieldsSeq(port.Attrs().Alias) {
+		if a, err := netip.ParsePrefix(text); err == nil {
+			given = append(given, a)
+		}
+	}
+	return given
 }
 
 func (w *work) routes(s *space, m topology.Machine) error {

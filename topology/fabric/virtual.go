@@ -113,7 +113,8 @@ func (w *work) vmAccess(s *space) {
 	if s.links[bridge] == nil {
 		return // the missing bridge is reported
 	}
-	w.check("list addresses", w.address(s, topology.Machine{Name: "the fabric"}, topology.NIC{Name: bridge, Addresses: []netip.Prefix{address}}))
+	nic := topology.NIC{Name: bridge, Addresses: []netip.Prefix{address}}
+	w.check("list addresses", w.address(s, topology.Machine{Name: "the fabric"}, nic, anyOther))
 }
 
 // Configure configures the virtual machine that this process runs on as planned: sysctls,
@@ -128,7 +129,7 @@ func Configure(m topology.Machine) error {
 		}
 		for _, nic := range m.NICs {
 			w.mtu(m.Name, s, nic.Name, nic.MTU)
-			w.check("list addresses", w.address(s, m, nic))
+			w.check("list addresses", w.address(s, m, nic, anyOther))
 			w.up(m.Name, s, nic.Name)
 		}
 		return w.routes(s, m)
