@@ -46,7 +46,7 @@ func newImageVM(t *testing.T, name string) vms {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := vms{images: d.Images, req: providers.Request{Plan: plan, Dir: t.TempDir(), Step: func(string) func(error) { return func(error) {} }}}
+	v := vms{images: d.Images, req: providers.Request{Plan: plan, Dir: filepath.Join(t.TempDir(), plan.Lab.Label()), Step: func(string) func(error) { return func(error) {} }}}
 	software := providertest.SoftwareOf(t, providertest.Netlab(t))
 	software.Offline = false // the image's server is on loopback, and nothing else of this lab is on any
 	_, v.req.Artifacts = software.Obtain(t, plan, v.req.Step)

@@ -59,7 +59,7 @@ func newVMs(t *testing.T, name string, change ...func(*labs.Lab)) vms {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := vms{images: d.Images, req: providers.Request{Plan: plan, Dir: t.TempDir(), Step: func(string) func(error) { return func(error) {} }}}
+	v := vms{images: d.Images, req: providers.Request{Plan: plan, Dir: filepath.Join(t.TempDir(), plan.Lab.Label()), Step: func(string) func(error) { return func(error) {} }}}
 	_, v.req.Artifacts = providertest.SoftwareOf(t, providertest.Netlab(t)).Obtain(t, plan, v.req.Step)
 	v.delete(t) // what a killed test left
 	if v.before, err = residue.Take(); err != nil {
