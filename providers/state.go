@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,11 +11,10 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/internal/atomicfile"
 	"netlab.dev/netlab/internal/hint"
+	"netlab.dev/netlab/internal/lockfile"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
@@ -115,50 +115,53 @@ func (r Root) Labs() ([]labs.Name, error) {
 	return found, err
 }
 
-// Lock keeps other netlab processes from changing the lab until release is called.
-// It waits for another holder, or fails immediately if wait is false and the lock is held.
-// The kernel releases the lock when the process exits.
+// Lock keeps other netlab processes from changing the lab until release is called. It fails with
+// a *BusyError if another process holds the lock, if wait is true after lockLimit.
 func (r Root) Lock(lab labs.Name, wait bool) (release func(), err error) {
+	limit := time.Duration(0)
+	if wait {
+		limit = lockLimit
+	}
+	return r.lock(context.Background(), lab, "", limit, nil)
+}
+
+// LockVerify keeps other netlab processes from verifying the lab, or from changing it by `up`,
+// until release is called: two verifications at once would delete each other's policies. It waits
+// until another holder is done, at most lockLimit, after it has called waiting.
+func (r Root) LockVerify(ctx context.Context, lab labs.Name, waiting func(*BusyError)) (release func(), err error) {
+	return r.lock(ctx, lab, ".verify", lockLimit, waiting)
+}
+
+// lockLimit bounds the wait for a lock of a lab: `up` of a large lab takes minutes.
+const lockLimit = 15 * time.Minute
+
+func (r Root) lock(ctx context.Context, lab labs.Name, what string, limit time.Duration, waiting func(*BusyError)) (release func(), err error) {
 	if err := lab.Check(); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(string(r), 0o755); err != nil {
 		return nil, fmt.Errorf("create the state directory: %w", err)
 	}
-	path := filepath.Join(string(r), "."+lab.Label()+".lock")
-	how := unix.LOCK_EX
-	if !wait {
-		how |= unix.LOCK_NB
+	busy := func(e *lockfile.BusyError) *BusyError { return &BusyError{Lab: lab, Holder: e.Holder()} }
+	release, err = lockfile.Take(ctx, filepath.Join(string(r), "."+lab.Label()+what+".lock"), limit, func(e *lockfile.BusyError) {
+		if waiting != nil {
+			waiting(busy(e))
+		}
+	})
+	var held *lockfile.BusyError
+	if errors.As(err, &held) && ctx.Err() == nil {
+		return nil, busy(held)
 	}
-	for {
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o644)
-		if err != nil {
-			return nil, err
-		}
-		if err := unix.Flock(int(f.Fd()), how); err != nil {
-			f.Close()
-			if errors.Is(err, unix.EWOULDBLOCK) {
-				return nil, &BusyError{Lab: lab}
-			}
-			return nil, fmt.Errorf("lock lab %s: %w", lab, err)
-		}
-		// The previous holder removes the file when it releases the lock: a lock on a
-		// deleted file would exclude nobody.
-		held, err1 := f.Stat()
-		there, err2 := os.Stat(path)
-		if err1 == nil && err2 == nil && os.SameFile(held, there) {
-			return func() { os.Remove(path); f.Close() }, nil
-		}
-		f.Close()
-	}
+	return release, err
 }
 
-// BusyError reports that another netlab process is changing the lab.
-type BusyError struct{ Lab labs.Name }
-
-func (e *BusyError) Error() string {
-	return fmt.Sprintf("lab %s is being changed by another netlab process", e.Lab)
+// BusyError reports that another netlab process uses the lab.
+type BusyError struct {
+	Lab    labs.Name
+	Holder string // "process 4711 (netlab up lab.yaml)"
 }
+
+func (e *BusyError) Error() string { return fmt.Sprintf("lab %s is in use by %s", e.Lab, e.Holder) }
 
 // Hint says what to do about it.
 func (e *BusyError) Hint() string { return "wait for it to end, or stop it with Ctrl-C first" }

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -229,8 +230,43 @@ func TestStop(t *testing.T) {
 	}
 	defer release()
 	_, err = b.Stop(ctx, a)
-	failsWith(t, err, "lab a is being changed", "")
+	failsWith(t, err, fmt.Sprintf("lab a is in use by process %d", os.Getpid()), "wait for it")
 }
+
+// A verification waits for another one of the same lab, and says for whom; so does an `up` that
+// changes the lab. Side by side they would delete each other's policies.
+func TestVerificationsWait(t *testing.T) {
+	b := newBench(t)
+	a := b.lab(t, "a", "netns", providers.PhaseStopped)
+	release, err := b.Root.LockVerify(t.Context(), a, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	noted := make(chan string, 1)
+	done := make(chan error, 1)
+	go func() {
+		_, err := b.Verify(t.Context(), a, VerifyOptions{}, notes(noted))
+		done <- err
+	}()
+	select {
+	case said := <-noted:
+		if want := fmt.Sprintf("waiting for process %d", os.Getpid()); !strings.HasPrefix(said, want) {
+			t.Errorf("it says %q, want %q", said, want)
+		}
+	case err := <-done:
+		t.Fatalf("it did not wait: %v", err)
+	}
+	release()
+	failsWith(t, <-done, "lab a is stopped", "")
+}
+
+// notes is a Progress whose notes are sent to a channel.
+type notes chan string
+
+func (n notes) Step(string) func(error)                     { return func(error) {} }
+func (n notes) Changing(string) (func(error), func(string)) { return func(error) {}, func(string) {} }
+func (n notes) Note(text string)                            { n <- text }
+func (n notes) Warn(string)                                 {}
 
 func TestMachine(t *testing.T) {
 	b, ctx := newBench(t), t.Context()

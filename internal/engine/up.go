@@ -54,6 +54,11 @@ func (e Engine) Up(ctx context.Context, set components.Set, o UpOptions, p Progr
 	if was.asPlanned() && providers.Healthy(ctx, provider, was.state, e.Root.Dir(set.Plan.Lab)) == nil {
 		return UpResult{Unchanged: true}, nil
 	}
+	ended, err := e.alone(ctx, set.Plan.Lab, p) // a change would fail the paths of a running verification
+	if err != nil {
+		return result, err
+	}
+	defer ended()
 	announce(p, set, was)
 	if cache.Before, err = e.makeRoom(ctx, was, p); err != nil {
 		return result, err

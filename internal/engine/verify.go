@@ -29,6 +29,14 @@ type VerifyResult struct {
 
 // Verify verifies every path of a running lab.
 func (e Engine) Verify(ctx context.Context, lab labs.Name, o VerifyOptions, p Progress) (VerifyResult, error) {
+	if _, err := e.State(lab); err != nil {
+		return VerifyResult{}, err
+	}
+	release, err := e.alone(ctx, lab, p)
+	if err != nil {
+		return VerifyResult{}, err
+	}
+	defer release()
 	running, set, options, state, err := e.verifiable(ctx, lab)
 	if err != nil {
 		return VerifyResult{}, err
@@ -39,6 +47,14 @@ func (e Engine) Verify(ctx context.Context, lab labs.Name, o VerifyOptions, p Pr
 		return VerifyResult{}, err
 	}
 	return VerifyResult{Report: *r, Set: set, File: state.File}, nil
+}
+
+// alone waits until no other process verifies the lab or changes it by `up`, and keeps others from
+// it until release is called.
+func (e Engine) alone(ctx context.Context, lab labs.Name, p Progress) (release func(), err error) {
+	return e.Root.LockVerify(ctx, lab, func(busy *providers.BusyError) {
+		p.Note(fmt.Sprintf("waiting for %s, which uses lab %s", busy.Holder, lab))
+	})
 }
 
 // verify is a verification as a step.

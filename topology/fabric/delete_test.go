@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"os"
@@ -203,4 +204,29 @@ func run(t *testing.T, argv ...string) string {
 		t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, out)
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// Every user can open /run and so hold a lock on it; netlab's lock is one that only root can open.
+func TestLockIsOutOfReach(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("requires root: it makes a lock file in /run")
+	}
+	run, err := os.Open("/run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer run.Close()
+	if err := unix.Flock(int(run.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		t.Skip("another program holds a lock on /run: ", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	unlock, err := lock(ctx)
+	if err != nil {
+		t.Fatalf("with a lock held on /run: %v", err)
+	}
+	defer unlock()
+	if info, err := os.Stat(lockFile); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%s has mode %v (%v)", lockFile, info.Mode(), err)
+	}
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"netlab.dev/netlab/internal/hint"
+	"netlab.dev/netlab/internal/lockfile"
 	"netlab.dev/netlab/labs"
 )
 
@@ -139,29 +141,22 @@ func onThread(enter, fn func() error) error {
 	return err
 }
 
-// lock serializes changes to dir and to the labs across processes. It is a flock on /run
-// itself, so that no lock file is left behind.
+// lockFile exists while a process changes dir or the links of a lab. Only root can make files in
+// /run, and only root can open and so lock this one.
+const lockFile = "/run/netlab.lock"
+
+// lockLimit bounds the wait for another netlab process, which changes the links of a lab within
+// a few seconds.
+const lockLimit = 45 * time.Second
+
+// lock serializes changes to dir and to the labs across processes.
 func lock(ctx context.Context) (unlock func(), err error) {
-	f, err := os.Open(filepath.Dir(dir))
-	if err != nil {
-		return nil, err
+	unlock, err = lockfile.Take(ctx, lockFile, lockLimit, nil)
+	var busy *lockfile.BusyError
+	if errors.As(err, &busy) {
+		err = hint.With(fmt.Errorf("timed out waiting for the lock of the machine's lab networks: %w", err), "if that process hangs, end it")
 	}
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			f.Close()
-			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
-		}
-		select {
-		case <-ctx.Done():
-			f.Close()
-			return nil, fmt.Errorf("wait for another netlab process: %w", ctx.Err())
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
+	return unlock, err
 }
 
 // makeDir makes dir a mount point, as `ip netns add` does and expects: it would bind
