@@ -5,18 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
-)
-
-const (
-	maxFile = 64 << 10 // bytes; no lab file is larger, and the parser is slow on hostile input
-	maxUses = 10_000   // limit of resolved aliases: nested ones multiply, so a small file can expand to a large one
 )
 
 // decoder fills a struct from a YAML tree by its json tags. It continues after a problem,
@@ -28,87 +20,6 @@ type decoder struct {
 	uses     int
 	problems Problems
 	notes    Problems // old spellings, which are accepted
-}
-
-// parse returns the root node of the only document in a YAML file, or the problem that
-// prevents it.
-func parse(data []byte) (root ast.Node, problem *Problem) {
-	// The parser gets untrusted input: report its panic as a problem of the file instead
-	// of crashing.
-	defer func() {
-		if r := recover(); r != nil {
-			root, problem = nil, &Problem{Line: 1, What: fmt.Sprintf("cannot be parsed as YAML (%v)", r)}
-		}
-	}()
-	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
-	if err != nil {
-		return nil, syntaxProblem(data, err)
-	}
-	for _, doc := range file.Docs {
-		switch {
-		case doc.Body == nil:
-		case doc.Body.Type() == ast.DirectiveType:
-		case root != nil:
-			return nil, &Problem{Line: doc.Body.GetToken().Position.Line,
-				What: "second YAML document", Hint: "use one file for each lab"}
-		default:
-			root = doc.Body
-		}
-	}
-	return root, nil
-}
-
-func syntaxProblem(data []byte, err error) *Problem {
-	var syntax *yaml.SyntaxError
-	if !errors.As(err, &syntax) || syntax.GetToken() == nil {
-		return &Problem{Line: 1, What: "is not valid YAML: " + strings.SplitN(err.Error(), "\n", 2)[0]}
-	}
-	p := &Problem{Line: syntax.GetToken().Position.Line, What: "is not valid YAML: " + syntax.GetMessage()}
-	lines := strings.Split(string(data), "\n")
-	if p.Line >= 1 && p.Line <= len(lines) && strings.Contains(lines[p.Line-1], "\t") {
-		p.Hint = "indent with spaces; YAML does not allow tabs"
-	}
-	return p
-}
-
-// resolve finds the node of each alias. An anchor is defined only after its value has been
-// read, so that no node can contain itself.
-func (d *decoder) resolve(node ast.Node, defined map[string]ast.Node) {
-	switch n := node.(type) {
-	case *ast.AnchorNode:
-		d.resolve(n.Value, defined)
-		defined[n.Name.GetToken().Value] = n.Value
-	case *ast.AliasNode:
-		d.anchors[n] = defined[n.Value.GetToken().Value]
-	case *ast.TagNode:
-		d.resolve(n.Value, defined)
-	case *ast.SequenceNode:
-		for _, v := range n.Values {
-			d.resolve(v, defined)
-		}
-	case ast.MapNode:
-		for it := n.MapRange(); it.Next(); {
-			d.resolve(it.Key(), defined)
-			d.resolve(it.Value(), defined)
-		}
-	}
-}
-
-// follow resolves anchors and aliases; it returns nil for an undefined alias.
-func (d *decoder) follow(node ast.Node) ast.Node {
-	for {
-		switch n := node.(type) {
-		case *ast.AnchorNode:
-			node = n.Value
-		case *ast.AliasNode:
-			if d.uses++; d.uses > maxUses {
-				return nil
-			}
-			node = d.anchors[n]
-		default:
-			return node
-		}
-	}
 }
 
 func (d *decoder) at(node ast.Node, path, hint, format string, args ...any) {
@@ -219,17 +130,7 @@ func (d *decoder) name(from ast.Node, n *Name, text, path string) {
 }
 
 func (d *decoder) decodeStruct(node ast.Node, v reflect.Value, path string, mismatch func(string)) {
-	fields, renamed := map[string]int{}, map[string]string{}
-	var known []string
-	for i := range v.NumField() {
-		tag := v.Type().Field(i).Tag
-		name, _, _ := strings.Cut(tag.Get("json"), ",")
-		fields[name] = i
-		known = append(known, name)
-		if was := tag.Get("was"); was != "" {
-			renamed[was] = name
-		}
-	}
+	known, fields, renamed := fieldsOf(v)
 	entries, ok := d.entries(node, path)
 	if !ok {
 		mismatch("a mapping")
@@ -240,14 +141,57 @@ func (d *decoder) decodeStruct(node ast.Node, v reflect.Value, path string, mism
 			e.key = d.renamed(e, path, name, entries)
 		}
 		at := join(path, e.key)
-		i, ok := fields[e.key]
+		d.lines[at] = e.node.GetToken().Position.Line
+		field, ok := fields[e.key]
 		if !ok {
-			d.at(e.node, at, didYouMean(e.key, known), "unknown field")
-			d.reported[join(path, nearest(e.key, known))] = true // so that it is not reported as missing too
+			d.locate(e.value, at)
+			d.at(e.node, at, DidYouMean(e.key, known), "unknown field")
+			d.reported[join(path, Nearest(e.key, known))] = true // so that it is not reported as missing too
 			continue
 		}
-		d.lines[at] = e.node.GetToken().Position.Line
-		d.decode(e.value, v.Field(i), at)
+		d.decode(e.value, field, at)
+	}
+}
+
+// fieldsOf returns the fields that a mapping may have for a struct: their names in order, their
+// values, and the new names of renamed ones. Those of a Lab include the sections of providers.
+func fieldsOf(v reflect.Value) (known []string, fields map[string]reflect.Value, renamed map[string]string) {
+	fields, renamed = map[string]reflect.Value{}, map[string]string{}
+	for i := range v.NumField() {
+		if sections, ok := v.Field(i).Interface().(map[string]Settings); ok {
+			for _, provider := range names(sections) {
+				known = append(known, provider)
+				fields[provider] = reflect.ValueOf(sections[provider]).Elem()
+			}
+			continue
+		}
+		tag := v.Type().Field(i).Tag
+		name, _, _ := strings.Cut(tag.Get("json"), ",")
+		known = append(known, name)
+		fields[name] = v.Field(i)
+		if was := tag.Get("was"); was != "" {
+			renamed[was] = name
+		}
+	}
+	return known, fields, renamed
+}
+
+// locate records the lines of fields that are not decoded, such as a section in a file that is
+// read only for its lines.
+func (d *decoder) locate(node ast.Node, path string) {
+	switch n := d.follow(node).(type) {
+	case ast.MapNode:
+		for it := n.MapRange(); it.Next(); {
+			at := join(path, it.Key().GetToken().Value)
+			d.lines[at] = it.Key().GetToken().Position.Line
+			d.locate(it.Value(), at)
+		}
+	case *ast.SequenceNode:
+		for i, item := range n.Values {
+			at := fmt.Sprintf("%s[%d]", path, i)
+			d.lines[at] = item.GetToken().Position.Line
+			d.locate(item, at)
+		}
 	}
 }
 
@@ -273,80 +217,6 @@ func (d *decoder) decodeMap(node ast.Node, v reflect.Value, path string, mismatc
 			d.at(e.value, at, "", "expected a string, got %s", describe(value))
 		}
 	}
-}
-
-// entry is one key of a mapping.
-type entry struct {
-	key   string
-	node  ast.Node // the key itself
-	value ast.Node
-}
-
-// entries lists the keys of a mapping, in order, merge keys (<<) resolved: the mapping's own
-// keys override merged ones.
-func (d *decoder) entries(node ast.Node, path string) ([]entry, bool) {
-	mapping, ok := node.(ast.MapNode)
-	if !ok {
-		return nil, false
-	}
-	var own, merged []entry
-	for it := mapping.MapRange(); it.Next(); {
-		if it.Key().IsMergeKey() {
-			merged = append(merged, d.mergedEntries(it.Value(), path)...)
-			continue
-		}
-		var key ast.Node = it.Key()
-		if explicit, ok := key.(*ast.MappingKeyNode); ok {
-			key = explicit.Value
-		}
-		scalar := d.follow(key)
-		if scalar == nil || !isScalar(scalar) {
-			d.at(it.Key(), path, "", "a key must be a scalar")
-			continue
-		}
-		text, ok := stringOf(scalar)
-		if !ok {
-			text = scalar.GetToken().Value
-		}
-		e := entry{text, key, it.Value()}
-		if i := slices.IndexFunc(own, func(o entry) bool { return o.key == e.key }); i >= 0 {
-			d.at(key, join(path, e.key), "remove one", "duplicate field, first in line %d", own[i].node.GetToken().Position.Line)
-			continue
-		}
-		own = append(own, e)
-	}
-	for _, m := range merged {
-		if !slices.ContainsFunc(own, func(o entry) bool { return o.key == m.key }) {
-			own = append(own, m)
-		}
-	}
-	return own, true
-}
-
-// mergedEntries lists the keys of the value of <<: a mapping or a list of them.
-func (d *decoder) mergedEntries(value ast.Node, path string) []entry {
-	node := d.follow(value)
-	if node == nil {
-		d.noAnchor(value, path)
-		return nil
-	}
-	if list, ok := node.(*ast.SequenceNode); ok {
-		var out []entry
-		for _, item := range list.Values {
-			out = append(out, d.mergedEntries(item, path)...)
-		}
-		return out
-	}
-	entries, ok := d.entries(node, path)
-	if !ok {
-		d.at(value, path, "", "<< expects a mapping, got %s", describe(node))
-	}
-	return entries
-}
-
-func (d *decoder) noAnchor(node ast.Node, path string) {
-	name := strings.TrimPrefix(node.String(), "*")
-	d.at(node, path, "define &"+name+" above it", "undefined anchor of alias *%s", name)
 }
 
 // reportedAbove reports whether a field or one of its parents already has a problem. Such a

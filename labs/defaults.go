@@ -8,7 +8,7 @@ import (
 
 // Default returns the lab of a file with nothing but a name.
 func Default(name Name, known Known) Lab {
-	lab := Lab{APIVersion: APIVersion, Kind: Kind, Metadata: Metadata{Name: name}}
+	lab := Lab{APIVersion: APIVersion, Kind: Kind, Metadata: Metadata{Name: name}, Sections: known.sections()}
 	lab.fill(known)
 	return lab
 }
@@ -16,15 +16,10 @@ func Default(name Name, known Known) Lab {
 // fill sets the fields that the file leaves out. There are no other levels of defaults.
 // Invalid fields are kept, for validate to report.
 func (l *Lab) fill(known Known) {
-	if slices.Contains(known.Providers, "netns") {
-		setIfZero(&l.Provider, "netns")
-	}
 	setIfZero(&l.Provider, first(known.Providers))
-	vm := &l.Libvirt
-	setIfZero(&vm.Images, "/var/lib/libvirt/images")
-	setIfZero(&vm.CPUs, 2)
-	setIfZero(&vm.Memory, 2*gib)
-	setIfZero(&vm.Disk, 10*gib)
+	for _, s := range l.Sections {
+		s.Fill()
+	}
 
 	k := &l.Kubernetes
 	setIfZero(&k.Version, first(known.Kubernetes).Version)

@@ -8,7 +8,8 @@ import (
 // Known is what a lab may select: the names, versions and values that providers and
 // components offer. The caller passes it, so that labs depends on neither.
 type Known struct {
-	Providers     []string
+	Providers     []string           // the first is the default
+	Sections      map[string]Section // of the lab file, by provider; none for one without settings
 	Kubernetes    Choices            // its modes are those of kube-proxy
 	CNIs          map[string]Choices // by name
 	LoadBalancers map[string]Choices
@@ -45,8 +46,8 @@ func (c Choices) Versions() []string {
 	return all
 }
 
-// names lists the keys of choices in order.
-func names(choices map[string]Choices) []string { return slices.Sorted(maps.Keys(choices)) }
+// names lists the keys of a map in order.
+func names[T any](choices map[string]T) []string { return slices.Sorted(maps.Keys(choices)) }
 
 // preferred returns the default name: the one marked as preferred, else the first.
 func preferred(choices map[string]Choices) string {

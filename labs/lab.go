@@ -27,9 +27,6 @@ const (
 	RoleAPILB        = "api-lb" // in front of several control planes
 )
 
-// ProviderLibvirt is the provider whose Nodes are virtual machines.
-const ProviderLibvirt = "libvirt"
-
 // None as the name of a load balancer or an Ingress controller disables it.
 const None = "none"
 
@@ -39,7 +36,6 @@ type Lab struct {
 	Kind         string       `json:"kind"`
 	Metadata     Metadata     `json:"metadata"`
 	Provider     string       `json:"provider,omitempty"`   // runs the Nodes: netns, kind or libvirt
-	Libvirt      Libvirt      `json:"libvirt,omitempty"`    // settings of provider libvirt; ignored by others
 	HostAccess   bool         `json:"hostAccess,omitempty"` // this machine reaches Nodes and VIPs
 	Kubernetes   Kubernetes   `json:"kubernetes,omitempty"`
 	Networks     []Network    `json:"networks,omitempty"`
@@ -49,6 +45,10 @@ type Lab struct {
 	LoadBalancer LoadBalancer `json:"loadBalancer,omitempty"`
 	Ingress      Ingress      `json:"ingress,omitempty"`
 	Verify       Verify       `json:"verify,omitempty"`
+
+	// Sections are the settings of each provider: a field of the provider\'s name. They are
+	// ignored where the lab has another provider.
+	Sections map[string]Settings `json:"-"`
 }
 
 // Metadata names the lab. The name is a DNS label of at most 32 characters: it is
@@ -57,21 +57,11 @@ type Metadata struct {
 	Name Name `json:"name"`
 }
 
-// Libvirt is the hypervisor of virtual machines, and the resources of each.
-type Libvirt struct {
-	URI    string `json:"uri,omitempty"`    // hypervisor on this machine or another; default: $LIBVIRT_DEFAULT_URI, or qemu:///system
-	Images string `json:"images,omitempty"` // directory on the hypervisor for the storage pools of labs
-	CPUs   int    `json:"cpus,omitempty"`
-	Memory Size   `json:"memory,omitempty"`
-	Disk   Size   `json:"disk,omitempty"` // maximum; the disk is allocated sparsely
-	Image  Image  `json:"image,omitzero"` // cloud image to boot; default: the Debian disk that netlab builds
-}
-
 // Image is a cloud image, with exactly one checksum, as listed by its publisher.
 type Image struct {
-	URL    string `json:"url"`              // https, http or file; a disk in format qcow2
-	SHA256 string `json:"sha256,omitempty"` // in hexadecimal
-	SHA512 string `json:"sha512,omitempty"` // in hexadecimal
+	URL    string `json:"url"`                                                      // https, http or file; a disk in format qcow2
+	SHA256 string `json:"sha256,omitempty" jsonschema:"pattern=^[0-9a-fA-F]{64}$"`  // in hexadecimal
+	SHA512 string `json:"sha512,omitempty" jsonschema:"pattern=^[0-9a-fA-F]{128}$"` // in hexadecimal
 }
 
 // Kubernetes is the cluster.

@@ -27,7 +27,7 @@ func Load(filename string, data []byte, known Known, checks ...Check) (Lab, erro
 }
 
 func load(data []byte, known Known, checks []Check) (Lab, Problems) {
-	var lab Lab
+	lab := Lab{Sections: known.sections()}
 	d, problems := decode(data, Kind, &lab)
 	if d == nil {
 		return Lab{}, problems

@@ -4,13 +4,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/labs/labstest"
+	"netlab.dev/netlab/providers/libvirt/settings"
 	"netlab.dev/netlab/topology"
 )
 
@@ -80,7 +83,7 @@ func TestLoadRefuses(t *testing.T) {
 		"alias in itself":   {minimal + "networks: &n [*n]\n", "lab.yaml:5: networks[0]: undefined anchor of alias *n; define &n above it"},
 		"merge of a scalar": {minimal + "kubernetes: {<<: 5}\n", "lab.yaml:5: kubernetes: << expects a mapping, got number 5"},
 		"key without name":  {minimal + "? *x\n: b\n", "lab.yaml:5: a key must be a scalar"},
-		"CRLF":              {strings.ReplaceAll(minimal+"provider: x\n", "\n", "\r\n"), `lab.yaml:5: provider: "x" is not a known provider; supported: netns, kind, libvirt`},
+		"CRLF":              {strings.ReplaceAll(minimal+"provider: x\n", "\n", "\r\n"), `lab.yaml:5: provider: "x" is not a known provider; supported: netns, kind, vm`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := labs.Load("lab.yaml", []byte(c.file), labstest.Known())
@@ -97,15 +100,21 @@ func TestReference(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	load(t, string(data))
+	known := whole()
+	if _, err := labs.Load("reference.yaml", data, known); err != nil {
+		t.Fatal(err)
+	}
 	var visit func(reflect.Type)
 	visit = func(typ reflect.Type) {
 		switch {
 		case typ.Kind() == reflect.Slice:
 			visit(typ.Elem())
-		case typ.Kind() == reflect.Struct && typ.PkgPath() == reflect.TypeFor[labs.Lab]().PkgPath() && typ != reflect.TypeFor[labs.Duration]():
+		case typ.Kind() == reflect.Struct && typ != reflect.TypeFor[labs.Duration]() && typ != reflect.TypeFor[labs.Name]() && typ != reflect.TypeFor[netip.Prefix]():
 			for i := range typ.NumField() {
 				name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+				if name == "-" {
+					continue
+				}
 				if !strings.Contains(string(data), name+":") {
 					t.Errorf("%s.%s is not in reference.yaml", typ.Name(), name)
 				}
@@ -114,6 +123,48 @@ func TestReference(t *testing.T) {
 		}
 	}
 	visit(reflect.TypeFor[labs.Lab]())
+	for provider, section := range known.Sections {
+		if !strings.Contains(string(data), "\n"+provider+":\n") {
+			t.Errorf("section %s is not in reference.yaml", provider)
+		}
+		visit(reflect.TypeOf(section.New()).Elem())
+	}
+}
+
+// whole is a catalogue with the sections of netlab's own providers.
+func whole() labs.Known {
+	known := labstest.Known()
+	known.Providers, known.Sections = []string{"netns", "kind", "libvirt"}, map[string]labs.Section{"libvirt": settings.Section()}
+	return known
+}
+
+// A provider's section is decoded, filled and validated by the provider, at its lines in the
+// file, whichever provider the lab has.
+func TestSection(t *testing.T) {
+	for file, want := range map[string]string{
+		"vm: {cpus: 4}": "",
+		"provider: vm\nvm:\n  cpus: -1\n  uri: 5": "lab.yaml:7: vm.cpus: too few; use 1\nlab.yaml:8: vm.uri: expected a string, got number 5; quote it: \"5\"",
+		"vm:\n  cpus: x": "lab.yaml:6: vm.cpus: expected an integer, got \"x\"",
+		"vm: {cpu: 1}":   "lab.yaml:5: vm.cpu: unknown field; did you mean cpus?",
+		"provider: vm\nnodes:\n- {name: cp, role: control-plane, hypervisor: a/b}": "lab.yaml:7: nodes[0].hypervisor: is not a host",
+		"libvirt: {}": "lab.yaml:5: libvirt: unknown field; supported: apiVersion, kind, metadata, provider, hostAccess, kubernetes, networks, nodes, hosts, cni, loadBalancer, ingress, verify, vm",
+	} {
+		lab, err := labs.Load("lab.yaml", []byte(minimal+file+"\n"), labstest.Known())
+		if want == "" && err != nil || want != "" && (err == nil || err.Error() != want) {
+			t.Errorf("%s:\ngot  %v\nwant %s", file, err, want)
+		}
+		if want == "" && lab.Sections["vm"].(*labstest.VM).CPUs != 4 {
+			t.Errorf("decoded %+v", lab.Sections["vm"])
+		}
+	}
+	problems := labs.Problems{{Field: "vm.cpus", What: "a"}, {Field: "vm.image.url", What: "b"}}
+	file := filepath.Join(t.TempDir(), "lab.yaml")
+	if err := os.WriteFile(file, []byte(minimal+"vm:\n  cpus: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := problems.Located(file); got[0].Line != 5 || got[1].Line != 6 {
+		t.Errorf("a later stage's problems are at %+v", got)
+	}
 }
 
 // Load never panics; a lab that loads also builds, and is unchanged after marshalling and
@@ -126,6 +177,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add(reference)
 	for _, seed := range []string{
 		minimal,
+		minimal + "provider: vm\nvm: {cpus: 3, uri: kvm1, image: {url: a}}\n",
 		minimal + "hosts: []\nloadBalancer: {name: none}\ningress: {name: none}\n",
 		minimal + "networks: [{name: n, cidr: 10.0.0.0/29, mtu: 9000}]\nnodes: [{name: a, role: control-plane}]\n",
 		minimal + "nodes: [&n {name: a, role: control-plane, networks: [lan]}, {<<: *n, name: b, role: worker, count: 3}]\n",
@@ -151,6 +203,11 @@ func FuzzLoad(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		section, err := json.Marshal(lab.Sections["vm"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		written = fmt.Appendf(nil, `%s,"vm":%s}`, written[:len(written)-1], section)
 		again, err := labs.Load("again.yaml", written, known)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, written)

@@ -100,10 +100,10 @@ func (ps Problems) sorted() Problems {
 	})
 }
 
-// didYouMean is the hint for an unknown name: the nearest known one where it looks like a
+// DidYouMean is the hint for an unknown name: the nearest known one where it looks like a
 // typing error, else all known ones.
-func didYouMean(name string, known []string) string {
-	best := nearest(name, known)
+func DidYouMean(name string, known []string) string {
+	best := Nearest(name, known)
 	switch {
 	case best != "":
 		return "did you mean " + best + "?"
@@ -113,9 +113,9 @@ func didYouMean(name string, known []string) string {
 	return "supported: " + strings.Join(known, ", ")
 }
 
-// nearest returns the known name closest to name; "" where none is close enough to be a typing
+// Nearest returns the known name closest to name; "" where none is close enough to be a typing
 // error.
-func nearest(name string, known []string) string {
+func Nearest(name string, known []string) string {
 	best, distance := "", max(2, len(name)/3)+1
 	for _, k := range known {
 		if d := editDistance(strings.ToLower(name), strings.ToLower(k)); d < distance && d < len(k) {

@@ -11,12 +11,11 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"netlab.dev/netlab/labs"
-	"netlab.dev/netlab/labs/labstest"
 )
 
 // An editor with the schema accepts the labs that Load accepts, and marks a typing error.
 func TestSchemaFitsLabs(t *testing.T) {
-	text, err := labs.Schema(labstest.Known())
+	text, err := labs.Schema(whole())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +61,7 @@ func TestSchemaFitsLabs(t *testing.T) {
 }
 
 func TestSchema(t *testing.T) {
-	text, err := labs.Schema(labstest.Known())
+	text, err := labs.Schema(whole())
 	if err != nil {
 		t.Fatal(err)
 	}

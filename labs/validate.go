@@ -22,7 +22,7 @@ type validator struct {
 func (v *validator) validate(checks []Check) {
 	v.header()
 	v.cluster()
-	v.libvirt()
+	v.sections()
 	v.networks()
 	v.nodes()
 	v.hosts()
@@ -79,9 +79,9 @@ func (v *validator) oneOf(field, what, value string, known []string) bool {
 	case slices.Contains(known, value):
 		return true
 	case value == "":
-		v.add(field, didYouMean(value, known), "is missing")
+		v.add(field, DidYouMean(value, known), "is missing")
 	default:
-		v.add(field, didYouMean(value, known), "%q is not a %s", value, what)
+		v.add(field, DidYouMean(value, known), "%q is not a %s", value, what)
 	}
 	return false
 }

@@ -18,7 +18,7 @@ func (v *validator) cni() {
 		field := "cni.options." + option
 		values, known := choice.Options[option]
 		if !known {
-			v.add(field, didYouMean(option, slices.Sorted(maps.Keys(choice.Options))), "unknown option of %s", c.Name)
+			v.add(field, DidYouMean(option, slices.Sorted(maps.Keys(choice.Options))), "unknown option of %s", c.Name)
 		} else if len(values) > 0 {
 			v.oneOf(field, "supported "+option+" of "+c.Name, c.Options[option], values)
 		}

@@ -44,6 +44,12 @@ type Provider interface {
 	Delete(ctx context.Context, lab labs.Name, dir string) error
 }
 
+// Configurable is a Provider with settings: a section of the lab file, under the provider's name,
+// that only it decodes. In a Plan they are opaque.
+type Configurable interface {
+	Section() labs.Section
+}
+
 // Running is a running lab.
 type Running struct {
 	Plan       topology.Plan

@@ -51,7 +51,7 @@ func Build(lab labs.Lab) (Plan, error) {
 	}
 	p.Lab = lab.Metadata.Name
 	p.Provider = lab.Provider
-	p.Capabilities = Capabilities{OwnKernel: lab.Provider == labs.ProviderLibvirt, Remote: len(p.Remotes()) > 0}
+	p.Capabilities = Capabilities{OwnKernel: lab.Traits().OwnKernel, Remote: len(p.Remotes()) > 0}
 	p.HostAccess = lab.HostAccess
 	var err error
 	if p.Settings, p.Image, err = settings(lab); err != nil {
@@ -117,7 +117,7 @@ func (b *builder) machines(members []member) error {
 			Routes:      []Route{},
 			Nameservers: nameservers,
 			Forward:     m.Node || m.Role == RoleRouter,
-			OwnKernel:   m.Node && b.lab.Provider == labs.ProviderLibvirt,
+			OwnKernel:   m.Node && b.lab.Traits().OwnKernel,
 			Remote:      remote,
 		}
 		if m.Node {

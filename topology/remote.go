@@ -54,18 +54,11 @@ func (p Plan) At(hypervisor string) Plan {
 
 // remote returns the URI of the hypervisor of a Node that runs on another machine.
 func (b *builder) remote(m labs.Member) (string, error) {
-	if !m.Node || b.lab.Provider != labs.ProviderLibvirt {
+	if !m.Node || !b.lab.Traits().Remote {
 		return "", nil
 	}
-	at := m.Hypervisor
-	if at == "" && labs.IsRemote(b.lab.Libvirt.URI) {
-		at = b.lab.Libvirt.URI
-	}
-	if at == "" {
-		return "", nil
-	}
-	h, err := labs.ParseHypervisor(at)
-	return h.String(), err
+	place, err := b.lab.Sections[b.lab.Provider].Place(m.Hypervisor)
+	return place.URI, err
 }
 
 // stretch assigns a VNI of 24 bits (RFC 7348, section 5) to each network with Nodes on other

@@ -11,7 +11,7 @@ import (
 // The part of a plan for another machine has the Nodes there as local ones, and nothing else.
 func TestAt(t *testing.T) {
 	known := labstest.Known()
-	known.Providers = []string{labs.ProviderLibvirt}
+	known.Providers = []string{"vm"}
 	lab := labs.Default(labs.MustName("x"), known)
 	lab.Networks[0].Bridge = "br0"
 	lab.Nodes[1].Count, lab.Nodes[1].Hypervisor = 0, "kvm2"
@@ -19,7 +19,7 @@ func TestAt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const uri = "qemu+ssh://kvm2/system"
+	const uri = "vm://kvm2"
 	if !p.LocalVMs() || !slices.Equal(p.Remotes(), []string{uri}) || !p.On("lan", uri) || p.On("wan", uri) {
 		t.Errorf("here: %v, elsewhere: %v", p.LocalVMs(), p.Remotes())
 	}
@@ -31,11 +31,12 @@ func TestAt(t *testing.T) {
 		len(part.Machines) != 1 || part.Machines[0].Name != "w" || !part.Machines[0].OwnKernel || part.Machines[0].Remote != "" {
 		t.Errorf("there: %+v", part)
 	}
-	lab.Nodes[1].Hypervisor, lab.Libvirt.URI = "", uri
+	vm := lab.Sections["vm"].(*labstest.VM)
+	lab.Nodes[1].Hypervisor, vm.URI = "", uri
 	if p, err = Build(lab); err != nil || p.LocalVMs() || len(p.At(uri).Machines) != 2 {
 		t.Errorf("all elsewhere: here %v, there %d (%v)", p.LocalVMs(), len(p.At(uri).Machines), err)
 	}
-	lab.Libvirt.URI, lab.Provider = "", "netns"
+	lab.Provider = "netns"
 	if p, err = Build(lab); err != nil || len(p.Remotes()) > 0 || p.Networks[0].VNI != 0 {
 		t.Errorf("of another provider: %v (%v)", p.Remotes(), err)
 	}
@@ -50,8 +51,8 @@ func TestCapabilities(t *testing.T) {
 	}{
 		"namespaces":       {"netns", "", Capabilities{}},
 		"containers":       {"kind", "", Capabilities{}},
-		"virtual machines": {"libvirt", "", Capabilities{OwnKernel: true}},
-		"on two machines":  {"libvirt", "kvm2", Capabilities{OwnKernel: true, Remote: true}},
+		"virtual machines": {"vm", "", Capabilities{OwnKernel: true}},
+		"on two machines":  {"vm", "kvm2", Capabilities{OwnKernel: true, Remote: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			lab := labs.Default(labs.MustName("x"), known)

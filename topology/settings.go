@@ -33,23 +33,23 @@ func (o *Opaque) UnmarshalJSON(data []byte) error {
 type CloudImage struct {
 	labs.Image
 	Largest labs.Size `json:"largest"` // that the disk in it may be
-	Field   string    `json:"field"`   // of the lab file that sets Largest, such as libvirt.disk
+	Field   string    `json:"field"`   // of the lab file, that sets Largest
 }
 
 // settings returns the section of the lab's provider, and the image that its Nodes boot.
 func settings(lab labs.Lab) (*Settings, CloudImage, error) {
-	if lab.Provider != labs.ProviderLibvirt {
+	section := lab.Sections[lab.Provider]
+	if section == nil {
 		return nil, CloudImage{}, nil
 	}
-	vm := lab.Libvirt
-	data, err := json.Marshal(vm)
+	data, err := json.Marshal(section)
 	if err != nil {
 		return nil, CloudImage{}, fmt.Errorf("settings of provider %s: %w", lab.Provider, err)
 	}
-	s := &Settings{Summary: fmt.Sprintf("machines of %d CPUs, %s of memory, %s of disk", vm.CPUs, vm.Memory, vm.Disk), Data: Opaque(data)}
-	if vm.Image == (labs.Image{}) {
+	traits := section.Traits()
+	s := &Settings{Summary: traits.Summary, Data: Opaque(data)}
+	if traits.Image == (labs.Image{}) {
 		return s, CloudImage{}, nil
 	}
-	s.Summary += ", booting " + vm.Image.URL
-	return s, CloudImage{Image: vm.Image, Largest: vm.Disk, Field: labs.ProviderLibvirt + ".disk"}, nil
+	return s, CloudImage{Image: traits.Image, Largest: traits.Largest, Field: lab.Provider + "." + traits.LargestField}, nil
 }

@@ -13,19 +13,20 @@ import (
 // not; other providers have none.
 func TestSettings(t *testing.T) {
 	lab := labs.Default(labs.MustName("x"), labstest.Known())
-	lab.Provider = labs.ProviderLibvirt
-	lab.Libvirt.Image = labs.Image{URL: "https://images.invalid/debian.qcow2", SHA256: "00"}
+	lab.Provider = "vm"
+	vm := lab.Sections["vm"].(*labstest.VM)
+	vm.Image = labs.Image{URL: "https://images.invalid/debian.qcow2", SHA256: "00"}
 	plan, err := Build(lab)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := CloudImage{Image: lab.Libvirt.Image, Largest: lab.Libvirt.Disk, Field: "libvirt.disk"}
-	if plan.Image != want || plan.Settings == nil || plan.Settings.Summary != "machines of 2 CPUs, 2GiB of memory, 10GiB of disk, booting "+want.URL {
+	want := CloudImage{Image: vm.Image, Largest: 4 << 30, Field: "vm.disk"}
+	if plan.Image != want || plan.Settings == nil || plan.Settings.Summary != "virtual machines" {
 		t.Errorf("image %+v, settings %+v", plan.Image, plan.Settings)
 	}
-	var read labs.Libvirt
-	if err := json.Unmarshal([]byte(plan.Settings.Data), &read); err != nil || read != lab.Libvirt {
-		t.Errorf("read %+v (%v), want %+v", read, err, lab.Libvirt)
+	var read labstest.VM
+	if err := json.Unmarshal([]byte(plan.Settings.Data), &read); err != nil || read != *vm {
+		t.Errorf("read %+v (%v), want %+v", read, err, *vm)
 	}
 	for _, indent := range []string{"", "  "} {
 		text, err := json.MarshalIndent(plan, "", indent)

@@ -60,8 +60,12 @@ type Progress interface {
 // Known is what a lab file may ask for.
 func (e Engine) Known() labs.Known {
 	known := e.Catalog.Known()
+	known.Sections = map[string]labs.Section{}
 	for _, p := range e.Providers {
 		known.Providers = append(known.Providers, p.Name)
+		if own, ok := p.Provider.(providers.Configurable); ok {
+			known.Sections[p.Name] = own.Section()
+		}
 	}
 	return known
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
@@ -56,9 +57,15 @@ func (e Engine) snapshotter(lab labs.Name) (providers.Snapshotter, providers.Sta
 	if err != nil {
 		return nil, state, err
 	}
-	s, ok := p.(providers.Snapshotter)
-	if !ok {
-		return nil, state, hint.With(fmt.Errorf("lab %s: provider %s does not support snapshots", lab, state.Plan.Provider), "use provider: libvirt")
+	if s, ok := p.(providers.Snapshotter); ok {
+		return s, state, nil
 	}
-	return s, state, nil
+	var able []string
+	for _, other := range e.Providers {
+		if _, ok := other.Provider.(providers.Snapshotter); ok {
+			able = append(able, other.Name)
+		}
+	}
+	return nil, state, hint.With(fmt.Errorf("lab %s: provider %s does not support snapshots", lab, state.Plan.Provider),
+		"use provider: "+strings.Join(able, " or "))
 }

@@ -16,8 +16,8 @@ import (
 
 	"netlab.dev/netlab/internal/atomicfile"
 	"netlab.dev/netlab/internal/hint"
-	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/providers/libvirt/settings"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/topology/fabric"
 )
@@ -25,7 +25,7 @@ import (
 // Check implements providers.Provider: it requires root for the lab's networks, and a running
 // libvirt with QEMU.
 func (p Provider) Check(ctx context.Context, plan topology.Plan) error {
-	if _, err := readSettings(plan); err != nil {
+	if _, err := settings.Read(plan); err != nil {
 		return err
 	}
 	var errs error
@@ -150,7 +150,7 @@ func virtualisation(ctx context.Context, req providers.Request, h *hypervisor) (
 	}
 	kind := emulated
 	if slices.Contains(offered, hardware) {
-		store, err := openPool(h, req.Plan.Lab, req.Dir, settingsOf(req.Plan))
+		store, err := openPool(h, req.Plan.Lab, req.Dir, settings.Of(req.Plan))
 		if err != nil {
 			return "", err
 		}
@@ -171,7 +171,7 @@ func virtualisation(ctx context.Context, req providers.Request, h *hypervisor) (
 func probe(ctx context.Context, h *hypervisor, req providers.Request, b base) bool {
 	// The name contains a dot, which Node names cannot.
 	name, console := domainName(req.Plan.Lab, "probe.kvm"), filepath.Join(h.dir(req.Plan.Lab, req.Dir), "logs", "probe.log")
-	v := virtual{name: name, kind: hardware, size: labs.Libvirt{CPUs: 1, Memory: 256 << 20}, kernel: b.kernel, initrd: b.initrd,
+	v := virtual{name: name, kind: hardware, size: settings.Libvirt{CPUs: 1, Memory: 256 << 20}, kernel: b.kernel, initrd: b.initrd,
 		words: probeWord, console: console}
 	text, err := v.xml()
 	if err != nil {

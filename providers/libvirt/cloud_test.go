@@ -18,6 +18,7 @@ import (
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/providers/libvirt/libvirttest"
+	"netlab.dev/netlab/providers/libvirt/settings"
 	"netlab.dev/netlab/providers/providertest"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/topology/fabric/residue"
@@ -37,11 +38,13 @@ func newImageVM(t *testing.T, name string) vms {
 	}
 	known := labstest.Known()
 	known.Kubernetes, known.Providers = catalog.Known().Kubernetes, []string{"libvirt"}
+	known.Sections = map[string]labs.Section{"libvirt": settings.Section()}
 	lab := labs.Default(labs.MustName(name), known)
 	lab.Networks[1].MTU = 1400
 	lab.Nodes = []labs.NodeGroup{{Name: "cp", Role: labs.RoleControlPlane, Networks: []string{"lan", "wan"}}}
-	lab.Libvirt.Images, lab.Libvirt.CPUs, lab.Libvirt.Memory = d.Images, 1, 1<<30
-	lab.Libvirt.Image = labs.Image{URL: server.URL + "/" + filepath.Base(image.File), SHA512: image.SHA512}
+	size := sizeIn(lab)
+	size.Images, size.CPUs, size.Memory = d.Images, 1, 1<<30
+	size.Image = labs.Image{URL: server.URL + "/" + filepath.Base(image.File), SHA512: image.SHA512}
 	plan, err := topology.Build(lab)
 	if err != nil {
 		t.Fatal(err)

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netlab.dev/netlab/internal/hint"
-	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers/libvirt/remote"
+	"netlab.dev/netlab/providers/libvirt/settings"
 )
 
 // uriVariable is the default URI of the hypervisor, as for virsh.
@@ -51,7 +51,7 @@ func connect(ctx context.Context, uri string) (*hypervisor, error) {
 	u, err := url.Parse(uri)
 	if err != nil || u.Scheme != "qemu" || u.Host != "" || u.Path != "/system" {
 		return nil, hint.With(fmt.Errorf("libvirt: %q is not a hypervisor on this machine", uri),
-			"use qemu:///system, or qemu:///system?socket=PATH; set a remote hypervisor in the lab file (libvirt.uri, or a Node's host)")
+			"use qemu:///system, or qemu:///system?socket=PATH; set a remote hypervisor in the lab file (libvirt.uri, or a Node's hypervisor)")
 	}
 	h := &hypervisor{uri: uri}
 	return h, h.open(u.Query().Get("socket"), func(path string) (net.Conn, error) {
@@ -62,7 +62,7 @@ func connect(ctx context.Context, uri string) (*hypervisor, error) {
 
 // connectRemote does the same for a remote machine, over SSH.
 func connectRemote(ctx context.Context, uri string) (*hypervisor, error) {
-	at, err := labs.ParseHypervisor(uri)
+	at, err := settings.ParseHypervisor(uri)
 	if err != nil {
 		return nil, err
 	}

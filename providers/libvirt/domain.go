@@ -8,6 +8,7 @@ import (
 
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers/libvirt/guest"
+	"netlab.dev/netlab/providers/libvirt/settings"
 	"netlab.dev/netlab/topology"
 )
 
@@ -50,7 +51,7 @@ const (
 type virtual struct {
 	name                  string
 	kind                  string // hardware or emulated
-	size                  labs.Libvirt
+	size                  settings.Libvirt
 	kernel, initrd, words string // words are added to the kernel's command line; without a kernel the first disk's boot loader is started
 	disks                 []disk
 	taps                  []string // one for each of nics

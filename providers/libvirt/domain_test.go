@@ -17,6 +17,7 @@ import (
 
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/labs/labstest"
+	"netlab.dev/netlab/providers/libvirt/settings"
 	"netlab.dev/netlab/topology"
 )
 
@@ -40,7 +41,7 @@ func golden(t *testing.T, name, got string) {
 func plan(t *testing.T) topology.Plan {
 	t.Helper()
 	known := labstest.Known()
-	known.Providers = []string{"libvirt"}
+	known.Providers, known.Sections = []string{"libvirt"}, map[string]labs.Section{"libvirt": settings.Section()}
 	lab := labs.Default(labs.MustName("x"), known)
 	lab.Nodes[1].Networks = []string{"lan", "wan"}
 	lab.Networks[1].MTU = 9000
@@ -55,7 +56,7 @@ func TestDomainXML(t *testing.T) {
 	p := plan(t)
 	m, _ := p.Machine("w1")
 	for _, kind := range []string{hardware, emulated} {
-		v := virtual{name: domainName(labs.MustName("x"), "w1"), kind: kind, size: settingsOf(p), kernel: "/pool/k.kernel", initrd: "/pool/k.initrd",
+		v := virtual{name: domainName(labs.MustName("x"), "w1"), kind: kind, size: settings.Of(p), kernel: "/pool/k.kernel", initrd: "/pool/k.initrd",
 			disks: []disk{{"/pool/w1.qcow2", "qcow2", false}, {"/pool/w1.seed.iso", "raw", true}}, nics: m.NICs,
 			taps: []string{tap(labs.MustName("x"), "w1", "eth0"), tap(labs.MustName("x"), "w1", "eth1")}, console: "/state/console.log"}
 		text, err := v.xml()
@@ -64,7 +65,7 @@ func TestDomainXML(t *testing.T) {
 		}
 		golden(t, "domain-"+kind+".xml", text)
 	}
-	v := virtual{name: domainName(labs.MustName("x"), "w1"), kind: emulated, size: settingsOf(p), disks: []disk{{"/pool/w1.0.qcow2", "qcow2", false},
+	v := virtual{name: domainName(labs.MustName("x"), "w1"), kind: emulated, size: settings.Of(p), disks: []disk{{"/pool/w1.0.qcow2", "qcow2", false},
 		{"/pool/w1.0.beside.qcow2", "qcow2", false}, {"/pool/w1.seed.iso", "raw", true}}, console: "/state/console.log"}
 	text, err := v.xml()
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"netlab.dev/netlab/internal/atomicfile"
 	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers/libvirt/settings"
 	"netlab.dev/netlab/providers/local"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/topology/fabric"
@@ -40,7 +41,7 @@ type place struct {
 // placeOf returns the hypervisors of a plan's machines.
 func placeOf(plan topology.Plan) (p place) {
 	if plan.LocalVMs() {
-		p.URI = resolve(settingsOf(plan).URI)
+		p.URI = resolve(settings.Of(plan).URI)
 	}
 	p.Remote = plan.Remotes()
 	return p

@@ -21,6 +21,7 @@ import (
 	"netlab.dev/netlab/providers/kubeadm"
 	"netlab.dev/netlab/providers/libvirt/guest"
 	"netlab.dev/netlab/providers/libvirt/seed"
+	"netlab.dev/netlab/providers/libvirt/settings"
 	"netlab.dev/netlab/providers/local"
 	"netlab.dev/netlab/topology"
 )
@@ -119,11 +120,11 @@ func (n node) prepare(req providers.Request, p *pool, b base, ca *kubeadm.Author
 	if m.Seed, err = p.upload(seedName(n.machine.Name), int64(image.Len()), &image); err != nil {
 		return err
 	}
-	if m.Overlay, err = p.overlay(overlayName(n.machine.Name, 0), over, settingsOf(req.Plan).Disk); err != nil {
+	if m.Overlay, err = p.overlay(overlayName(n.machine.Name, 0), over, settings.Of(req.Plan).Disk); err != nil {
 		return err
 	}
 	if b.image != "" {
-		if m.Beside, err = p.overlay(besideName(n.machine.Name, 0), backingXML{b.root, formatXML{"raw"}}, settingsOf(req.Plan).Disk); err != nil {
+		if m.Beside, err = p.overlay(besideName(n.machine.Name, 0), backingXML{b.root, formatXML{"raw"}}, settings.Of(req.Plan).Disk); err != nil {
 			return err
 		}
 	}
@@ -136,7 +137,7 @@ func (n node) virtual(h *hypervisor, plan topology.Plan, kind string) (virtual, 
 	if !whole {
 		return virtual{}, fmt.Errorf("node %s has no disks", n.machine.Name)
 	}
-	v := virtual{name: n.domain(), kind: kind, size: settingsOf(plan), kernel: m.Kernel, initrd: m.Initrd,
+	v := virtual{name: n.domain(), kind: kind, size: settings.Of(plan), kernel: m.Kernel, initrd: m.Initrd,
 		disks: []disk{{m.Overlay, "qcow2", false}}, nics: n.machine.NICs, console: n.consoleOn(h)}
 	if m.Beside != "" {
 		v.disks = append(v.disks, disk{m.Beside, "qcow2", false})

@@ -20,8 +20,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/kubeadm"
+	"netlab.dev/netlab/providers/libvirt/settings"
 	"netlab.dev/netlab/providers/local"
 	"netlab.dev/netlab/topology"
 )
@@ -29,10 +31,13 @@ import (
 // Provider runs Nodes as virtual machines. The zero value is ready to use.
 type Provider struct{}
 
+// Section implements providers.Configurable.
+func (Provider) Section() labs.Section { return settings.Section() }
+
 // bootLimit bounds a machine's boot. An emulated one took 10 s alone and a minute in parallel with
 // others; one with a cloud image, a minute and a half alone.
 func bootLimit(plan topology.Plan) time.Duration {
-	if settingsOf(plan).Image.URL != "" {
+	if settings.Of(plan).Image.URL != "" {
 		return 10 * time.Minute
 	}
 	return 5 * time.Minute
@@ -46,7 +51,7 @@ func (p Provider) Create(ctx context.Context, req providers.Request) (running pr
 	if err := req.Plan.Lab.Check(); err != nil {
 		return running, err
 	}
-	if _, err := readSettings(req.Plan); err != nil {
+	if _, err := settings.Read(req.Plan); err != nil {
 		return running, err
 	}
 	running, again, err := p.machines(ctx, req)
@@ -88,7 +93,7 @@ func (p Provider) machines(ctx context.Context, req providers.Request) (running 
 	}
 	stores := map[*hypervisor]*pool{}
 	for _, h := range hs {
-		if stores[h], err = openPool(h, req.Plan.Lab, req.Dir, settingsOf(req.Plan)); err != nil {
+		if stores[h], err = openPool(h, req.Plan.Lab, req.Dir, settings.Of(req.Plan)); err != nil {
 			return running, nil, err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/providers/libvirt/libvirttest"
+	"netlab.dev/netlab/providers/libvirt/settings"
 	"netlab.dev/netlab/providers/providertest"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/topology/fabric/residue"
@@ -48,10 +49,12 @@ func newVMs(t *testing.T, name string, change ...func(*labs.Lab)) vms {
 	}
 	known := labstest.Known()
 	known.Kubernetes, known.Providers = catalog.Known().Kubernetes, []string{"libvirt"}
+	known.Sections = map[string]labs.Section{"libvirt": settings.Section()}
 	lab := labs.Default(labs.MustName(name), known)
 	lab.Networks[1].MTU = 1400
 	lab.Nodes[1].Count, lab.Nodes[1].Networks = 0, []string{"lan", "wan"}
-	lab.Libvirt.Images, lab.Libvirt.CPUs, lab.Libvirt.Memory = d.Images, 1, 1<<30
+	size := sizeIn(lab)
+	size.Images, size.CPUs, size.Memory = d.Images, 1, 1<<30
 	for _, c := range change {
 		c(&lab)
 	}
@@ -68,6 +71,9 @@ func newVMs(t *testing.T, name string, change ...func(*labs.Lab)) vms {
 	t.Cleanup(func() { v.delete(t) })
 	return v
 }
+
+// sizeIn returns the settings in a lab.
+func sizeIn(lab labs.Lab) *settings.Libvirt { return lab.Sections["libvirt"].(*settings.Libvirt) }
 
 func (v vms) delete(t *testing.T) {
 	t.Helper()

@@ -20,6 +20,7 @@ import (
 	"netlab.dev/netlab/labs/labstest"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/libvirt/libvirttest"
+	"netlab.dev/netlab/providers/libvirt/settings"
 	"netlab.dev/netlab/providers/providertest"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/topology/fabric"
@@ -55,9 +56,9 @@ func TestReachRemote(t *testing.T) {
 
 	// The networks alone: they take no machine.
 	known := labstest.Known()
-	known.Providers = []string{"libvirt"}
+	known.Providers, known.Sections = []string{"libvirt"}, map[string]labs.Section{"libvirt": settings.Section()}
 	lab := labs.Default(labs.MustName("nlt-reach"), known)
-	lab.Nodes[1].Count, lab.Nodes[1].Hypervisor, lab.Libvirt.Images = 0, f.URI("", ""), images
+	lab.Nodes[1].Count, lab.Nodes[1].Hypervisor, sizeIn(lab).Images = 0, f.URI("", ""), images
 	plan, err := topology.Build(lab)
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +152,7 @@ func TestReachRemote(t *testing.T) {
 		t.Error(err)
 	}
 
-	store, err := openPool(hs[uri], plan.Lab, t.TempDir(), settingsOf(plan))
+	store, err := openPool(hs[uri], plan.Lab, t.TempDir(), settings.Of(plan))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/providers/libvirt/settings"
 	"netlab.dev/netlab/topology"
 )
 
@@ -183,7 +184,7 @@ func (p Provider) thaw(ctx context.Context, hs hypervisors, plan topology.Plan, 
 		if err != nil {
 			return err
 		}
-		store, err := openPool(h, plan.Lab, dir, settingsOf(plan))
+		store, err := openPool(h, plan.Lab, dir, settings.Of(plan))
 		if err != nil {
 			return err
 		}
@@ -192,11 +193,11 @@ func (p Provider) thaw(ctx context.Context, hs hypervisors, plan topology.Plan, 
 		}
 		now, _ := n.recall()
 		was.Layers = max(was.Layers, now.Layers) + 1
-		if was.Overlay, err = store.overlay(overlayName(m.Name, was.Layers), backingXML{was.Overlay, formatXML{"qcow2"}}, settingsOf(plan).Disk); err != nil {
+		if was.Overlay, err = store.overlay(overlayName(m.Name, was.Layers), backingXML{was.Overlay, formatXML{"qcow2"}}, settings.Of(plan).Disk); err != nil {
 			return err
 		}
 		if was.Beside != "" {
-			if was.Beside, err = store.overlay(besideName(m.Name, was.Layers), backingXML{was.Beside, formatXML{"qcow2"}}, settingsOf(plan).Disk); err != nil {
+			if was.Beside, err = store.overlay(besideName(m.Name, was.Layers), backingXML{was.Beside, formatXML{"qcow2"}}, settings.Of(plan).Disk); err != nil {
 				return err
 			}
 		}

@@ -12,6 +12,7 @@ import (
 
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers/libvirt/settings"
 )
 
 // pool is a lab's storage pool on the hypervisor: one copy of the base volumes, and an overlay and a
@@ -24,8 +25,8 @@ type pool struct {
 }
 
 // openPool finds or creates the lab's pool.
-func openPool(h *hypervisor, lab labs.Name, dir string, settings labs.Libvirt) (*pool, error) {
-	p := &pool{h: h, images: settings.Images, done: filepath.Join(dir, "volumes"+h.suffix())}
+func openPool(h *hypervisor, lab labs.Name, dir string, size settings.Libvirt) (*pool, error) {
+	p := &pool{h: h, images: size.Images, done: filepath.Join(dir, "volumes"+h.suffix())}
 	if err := os.MkdirAll(p.done, 0o755); err != nil {
 		return nil, err
 	}
@@ -35,7 +36,7 @@ func openPool(h *hypervisor, lab labs.Name, dir string, settings labs.Libvirt) (
 		return nil, fmt.Errorf("storage pool %s: %w", poolName(lab), err)
 	}
 	if err != nil {
-		text, err := write(poolXML{Type: "dir", Name: poolName(lab), Path: filepath.Join(settings.Images, poolName(lab))})
+		text, err := write(poolXML{Type: "dir", Name: poolName(lab), Path: filepath.Join(size.Images, poolName(lab))})
 		if err != nil {
 			return nil, err
 		}

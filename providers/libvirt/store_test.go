@@ -14,6 +14,7 @@ import (
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers/libvirt/libvirttest"
 	"netlab.dev/netlab/providers/libvirt/remote"
+	"netlab.dev/netlab/providers/libvirt/settings"
 	"netlab.dev/netlab/providers/providertest"
 )
 
@@ -35,8 +36,8 @@ func TestStore(t *testing.T) {
 	if found, err := kinds(h); err != nil || !slices.Contains(found, emulated) {
 		t.Errorf("kinds are %v (%v)", found, err)
 	}
-	dir, settings := t.TempDir(), labs.Libvirt{Images: d.Images}
-	p, err := openPool(h, labs.MustName("nlt-store"), dir, settings)
+	dir, size := t.TempDir(), settings.Libvirt{Images: d.Images}
+	p, err := openPool(h, labs.MustName("nlt-store"), dir, size)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +88,7 @@ func TestStore(t *testing.T) {
 	}
 
 	// A full disk is told with the way out, and what was begun is removed like the rest.
-	small, err := openPool(h, labs.MustName("nlt-full"), t.TempDir(), labs.Libvirt{Images: tiny})
+	small, err := openPool(h, labs.MustName("nlt-full"), t.TempDir(), settings.Libvirt{Images: tiny})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +125,7 @@ func TestStore(t *testing.T) {
 
 // Whether Nodes are emulated is known of each hypervisor by what was found there.
 func TestEmulated(t *testing.T) {
-	other := &hypervisor{remote: &remote.Machine{At: labs.Hypervisor{Host: "kvm2"}}}
+	other := &hypervisor{remote: &remote.Machine{At: settings.Hypervisor{Host: "kvm2"}}}
 	for name, c := range map[string]struct {
 		found map[string]string // file → kind
 		want  bool

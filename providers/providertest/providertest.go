@@ -133,6 +133,9 @@ func (s Suite) plan(t *testing.T, text string, name labs.Name) topology.Plan {
 	t.Helper()
 	known := s.Software.Known()
 	known.Providers = []string{s.Provider}
+	if own, ok := s.New().(providers.Configurable); ok {
+		known.Sections = map[string]labs.Section{s.Provider: own.Section()}
+	}
 	text += "provider: " + s.Provider + "\nmetadata: {name: " + name.Label() + "}\n" + cmp.Or(s.Lab, bare)
 	if cni := os.Getenv(envCNI); cni != "" {
 		text += "cni: " + cni + "\n"

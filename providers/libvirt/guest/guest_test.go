@@ -8,13 +8,14 @@ import (
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/labs/labstest"
 	"netlab.dev/netlab/providers/libvirt/seed"
+	"netlab.dev/netlab/providers/libvirt/settings"
 	"netlab.dev/netlab/topology"
 )
 
 // The seed's network is the plan's again.
 func TestMachine(t *testing.T) {
 	known := labstest.Known()
-	known.Providers = []string{"libvirt"}
+	known.Providers, known.Sections = []string{"libvirt"}, map[string]labs.Section{"libvirt": settings.Section()}
 	plan, err := topology.Build(labs.Default(labs.MustName("x"), known))
 	if err != nil {
 		t.Fatal(err)

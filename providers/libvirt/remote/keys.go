@@ -13,11 +13,11 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 
 	"netlab.dev/netlab/internal/hint"
-	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers/libvirt/settings"
 )
 
 // knownFiles returns the known_hosts files that exist.
-func knownFiles(at labs.Hypervisor) ([]string, error) {
+func knownFiles(at settings.Hypervisor) ([]string, error) {
 	if at.KnownHosts != "" {
 		if _, err := os.Stat(at.KnownHosts); err != nil {
 			return nil, hint.With(fmt.Errorf("known_hosts: %w", err), "set an existing file, or remove known_hosts")
@@ -43,7 +43,7 @@ var ownKeys = []string{"id_ed25519", "id_ecdsa", "id_rsa"}
 
 // keysFor returns the keys to log in with: the configured one, or the agent's and those in
 // ~/.ssh. They are valid until release, which closes the connection to the agent.
-func keysFor(ctx context.Context, at labs.Hypervisor) (keys []ssh.Signer, release func(), err error) {
+func keysFor(ctx context.Context, at settings.Hypervisor) (keys []ssh.Signer, release func(), err error) {
 	if at.KeyFile != "" {
 		key, err := readKey(at.KeyFile)
 		var locked *ssh.PassphraseMissingError

@@ -1,7 +1,7 @@
 // Package remote connects to the machines of remote hypervisors by SSH: one connection for
 // each machine, over which it runs programs and connects to unix sockets. Host keys are checked
 // against known_hosts, and unknown keys are refused: there is no trust on first use.
-// ~/.ssh/config is not read; labs.Hypervisor has all settings of a connection.
+// ~/.ssh/config is not read; settings.Hypervisor has all settings of a connection.
 package remote
 
 import (
@@ -22,8 +22,8 @@ import (
 
 	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/internal/shell"
-	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers/command"
+	"netlab.dev/netlab/providers/libvirt/settings"
 )
 
 // dialLimit bounds connecting to a machine, the SSH handshake included.
@@ -31,14 +31,14 @@ const dialLimit = 15 * time.Second
 
 // Machine is a connection to another machine.
 type Machine struct {
-	At       labs.Hypervisor
+	At       settings.Hypervisor
 	Own, Its netip.Addr // the connection's ends: IPv4 addresses of this machine and of that one
 	client   *ssh.Client
 }
 
 // Dial opens the connection. Its errors have a hint for a machine that does not respond, whose
 // host key is unknown or has changed, or that accepts none of the keys.
-func Dial(ctx context.Context, at labs.Hypervisor) (*Machine, error) {
+func Dial(ctx context.Context, at settings.Hypervisor) (*Machine, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
 	port := at.Port
@@ -98,7 +98,7 @@ func Dial(ctx context.Context, at labs.Hypervisor) (*Machine, error) {
 func addressOf(a net.Addr) netip.Addr { return a.(*net.TCPAddr).AddrPort().Addr().Unmap() }
 
 // whyNot returns a hint for a machine that does not accept a connection.
-func whyNot(err error, at labs.Hypervisor) string {
+func whyNot(err error, at settings.Hypervisor) string {
 	var name *net.DNSError
 	switch {
 	case errors.As(err, &name):
@@ -125,7 +125,7 @@ type hostError struct{ what, hint string }
 func (e hostError) Error() string { return e.what }
 
 // knownBy reads the known_hosts files for a machine.
-func knownBy(at labs.Hypervisor, address string) (hosts, error) {
+func knownBy(at settings.Hypervisor, address string) (hosts, error) {
 	files, err := knownFiles(at)
 	if err != nil {
 		return hosts{}, err

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
-	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers/libvirt/settings"
 )
 
 func key(t *testing.T) (ssh.PublicKey, []byte) {
@@ -41,7 +41,7 @@ func TestAlgorithms(t *testing.T) {
 		t.Fatal(err)
 	}
 	for address, want := range map[string][]string{"kvm2:2222": {ssh.KeyAlgoED25519}, "kvm2:22": nil, "kvm3:2222": nil} {
-		h, err := knownBy(labs.Hypervisor{KnownHosts: file}, address)
+		h, err := knownBy(settings.Hypervisor{KnownHosts: file}, address)
 		if err != nil || !slices.Equal(h.algorithms, want) {
 			t.Errorf("%s: %v (%v)", address, h.algorithms, err)
 		}
@@ -53,7 +53,7 @@ func TestKeys(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
 	t.Setenv("SSH_AUTH_SOCK", "")
-	if _, _, err := keysFor(t.Context(), labs.Hypervisor{}); err == nil || !strings.Contains(err.Error(), "no SSH key available") {
+	if _, _, err := keysFor(t.Context(), settings.Hypervisor{}); err == nil || !strings.Contains(err.Error(), "no SSH key available") {
 		t.Errorf("without keys: %v", err)
 	}
 	public, private := key(t)
@@ -73,12 +73,12 @@ func TestKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	keys, release, err := keysFor(t.Context(), labs.Hypervisor{})
+	keys, release, err := keysFor(t.Context(), settings.Hypervisor{})
 	if err != nil || len(keys) != 1 || string(keys[0].PublicKey().Marshal()) != string(public.Marshal()) {
 		t.Fatalf("%d keys (%v)", len(keys), err)
 	}
 	release()
-	if _, _, err := keysFor(t.Context(), labs.Hypervisor{KeyFile: filepath.Join(home, ".ssh", "id_ecdsa")}); err == nil || !strings.Contains(err.Error(), "has a passphrase") {
+	if _, _, err := keysFor(t.Context(), settings.Hypervisor{KeyFile: filepath.Join(home, ".ssh", "id_ecdsa")}); err == nil || !strings.Contains(err.Error(), "has a passphrase") {
 		t.Errorf("a locked key by name: %v", err)
 	}
 }

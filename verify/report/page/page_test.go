@@ -14,6 +14,7 @@ import (
 
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/labs/labstest"
+	"netlab.dev/netlab/providers/libvirt/settings"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/checks"
 	"netlab.dev/netlab/verify/report"
@@ -44,7 +45,9 @@ func lab(t *testing.T, scenario string) Subject {
 		t.Fatal(err)
 	}
 	s.Text = string(text)
-	lab, err := labs.Load(s.File, text, labstest.Known())
+	known := labstest.Known()
+	known.Providers, known.Sections = append(known.Providers, "libvirt"), map[string]labs.Section{"libvirt": settings.Section()}
+	lab, err := labs.Load(s.File, text, known)
 	if err != nil {
 		t.Fatal(err)
 	}

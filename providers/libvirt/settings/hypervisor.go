@@ -1,4 +1,4 @@
-package labs
+package settings
 
 import (
 	"fmt"
@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"netlab.dev/netlab/internal/hint"
+	"netlab.dev/netlab/labs"
 )
 
 // Hypervisor is a libvirt on another machine, reached by SSH: libvirt's URI of the form
@@ -55,7 +56,7 @@ func ParseHypervisor(text string) (Hypervisor, error) {
 		return fail("remove it to use the hypervisor of this machine; for another machine "+form, "%q is not a remote URI", text)
 	case u.Scheme != sshScheme:
 		todo := form
-		if nearest(u.Scheme, []string{sshScheme}) != "" {
+		if labs.Nearest(u.Scheme, []string{sshScheme}) != "" {
 			todo = "did you mean " + sshScheme + "?"
 		}
 		return fail(todo, "%q is not a "+sshScheme+" URI", text)
@@ -87,7 +88,7 @@ func ParseHypervisor(text string) (Hypervisor, error) {
 	for _, name := range slices.Sorted(maps.Keys(parameters)) {
 		value, ok := supported[name]
 		if !ok {
-			return fail(didYouMean(name, slices.Sorted(maps.Keys(supported))), "%q is not a supported parameter", name)
+			return fail(labs.DidYouMean(name, slices.Sorted(maps.Keys(supported))), "%q is not a supported parameter", name)
 		}
 		if *value = parameters.Get(name); len(parameters[name]) > 1 || !path.IsAbs(*value) {
 			return fail("use one absolute path", "%s is %q", name, strings.Join(parameters[name], ", "))
@@ -125,5 +126,5 @@ func (h Hypervisor) String() string {
 	return u.String()
 }
 
-// IsRemote reports whether a libvirt URI is of the form that ParseHypervisor reads.
-func IsRemote(uri string) bool { return strings.HasPrefix(uri, sshScheme+":") }
+// isRemote reports whether a libvirt URI is of the form that ParseHypervisor reads.
+func isRemote(uri string) bool { return strings.HasPrefix(uri, sshScheme+":") }
