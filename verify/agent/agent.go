@@ -22,11 +22,23 @@ import (
 	"time"
 )
 
-// The data ports, alike in Pods, Nodes and outside hosts.
+// The data ports in Pods and outside hosts, each of which has its own network namespace.
+// PortLoad is where the far end of a measurement listens, by TCP and UDP, while there is one.
 const (
 	PortHTTP = 8080
 	PortTCP  = 8081
 	PortUDP  = 8082
+	PortLoad = 5201
+)
+
+// The same ports in the network namespace of a Node, which the user's Pods share (hostNetwork,
+// hostPort): unassigned by IANA, below the NodePorts (30000-32767) and Linux's local ports
+// (32768-60999), and used by no component.
+const (
+	HostNetworkHTTP = 29640
+	HostNetworkTCP  = 29641
+	HostNetworkUDP  = 29642
+	HostNetworkLoad = 29643
 )
 
 // Environment variables that stand in for flags of `serve`.
@@ -85,6 +97,7 @@ func serveMain(ctx context.Context, args []string, stderr io.Writer) int {
 	flags.IntVar(&s.HTTP, "http", PortHTTP, "HTTP port; 0 for none")
 	flags.IntVar(&s.TCP, "tcp", PortTCP, "TCP port; 0 for none")
 	flags.IntVar(&s.UDP, "udp", PortUDP, "UDP port; 0 for none")
+	flags.IntVar(&s.Load, "load", PortLoad, "port of the far end of measurements, while there is one")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}

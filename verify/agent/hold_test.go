@@ -50,3 +50,34 @@ func TestHoldControl(t *testing.T) {
 	}
 	back("its removal")
 }
+
+// TestPortOfPredecessor: an agent waits for ports that its predecessor is about to leave.
+func TestPortOfPredecessor(t *testing.T) {
+	held, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := held.Addr().(*net.TCPAddr).Port
+	time.AfterFunc(300*time.Millisecond, func() { held.Close() })
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- Server{Name: "a", Address: "127.0.0.1", HTTP: port}.Run(ctx) }()
+	url := "http://" + held.Addr().String() + "/"
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		select {
+		case err := <-done:
+			t.Fatalf("it ended: %v", err)
+		default:
+		}
+		if r := (Probe{Kind: HTTP, Target: url, TimeoutMillis: 100}).Do(ctx); r.Outcome == Reply {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it does not serve the port")
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}

@@ -12,10 +12,6 @@ import (
 	"netlab.dev/netlab/labs"
 )
 
-// PortLoad is where the far end of a measurement listens, by TCP and UDP, while there
-// is one. Nothing listens there otherwise.
-const PortLoad = 5201
-
 // The kinds of a Load and of its LoadServer. LoadRequests is of small requests and answers,
 // bytes of TCP or, where the target is a URL, HTTP.
 const (
@@ -67,7 +63,7 @@ type Served struct {
 // loadServerArgv runs the program that is the far end. They are programs of their own: the agent
 // itself idles with little memory and one thread, and what is measured must not.
 func (s Server) loadServerArgv(kind string) ([]string, error) {
-	port := strconv.Itoa(PortLoad)
+	port := strconv.Itoa(s.Load)
 	switch kind {
 	case LoadTCP, LoadUDP:
 		return []string{"iperf3", "--server", "--port", port, "--forceflush"}, nil

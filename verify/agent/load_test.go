@@ -90,7 +90,7 @@ func TestLoads(t *testing.T) {
 	socket := filepath.Join(dir, "a.sock")
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { done <- Server{Name: "a", Address: "127.0.0.1", Socket: socket}.Run(ctx) }()
+	go func() { done <- Server{Name: "a", Address: "127.0.0.1", Load: PortLoad, Socket: socket}.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
 	waitFor(t, socket)
 	client := unixhttp.NewSocketClient(socket)

@@ -22,6 +22,7 @@ type Server struct {
 	Name, Node, IP string
 	Address        string // the data ports bind to it; all addresses when empty
 	HTTP, TCP, UDP int
+	Load           int // port of the far end of a measurement; used while there is one
 	Socket         string
 }
 
@@ -61,7 +62,11 @@ func (s Server) Run(ctx context.Context) error {
 		if port == 0 {
 			return nil
 		}
-		l, err := net.Listen("tcp", net.JoinHostPort(s.Address, strconv.Itoa(port)))
+		var l net.Listener
+		err := whenFree(ctx, func() (err error) {
+			l, err = net.Listen("tcp", net.JoinHostPort(s.Address, strconv.Itoa(port)))
+			return err
+		})
 		if err != nil {
 			return fmt.Errorf("serve %s: %w", kind, err)
 		}
@@ -76,7 +81,11 @@ func (s Server) Run(ctx context.Context) error {
 		return err
 	}
 	if s.UDP != 0 {
-		udp, err := s.listenUDP()
+		var udp *net.UDPConn
+		err := whenFree(ctx, func() (err error) {
+			udp, err = s.listenUDP()
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -103,6 +112,22 @@ func (s Server) Run(ctx context.Context) error {
 			return nil
 		}
 		return err
+	}
+}
+
+// portLimit is how long an agent waits for its ports: a predecessor in the same network
+// namespace holds them until its process has exited.
+const portLimit = 5 * time.Second
+
+// whenFree repeats bind while the port is in use, for at most portLimit.
+func whenFree(ctx context.Context, bind func() error) error {
+	limit := time.Now().Add(portLimit)
+	for {
+		err := bind()
+		if !errors.Is(err, syscall.EADDRINUSE) || ctx.Err() != nil || time.Now().After(limit) {
+			return err
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 

@@ -133,7 +133,7 @@ func (x Silent) String() string {
 // Probes sends the control to the Node itself, over the route that the row takes.
 func (x Silent) Probes(q Query) []Ask {
 	return q.also(PartControl, agent.Probe{Kind: agent.HTTP,
-		Target: "http://" + observe.JoinPort(q.MachineIP(x.Control(q)), agent.PortHTTP) + "/"})
+		Target: "http://" + observe.JoinPort(q.MachineIP(x.Control(q)), agent.HostNetworkHTTP) + "/"})
 }
 
 // Judge returns nothing: the package's function Judge judges rows that must get no reply.

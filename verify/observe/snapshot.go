@@ -174,7 +174,7 @@ func (s Snapshot) Address(r Ref, protocol string) (target, ip string, err error)
 		if _, err := s.podStation(workload.NodeAgent(r.Name)); err != nil {
 			return "", "", err
 		}
-		return at(s.MachineIP(r.Name), agent.PortHTTP)
+		return at(s.MachineIP(r.Name), agent.HostNetworkHTTP)
 	case report.AtHost:
 		return at(s.MachineIP(r.Name), agent.PortHTTP)
 	case report.AtService:

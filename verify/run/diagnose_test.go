@@ -32,7 +32,7 @@ func drop(w *observe.Snapshot, a, b string, also string) func(string, agent.Prob
 		}
 		if also == "underlay" {
 			for _, n := range w.Plan.Nodes() {
-				if strings.Contains(p.Target, n.Address().String()+":8080") && between(here, n.Name) {
+				if strings.Contains(p.Target, observe.JoinPort(n.Address().String(), agent.HostNetworkHTTP)) && between(here, n.Name) {
 					return &lost
 				}
 			}

@@ -27,7 +27,11 @@ func loadOf(w observe.Snapshot, p checks.Row) (l agent.Load, from, to observe.St
 	if err != nil {
 		return
 	}
-	l = agent.Load{Kind: p.Protocol, Target: observe.JoinPort(ip, agent.PortLoad), Streams: p.Streams, Reverse: p.Direction == report.Reverse,
+	port := agent.PortLoad
+	if p.To.Kind == report.AtNode {
+		port = agent.HostNetworkLoad
+	}
+	l = agent.Load{Kind: p.Protocol, Target: observe.JoinPort(ip, port), Streams: p.Streams, Reverse: p.Direction == report.Reverse,
 		Seconds: max(int(w.Plan.Verify.Throughput.Duration.Seconds()), 1)}
 	switch p.To.Kind {
 	case report.AtNodePort:

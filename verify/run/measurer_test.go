@@ -104,7 +104,7 @@ func TestRepeatsAreInterleaved(t *testing.T) {
 	_, rows, meter := measuredRows(t, measuringPlan(t, 2), steady, []string{checks.RouteNodeToNode, checks.RouteNodePort}, []string{checks.RouteIngress})
 	want := []string{}
 	for round := range 2 {
-		for _, x := range []struct{ from, to string }{{"netlab-verify/node-w2", "172.30.0.11:5201"}, {"client", "172.30.0.11:32001"}} {
+		for _, x := range []struct{ from, to string }{{"netlab-verify/node-w2", "172.30.0.11:29643"}, {"client", "172.30.0.11:32001"}} {
 			for _, kind := range []string{"tcp", "udp"} {
 				for _, reverse := range []bool{false, true} {
 					if kind == "udp" && round == 0 && !reverse {

@@ -283,7 +283,7 @@ func (r verification) reaches(ctx context.Context, from, to string) (reached, as
 	if err != nil {
 		return false, false
 	}
-	results, err := r.ask(ctx, s, []agent.Probe{{Kind: agent.HTTP, Target: "http://" + observe.JoinPort(r.snapshot.MachineIP(to), agent.PortHTTP) + "/"}})
+	results, err := r.ask(ctx, s, []agent.Probe{{Kind: agent.HTTP, Target: "http://" + observe.JoinPort(r.snapshot.MachineIP(to), agent.HostNetworkHTTP) + "/"}})
 	if err != nil || results[0].Outcome == agent.Broken {
 		return false, false
 	}

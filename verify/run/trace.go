@@ -169,13 +169,13 @@ func destination(w observe.Snapshot, s observe.State, from observe.Ref, name str
 				port = int(x.Spec.Ports[0].Port)
 			}
 		}
-		if _, known := ownerOf(w, addr); known {
-			port = agent.PortHTTP
+		if owner, known := ownerOf(w, addr); known {
+			port = agentPort(w, owner)
 		}
 		return name, port, nil
 	}
 	if _, ok := w.Plan.Machine(name); ok {
-		return w.MachineIP(name), agent.PortHTTP, nil
+		return w.MachineIP(name), agentPort(w, name), nil
 	}
 	namespace, short, qualified := strings.Cut(name, "/")
 	if !qualified {
@@ -196,7 +196,7 @@ func destination(w observe.Snapshot, s observe.State, from observe.Ref, name str
 	for _, p := range s.Pods {
 		own := 0
 		if ours(p.Namespace) {
-			own = agent.PortHTTP
+			own = agentPort(w, p.Name)
 		} else if c := p.Spec.Containers; len(c) > 0 && len(c[0].Ports) > 0 {
 			own = int(c[0].Ports[0].ContainerPort)
 		}
@@ -220,6 +220,16 @@ func destination(w observe.Snapshot, s observe.State, from observe.Ref, name str
 	}
 	return "", 0, hint.With(fmt.Errorf("the lab has no machine, Pod or Service %q", name),
 		"use a NAMESPACE/NAME, an address, a URL, or one of: "+strings.Join(TraceTo(w.Plan), " "))
+}
+
+// agentPort is the HTTP port of the agent of a machine or agent Pod.
+func agentPort(w observe.Snapshot, name string) int {
+	m, isMachine := w.Plan.Machine(name)
+	p, _ := w.Pods.Pod(name)
+	if p.HostNetwork || isMachine && m.Kind == topology.KindNode {
+		return agent.HostNetworkHTTP
+	}
+	return agent.PortHTTP
 }
 
 // serviceAddress is the address of a Service for a client: from outside its VIP, if it has

@@ -147,3 +147,31 @@ func TestWorkloadIsCheap(t *testing.T) {
 		}
 	}
 }
+
+// TestPortsOnNodes: what an agent listens at in a Node's own network is declared, lies outside
+// what users, NodePorts and the kernel use, and is what its flags say.
+func TestPortsOnNodes(t *testing.T) {
+	for _, o := range Objects(plantest.Plan(t, "quickstart"), testPods(plantest.Plan(t, "quickstart")), "netlab.dev/agent:self") {
+		pod, ok := o.Object.(*corev1.Pod)
+		if !ok {
+			continue
+		}
+		c := pod.Spec.Containers[0]
+		if !pod.Spec.HostNetwork {
+			if len(c.Ports) > 0 || strings.Contains(strings.Join(c.Command, " "), "--http") {
+				t.Errorf("%s has ports of a Node: %v", pod.Name, c)
+			}
+			continue
+		}
+		want := map[string]int32{"http": 29640, "tcp": 29641, "udp": 29642, "load": 29643, "load-udp": 29643}
+		for _, p := range c.Ports {
+			if p.ContainerPort != want[p.Name] || p.HostPort != p.ContainerPort || strings.HasSuffix(p.Name, "udp") != (p.Protocol == corev1.ProtocolUDP) {
+				t.Errorf("%s: port %+v, want %d", pod.Name, p, want[p.Name])
+			}
+		}
+		flags := "--http 29640 --tcp 29641 --udp 29642 --load 29643"
+		if got := strings.Join(c.Command, " "); len(c.Ports) != len(want) || !strings.HasSuffix(got, flags) {
+			t.Errorf("%s: %d ports, %s; want %d and %s", pod.Name, len(c.Ports), got, len(want), flags)
+		}
+	}
+}

@@ -188,12 +188,32 @@ func podObject(p Pod, image string) *corev1.Pod {
 		},
 	}
 	if p.HostNetwork {
-		pod.Spec.DNSPolicy = corev1.DNSClusterFirstWithHostNet
+		shareNode(&pod.Spec)
 	}
 	if p.Second {
 		pod.Spec.Containers = append(pod.Spec.Containers, container("second", "--http", strconv.Itoa(SecondPort), "--tcp", "0", "--udp", "0"))
 	}
 	return pod
+}
+
+// shareNode makes an agent use the ports that it has in a Node's network. They are declared,
+// so that the scheduler and kubelet know of them.
+func shareNode(spec *corev1.PodSpec) {
+	spec.DNSPolicy = corev1.DNSClusterFirstWithHostNet
+	c := &spec.Containers[0]
+	for _, x := range []struct {
+		name     string
+		protocol corev1.Protocol
+		port     int32
+	}{
+		{"http", corev1.ProtocolTCP, agent.HostNetworkHTTP}, {"tcp", corev1.ProtocolTCP, agent.HostNetworkTCP}, {"udp", corev1.ProtocolUDP, agent.HostNetworkUDP},
+		{"load", corev1.ProtocolTCP, agent.HostNetworkLoad}, {"load-udp", corev1.ProtocolUDP, agent.HostNetworkLoad},
+	} {
+		c.Ports = append(c.Ports, corev1.ContainerPort{Name: x.name, Protocol: x.protocol, ContainerPort: x.port, HostPort: x.port})
+		if x.name != "load-udp" {
+			c.Command = append(c.Command, "--"+x.name, strconv.Itoa(int(x.port)))
+		}
+	}
 }
 
 func ServiceObject(s ServiceSpec) *corev1.Service {

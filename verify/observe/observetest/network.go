@@ -106,10 +106,10 @@ func (n Network) answer(from string, s observe.Station, p agent.Probe) agent.Res
 		if m.Address().String() != host {
 			continue
 		}
-		if port == agent.PortHTTP {
-			if m.Kind == topology.KindNode {
-				return pods([]string{workload.NodeAgent(m.Name)})
-			}
+		if port == agent.HostNetworkHTTP && m.Kind == topology.KindNode {
+			return pods([]string{workload.NodeAgent(m.Name)})
+		}
+		if port == agent.PortHTTP && m.Kind != topology.KindNode {
 			client, _ := n.W.Plan.Machine(node)
 			return AnswersOf(Reply(m.Name, "", n.W.SourceIP(client.Name, m.Address())))
 		}
