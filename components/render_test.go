@@ -3,6 +3,8 @@ package components
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -213,7 +215,7 @@ func TestOurValues(t *testing.T) {
 	other := render(t, func(p *topology.Plan) {
 		p.Kubernetes.Proxy, p.Ingress.Service = "iptables", "NodePort"
 		p.CNI.Options = map[string]string{"backend": "host-gw"}
-		p.LoadBalancer.Pools = append(p.LoadBalancer.Pools, topology.Pool{First: address("172.31.0.9"), Last: address("172.31.0.9")})
+		p.LoadBalancer.Pools = append(p.LoadBalancer.Pools, topology.Pool{Network: "lan", First: address("172.30.0.230"), Last: address("172.30.0.230")})
 	})
 	flannel = at(other["flannel"].find(t, "ConfigMap", "kube-flannel-cfg"), "data", "net-conf.json")
 	if strings.Contains(flannel, "EnableNFTables") || !strings.Contains(flannel, `"Type": "host-gw"`) {
@@ -223,8 +225,48 @@ func TestOurValues(t *testing.T) {
 		t.Errorf("the Ingress controller's Service is a %s", got)
 	}
 	addresses, _, _ = unstructured.NestedStringSlice(other["metallb"].find(t, "IPAddressPool", "lab"), "spec", "addresses")
-	if !slices.Equal(addresses, []string{"172.30.0.200-172.30.0.219", "172.31.0.9-172.31.0.9"}) {
+	if !slices.Equal(addresses, []string{"172.30.0.200-172.30.0.219", "172.30.0.230-172.30.0.230"}) {
 		t.Errorf("the pool holds %v", addresses)
+	}
+}
+
+// A VIP is announced by the Nodes on its network alone, each by its NIC there.
+func TestPoolsOfSeveralNetworks(t *testing.T) {
+	node := func(name string, networks ...string) topology.Machine {
+		m := topology.Machine{Name: name, Kind: topology.KindNode}
+		for i, n := range networks {
+			m.NICs = append(m.NICs, topology.NIC{Name: fmt.Sprintf("eth%d", i), Network: n})
+		}
+		return m
+	}
+	rendered := render(t, func(p *topology.Plan) {
+		p.Machines = []topology.Machine{node("cp", "lan"), node("app", "lan"), node("edge", "lan", "dmz"), node("7", "lan", "backup", "dmz")}
+		p.LoadBalancer.Pools = []topology.Pool{
+			{Network: "dmz", First: address("192.168.50.200"), Last: address("192.168.50.201")},
+			{Network: "lan", First: address("172.30.0.200"), Last: address("172.30.0.201")},
+			{Network: "dmz", First: address("192.168.50.210"), Last: address("192.168.50.219")},
+		}
+	})["metallb"]
+	got := map[string]string{}
+	for _, o := range rendered.Config {
+		spec, err := json.Marshal(o.Object["spec"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[o.GetKind()+" "+o.GetName()] = string(spec)
+	}
+	nodes := func(list string) string {
+		return `"nodeSelectors":[{"matchExpressions":[{"key":"kubernetes.io/hostname","operator":"In","values":` + list + `}]}]`
+	}
+	want := map[string]string{
+		"IPAddressPool lab":        `{"addresses":["192.168.50.200-192.168.50.201","192.168.50.210-192.168.50.219"],"serviceAllocation":{"priority":1,"serviceSelectors":[{}]}}`,
+		"IPAddressPool lab-lan":    `{"addresses":["172.30.0.200-172.30.0.201"],"serviceAllocation":{"priority":2,"serviceSelectors":[{}]}}`,
+		"L2Advertisement lab":      `{"interfaces":["eth1"],"ipAddressPools":["lab"],` + nodes(`["edge"]`) + `}`,
+		"L2Advertisement lab-eth2": `{"interfaces":["eth2"],"ipAddressPools":["lab"],` + nodes(`["7"]`) + `}`,
+		"L2Advertisement lab-lan":  `{"interfaces":["eth0"],"ipAddressPools":["lab-lan"]}`,
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("MetalLB is configured with\n%v\nwant\n%v", got, want)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"text/template"
 
 	"github.com/Masterminds/sprig/v3"
@@ -67,6 +68,16 @@ func (s Set) Support(artifacts Artifacts) Support {
 	}
 	claims, _ := k.supports(s.Plan, artifacts) // Resolve has reported the error
 	return claims
+}
+
+// NodePortAddresses are the addresses of a Node at which it serves NodePorts: all that it has,
+// but for kube-proxy in mode nftables, whose default is the InternalIP
+// (https://kubernetes.io/docs/reference/networking/virtual-ips/#migrating-from-iptables-mode-to-nftables).
+func (s Support) NodePortAddresses(p topology.Plan, node topology.Machine) []netip.Addr {
+	if p.Kubernetes.Proxy == "nftables" && !s.ReplacesProxy {
+		return []netip.Addr{node.Address()}
+	}
+	return node.Addresses()
 }
 
 func (k Component) supports(p topology.Plan, artifacts Artifacts) (Support, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -92,7 +93,12 @@ func (i *installer) install(ctx context.Context, r components.Rendered, step com
 	}
 	both, ctx := errgroup.WithContext(ctx)
 	both.Go(func() error { return i.works(ctx, r) })
-	both.Go(func() error { return i.applyConfig(ctx, r.Config) })
+	both.Go(func() error {
+		if err := i.prune(ctx, r.Config); err != nil {
+			return err
+		}
+		return i.applyConfig(ctx, r.Config)
+	})
 	return both.Wait()
 }
 
@@ -211,6 +217,46 @@ func (i *installer) applyConfig(ctx context.Context, objects []unstructured.Unst
 		}
 	}
 	return nil
+}
+
+// prune deletes the configuration of an earlier plan: objects of the kinds and namespaces of
+// config that netlab applied and that are not in config any more. What others made stays.
+func (i *installer) prune(ctx context.Context, config []unstructured.Unstructured) error {
+	keep, listed := map[string]bool{}, map[string]bool{}
+	for _, o := range config {
+		keep[called(o)] = true
+	}
+	for _, o := range config {
+		place := o.GetKind() + " " + o.GetNamespace()
+		if listed[place] {
+			continue
+		}
+		listed[place] = true
+		resource, err := i.resource(ctx, o)
+		if err != nil {
+			return err
+		}
+		have, err := resource.List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("list objects of kind %s: %w", o.GetKind(), err)
+		}
+		for _, was := range have.Items {
+			if keep[called(was)] || !applied(was) {
+				continue
+			}
+			if err := resource.Delete(ctx, was.GetName(), metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+				return fmt.Errorf("delete %s: %w", called(was), err)
+			}
+		}
+	}
+	return nil
+}
+
+// applied reports whether netlab's server-side apply made an object.
+func applied(o unstructured.Unstructured) bool {
+	return slices.ContainsFunc(o.GetManagedFields(), func(m metav1.ManagedFieldsEntry) bool {
+		return m.Manager == manager && m.Operation == metav1.ManagedFieldsOperationApply
+	})
 }
 
 // webhookAway reports whether the API server could not call a webhook: it returns InternalError.

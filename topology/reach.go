@@ -67,6 +67,8 @@ func Reach(p Plan, from string, to netip.Addr) Way {
 	}
 	w := Way{Source: source(m, to)}
 	switch {
+	case !w.Source.IsValid():
+		w.Reason = p.noRoute(m, to)
 	case slices.ContainsFunc(p.Kubernetes.ServiceCIDRs, contains(to)):
 		w.Reason = fmt.Sprintf("%s is in the Service CIDR, which no network of the lab routes", to)
 	case slices.ContainsFunc(p.Kubernetes.PodCIDRs, contains(to)):
@@ -118,7 +120,7 @@ func (p Plan) walk(m Machine, to netip.Addr) (hops []Hop, reached []Machine, rea
 	for {
 		nic, via, ok := m.Route(to)
 		if !ok {
-			return hops, nil, fmt.Sprintf("%s has no route to %s", m.Name, to)
+			return hops, nil, p.noRoute(m, to)
 		}
 		hop := Hop{Network: nic.Network, From: m.Name, Out: nic.Name}
 		next, in, ok := p.owner(nic.Network, via)

@@ -131,7 +131,7 @@ loadBalancer: {pools: [10.3.0.200-10.3.0.210]}
 		{"unused address", oneLAN, "client", "172.30.0.99", "no machine on network lan has 172.30.0.99"},
 		{"no default route", oneLAN, "client", "198.51.100.1", "client has no route to 198.51.100.1"},
 		{"ClusterIP", oneLAN, "w1", "10.96.0.1", "10.96.0.1 is in the Service CIDR, which no network of the lab routes"},
-		{"Pod", oneLAN, "client", "10.244.1.2", "10.244.1.2 is in the Pod CIDR, whose routes are the CNI's"},
+		{"Pod", oneLAN, "client", "10.244.1.2", "client has no route to 10.244.0.0/16"},
 		{"no such machine", oneLAN, "nobody", "172.30.0.10", "the lab has no machine nobody"},
 		{"IPv6 that no NIC has", oneLAN, "client", "fd00::1", "client has no route to fd00::1"},
 
@@ -146,14 +146,14 @@ loadBalancer: {pools: [10.3.0.200-10.3.0.210]}
 			"10.1.0.10: cp.eth0>lan>router.eth0 router.eth1>wan>internet.eth0; internet.eth0>wan>router.eth1 router.eth0>lan>cp.eth0; 1400"},
 		{"jumbo frames on one network", jumbo, "cp", "10.1.0.11", "10.1.0.10: cp.eth0>lan>w1.eth0; w1.eth0>lan>cp.eth0; 9000"},
 
-		{"two routers, each other's networks", twoRouters, "desk", "10.1.0.10", "r2 has no route to 10.1.0.10"},
+		{"two routers, each other's networks", twoRouters, "desk", "10.1.0.10", "r2 has no route to 10.1.0.0/24"},
 		{"two routers, own networks", twoRouters, "desk", "10.4.0.100",
 			"10.3.0.100: desk.eth0>office>r2.eth0 r2.eth1>home>sofa.eth0; sofa.eth0>home>r2.eth1 r2.eth0>office>desk.eth0; 1500"},
 		{"router off the first network", secondNetwork, "client", "10.2.0.10",
 			"10.3.0.100: client.eth0>wan>router.eth1 router.eth0>side>w.eth1; w.eth1>side>router.eth0 router.eth1>wan>client.eth0; 1500"},
-		{"router off the first network, first address", secondNetwork, "client", "10.1.0.11", "router has no route to 10.1.0.11"},
-		{"router off the first network, VIP", secondNetwork, "client", "10.1.0.200", "router has no route to 10.1.0.200"},
-		{"router off the first network, Node without a way", secondNetwork, "cp", "10.3.0.100", "cp has no route to 10.3.0.100"},
+		{"router off the first network, first address", secondNetwork, "client", "10.1.0.11", "router has no route to 10.1.0.0/24"},
+		{"router off the first network, VIP", secondNetwork, "client", "10.1.0.200", "router has no route to 10.1.0.0/24"},
+		{"router off the first network, Node without a way", secondNetwork, "cp", "10.3.0.100", "cp has no route to 10.3.0.0/24"},
 		{"source on the NIC towards the router", secondNetwork, "w", "10.3.0.100",
 			"10.2.0.10: w.eth1>side>router.eth0 router.eth1>wan>client.eth0; client.eth0>wan>router.eth1 router.eth0>side>w.eth1; 1500"},
 
@@ -161,10 +161,10 @@ loadBalancer: {pools: [10.3.0.200-10.3.0.210]}
 		{"three NICs, asymmetric", threeNICs, "client", "10.1.0.11",
 			"10.3.0.100: client.eth0>wan>router.eth1 router.eth0>lan>w.eth0; w.eth2>wan>client.eth0; 1500"},
 		{"VIP on a Node's third network", threeNICs, "client", "10.3.0.200", "10.3.0.100: client.eth0>wan>.; w.eth2>wan>client.eth0; 1500"},
-		{"no router joins the network", threeNICs, "disk", "10.1.0.10", "disk has no route to 10.1.0.10"},
+		{"no router joins the network", threeNICs, "disk", "10.1.0.10", "disk has no route to 10.1.0.0/24"},
 		{"two NICs, a router's far address", unjoined, "both", "10.2.0.1", "10.1.0.100: both.eth0>lan>router.eth0; router.eth0>lan>both.eth0; 1500"},
-		{"client on an island", unjoined, "client", "10.1.0.10", "client has no route to 10.1.0.10"},
-		{"island from the lab", unjoined, "cp", "10.3.0.100", "router has no route to 10.3.0.100"},
+		{"client on an island", unjoined, "client", "10.1.0.10", "client has no route to 10.1.0.0/24"},
+		{"island from the lab", unjoined, "cp", "10.3.0.100", "router has no route to 10.3.0.0/24"},
 
 		{"isolated", isolated, "cp", "172.30.0.11", "172.30.0.10: cp.eth0>lan>w1.eth0; w1.eth0>lan>cp.eth0; 1500"},
 		{"isolated, outside", isolated, "cp", "203.0.113.100", "cp has no route to 203.0.113.100"},
@@ -187,7 +187,7 @@ loadBalancer: {pools: [10.3.0.200-10.3.0.210]}
 			if m.Name == "r2" {
 				m.Routes = []Route{{prefix("10.1.0.0/24"), address("10.2.0.1")}}
 			}
-		}), "desk", "10.1.0.10", "no reply: r1 has no route to 10.3.0.101"},
+		}), "desk", "10.1.0.10", "no reply: r1 has no route to 10.3.0.0/24"},
 		{"two hops", bothWays.edit(func(m *Machine) {
 			if m.Name == "r2" {
 				m.Routes = []Route{{prefix("10.1.0.0/24"), address("10.2.0.1")}}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/observe"
 	"netlab.dev/netlab/verify/report"
@@ -133,7 +134,7 @@ func (x Silent) String() string {
 // Probes sends the control to the Node itself, over the route that the row takes.
 func (x Silent) Probes(q Query) []Ask {
 	return q.also(PartControl, agent.Probe{Kind: agent.HTTP,
-		Target: "http://" + observe.JoinPort(q.MachineIP(x.Control(q)), agent.HostNetworkHTTP) + "/"})
+		Target: "http://" + observe.JoinPort(q.Toward(q.Row.From, x.Control(q)), agent.HostNetworkHTTP) + "/"})
 }
 
 // Judge returns nothing: the package's function Judge judges rows that must get no reply.
@@ -226,8 +227,10 @@ func (VIPAnnounced) Judge(s observe.Snapshot, r Row, got Answers) []report.Prope
 		return nil
 	}
 	addr, err := netip.ParseAddr(vip)
-	out := []report.Property{{Key: report.KeyVIPPool, Name: "VIP in the pool", Expected: poolText(s.Plan), Observed: vip,
-		OK: err == nil && s.Plan.LoadBalancer.Contains(addr)}}
+	network, _ := workload.VIPNetwork(s.Plan, r.To.Name)
+	pools := network.Pools
+	out := []report.Property{{Key: report.KeyVIPPool, Name: "VIP in the pool", Expected: poolText(pools), Observed: vip,
+		OK: err == nil && topology.LoadBalancer{Pools: pools}.Contains(addr)}}
 	arp, asked := got[PartARP]
 	if !asked {
 		return out

@@ -134,6 +134,9 @@ func Rows(plan topology.Plan, support components.Support) []Row {
 		}
 		for _, r := range c.Rows(lab) {
 			r.ID = c.ID
+			if r.Skip == "" {
+				r.Skip = lab.separated(r)
+			}
 			out = append(out, r)
 		}
 	}

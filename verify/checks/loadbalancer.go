@@ -17,7 +17,7 @@ func loadBalancer() []Check {
 		ID: OutsideToLoadBalancer, Section: sectionFromOutside, Grid: gridFromOutside, Title: "outside host → VIP of a Service of type LoadBalancer",
 		Rows: func(l Lab) []Row {
 			var out []Row
-			for _, service := range []string{workload.ServiceLB, workload.ServiceLBLocal} {
+			for _, service := range workload.VIPServices(l.Plan) {
 				if why := noVIP(l, service); why != "" {
 					out = append(out, skip("outside client", service, why)...)
 					continue
@@ -43,11 +43,12 @@ func noVIP(l Lab, service string) string {
 	case len(l.Clients) == 0:
 		return noClient
 	case !workload.VIPFor(l.Plan, service):
-		return tooFewVIPs(l.Plan)
+		return tooFewVIPs(l.Plan, service)
 	}
 	return ""
 }
 
-func tooFewVIPs(plan topology.Plan) string {
-	return fmt.Sprintf("the lab's pools have too few addresses (%d)", workload.PoolSize(plan))
+func tooFewVIPs(plan topology.Plan, service string) string {
+	network, _ := workload.VIPNetwork(plan, service)
+	return fmt.Sprintf("the lab's pools have too few addresses (%d)", workload.PoolSize(network.Pools))
 }

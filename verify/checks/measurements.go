@@ -105,14 +105,29 @@ func Routes() []string {
 	return out
 }
 
-// row is a measurement over a route; a skip if the lab does not have it.
+// row is a measurement over a route, from the first client that the lab's networks lead there;
+// a skip if the lab does not have it.
 func (x route) row(l Lab, measures string) Row {
+	first := x.between(l, measures)
+	for _, c := range l.Clients {
+		l.Clients = []topology.Machine{c}
+		if r := x.between(l, measures); r.Skip == "" {
+			return r
+		}
+	}
+	return first
+}
+
+func (x route) between(l Lab, measures string) Row {
 	from, to := x.ends(l)
 	r := reach(from, to).over(agent.LoadTCP)
 	if x.http {
 		r.Protocol = agent.LoadHTTP
 	}
 	r.Measures, r.Route, r.Skip = measures, x.name, x.missing(l)
+	if r.Skip == "" {
+		r.Skip = l.separated(r)
+	}
 	return r
 }
 
@@ -172,8 +187,8 @@ func latency() []Check {
 
 // Measurements derives the rows of the measurements over some routes. A route that the lab
 // does not have is one skipped row.
-func Measurements(plan topology.Plan, throughput, latency []string) []Row {
-	lab := labOf(plan, components.Support{})
+func Measurements(plan topology.Plan, support components.Support, throughput, latency []string) []Row {
+	lab := labOf(plan, support)
 	var out []Row
 	for _, c := range All() {
 		m := c.Measurement

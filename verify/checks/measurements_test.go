@@ -13,7 +13,7 @@ func TestMeasuresGolden(t *testing.T) {
 	for _, scenario := range []string{"quickstart", "single-node", "no-lb", "isolated"} {
 		plan := plantest.Plan(t, scenario)
 		fmt.Fprintf(&b, "# %s\n", scenario)
-		for _, p := range Measurements(plan, Routes(), Routes()) {
+		for _, p := range Measurements(plan, plantest.Flannel(), Routes(), Routes()) {
 			if p.Skip != "" {
 				fmt.Fprintf(&b, "%s: skip, %s\n", p.ID, p.Skip)
 				continue
@@ -22,7 +22,7 @@ func TestMeasuresGolden(t *testing.T) {
 		}
 	}
 	plantest.Golden(t, "measures.txt", b.String())
-	if paths := Measurements(plantest.Plan(t, "quickstart"), nil, []string{RouteClusterIP}); len(paths) != 2 || paths[0].ID != "latency-clusterip" {
+	if paths := Measurements(plantest.Plan(t, "quickstart"), plantest.Flannel(), nil, []string{RouteClusterIP}); len(paths) != 2 || paths[0].ID != "latency-clusterip" {
 		t.Errorf("one route alone: %+v", paths)
 	}
 }

@@ -32,11 +32,15 @@ func toOutside() []Check {
 		{
 			ID: PodToOutside, Section: section, Title: "Pod → outside host",
 			Rows: func(l Lab) []Row {
-				target, ok := observe.OutsideTarget(l.Plan)
-				if !ok {
-					return skip("Pod", "outside host", "the lab has no host outside the cluster")
+				var out []Row
+				for _, n := range l.Nodes {
+					target, ok := observe.OutsideTarget(l.Plan, n.Name)
+					if !ok {
+						return skip("Pod", "outside host", "the lab has no host outside the cluster")
+					}
+					out = append(out, reach(l.echo(n.Name), observe.AtHost(target)))
 				}
-				return l.fromEach(observe.AtHost(target))
+				return out
 			},
 			Asserts:  []Assertion{Backends{}, ClientIP{Is: EgressNode}},
 			Suspects: []Suspect{lostPackets},
@@ -58,7 +62,7 @@ func fromOutside() []Check {
 				}
 				return out
 			},
-			Asserts: []Assertion{Silent{Control: firstNode}},
+			Asserts: []Assertion{Silent{Control: nearestNode}},
 		},
 		{
 			ID: OutsideToPod, Section: sectionFromOutside, Grid: gridFromOutside, Title: "outside host → Pod IP",

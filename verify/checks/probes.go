@@ -56,7 +56,7 @@ func AsksOf(s observe.Snapshot, r Row) ([]Ask, error) {
 	if _, err := s.Station(r.From); err != nil {
 		return nil, err
 	}
-	target, ip, err := s.Address(r.To, r.Protocol)
+	target, ip, err := s.Address(r.From, r.To, r.Protocol)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func AsksOf(s observe.Snapshot, r Row) ([]Ask, error) {
 
 // PlainAsk is the main probe of a row that could not be probed, as far as it is known.
 func PlainAsk(s observe.Snapshot, r Row) Ask {
-	target, _, err := s.Address(r.To, r.Protocol)
+	target, _, err := s.Address(r.From, r.To, r.Protocol)
 	if err != nil || target == "" {
 		target = r.To.Name
 	}
@@ -123,8 +123,11 @@ func virtualHost(q Query, p *agent.Probe) {
 // targetNode is the Node that a row's destination is on.
 func targetNode(q Query) string { return q.Row.To.Node }
 
-// firstNode is the first Node of the plan.
-func firstNode(q Query) string { return q.Plan.Nodes()[0].Name }
+// nearestNode is the first Node that a row's client reaches.
+func nearestNode(q Query) string {
+	n, _ := nodeFor(q.Plan, q.Row.From)
+	return n
+}
 
 // headers of IPv4 and UDP, in bytes.
 const headers = 28

@@ -7,9 +7,11 @@ import (
 	"slices"
 	"strings"
 
+	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/observe"
 	"netlab.dev/netlab/verify/report"
+	"netlab.dev/netlab/verify/workload"
 )
 
 // Source is the source address that the destination should see.
@@ -79,8 +81,8 @@ func (c ClientIP) expected(s observe.Snapshot, r Row) (want string, accepts func
 		return client + " (kept)", from(client)
 	case EgressNode:
 		node, _ := s.Plan.Machine(r.From.Node)
-		target, _ := observe.OutsideTarget(s.Plan)
-		ip := s.SourceIP(node.Name, target.Address())
+		addr, _ := outsideAddress(s.Plan, node.Name, r.To)
+		ip := s.SourceIP(node.Name, addr)
 		return ip + " (" + node.Name + ")", from(ip)
 	case ClientOrNode:
 		return client + " or a Node's", func(x agent.Seen) bool { return x.Remote == client || s.NodeSide(x.Remote) }
@@ -97,6 +99,16 @@ func (c ClientIP) expected(s observe.Snapshot, r Row) (want string, accepts func
 	return client + " (no NAT)", from(client)
 }
 
+// outsideAddress returns the address of a host outside the cluster that Pods of a Node connect
+// to: the first that the Node reaches, or that of the lab's outside DNS for a name.
+func outsideAddress(plan topology.Plan, node string, to observe.Ref) (netip.Addr, topology.Way) {
+	if to.Kind == report.AtName {
+		return topology.Nearest(plan, node, plan.Names[workload.OutsideName(plan)])
+	}
+	host, _ := plan.Machine(to.Name)
+	return topology.Nearest(plan, node, host.Addresses())
+}
+
 // clientIP is the address of a row's client; for an outside host the one on the network of
 // the destination, else its first.
 func clientIP(s observe.Snapshot, r Row) string {
@@ -104,7 +116,7 @@ func clientIP(s observe.Snapshot, r Row) string {
 		return s.PodIPs[r.From.Name]
 	}
 	m, _ := s.Plan.Machine(r.From.Name)
-	_, ip, err := s.Address(r.To, r.Protocol)
+	_, ip, err := s.Address(r.From, r.To, r.Protocol)
 	addr, parse := netip.ParseAddr(ip)
 	if err != nil || parse != nil {
 		return m.Address().String()

@@ -47,10 +47,10 @@ func MedianRTT(r agent.Result) int64 {
 	return all[len(all)/2]
 }
 
-// poolText lists the pools of the load balancer.
-func poolText(plan topology.Plan) string {
+// poolText lists pools.
+func poolText(pools []topology.Pool) string {
 	var out []string
-	for _, p := range plan.LoadBalancer.Pools {
+	for _, p := range pools {
 		out = append(out, fmt.Sprintf("%s-%s", p.First, p.Last))
 	}
 	return strings.Join(out, ", ")

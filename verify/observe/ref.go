@@ -25,3 +25,12 @@ func AtService(name string) Ref { return Ref{Kind: report.AtService, Name: name}
 func AtNodePort(service, node string) Ref {
 	return Ref{Kind: report.AtNodePort, Name: service, Node: node}
 }
+
+// Machine names the Node or outside host whose routes the packets of an end take; "" where
+// that is not known.
+func (r Ref) Machine() string {
+	if r.Kind == report.AtHost {
+		return r.Name
+	}
+	return r.Node
+}

@@ -22,13 +22,17 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// OutsideTarget is the outside host that Pods connect to: the internet host, else the first
-// client.
-func OutsideTarget(plan topology.Plan) (topology.Machine, bool) {
-	for _, role := range []string{topology.RoleInternet, topology.RoleClient} {
-		for _, m := range plan.WithRole(role) {
+// OutsideTarget is the outside host that Pods of a Node connect to: the internet host, else the
+// first client, of those that the Node reaches if it reaches any.
+func OutsideTarget(plan topology.Plan, node string) (topology.Machine, bool) {
+	hosts := slices.Concat(plan.WithRole(topology.RoleInternet), plan.WithRole(topology.RoleClient))
+	for _, m := range hosts {
+		if _, way := topology.Nearest(plan, node, m.Addresses()); way.Reachable() {
 			return m, true
 		}
+	}
+	if len(hosts) > 0 {
+		return hosts[0], true
 	}
 	return topology.Machine{}, false
 }
@@ -156,9 +160,9 @@ func (s Snapshot) podStation(name string) (Station, error) {
 	return Station{Machine: p.Node, Socket: workload.Socket(p.Namespace, name), Pod: p.Namespace + "/" + name, IP: s.PodIPs[name]}, nil
 }
 
-// Address returns where a Ref listens, as host:port, and its bare address. For a name it is
-// the full DNS name.
-func (s Snapshot) Address(r Ref, protocol string) (target, ip string, err error) {
+// Address returns where a Ref listens, as host:port, and its bare address: of a machine's
+// addresses the first that from reaches. For a name it is the full DNS name.
+func (s Snapshot) Address(from, r Ref, protocol string) (target, ip string, err error) {
 	at := func(ip string, port int) (string, string, error) {
 		return JoinPort(ip, port), ip, nil
 	}
@@ -174,9 +178,9 @@ func (s Snapshot) Address(r Ref, protocol string) (target, ip string, err error)
 		if _, err := s.podStation(workload.NodeAgent(r.Name)); err != nil {
 			return "", "", err
 		}
-		return at(s.MachineIP(r.Name), agent.HostNetworkHTTP)
+		return at(s.Toward(from, r.Name), agent.HostNetworkHTTP)
 	case report.AtHost:
-		return at(s.MachineIP(r.Name), agent.PortHTTP)
+		return at(s.Toward(from, r.Name), agent.PortHTTP)
 	case report.AtService:
 		x, err := s.serviceWithEndpoints(r.Name)
 		if err != nil {
@@ -191,7 +195,8 @@ func (s Snapshot) Address(r Ref, protocol string) (target, ip string, err error)
 		if x.NodePorts[80] == 0 {
 			return "", "", Absent{fmt.Sprintf("Service %s has no NodePort", r.Name)}
 		}
-		return at(s.MachineIP(r.Node), int(x.NodePorts[80]))
+		ip, _ := NodePortAddress(s.Plan, s.Support, from, r.Node)
+		return at(ip.String(), int(x.NodePorts[80]))
 	case report.AtVIP:
 		x := s.Services[r.Name]
 		if x.VIP == "" {
@@ -199,7 +204,7 @@ func (s Snapshot) Address(r Ref, protocol string) (target, ip string, err error)
 		}
 		return at(x.VIP, 80)
 	case report.AtIngress:
-		return s.ingressAddress(protocol)
+		return s.ingressAddress(from, protocol)
 	case report.AtName:
 		if strings.Contains(r.Name, ".") {
 			return r.Name, "", nil
@@ -217,7 +222,7 @@ func (s Snapshot) serviceWithEndpoints(name string) (Service, error) {
 	return x, nil
 }
 
-func (s Snapshot) ingressAddress(protocol string) (string, string, error) {
+func (s Snapshot) ingressAddress(from Ref, protocol string) (string, string, error) {
 	port := 80
 	if protocol == "https" {
 		port = 443
@@ -227,8 +232,8 @@ func (s Snapshot) ingressAddress(protocol string) (string, string, error) {
 		if nodePort == 0 {
 			return "", "", Absent{cmp.Or(s.Unmet["ingress"], "the ingress controller has no NodePort")}
 		}
-		ip := workload.WorkersFirst(s.Plan)[0].Address().String()
-		return JoinPort(ip, nodePort), ip, nil
+		addr, _ := AnyNodePort(s.Plan, s.Support, from)
+		return JoinPort(addr.String(), nodePort), addr.String(), nil
 	}
 	if s.Ingress.VIP == "" {
 		return "", "", Absent{cmp.Or(s.Unmet["ingress"], "the ingress controller has no VIP")}
@@ -236,6 +241,18 @@ func (s Snapshot) ingressAddress(protocol string) (string, string, error) {
 	return JoinPort(s.Ingress.VIP, port), s.Ingress.VIP, nil
 }
 
+// Toward is the address of a machine at which an end is to ask it: the first that the machine
+// of that end reaches.
+func (s Snapshot) Toward(from Ref, machine string) string {
+	m, ok := s.Plan.Machine(machine)
+	if !ok {
+		return ""
+	}
+	addr, _ := topology.Nearest(s.Plan, from.Machine(), m.Addresses())
+	return addr.String()
+}
+
+// MachineIP is a machine's first address.
 func (s Snapshot) MachineIP(name string) string {
 	m, ok := s.Plan.Machine(name)
 	if !ok {

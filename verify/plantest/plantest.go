@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"netlab.dev/netlab/components"
-	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/labs/labstest"
 	"netlab.dev/netlab/topology"
 )
@@ -34,11 +33,18 @@ func Plan(t *testing.T, scenario string) topology.Plan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lab, err := labs.Load(file, data, labstest.Known())
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan, err := topology.Build(lab)
+	return load(t, file, data)
+}
+
+// Of is the plan of a lab file that lacks its header.
+func Of(t *testing.T, text string) topology.Plan {
+	t.Helper()
+	return load(t, "test.yaml", []byte("apiVersion: netlab/v1alpha1\nkind: Lab\nmetadata: {name: test}\n"+text))
+}
+
+func load(t *testing.T, file string, data []byte) topology.Plan {
+	t.Helper()
+	plan, err := topology.Load(file, data, labstest.Known())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ func loadOf(w observe.Snapshot, p checks.Row) (l agent.Load, from, to observe.St
 	if to, err = w.Station(server); err != nil {
 		return
 	}
-	target, ip, err := w.Address(p.To, p.Protocol)
+	target, ip, err := w.Address(p.From, p.To, p.Protocol)
 	if err != nil {
 		return
 	}

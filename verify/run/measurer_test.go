@@ -82,7 +82,7 @@ func measuredRows(t *testing.T, plan topology.Plan, answer func(agent.Load, int)
 	t.Helper()
 	w := observetest.Snapshot(plan, plantest.Flannel(), healthyLoads(plan))
 	meter := &fakeMeter{answer: answer}
-	rows := measurer{snapshot: w, on: meter, say: func(string) {}}.all(t.Context(), checks.Measurements(plan, throughput, latency))
+	rows := measurer{snapshot: w, on: meter, say: func(string) {}}.all(t.Context(), checks.Measurements(plan, plantest.Flannel(), throughput, latency))
 	return w, rows, meter
 }
 

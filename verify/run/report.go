@@ -9,7 +9,7 @@ import (
 )
 
 // endOf converts a Ref for the report.
-func endOf(w observe.Snapshot, r observe.Ref, protocol string) report.End {
+func endOf(w observe.Snapshot, from, r observe.Ref, protocol string) report.End {
 	e := report.End{Kind: r.Kind, Name: r.Name, Node: r.Node}
 	switch r.Kind {
 	case "":
@@ -17,13 +17,14 @@ func endOf(w observe.Snapshot, r observe.Ref, protocol string) report.End {
 		e.Name, e.IP = r.Name+"/second", w.PodIPs[r.Name]
 	case report.AtNodePort:
 		e.Name = r.Name + "@" + r.Node
-		e.IP = w.MachineIP(r.Node)
+		ip, _ := observe.NodePortAddress(w.Plan, w.Support, from, r.Node)
+		e.IP = ip.String()
 	case report.AtNode, report.AtHost:
-		e.IP = w.MachineIP(r.Name)
+		e.IP = w.Toward(from, r.Name)
 	case report.AtPod:
 		e.IP = w.PodIPs[r.Name]
 	default:
-		if _, ip, err := w.Address(r, protocol); err == nil {
+		if _, ip, err := w.Address(from, r, protocol); err == nil {
 			if _, err := netip.ParseAddr(ip); err == nil {
 				e.IP = ip
 			}
@@ -37,7 +38,7 @@ func reportOf(w observe.Snapshot, rows []*attempt, cniVersion string) report.Rep
 		CNI: report.CNI{Name: w.Plan.CNI.Name, Version: cmp.Or(cniVersion, w.Plan.CNI.Version)}}
 	for _, x := range rows {
 		out.Paths = append(out.Paths, report.Result{
-			ID: x.Row.ID, Aliases: x.Row.Aliases(), From: endOf(w, x.Row.From, x.Row.Protocol), To: endOf(w, x.Row.To, x.Row.Protocol),
+			ID: x.Row.ID, Aliases: x.Row.Aliases(), From: endOf(w, x.Row.From, x.Row.From, x.Row.Protocol), To: endOf(w, x.Row.From, x.Row.To, x.Row.Protocol),
 			Protocol: x.Row.Protocol, Expected: x.Row.Expected, Outcome: x.Finding.Outcome, Reason: x.Finding.Reason,
 			Observed: x.Finding.Observed, Properties: x.Finding.Properties, Evidence: x.evidence, Tries: x.tries, Command: x.command,
 			Measures: x.Row.Measures, Route: x.Row.Route, Throughput: x.Finding.Throughput, Latency: x.Finding.Latency,

@@ -81,7 +81,7 @@ func Run(ctx context.Context, running providers.Running, o Options) (report.Repo
 		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}
 	asked := len(rows)
-	rows = append(rows, measurer{snapshot: w, on: agents, say: o.say}.all(ctx, checks.Measurements(running.Plan, o.Throughput, o.Latency))...)
+	rows = append(rows, measurer{snapshot: w, on: agents, say: o.say}.all(ctx, checks.Measurements(running.Plan, o.Support, o.Throughput, o.Latency))...)
 	if err := ctx.Err(); err != nil {
 		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}

@@ -57,7 +57,7 @@ func Trace(ctx context.Context, running providers.Running, o Options, way Way) (
 	if err := t.run(ctx, []*probing{p}); err != nil {
 		return report.Traced{}, fmt.Errorf("trace %s: %w", running.Plan.Lab, err)
 	}
-	out := report.Traced{Lab: w.Plan.Lab.String(), From: endOf(w, from, ""), To: way.To, Target: probe.Target, Outcome: p.result.Outcome,
+	out := report.Traced{Lab: w.Plan.Lab.String(), From: endOf(w, from, from, ""), To: way.To, Target: probe.Target, Outcome: p.result.Outcome,
 		Answered: checks.Said(p.result), Evidence: p.evidence, Command: checks.Command(w, p.main)}
 	if len(p.result.Answers) > 0 {
 		a := p.result.Answers[0]
@@ -175,7 +175,7 @@ func destination(w observe.Snapshot, s observe.State, from observe.Ref, name str
 		return name, port, nil
 	}
 	if _, ok := w.Plan.Machine(name); ok {
-		return w.MachineIP(name), agentPort(w, name), nil
+		return w.Toward(from, name), agentPort(w, name), nil
 	}
 	namespace, short, qualified := strings.Cut(name, "/")
 	if !qualified {

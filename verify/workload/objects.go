@@ -76,7 +76,8 @@ type ServiceSpec struct {
 	Label, Value    string // selector
 	Type            corev1.ServiceType
 	Local, Headless bool
-	Load            bool // has the ports of the measurements
+	Load            bool   // has the ports of the measurements
+	Pool            string // IPAddressPool of the VIP; "" where the lab has only one
 }
 
 func ServiceSpecs(plan topology.Plan) []ServiceSpec {
@@ -87,11 +88,19 @@ func ServiceSpecs(plan topology.Plan) []ServiceSpec {
 		{Name: ServiceNodePort, Label: labelRole, Value: "echo", Type: corev1.ServiceTypeNodePort},
 		{Name: ServiceNodePortLocal, Label: labelSingle, Value: "true", Type: corev1.ServiceTypeNodePort, Local: true, Load: true},
 	}
-	if HasLoadBalancer(plan) && VIPFor(plan, ServiceLB) {
-		specs = append(specs, ServiceSpec{Name: ServiceLB, Label: labelRole, Value: "echo", Type: corev1.ServiceTypeLoadBalancer})
-	}
-	if HasLoadBalancer(plan) && VIPFor(plan, ServiceLBLocal) {
-		specs = append(specs, ServiceSpec{Name: ServiceLBLocal, Label: labelSingle, Value: "true", Type: corev1.ServiceTypeLoadBalancer, Local: true, Load: true})
+	for _, name := range VIPServices(plan) {
+		if !HasLoadBalancer(plan) || !VIPFor(plan, name) {
+			continue
+		}
+		s := ServiceSpec{Name: name, Label: labelRole, Value: "echo", Type: corev1.ServiceTypeLoadBalancer}
+		if Local(name) {
+			s.Label, s.Value, s.Local, s.Load = labelSingle, "true", true, true
+		}
+		if len(plan.VIPNetworks()) > 1 {
+			network, _ := VIPNetwork(plan, name)
+			s.Pool = network.Name
+		}
+		specs = append(specs, s)
 	}
 	if HasIngress(plan) {
 		specs = append(specs, ServiceSpec{Name: ServiceA, Label: labelBackend, Value: "a"}, ServiceSpec{Name: ServiceB, Label: labelBackend, Value: "b"})
@@ -231,6 +240,9 @@ func ServiceObject(s ServiceSpec) *corev1.Service {
 			service.Spec.Ports = append(service.Spec.Ports, corev1.ServicePort{Name: "load-" + strings.ToLower(string(protocol)),
 				Protocol: protocol, Port: agent.PortLoad, TargetPort: intstr.FromInt32(agent.PortLoad)})
 		}
+	}
+	if s.Pool != "" {
+		service.Annotations = map[string]string{"metallb.io/address-pool": s.Pool}
 	}
 	if s.Headless {
 		service.Spec.ClusterIP = corev1.ClusterIPNone

@@ -45,7 +45,7 @@ type Subject struct {
 // a policy's Pod where one is placed there. Policies select different Pods so that they can
 // be tested in parallel; a Pod that a policy isolates for ingress still serves as a client.
 type Pods struct {
-	Echo    []Pod // workers first; one per Node, two where there is only one Node
+	Echo    []Pod // in the order of WorkersFirst; one per Node, two where there is only one Node
 	Nodes   []Pod // in the plan's order
 	Policy  []Pod // in the order of the subjects
 	Peers   []Pod // second Pods of Nodes that have no policy's Pod
@@ -101,12 +101,20 @@ func echoPod(name, node string, index int) Pod {
 // NodeAgent is the name of the agent Pod in a Node's network namespace.
 func NodeAgent(node string) string { return "node-" + node }
 
-// WorkersFirst returns the Nodes of a plan, control planes last.
+// WorkersFirst returns the Nodes of a plan, control planes last; before all others those that
+// can announce a VIP of the first pool, which under externalTrafficPolicy Local must have an
+// endpoint.
 func WorkersFirst(plan topology.Plan) []topology.Machine {
 	nodes := plan.Nodes()
-	slices.SortStableFunc(nodes, func(a, b topology.Machine) int {
-		return boolInt(a.Role == topology.RoleControlPlane) - boolInt(b.Role == topology.RoleControlPlane)
-	})
+	rank := func(m topology.Machine) int {
+		away := false
+		if pools := plan.LoadBalancer.Pools; len(pools) > 0 {
+			_, on := m.On(pools[0].Network)
+			away = !on
+		}
+		return 2*boolInt(away) + boolInt(m.Role == topology.RoleControlPlane)
+	}
+	slices.SortStableFunc(nodes, func(a, b topology.Machine) int { return rank(a) - rank(b) })
 	return nodes
 }
 

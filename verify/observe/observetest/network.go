@@ -103,7 +103,8 @@ func (n Network) answer(from string, s observe.Station, p agent.Probe) agent.Res
 		}
 	}
 	for _, m := range n.W.Plan.Machines {
-		if m.Address().String() != host {
+		at, err := netip.ParseAddr(host)
+		if err != nil || !slices.Contains(m.Addresses(), at) {
 			continue
 		}
 		if port == agent.HostNetworkHTTP && m.Kind == topology.KindNode {
@@ -111,7 +112,7 @@ func (n Network) answer(from string, s observe.Station, p agent.Probe) agent.Res
 		}
 		if port == agent.PortHTTP && m.Kind != topology.KindNode {
 			client, _ := n.W.Plan.Machine(node)
-			return AnswersOf(Reply(m.Name, "", n.W.SourceIP(client.Name, m.Address())))
+			return AnswersOf(Reply(m.Name, "", n.W.SourceIP(client.Name, at)))
 		}
 		for name, x := range n.W.Services {
 			if x.NodePorts[80] == int32(port) {
@@ -150,7 +151,7 @@ func (n Network) answer(from string, s observe.Station, p agent.Probe) agent.Res
 		return pods(n.W.Services[workload.ServiceHeadless].Ready[:1])
 	case workload.ServiceExternal + domain:
 		client, _ := n.W.Plan.Machine(node)
-		target, _ := observe.OutsideTarget(n.W.Plan)
+		target, _ := n.W.Plan.Machine(workload.OutsideHost(n.W.Plan))
 		return AnswersOf(Reply(target.Name, "", n.W.SourceIP(client.Name, target.Address())))
 	}
 	panic("nothing listens at " + p.Target)
