@@ -66,7 +66,7 @@ func TestModesThatTheKernelLacks(t *testing.T) {
 			if err := os.WriteFile(file, []byte("apiVersion: netlab/v1alpha1\nkind: Lab\nmetadata: {name: lean}\n"+m.lab+"\n"), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if err := a.up(t.Context(), file, upFlags{noVerify: new(bool)}); err == nil || !strings.Contains(err.Error(), line) {
+			if err := a.up(t.Context(), file, upFlags{noVerify: new(bool), remake: new(bool)}); err == nil || !strings.Contains(err.Error(), line) {
 				t.Errorf("up says %v", err)
 			}
 			if left, _ := os.ReadDir(dir); len(left) != 1 {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"netlab.dev/netlab/internal/engine"
+	"netlab.dev/netlab/providers"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -64,6 +65,9 @@ func (a *app) statusText(s engine.LabStatus) error {
 			fmt.Fprintln(a.stdout, "\nproblems:")
 		}
 		fmt.Fprintln(a.stdout, "  "+p)
+	}
+	if len(s.Problems) > 0 && s.Phase == providers.PhaseUp {
+		fmt.Fprintf(a.stdout, "`netlab up %s` restores what differs\n", s.File)
 	}
 	return nil
 }

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"maps"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -12,6 +14,8 @@ func (b *lab) change(t *testing.T) {
 	defer b.write(t, b.text)
 	nodes := []string{"cp", "w1", "w2"}
 	was := b.boots(t, nodes...)
+	b.kubectl(t, "create", "-f", b.strangeNode(t)) // a Node that netlab did not make
+	defer b.kubectl(t, "delete", "node", "nlt-strange")
 	same := func(t *testing.T) {
 		t.Helper()
 		if is := b.boots(t, nodes...); !maps.Equal(was, is) {
@@ -40,6 +44,9 @@ func (b *lab) change(t *testing.T) {
 		if out := b.kubectl(t, "get", "nodes", "-o", "name"); !strings.Contains(out, "node/w3\n") {
 			t.Errorf("Nodes are %q", out)
 		}
+		for _, image := range strings.Fields(b.exec(t, "w1", "ctr -n k8s.io images ls -q | grep example.test || true")) { // that `netlab load` loaded
+			b.exec(t, "w3", "ctr -n k8s.io images ls -q | grep -qx "+image)
+		}
 	}) {
 		return
 	}
@@ -47,7 +54,7 @@ func (b *lab) change(t *testing.T) {
 		b.write(t, b.text)
 		changes(t, "remove machine w3")
 		same(t)
-		if out := b.kubectl(t, "get", "nodes", "-o", "name"); strings.Contains(out, "w3") {
+		if out := b.kubectl(t, "get", "nodes", "-o", "name"); strings.Contains(out, "w3") || !strings.Contains(out, "nlt-strange") {
 			t.Errorf("Nodes are %q", out)
 		}
 		if out := b.kubectl(t, "get", "pods", "-A", "-o", "wide"); strings.Contains(out, " w3 ") {
@@ -64,4 +71,15 @@ func (b *lab) change(t *testing.T) {
 		changes(t, "configure loadBalancer pools")
 		b.moved(t, old)
 	})
+}
+
+// strangeNode writes the manifest of a Node object without a machine, as KWOK makes them.
+func (b *lab) strangeNode(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "node.yaml")
+	text := "apiVersion: v1\nkind: Node\nmetadata: {name: nlt-strange}\nspec: {taints: [{key: nlt, effect: NoExecute}]}\n"
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }

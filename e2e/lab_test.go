@@ -35,6 +35,7 @@ func TestLabs(t *testing.T) {
 		t.Run("evidence", quick.evidence)
 		t.Run("faults", quick.faults)
 		t.Run("mend", quick.mend)
+		t.Run("restore", quick.restored)
 		t.Run("stop and start", quick.stopped)
 		t.Run("change", quick.change)
 		t.Run("down", quick.goes)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,7 +31,7 @@ func (b *lab) load(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	image := imageOf(t, program)
-	for form, write := range map[string]func(*testing.T, v1.Image, string, string){"oci": writeOCI, "docker": writeDocker} {
+	for form, write := range map[string]func(*testing.T, v1.Image, string, string){"oci": writeOCI, "docker": writeDocker, "gzip": writeZipped} {
 		t.Run("load "+form, func(t *testing.T) {
 			ref, archive, pod := "example.test/hello:"+form, filepath.Join(dir, form+".tar"), "hello-"+form
 			write(t, image, ref, archive)
@@ -95,6 +96,30 @@ func writeDocker(t *testing.T, image v1.Image, ref, file string) {
 		t.Fatal(err)
 	}
 	if err := tarball.WriteToFile(file, tag, image); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// writeZipped writes what `docker save IMAGE IMAGE2 | gzip` does: several tags, compressed.
+func writeZipped(t *testing.T, image v1.Image, ref, file string) {
+	images := map[name.Tag]v1.Image{}
+	for _, r := range []string{ref, "example.test/other:1"} {
+		tag, err := name.NewTag(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		images[tag] = image
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := gzip.NewWriter(f)
+	if err := tarball.MultiWrite(images, w); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -2,10 +2,12 @@ package providers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers/applied"
 )
 
 // Inspector is a Provider that can report in detail how a lab differs from its plan.
@@ -34,32 +36,43 @@ type Finder interface {
 	Find() ([]labs.Name, error)
 }
 
-// healthLimit bounds one check of a lab.
-const healthLimit = 5 * time.Second
+// healthLimit bounds one check of a lab; emulated machines are slow.
+const (
+	healthLimit         = 5 * time.Second
+	emulatedHealthLimit = time.Minute
+)
 
 // Healthy returns nil if a lab that should be running is healthy: every machine, link and
-// process is present, and the API server reports ready. Otherwise it returns the reason.
+// process is present, the API server reports ready, every Node is registered and ready, and every
+// component is as it was applied. Otherwise it joins one error for each difference.
 func Healthy(ctx context.Context, p Provider, state State, dir string) error {
-	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+	limit := healthLimit
+	if state.Plan.Capabilities.Emulated {
+		limit = emulatedHealthLimit
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if state.Phase != PhaseUp {
 		return state.NotUp()
 	}
-	running, err := p.Attach(ctx, state.Plan, dir)
-	if err != nil {
-		return err
+	running, errs := p.Attach(ctx, state.Plan, dir)
+	if len(running.Machines) == 0 && errs != nil {
+		return errs
 	}
 	if i, ok := p.(Inspector); ok {
-		if err := i.Inspect(ctx, state, dir); err != nil {
-			return err
-		}
+		errs = errors.Join(errs, i.Inspect(ctx, state, dir))
 	}
 	client, err := running.Client()
 	if err != nil {
-		return err
+		return errors.Join(errs, err)
 	}
 	if answer, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx); err != nil {
-		return fmt.Errorf("the API server is not ready: %w %s", err, answer)
+		return errors.Join(errs, fmt.Errorf("the API server is not ready: %w %s", err, answer))
 	}
-	return nil
+	record, err := applied.Read(dir)
+	if err != nil {
+		return errors.Join(errs, err)
+	}
+	problems, err := clusterProblems(ctx, running, record)
+	return errors.Join(append([]error{errs, err}, problems...)...)
 }

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
@@ -20,6 +21,7 @@ import (
 	"k8s.io/client-go/restmapper"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/providers/applied"
 )
 
 // manager is netlab's field manager in server-side apply.
@@ -39,6 +41,7 @@ type installer struct {
 	mapper  *restmapper.DeferredDiscoveryRESTMapper
 	nodes   map[string]Machine
 	limit   time.Duration // of one component
+	note    *notebook
 }
 
 func newInstaller(running Running) (*installer, error) {
@@ -63,7 +66,7 @@ func newInstaller(running Running) (*installer, error) {
 	if running.Plan.Capabilities.Emulated {
 		limit = emulatedInstallLimit
 	}
-	return &installer{client, dyn, mapper, nodes, limit}, nil
+	return &installer{client, dyn, mapper, nodes, limit, &notebook{}}, nil
 }
 
 // install applies a component and waits until it is ready: CRDs first, then its objects, then
@@ -73,21 +76,21 @@ func (i *installer) install(ctx context.Context, r components.Rendered, step com
 	defer func() { done(err) }()
 	ctx, cancel := context.WithTimeout(ctx, i.limit)
 	defer cancel()
-	if err := i.apply(ctx, r.CRDs); err != nil {
+	if err := i.apply(ctx, r, r.CRDs); err != nil {
 		return err
 	}
 	if len(r.CRDs) > 0 {
 		i.mapper.Reset()
 	}
 	namespaces, rest, workloads := ranked(r.Objects)
-	if err := i.apply(ctx, namespaces); err != nil {
+	if err := i.applyNamespaces(ctx, r, namespaces); err != nil {
 		return err
 	}
-	if err := i.create(ctx, r.Once); err != nil {
+	if err := i.create(ctx, r, r.Once); err != nil {
 		return err
 	}
 	for _, rank := range [][]unstructured.Unstructured{rest, workloads} {
-		if err := i.apply(ctx, rank); err != nil {
+		if err := i.apply(ctx, r, rank); err != nil {
 			return err
 		}
 	}
@@ -97,7 +100,7 @@ func (i *installer) install(ctx context.Context, r components.Rendered, step com
 		if err := i.prune(ctx, r.Config); err != nil {
 			return err
 		}
-		return i.applyConfig(ctx, r.Config)
+		return i.applyConfig(ctx, r)
 	})
 	return both.Wait()
 }
@@ -136,22 +139,40 @@ func ranked(objects []unstructured.Unstructured) (namespaces, rest, workloads []
 }
 
 // apply applies objects that do not depend on each other, a few at a time.
-func (i *installer) apply(ctx context.Context, objects []unstructured.Unstructured) error {
+func (i *installer) apply(ctx context.Context, r components.Rendered, objects []unstructured.Unstructured) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(6)
 	for _, o := range objects {
-		group.Go(func() error { return i.applyOne(ctx, o) })
+		group.Go(func() error { return i.applyOne(ctx, r, o) })
 	}
 	return group.Wait()
 }
 
+// applyNamespaces applies namespaces. One that is being deleted is waited for first: nothing can
+// be created in it.
+func (i *installer) applyNamespaces(ctx context.Context, r components.Rendered, namespaces []unstructured.Unstructured) error {
+	for _, n := range namespaces {
+		for {
+			live, err := i.client.CoreV1().Namespaces().Get(ctx, n.GetName(), metav1.GetOptions{})
+			if err != nil || live.DeletionTimestamp == nil {
+				break // apply reports what is wrong
+			}
+			if !sleep(ctx, apiRetry) {
+				return fmt.Errorf("namespace %s is being deleted: %w", n.GetName(), ctx.Err())
+			}
+		}
+	}
+	return i.apply(ctx, r, namespaces)
+}
+
 // create creates objects that do not exist yet.
-func (i *installer) create(ctx context.Context, objects []unstructured.Unstructured) error {
+func (i *installer) create(ctx context.Context, r components.Rendered, objects []unstructured.Unstructured) error {
 	for _, o := range objects {
-		resource, err := i.resource(ctx, o)
+		resource, of, err := i.resource(ctx, o)
 		if err != nil {
 			return err
 		}
+		i.note.add(r.Name, applied.Existing(&o, of))
 		if _, err := resource.Create(ctx, &o, metav1.CreateOptions{FieldManager: manager}); err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("create %s: %w", called(o), err)
 		}
@@ -168,7 +189,7 @@ func called(o unstructured.Unstructured) string {
 }
 
 // resource returns the REST resource for an object.
-func (i *installer) resource(ctx context.Context, o unstructured.Unstructured) (dynamic.ResourceInterface, error) {
+func (i *installer) resource(ctx context.Context, o unstructured.Unstructured) (dynamic.ResourceInterface, schema.GroupVersionResource, error) {
 	kind := o.GroupVersionKind()
 	mapping, err := i.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	// A CRD is served a moment after it was accepted.
@@ -177,16 +198,16 @@ func (i *installer) resource(ctx context.Context, o unstructured.Unstructured) (
 		mapping, err = i.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("find %s: %w", called(o), err)
+		return nil, schema.GroupVersionResource{}, fmt.Errorf("find %s: %w", called(o), err)
 	}
 	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
-		return i.dynamic.Resource(mapping.Resource).Namespace(o.GetNamespace()), nil
+		return i.dynamic.Resource(mapping.Resource).Namespace(o.GetNamespace()), mapping.Resource, nil
 	}
-	return i.dynamic.Resource(mapping.Resource), nil
+	return i.dynamic.Resource(mapping.Resource), mapping.Resource, nil
 }
 
-func (i *installer) applyOne(ctx context.Context, o unstructured.Unstructured) error {
-	resource, err := i.resource(ctx, o)
+func (i *installer) applyOne(ctx context.Context, r components.Rendered, o unstructured.Unstructured) error {
+	resource, of, err := i.resource(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -195,22 +216,31 @@ func (i *installer) applyOne(ctx context.Context, o unstructured.Unstructured) e
 		return err
 	}
 	force := true
-	if _, err := resource.Patch(ctx, o.GetName(), types.ApplyPatchType, data, metav1.PatchOptions{FieldManager: manager, Force: &force}); err != nil {
+	live, err := resource.Patch(ctx, o.GetName(), types.ApplyPatchType, data, metav1.PatchOptions{FieldManager: manager, Force: &force})
+	if err != nil {
 		return fmt.Errorf("apply %s: %w", called(o), err)
 	}
+	object, err := applied.Managed(live, of, manager)
+	if err != nil {
+		return fmt.Errorf("apply %s: %w", called(o), err)
+	}
+	object.Awaited = slices.ContainsFunc(r.Ready, func(w components.Workload) bool {
+		return w.Kind == object.Kind && w.Namespace == object.Namespace && w.Name == object.Name
+	})
+	i.note.add(r.Name, object)
 	return nil
 }
 
 // applyConfig applies objects that a webhook validates. It retries while the webhook is
 // unreachable and fails immediately if the webhook rejects an object.
-func (i *installer) applyConfig(ctx context.Context, objects []unstructured.Unstructured) error {
-	for _, o := range objects {
-		err := i.applyOne(ctx, o)
+func (i *installer) applyConfig(ctx context.Context, r components.Rendered) error {
+	for _, o := range r.Config {
+		err := i.applyOne(ctx, r, o)
 		for err != nil && webhookAway(err) {
 			if !sleep(ctx, 200*time.Millisecond) {
 				return errors.Join(ctx.Err(), err)
 			}
-			err = i.applyOne(ctx, o)
+			err = i.applyOne(ctx, r, o)
 		}
 		if err != nil {
 			return err
@@ -232,7 +262,7 @@ func (i *installer) prune(ctx context.Context, config []unstructured.Unstructure
 			continue
 		}
 		listed[place] = true
-		resource, err := i.resource(ctx, o)
+		resource, _, err := i.resource(ctx, o)
 		if err != nil {
 			return err
 		}
@@ -241,7 +271,7 @@ func (i *installer) prune(ctx context.Context, config []unstructured.Unstructure
 			return fmt.Errorf("list objects of kind %s: %w", o.GetKind(), err)
 		}
 		for _, was := range have.Items {
-			if keep[called(was)] || !applied(was) {
+			if keep[called(was)] || !byNetlab(was) {
 				continue
 			}
 			if err := resource.Delete(ctx, was.GetName(), metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
@@ -252,8 +282,8 @@ func (i *installer) prune(ctx context.Context, config []unstructured.Unstructure
 	return nil
 }
 
-// applied reports whether netlab's server-side apply made an object.
-func applied(o unstructured.Unstructured) bool {
+// byNetlab reports whether netlab's server-side apply made an object.
+func byNetlab(o unstructured.Unstructured) bool {
 	return slices.ContainsFunc(o.GetManagedFields(), func(m metav1.ManagedFieldsEntry) bool {
 		return m.Manager == manager && m.Operation == metav1.ManagedFieldsOperationApply
 	})

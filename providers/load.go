@@ -1,51 +1,103 @@
 package providers
 
 import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/errgroup"
 
 	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/providers/command"
-	"netlab.dev/netlab/topology"
 )
 
-// LoadImage imports an image archive (OCI layout or docker save) into the containerd of
-// every Node in parallel.
-func LoadImage(ctx context.Context, running Running, archive string, step components.Step) error {
+// LoadImage imports an image archive (OCI layout or docker save; it may be compressed by gzip or
+// zstd) into the containerd of every Node in parallel, and remembers its images in the lab's state
+// directory dir, for Nodes that are created later.
+func LoadImage(ctx context.Context, running Running, dir, archive string, step components.Step) error {
 	if _, err := os.Stat(archive); err != nil {
 		return err
 	}
+	remembered := loadedImages{}
+	var mu sync.Mutex
 	nodes, ctx := errgroup.WithContext(ctx)
-	for _, m := range running.Plan.Machines {
-		if m.Kind != topology.KindNode {
-			continue
-		}
+	for _, m := range running.Plan.Nodes() {
 		nodes.Go(func() (err error) {
 			done := step("load into " + m.Name)
 			defer func() { done(err) }()
-			f, err := os.Open(archive)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			cmd := importInto(ctx, running.Machines[m.Name])
-			cmd.Stdin = f
-			if _, err := command.Run(cmd); err != nil {
-				return fmt.Errorf("load %s into %s: %w", archive, m.Name, err)
-			}
-			return nil
+			images, err := loadArchive(ctx, m.Name, running.Machines[m.Name], archive)
+			mu.Lock()
+			defer mu.Unlock()
+			maps.Copy(remembered, images)
+			return err
 		})
 	}
-	return nodes.Wait()
+	return errors.Join(nodes.Wait(), remembered.add(dir))
+}
+
+// loadArchive imports an archive into a Node and returns its images.
+func loadArchive(ctx context.Context, name string, node Machine, archive string) (loadedImages, error) {
+	f, err := os.Open(archive)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	plain, err := decompressed(f)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", archive, err)
+	}
+	defer plain.Close()
+	if node == nil {
+		return nil, fmt.Errorf("node %s is off", name)
+	}
+	cmd := importInto(ctx, node)
+	cmd.Stdin = plain
+	out, err := command.Run(cmd)
+	return imported(out), loadError(archive, name, err)
+}
+
+// loadError says what was not loaded into which Node, and if it lacks room.
+func loadError(what, node string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case strings.Contains(err.Error(), "no space left on device"):
+		return fmt.Errorf("Node %s has no room for %s: %w", node, what, err)
+	}
+	return fmt.Errorf("load %s into Node %s: %w", what, node, err)
+}
+
+// decompressed reads an archive, plain or compressed, as its first bytes have it.
+func decompressed(f io.Reader) (io.ReadCloser, error) {
+	buffered := bufio.NewReader(f)
+	magic, err := buffered.Peek(4)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}): // RFC 1952
+		return gzip.NewReader(buffered)
+	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}): // RFC 8878
+		d, err := zstd.NewReader(buffered)
+		if err != nil {
+			return nil, err
+		}
+		return d.IOReadCloser(), nil
+	}
+	return io.NopCloser(buffered), nil
 }
 
 func importInto(ctx context.Context, m Machine) *exec.Cmd {
@@ -88,19 +140,25 @@ func loadMissingInto(ctx context.Context, name string, node Machine, of componen
 	cmd := importInto(ctx, node)
 	cmd.Stdin = r
 	if _, err := command.Run(cmd); err != nil {
-		return fmt.Errorf("load images into Node %s: %w", name, err)
+		return loadError("images", name, err)
 	}
 	return nil
 }
 
 // listed lists a Node's "images" or "content" in containerd, once containerd responds.
 func listed(ctx context.Context, node Machine, kind string) ([]string, error) {
+	out, err := containerdSays(ctx, node, kind, "ls", "--quiet")
+	return strings.Fields(string(out)), err
+}
+
+// containerdSays runs ctr in a Node until containerd responds.
+func containerdSays(ctx context.Context, node Machine, args ...string) ([]byte, error) {
 	limited, cancel := context.WithTimeout(ctx, containerdLimit)
 	defer cancel()
 	for {
-		out, err := command.Run(node.Command(ctx, "ctr", "--namespace=k8s.io", kind, "ls", "--quiet"))
+		out, err := command.Run(node.Command(ctx, append([]string{"ctr", "--namespace=k8s.io"}, args...)...))
 		if err == nil || !sleep(limited, apiRetry) {
-			return strings.Fields(string(out)), err
+			return out, err
 		}
 	}
 }

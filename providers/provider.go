@@ -59,6 +59,8 @@ type Running struct {
 	// Finish is the part of Create that can run in parallel with the installation of
 	// components; nil if there is none. Until it has succeeded, the next Create repeats it.
 	Finish func(context.Context) error
+	// Bootstrap is what Create installed besides components.
+	Bootstrap Bootstrap
 }
 
 // Client returns a client of the lab's API server, without rate limits: a lab has no other

@@ -25,11 +25,12 @@ type State struct {
 	SchemaVersion int `json:"schemaVersion"` // of the JSON; Root.Write sets it
 
 	Plan      topology.Plan        `json:"plan"`
-	File      string               `json:"file"`      // the lab file, absolute
-	Phase     string               `json:"phase"`     // one of the phases below
-	Artifacts components.Artifacts `json:"artifacts"` // the software that the machines run
-	Created   time.Time            `json:"created"`   // when `up` was first started
-	APIPort   int                  `json:"apiPort"`   // loopback port of this machine that reaches the API server
+	File      string               `json:"file"`            // the lab file, absolute
+	Phase     string               `json:"phase"`           // one of the phases below
+	Artifacts components.Artifacts `json:"artifacts"`       // the software that the machines run
+	Created   time.Time            `json:"created"`         // when `up` was first started
+	APIPort   int                  `json:"apiPort"`         // loopback port of this machine that reaches the API server
+	Nodes     []string             `json:"nodes,omitempty"` // names of Nodes that the cluster has or had
 }
 
 // stateVersion is the SchemaVersion of the states that this netlab writes, and the only one

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -13,6 +14,8 @@ import (
 
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers/applied"
+	"netlab.dev/netlab/topology"
 )
 
 const (
@@ -34,6 +37,16 @@ func Up(ctx context.Context, root Root, p Provider, req Request, parts []compone
 	if err != nil {
 		return Running{}, err
 	}
+	dir := root.Dir(req.Plan.Lab)
+	record, err := applied.Read(dir)
+	if err != nil {
+		return Running{}, err
+	}
+	var sick []NodeProblem
+	if !isNew {
+		sick = sickNodes(ctx, p, state, dir, record)
+	}
+	state.remember(state.Plan, req.Plan)
 	state.Plan, state.File, state.Phase, state.Artifacts = req.Plan, file, PhaseCreating, req.Artifacts
 	running, err := machines(ctx, root, p, &state, req)
 	if err != nil {
@@ -43,25 +56,60 @@ func Up(ctx context.Context, root Root, p Provider, req Request, parts []compone
 		if err := loadMissing(ctx, running, req.Artifacts, req.Step); err != nil {
 			return running, err
 		}
+		if err := loadAgain(ctx, running, dir, req.Step); err != nil {
+			return running, err
+		}
 	}
 	i, err := newInstaller(running)
 	if err != nil {
 		return running, err
 	}
+	upCtx := ctx
 	work, ctx := errgroup.WithContext(ctx)
 	for _, part := range parts {
 		work.Go(func() error { return i.install(ctx, part, req.Step) })
 	}
-	if running.Finish != nil {
-		work.Go(func() error { return running.Finish(ctx) })
-	}
-	work.Go(func() error { return i.forgetNodes(ctx, running) })
+	work.Go(func() error {
+		if running.Finish != nil {
+			return running.Finish(ctx)
+		}
+		return i.restoreBootstrap(ctx, running, record)
+	})
+	work.Go(func() error { return i.restoreNodes(ctx, running, sick, record) })
+	work.Go(func() error { return i.forgetNodes(ctx, running, state.Nodes) })
 	work.Go(func() error { return atAPI(ctx, running) })
 	if err := work.Wait(); err != nil {
 		return running, err
 	}
-	state.Phase = PhaseUp
+	if err := i.remember(upCtx, running, dir); err != nil {
+		return running, err
+	}
+	state.Phase, state.Nodes = PhaseUp, nil
+	state.remember(state.Plan)
 	return running, root.Write(state)
+}
+
+// remember records what was applied, and how the Nodes are registered.
+func (i *installer) remember(ctx context.Context, running Running, dir string) (err error) {
+	if err := i.noteBootstrap(ctx); err != nil {
+		return err
+	}
+	record := i.note.record()
+	if record.Nodes, err = i.registered(ctx, running); err != nil {
+		return err
+	}
+	return record.Write(dir)
+}
+
+// remember adds the names of the Nodes of plans to those that the lab has or had.
+func (s *State) remember(plans ...topology.Plan) {
+	for _, p := range plans {
+		for _, m := range p.Nodes() {
+			if !slices.Contains(s.Nodes, m.Name) {
+				s.Nodes = append(s.Nodes, m.Name)
+			}
+		}
+	}
 }
 
 // machines starts a lab's machines and writes its state before and after.
@@ -78,19 +126,17 @@ func machines(ctx context.Context, root Root, p Provider, state *State, req Requ
 	return running, root.Write(*state)
 }
 
-// forgetNodes deletes the Node objects of machines that were removed from the plan, and their
-// Pods: the Pod garbage collector would keep them as Service endpoints for a minute.
-func (i *installer) forgetNodes(ctx context.Context, running Running) error {
-	nodes, err := i.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return err
+// forgetNodes deletes the Node objects of machines that the lab had and that are no longer in the
+// plan, and their Pods: the Pod garbage collector would keep them as Service endpoints for a
+// minute. Nodes that netlab did not make are the user's.
+func (i *installer) forgetNodes(ctx context.Context, running Running, had []string) error {
+	gone := slices.DeleteFunc(slices.Clone(had), func(name string) bool { _, planned := running.Machines[name]; return planned })
+	if len(gone) == 0 {
+		return nil
 	}
-	for _, n := range nodes.Items {
-		if _, planned := running.Machines[n.Name]; planned {
-			continue
-		}
-		if err := i.client.CoreV1().Nodes().Delete(ctx, n.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("delete Node %s: %w", n.Name, err)
+	for _, name := range gone {
+		if err := i.client.CoreV1().Nodes().Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("delete Node %s: %w", name, err)
 		}
 	}
 	pods, err := i.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
@@ -99,7 +145,7 @@ func (i *installer) forgetNodes(ctx context.Context, running Running) error {
 	}
 	var now int64 // no kubelet is left to terminate them gracefully
 	for _, p := range pods.Items {
-		if _, planned := running.Machines[p.Spec.NodeName]; planned || p.Spec.NodeName == "" {
+		if !slices.Contains(gone, p.Spec.NodeName) {
 			continue
 		}
 		err := i.client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now})

@@ -63,7 +63,8 @@ func rules() []rule {
 		{"providers/libvirt/...", provider("libvirt"), "providers do not know each other: what two of them need is providers/local"},
 		{"providers/local/...", stage("labs", "topology/...", "components", "artifacts", "providers", "providers/command", "providers/kubeadm", "providers/local", "providers/pid1"),
 			"what providers share on this machine must not know which provider it is for"},
-		{"providers", stage("labs", "topology", "components", "artifacts", "providers/command"),
+		{"providers/applied", stage(), "what was applied is compared without knowing who applied it"},
+		{"providers", stage("labs", "topology", "components", "artifacts", "providers/applied", "providers/command"),
 			"the contract must not know who fulfils it, nor how a cluster is bootstrapped"},
 
 		{"verify/agent", stage("labs"), "the agent runs alone in Pods and on hosts: it must stay small"},

@@ -57,7 +57,7 @@ func (e Engine) Load(ctx context.Context, lab labs.Name, archive string, p Progr
 	if err != nil {
 		return err
 	}
-	return providers.LoadImage(ctx, running, archive, p.Step)
+	return providers.LoadImage(ctx, running, e.Root.Dir(lab), archive, p.Step)
 }
 
 // Log is a machine's log file.

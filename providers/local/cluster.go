@@ -98,6 +98,11 @@ func ControlPlane(ctx context.Context, req providers.Request, running *providers
 	if err := kubeadm.WaitAPI(limited, client, req.Plan); err != nil {
 		return hint.With(err, seeLogs(running.Machines[req.Plan.WithRole(topology.RoleControlPlane)[0].Name]))
 	}
+	running.Bootstrap = providers.Bootstrap{Again: func(ctx context.Context) (err error) {
+		done := req.Step("DNS and Service proxy")
+		defer func() { done(err) }()
+		return kubeadm.Finish(ctx, control, req.Plan)
+	}}
 	if missing == nil {
 		if err := waitEach(limited, *running); err != nil {
 			return err
@@ -136,9 +141,6 @@ func Inspect(ctx context.Context, state providers.State, dir string) error {
 		errs = errors.Join(errs, fmt.Errorf("nothing forwards 127.0.0.1:%d to the API server", state.APIPort))
 	}
 	errs = errors.Join(errs, inspectEach(ctx, providers.Running{Plan: state.Plan, Kubeconfig: filepath.Join(dir, "kubeconfig")}))
-	if errs != nil {
-		errs = hint.With(errs, "`netlab up "+state.File+"` repairs it")
-	}
 	return errs
 }
 
