@@ -29,7 +29,7 @@ func (a *app) planCommand() *cobra.Command {
 			return err
 		}
 		plan := set.Plan
-		changes, err := a.engine.Changes(plan)
+		changes, err := a.engine.Changes(cmd.Context(), plan)
 		if err != nil {
 			return err
 		}
@@ -52,6 +52,9 @@ func (a *app) planCommand() *cobra.Command {
 		}
 		if changes.None() {
 			fmt.Fprintln(a.stdout, "  change nothing")
+		}
+		if len(changes.Remake) > 0 {
+			fmt.Fprintln(a.stdout, "which requires --remake, or a yes on a terminal")
 		}
 		return nil
 	}

@@ -1,20 +1,26 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"netlab.dev/netlab/internal/engine"
 	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/topology"
 )
 
 type upFlags struct {
 	report   reportFlags
 	noVerify *bool
+	remake   *bool
 }
 
 func (a *app) upCommand() *cobra.Command {
@@ -22,14 +28,17 @@ func (a *app) upCommand() *cobra.Command {
 		Use:   "up FILE",
 		Short: "Create or update a lab from its file, and verify every path",
 		Long: "Create a lab from its file, or update it to match the file, and verify every communication\n" +
-			"path. Only what differs from the file is created, changed or removed. An `up` that failed or\n" +
-			"was interrupted continues where it stopped.",
+			"path. Only what differs from the file is created, changed or removed, and what was deleted or\n" +
+			"edited in the cluster is restored. What cannot be changed in a running cluster (its CNI,\n" +
+			"CIDRs, control planes) recreates it: that is asked on a terminal and requires --remake\n" +
+			"elsewhere. An `up` that failed or was interrupted continues where it stopped.",
 		Example: "  netlab up scenarios/quickstart.yaml",
 		Args:    between(1, 1),
 	}
 	var flags upFlags
 	flags.report = newReportFlags(c)
 	flags.noVerify = c.Flags().Bool("no-verify", false, "do not verify the paths")
+	flags.remake = c.Flags().Bool("remake", false, "recreate the cluster if the file requires it, with all that is in it")
 	c.RunE = func(cmd *cobra.Command, args []string) error { return a.up(cmd.Context(), args[0], flags) }
 	return c
 }
@@ -40,7 +49,9 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 		return err
 	}
 	shown := a.progress()
-	made, err := a.engine.Up(ctx, set, engine.UpOptions{File: file, Verify: !*flags.noVerify, Evidence: flags.report.evidence()}, shown)
+	made, err := a.engine.Up(ctx, set, engine.UpOptions{
+		File: file, Verify: !*flags.noVerify, Evidence: flags.report.evidence(), Agree: a.agree(*flags.remake),
+	}, shown)
 	took := shown.Close()
 	switch {
 	case err != nil:
@@ -61,6 +72,24 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 		return err
 	}
 	return a.report(a.subject(*made.Report, set, absolute), flags.report, false)
+}
+
+// agree answers whether a lab is replaced: yes with --remake, as the user says on a terminal, and
+// no elsewhere.
+func (a *app) agree(remake bool) func(topology.Changes) bool {
+	if remake {
+		return func(topology.Changes) bool { return true }
+	}
+	in, ok := a.stdin.(*os.File)
+	if !ok || !term.IsTerminal(int(in.Fd())) || width(a.stderr) == 0 {
+		return nil
+	}
+	return func(topology.Changes) bool { // the changes were printed
+		fmt.Fprint(a.stderr, "\ncontinue? [y/N] ")
+		answer, _ := bufio.NewReader(in).ReadString('\n')
+		answer = strings.ToLower(strings.TrimSpace(answer))
+		return answer == "y" || answer == "yes"
+	}
 }
 
 // isUp prints how to use a lab that is up; merge is why a kubeconfig that it is merged into

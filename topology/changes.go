@@ -13,6 +13,8 @@ type Changes struct {
 	Remove  []string `json:"remove,omitempty"`  // machines to remove
 	Replace []string `json:"replace,omitempty"` // machines to recreate
 	Apply   []string `json:"apply,omitempty"`   // what is reconfigured in place
+	// Lose is what of the user's these changes delete; Compare, which sees no cluster, leaves it empty.
+	Lose []string `json:"lose,omitempty"`
 }
 
 // None reports whether there is nothing to do.
@@ -31,6 +33,7 @@ func (c Changes) Lines() []string {
 	each("recreate machine %s", c.Replace)
 	each("add machine %s", c.Add)
 	each("configure %s", c.Apply)
+	each("delete %s", c.Lose)
 	return lines
 }
 

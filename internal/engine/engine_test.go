@@ -163,8 +163,8 @@ func TestOtherVersion(t *testing.T) {
 	_, startErr := b.Start(ctx, a, nil)
 	_, verifyErr := b.Verify(ctx, a, VerifyOptions{}, nil)
 	_, snapshotsErr := b.Snapshots(a)
-	_, changesErr := b.Changes(set.Plan)
-	_, beforeErr := b.before(set.Plan)
+	_, changesErr := b.Changes(ctx, set.Plan)
+	_, beforeErr := b.before(ctx, set.Plan)
 	for what, err := range map[string]error{"exec": machineErr, "status": statusErr, "stop": stopErr, "start": startErr, "verify": verifyErr,
 		"snapshot": snapshotsErr, "plan": changesErr, "up": beforeErr, "compare": b.Strangers([]string{"a.yaml"}, []components.Set{set})} {
 		t.Run(what, func(t *testing.T) {
@@ -343,8 +343,8 @@ func TestMakeRoom(t *testing.T) {
 		"grows":    {before{known: true, state: state, changes: topology.Changes{Add: []string{"w3"}}}, "/cache/netlab", nil},
 		"made new": {before{known: true, state: state, changes: topology.Changes{Remake: []string{"cni"}}}, "", []string{"netns: delete a"}},
 	} {
-		kept, err := b.makeRoom(ctx, c.was, quiet{})
-		if err != nil || kept.Self != c.kept {
+		err := b.makeRoom(ctx, c.was, quiet{})
+		if kept := c.was.kept(); err != nil || kept.Self != c.kept {
 			t.Errorf("%s: kept %q (%v)", name, kept.Self, err)
 		}
 		b.expect(t, name, c.asked...)
@@ -369,4 +369,82 @@ func TestKnown(t *testing.T) {
 	}
 	_, err := b.provider("vmware")
 	failsWith(t, err, `provider "vmware" not found`, "netns, kind, libvirt")
+}
+
+// A lab is replaced only if the user agrees, and so is one that another file made where machines
+// would go; what has no loss needs no consent.
+func TestAgreed(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	a, b, moved := file("a.yaml"), file("b.yaml"), filepath.Join(dir, "moved.yaml")
+	remake, grows, shrinks := topology.Changes{Remake: []string{"cni"}}, topology.Changes{Add: []string{"w3"}}, topology.Changes{Remove: []string{"w2"}}
+	for name, c := range map[string]struct {
+		known, phase, from string
+		changes            topology.Changes
+		want               string
+	}{
+		"no such lab":                {"", "", "", remake, ""},
+		"recreated":                  {"yes", providers.PhaseUp, a, remake, "recreates the cluster and requires --remake"},
+		"stopped":                    {"yes", providers.PhaseStopped, a, remake, "requires --remake"},
+		"interrupted":                {"yes", providers.PhaseCreating, a, remake, "requires --remake"},
+		"half removed":               {"yes", providers.PhaseDeleting, a, remake, ""},
+		"grows":                      {"yes", providers.PhaseUp, a, grows, ""},
+		"shrinks":                    {"yes", providers.PhaseUp, a, shrinks, ""},
+		"another file, the same lab": {"yes", providers.PhaseUp, b, topology.Changes{}, ""},
+		"another file, grows":        {"yes", providers.PhaseUp, b, grows, ""},
+		"another file, shrinks":      {"yes", providers.PhaseUp, b, shrinks, "replaces lab a, which was made from " + b},
+		"another file":               {"yes", providers.PhaseUp, b, remake, "replaces lab a, which was made from " + b},
+		"moved":                      {"yes", providers.PhaseUp, moved, shrinks, ""},
+	} {
+		was := before{known: c.known != "", changes: c.changes}
+		was.state.Plan.Lab, was.state.File, was.state.Phase = labs.MustName("a"), c.from, c.phase
+		err := was.agreed(UpOptions{File: a})
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+		for _, yes := range []bool{true, false} {
+			err := was.agreed(UpOptions{File: a, Agree: func(topology.Changes) bool { return yes }})
+			if (err != nil) != (!yes && c.want != "") {
+				t.Errorf("%s, the user says %t: %v", name, yes, err)
+			}
+		}
+	}
+}
+
+// Software that cannot be obtained leaves the lab as it is.
+func TestObtainFirst(t *testing.T) {
+	b, ctx := newBench(t), t.Context()
+	a := b.lab(t, "a", "netns", providers.PhaseUp)
+	plan := labs.Default(a, b.Known())
+	plan.CNI = labs.CNI{Name: "calico"}
+	built, err := topology.Build(plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := b.Catalog.Resolve(built)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	agree := func(topology.Changes) bool {
+		cancel() // Ctrl-C while the software is obtained
+		return true
+	}
+	if _, err = b.Up(ctx, set, UpOptions{File: "/labs/a.yaml", Agree: agree}, quiet{}); err == nil {
+		t.Fatal("up without software succeeds")
+	}
+	for _, asked := range *b.asked {
+		if strings.HasSuffix(asked, "delete a") || strings.HasSuffix(asked, "create a") {
+			t.Errorf("the lab was touched: %s (%v)", asked, err)
+		}
+	}
+	if state, err := b.State(a); err != nil || state.Phase != providers.PhaseUp {
+		t.Errorf("state: %s (%v)", state.Phase, err)
+	}
 }

@@ -22,6 +22,8 @@ type UpOptions struct {
 	File     string // the lab's, as the user named it
 	Verify   bool
 	Evidence bool // capture what passes too
+	// Agree is asked before a lab is replaced, with the changes; nil: it is not replaced.
+	Agree func(topology.Changes) bool
 }
 
 // UpResult is the result of Up.
@@ -47,24 +49,31 @@ func (e Engine) Up(ctx context.Context, set components.Set, o UpOptions, p Progr
 		return result, err
 	}
 	defer release()
-	was, err := e.before(set.Plan)
+	was, err := e.before(ctx, set.Plan)
 	if err != nil {
 		return result, err
 	}
-	if was.asPlanned() && providers.Healthy(ctx, provider, was.state, e.Root.Dir(set.Plan.Lab)) == nil {
-		return UpResult{Unchanged: true}, nil
+	var ill error
+	if was.asPlanned() {
+		if ill = providers.Healthy(ctx, provider, was.state, e.Root.Dir(set.Plan.Lab)); ill == nil {
+			return UpResult{Unchanged: true}, nil
+		}
 	}
 	ended, err := e.alone(ctx, set.Plan.Lab, p) // a change would fail the paths of a running verification
 	if err != nil {
 		return result, err
 	}
 	defer ended()
-	announce(p, set, was)
-	if cache.Before, err = e.makeRoom(ctx, was, p); err != nil {
+	announce(p, set, was, ill)
+	if err := was.agreed(o); err != nil {
 		return result, err
 	}
+	cache.Before = was.kept()
 	lab, err := e.obtain(ctx, cache, set, p)
 	if err != nil {
+		return result, hint.With(err, was.untouched(set.Plan.Lab))
+	}
+	if err := e.makeRoom(ctx, was, p); err != nil {
 		return result, err
 	}
 	if result.Running, err = e.create(ctx, provider, lab, o, p); err != nil {
@@ -87,12 +96,12 @@ type before struct {
 }
 
 // before reads the current state of a lab. Parts of a lab without a state are refused.
-func (e Engine) before(plan topology.Plan) (was before, err error) {
+func (e Engine) before(ctx context.Context, plan topology.Plan) (was before, err error) {
 	was.state, err = e.Root.Read(plan.Lab)
 	switch {
 	case err == nil:
 		was.known = true
-		was.changes, err = e.changes(was.state, plan)
+		was.changes, err = e.changes(ctx, was.state, plan)
 	case errors.Is(err, fs.ErrNotExist):
 		err = e.refuseStranger(plan.Lab)
 	}
@@ -103,8 +112,9 @@ func (was before) asPlanned() bool {
 	return was.known && was.state.Phase == providers.PhaseUp && was.changes.None()
 }
 
-// announce reports the notices of a lab's components and what will change in the lab.
-func announce(p Progress, set components.Set, was before) {
+// announce reports the notices of a lab's components, what will change in the lab, and what is
+// wrong with it and will be restored.
+func announce(p Progress, set components.Set, was before, ill error) {
 	for _, notice := range set.Notices() {
 		p.Warn(notice)
 	}
@@ -114,24 +124,36 @@ func announce(p Progress, set components.Set, was before) {
 	for _, line := range was.changes.Lines() {
 		p.Note(line)
 	}
+	for _, problem := range hint.Split(ill) {
+		p.Note("restore: " + problem.Error())
+	}
 }
 
-// makeRoom removes a cluster that cannot be updated in place. It returns the software of one
-// that stays.
-func (e Engine) makeRoom(ctx context.Context, was before, p Progress) (kept components.Artifacts, err error) {
-	if !was.known {
-		return kept, nil
+// replaced reports whether the lab has to go before it is created as planned.
+func (was before) replaced() bool {
+	return was.known && (len(was.changes.Remake) > 0 || was.state.Phase == providers.PhaseDeleting)
+}
+
+// kept is the software of a lab that stays.
+func (was before) kept() components.Artifacts {
+	if was.replaced() {
+		return components.Artifacts{}
 	}
-	if len(was.changes.Remake) == 0 && was.state.Phase != providers.PhaseDeleting {
-		return was.state.Artifacts, nil
+	return was.state.Artifacts
+}
+
+// makeRoom removes a cluster that cannot be updated in place.
+func (e Engine) makeRoom(ctx context.Context, was before, p Progress) (err error) {
+	if !was.replaced() {
+		return nil
 	}
 	provider, err := e.provider(was.state.Plan.Provider)
 	if err != nil {
-		return kept, err
+		return err
 	}
 	done := p.Step("remove the old cluster")
 	defer func() { done(err) }()
-	return kept, providers.Down(ctx, e.Root, provider, was.state.Plan.Lab)
+	return providers.Down(ctx, e.Root, provider, was.state.Plan.Lab)
 }
 
 // stocked is a lab with its software and rendered manifests.
@@ -168,32 +190,6 @@ func (e Engine) create(ctx context.Context, provider providers.Provider, lab sto
 		}
 		return run.Prepare(ctx, running, lab.verify)
 	})
-}
-
-// Changes compares a plan with the lab of its name; nil if there is none.
-func (e Engine) Changes(plan topology.Plan) (*topology.Changes, error) {
-	state, err := e.Root.Read(plan.Lab)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	changes, err := e.changes(state, plan)
-	return &changes, err
-}
-
-// changes is what Up would change in an existing lab.
-func (e Engine) changes(state providers.State, plan topology.Plan) (topology.Changes, error) {
-	changes := topology.Compare(state.Plan, plan)
-	if len(changes.Remake) > 0 || state.Artifacts.Agent == "" {
-		return changes, nil
-	}
-	own, err := e.ownAgents(state)
-	if err == nil && !own {
-		changes.Apply = append(changes.Apply, "verification agents, which are of another netlab build")
-	}
-	return changes, err
 }
 
 // ownAgents reports whether the agents of a lab are this netlab's: what they are asked and
