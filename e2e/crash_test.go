@@ -107,8 +107,8 @@ func (b *lab) mend(t *testing.T) {
 		status string // that status says
 	}{
 		{"forwarder", func(t *testing.T) []int { return b.pids(t, "forward") }, "nothing forwards 127.0.0.1:"},
-		{"PID 1 of an outside host", func(t *testing.T) []int { return b.pid1(t, "hosts", "client") }, "host client is not running"},
-		{"PID 1 of a Node", func(t *testing.T) []int { return b.pid1(t, "nodes", "w1") }, "node w1 is not running"},
+		{"PID 1 of an outside host", func(t *testing.T) []int { return b.pid1(t, "hosts", "client") }, "host client is off"},
+		{"PID 1 of a Node", func(t *testing.T) []int { return b.pid1(t, "nodes", "w1") }, "node w1 is off"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			pids := c.pids(t)

@@ -60,7 +60,7 @@ func (l *labs) highlyAvailable(t *testing.T) {
 		return b.command("kubectl", b.name, "--", "--request-timeout=5s", "get", "nodes").Run() == nil
 	})
 	t.Logf("the API server answers %s after the end of cp1", time.Since(began).Round(time.Millisecond))
-	if out := b.run(t, 1, "status", b.name); !strings.Contains(out, "node cp1 is not running") {
+	if out := b.run(t, 1, "status", b.name); !strings.Contains(out, "node cp1 is off") {
 		t.Errorf("status does not tell:\n%s", out)
 	}
 	file := filepath.Join(t.TempDir(), "later.yaml")

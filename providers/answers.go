@@ -25,7 +25,7 @@ const answerLimit = 5 * time.Second
 // first, the error includes the last response.
 func answers(ctx context.Context, q components.Question, name string, node Machine) error {
 	if node == nil {
-		return fmt.Errorf("node %s is not running: cannot check that %s", name, q)
+		return fmt.Errorf("node %s is off: cannot check that %s", name, q)
 	}
 	client := unixhttp.NewClient(func(ctx context.Context) (net.Conn, error) { return node.Dial(ctx, q.Socket) })
 	defer client.CloseIdleConnections()

@@ -88,7 +88,7 @@ func TestAnswersThatStayBad(t *testing.T) {
 			t.Errorf("%s: %v; want %s", says, err, want)
 		}
 	}
-	if err := answers(t.Context(), question(), "w1", nil); err == nil || !strings.Contains(err.Error(), "node w1 is not running") {
+	if err := answers(t.Context(), question(), "w1", nil); err == nil || !strings.Contains(err.Error(), "node w1 is off") {
 		t.Errorf("without a Node: %v", err)
 	}
 }

@@ -37,7 +37,8 @@ type Provider interface {
 	// Create creates the networks, starts every machine of the plan that is not running and
 	// removes machines that are not in the plan. Nodes come up with containerd running.
 	Create(ctx context.Context, req Request) (Running, error)
-	// Attach finds the machines of a lab that Create has created.
+	// Attach finds the machines of a lab that Create has created. With an error for which
+	// OnlyOff holds, the Running has all machines that are on.
 	Attach(ctx context.Context, plan topology.Plan, dir string) (Running, error)
 	// Delete removes everything of the lab: by its state directory, or without it by label.
 	// It never stops early; the errors of all steps are joined. A missing lab is not an error.
@@ -55,7 +56,8 @@ type Running struct {
 	Plan       topology.Plan
 	Kubeconfig string             // path; its server is a loopback port of this machine
 	APIPort    int                // that port, if Create returned the Running
-	Machines   map[string]Machine // by name: Nodes and outside hosts
+	Machines   map[string]Machine // by name: Nodes that are on, and outside hosts
+	Off        []string           // names of machines that are off
 	// Finish is the part of Create that can run in parallel with the installation of
 	// components; nil if there is none. Until it has succeeded, the next Create repeats it.
 	Finish func(context.Context) error

@@ -276,12 +276,19 @@ func TestMachine(t *testing.T) {
 	}
 	_, err := b.Machine(ctx, a, "nobody")
 	failsWith(t, err, `lab a has no machine "nobody"`, "its machines are cp, ")
-	b.fakes["netns"].attached = errors.New("node w1 does not run")
+	b.fakes["netns"].attached = providers.Off(topology.Machine{Kind: topology.KindNode, Name: "w1"})
 	if _, err := b.Machine(ctx, a, "cp"); err != nil {
 		t.Errorf("one that runs beside one that does not: %v", err)
 	}
 	_, err = b.Machine(ctx, a, "w1")
-	failsWith(t, err, "node w1 does not run", "")
+	failsWith(t, err, "node w1 is off", "")
+	// One that is off does not keep the others from being verified; an unknown state does.
+	if _, err := b.Verify(ctx, a, VerifyOptions{}, nil); err == nil || strings.Contains(err.Error(), "is off") {
+		t.Errorf("verify beside a machine that is off: %v", err)
+	}
+	b.fakes["netns"].attached = errors.New("docker does not answer")
+	_, err = b.Verify(ctx, a, VerifyOptions{}, nil)
+	failsWith(t, err, "docker does not answer", "")
 }
 
 func TestLogs(t *testing.T) {

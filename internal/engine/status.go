@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"time"
 
 	"netlab.dev/netlab/internal/hint"
@@ -67,6 +68,7 @@ func (e Engine) Status(ctx context.Context, lab labs.Name) (LabStatus, error) {
 	}
 	for _, m := range state.Plan.Machines {
 		_, runs := running.Machines[m.Name]
+		runs = runs && !slices.Contains(running.Off, m.Name)
 		s.Machines = append(s.Machines, MachineStatus{m.Name, m.Role, m.Address().String(), runs, e.memory(state.Plan, m)})
 	}
 	for _, problem := range hint.Split(providers.Healthy(ctx, provider, state, e.Root.Dir(lab))) {

@@ -80,10 +80,10 @@ func (e Engine) Trace(ctx context.Context, lab labs.Name, way run.Way, pcap stri
 	return run.Trace(ctx, running, options, way)
 }
 
-// verifiable returns a lab that can be verified. One that is not up is refused, and one whose
-// agents are of another netlab build.
+// verifiable returns a lab that can be verified; some of its machines may be off. One that is not
+// up is refused, and one whose agents are of another netlab build.
 func (e Engine) verifiable(ctx context.Context, lab labs.Name) (running providers.Running, set components.Set, options run.Options, state providers.State, err error) {
-	if running, state, err = e.attach(ctx, lab); err != nil {
+	if running, state, err = e.attach(ctx, lab); err != nil && !providers.OnlyOff(err) {
 		return running, set, options, state, err
 	}
 	if state.Phase != providers.PhaseUp {

@@ -308,7 +308,7 @@ func (p Provider) attach(ctx context.Context, hs hypervisors, plan topology.Plan
 		n, h := nodeOf(plan.Lab, dir, m), hs.of(m)
 		runs, err := running(h, n.domain())
 		if err == nil && !runs {
-			err = local.NotRunning(m)
+			err = providers.Off(m)
 		}
 		n.fetchConsole(ctx, h)
 		return Machine{session: n.session(), self: self, logs: n.logs}, err

@@ -267,10 +267,10 @@ func TestRemote(t *testing.T) {
 	if err := destroy(hs[uri], domainName(plan.Lab, "w")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (Provider{}).Attach(ctx, plan, dir); err == nil || !strings.Contains(err.Error(), "node w is not running") {
+	if _, err := (Provider{}).Attach(ctx, plan, dir); err == nil || !strings.Contains(err.Error(), "node w is off") {
 		t.Errorf("attach to a lab without w: %v", err)
 	}
-	if out, err := exec.Command(w.self, "status", plan.Lab.Label()).Output(); err == nil || !strings.Contains(string(out), "node w is not running") {
+	if out, err := exec.Command(w.self, "status", plan.Lab.Label()).Output(); err == nil || !strings.Contains(string(out), "node w is off") {
 		t.Errorf("status without w: %s (%v)", out, err)
 	}
 	w.netlab(t, "snapshot", "restore", plan.Lab.Label(), "one")

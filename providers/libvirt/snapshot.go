@@ -66,7 +66,7 @@ func (p Provider) Save(ctx context.Context, plan topology.Plan, dir, name string
 		n := nodeOf(plan.Lab, dir, m)
 		was, whole := n.recall()
 		if on, err := running(hs.of(m), n.domain()); err != nil || !on || !whole {
-			return hint.With(errors.Join(fmt.Errorf("node %s is not running", m.Name), err), "start it with `netlab up`")
+			return hint.With(errors.Join(providers.Off(m), err), "start it with `netlab up`")
 		}
 		snapshot.Nodes[m.Name] = was
 	}

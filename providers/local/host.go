@@ -44,7 +44,7 @@ func Hosts(running *providers.Running, dir string) {
 	}
 }
 
-// Command implements providers.Machine. If the host is not running the command fails to start.
+// Command implements providers.Machine. If the host is off the command fails to start.
 func (h host) Command(ctx context.Context, argv ...string) *exec.Cmd {
 	m := Machine{Lab: h.Lab, Name: h.Name, PID: h.PID(), LogDir: h.Container.Logs}
 	cmd := m.Command(ctx, argv...)
@@ -66,7 +66,7 @@ func (h host) Dial(ctx context.Context, path string) (net.Conn, error) {
 // Logs implements providers.Machine.
 func (h host) Logs() string { return h.Container.Logs }
 
-func (h host) off() error { return fmt.Errorf("host %s is not running", h.Name) }
+func (h host) off() error { return providers.Off(h.machine) }
 
 // startHosts starts all outside hosts of the plan in parallel and removes those that are not in
 // the plan. In a running host only services whose command or files have changed are restarted; the

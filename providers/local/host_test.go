@@ -174,10 +174,10 @@ func TestHostsStartAgain(t *testing.T) {
 		t.Errorf("started again: %v, before %v", again, first)
 	}
 	s.kill(first["client"])
-	if said := s.inspect(); !strings.Contains(said, "host client is not running") || strings.Contains(said, "router") {
+	if said := s.inspect(); !strings.Contains(said, "host client is off") || strings.Contains(said, "router") {
 		t.Errorf("client is off: %s", said)
 	}
-	if err := s.host("client").Command(t.Context(), "true").Run(); err == nil || !strings.Contains(err.Error(), "client is not running") {
+	if err := s.host("client").Command(t.Context(), "true").Run(); err == nil || !strings.Contains(err.Error(), "client is off") {
 		t.Errorf("a command in a host that is off: %v", err)
 	}
 	second := s.start()

@@ -14,34 +14,38 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// Attach returns a lab with its outside hosts and the Nodes that find finds. Nodes that are not
-// running are left out, with an error for each.
+// Attach returns a lab with its outside hosts and the Nodes that find finds. Nodes that are off
+// are left out, with an error for each.
 func Attach(plan topology.Plan, dir string, find func(topology.Machine) (providers.Machine, error)) (providers.Running, error) {
 	running := providers.Running{Plan: plan, Kubeconfig: filepath.Join(dir, "kubeconfig"), Machines: map[string]providers.Machine{}}
 	Hosts(&running, dir)
 	var errs error
 	for _, m := range plan.Nodes() {
 		node, err := find(m)
+		if errors.As(err, new(providers.OffError)) {
+			running.Off = append(running.Off, m.Name)
+		}
 		if err != nil {
 			errs = errors.Join(errs, err)
 			continue
 		}
 		running.Machines[m.Name] = node
 	}
+	for _, m := range plan.Hosts() {
+		if hostOf(plan.Lab, dir, m).PID() == 0 {
+			running.Off = append(running.Off, m.Name)
+		}
+	}
 	return running, hint.With(errs, "start what is missing with `netlab up`")
 }
 
-// NodeOf returns the Node with the given process of this machine as its PID 1, 0 if it is not
-// running.
+// NodeOf returns the Node with the given process of this machine as its PID 1, 0 if it is off.
 func NodeOf(plan topology.Plan, m topology.Machine, pid int, logs string) (providers.Machine, error) {
 	if pid == 0 {
-		return nil, NotRunning(m)
+		return nil, providers.Off(m)
 	}
 	return Machine{Lab: plan.Lab, Name: m.Name, PID: pid, Node: true, LogDir: logs}, nil
 }
-
-// NotRunning is the error of a Node that is not running.
-func NotRunning(m topology.Machine) error { return fmt.Errorf("node %s is not running", m.Name) }
 
 // RemoveExtra removes Nodes that are no longer in the plan or have changed in it, and Nodes whose
 // creation did not complete, among those named and those with a directory in the lab's state

@@ -25,8 +25,11 @@ func TestAttach(t *testing.T) {
 		return NodeOf(plan, m, map[string]int{"cp": 7}[m.Name], "/logs/"+m.Name)
 	})
 	var hinted interface{ Hint() string }
-	if err == nil || !strings.Contains(err.Error(), "node w1 is not running") || strings.Contains(err.Error(), "cp") || !errors.As(err, &hinted) {
+	if err == nil || !strings.Contains(err.Error(), "node w1 is off") || strings.Contains(err.Error(), "cp") || !errors.As(err, &hinted) {
 		t.Errorf("%v", err)
+	}
+	if !slices.Equal(running.Off, []string{"w1"}) || !providers.OnlyOff(err) {
+		t.Errorf("off: %q; %v", running.Off, err)
 	}
 	if cp, ok := running.Machines["cp"].(Machine); !ok || len(running.Machines) != 1 || cp.PID != 7 || !cp.Node || cp.LogDir != "/logs/cp" || running.Kubeconfig != "/state/kubeconfig" {
 		t.Errorf("%+v", running)

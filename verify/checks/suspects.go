@@ -46,10 +46,11 @@ func Explain(ctx context.Context, s observe.Snapshot, look func(context.Context)
 	}
 }
 
-// explained returns the nearest cause: a Node that is not Ready explains everything; a row
-// that could not be probed has its reason already, except a policy whose control failed.
+// explained returns the nearest cause: a machine that is off or a Node that is not Ready explains
+// everything; a row that could not be probed has its reason already, except a policy whose control
+// failed.
 func explained(c Case) string {
-	if why := nodesNotReady(c); why != "" || c.Row.Expected == report.Unreachable {
+	if why := cmp.Or(machineOff(c), nodesNotReady(c)); why != "" || c.Row.Expected == report.Unreachable {
 		return why
 	}
 	entry := c.Row.check()
@@ -60,6 +61,9 @@ func explained(c Case) string {
 		if why := suspect(c); why != "" {
 			return why
 		}
+	}
+	if len(c.Off) > 0 && c.Finding.Outcome == report.Fail {
+		return "machines that are off: " + strings.Join(c.Off, ", ")
 	}
 	return ""
 }
@@ -108,13 +112,7 @@ func lostPackets(c Case) string { return lostBetween(c.lost, c.Finding.Nodes) }
 
 // lostToDNS: likewise, including the Nodes of CoreDNS.
 func lostToDNS(c Case) string {
-	nodes := slices.Clone(c.Finding.Nodes)
-	for _, pod := range c.State.Ready("kube-system", "kube-dns") {
-		if p := c.State.Pod("kube-system", pod); p != nil {
-			nodes = append(nodes, p.Spec.NodeName)
-		}
-	}
-	return lostBetween(c.lost, nodes)
+	return lostBetween(c.lost, slices.Concat(c.Finding.Nodes, dnsNodes(c.State)))
 }
 
 // kubeProxyOfClient: the kube-proxy of the client's Node; for an outside client, that of any
@@ -126,7 +124,7 @@ func kubeProxyOfTarget(c Case) string { return kubeProxy(c, c.Row.To.Node) }
 
 func kubeProxy(c Case, node string) string {
 	for _, p := range c.State.Pods {
-		if p.Namespace != "kube-system" || p.Labels["k8s-app"] != "kube-proxy" {
+		if p.Namespace != "kube-system" || p.Labels["k8s-app"] != "kube-proxy" || c.IsOff(p.Spec.NodeName) {
 			continue
 		}
 		if (node == "" || p.Spec.NodeName == node) && !observe.PodReady(p) {

@@ -32,6 +32,7 @@ type State struct {
 	Deployments []*appsv1.Deployment
 	DaemonSets  []*appsv1.DaemonSet
 	Events      []*corev1.Event // newest last; read only after a failure
+	Off         []string        // machines that are off: the cluster learns of a Node only after 40 s
 }
 
 // Cluster follows the state with watches.
@@ -40,16 +41,17 @@ type Cluster struct {
 	changed chan struct{} // holds one token when something changed since it was taken
 	stores  map[string]cache.Store
 	synced  []cache.InformerSynced
+	off     []string
 }
 
 // syncLimit bounds the initial listing of the state; emulated machines are slow.
 const syncLimit = time.Minute
 
-// Follow starts the watches; they end with ctx.
-func Follow(ctx context.Context, client kubernetes.Interface) (*Cluster, error) {
+// Follow starts the watches; they end with ctx. off are the lab's machines that are off.
+func Follow(ctx context.Context, client kubernetes.Interface, off []string) (*Cluster, error) {
 	// A broken watch is restarted; the terminal need not show it (the zero Logger discards).
 	ctx = klog.NewContext(ctx, klog.Logger{})
-	c := &Cluster{client: client, changed: make(chan struct{}, 1), stores: map[string]cache.Store{}}
+	c := &Cluster{client: client, changed: make(chan struct{}, 1), stores: map[string]cache.Store{}, off: off}
 	follow := func(name string, example runtime.Object, list cache.ListWithContextFunc, watch cache.WatchFuncWithContext) {
 		touch := func(any) {
 			select {
@@ -94,7 +96,7 @@ func Follow(ctx context.Context, client kubernetes.Interface) (*Cluster, error) 
 		}
 		select {
 		case <-syncing.Done():
-			return nil, fmt.Errorf("read the cluster's state: %w", syncing.Err())
+			return nil, fmt.Errorf("read the cluster's state: the API server did not answer all requests within %s: %w", syncLimit, syncing.Err())
 		case <-c.changed:
 		case <-time.After(20 * time.Millisecond): // an empty list changes nothing
 		}
@@ -105,7 +107,7 @@ func (c *Cluster) State() State {
 	return State{
 		Pods: stored[corev1.Pod](c.stores["pods"]), Services: stored[corev1.Service](c.stores["services"]),
 		Slices: stored[discoveryv1.EndpointSlice](c.stores["slices"]), Nodes: stored[corev1.Node](c.stores["nodes"]),
-		Deployments: stored[appsv1.Deployment](c.stores["deployments"]), DaemonSets: stored[appsv1.DaemonSet](c.stores["daemonsets"]),
+		Deployments: stored[appsv1.Deployment](c.stores["deployments"]), DaemonSets: stored[appsv1.DaemonSet](c.stores["daemonsets"]), Off: c.off,
 	}
 }
 
@@ -160,6 +162,10 @@ type Unmet struct {
 // counts as stuck. On a slow machine each step is slow.
 const quiet = 15 * time.Second
 
+// away limits the wait while a Node is off or its kubelet is silent: what was on it does not come
+// back meanwhile, and what moves to other Nodes may take minutes.
+const away = 5 * time.Second
+
 // Await waits until nothing is missing, until waiting will not help, until nothing has
 // changed for a while, or for at most bound. It returns what is still missing.
 func (c *Cluster) Await(ctx context.Context, plan topology.Plan, pods workload.Pods, bound time.Duration) []Unmet {
@@ -170,9 +176,12 @@ func (c *Cluster) Await(ctx context.Context, plan topology.Plan, pods workload.P
 	defer still.Stop()
 	// A cluster whose pools were changed by hand never moves its VIPs to the plan's pools:
 	// the wait for that is as long, whatever else changes.
-	var moving <-chan time.Time
+	var moving, down <-chan time.Time
 	for stuck := false; !stuck && ctx.Err() == nil; {
 		s := c.State()
+		if down == nil && s.nodeAway(plan) {
+			down = time.After(away * Patience(plan))
+		}
 		missing := slices.ContainsFunc(UnmetOf(s, plan, pods), func(l Unmet) bool { return !l.Futile })
 		if !missing && !s.movingVIP(plan) {
 			break
@@ -187,6 +196,8 @@ func (c *Cluster) Await(ctx context.Context, plan topology.Plan, pods workload.P
 			stuck = true
 		case <-moving:
 			stuck = !missing
+		case <-down:
+			stuck = true
 		case <-ctx.Done():
 		}
 	}
@@ -215,10 +226,17 @@ func (s State) movingVIP(plan topology.Plan) bool {
 // UnmetOf lists what the paths of a plan require and the cluster does not have.
 func UnmetOf(s State, plan topology.Plan, pods workload.Pods) []Unmet {
 	var out []Unmet
+	away := s.awayOf(plan)
 	for _, p := range pods.All() {
-		if pod := s.Pod(p.Namespace, p.Name); pod == nil || !PodReady(pod) {
-			out = append(out, Unmet{What: "pod/" + p.Name, Why: fmt.Sprintf("agent Pod %s on %s is not ready: %s", p.Name, p.Node, s.podTrouble(p, pod))})
+		l := Unmet{What: "pod/" + p.Name, Why: away[p.Node], Futile: s.IsOff(p.Node)}
+		pod := s.Pod(p.Namespace, p.Name)
+		if !l.Futile && pod != nil && PodReady(pod) {
+			continue
 		}
+		if l.Why == "" {
+			l.Why = fmt.Sprintf("agent Pod %s on %s is not ready: %s", p.Name, p.Node, s.podTrouble(p, pod))
+		}
+		out = append(out, l)
 	}
 	for _, spec := range workload.ServiceSpecs(plan) {
 		out = append(out, s.unmetOfService(spec, pods)...)
@@ -252,7 +270,7 @@ func (s State) unmetOfService(spec workload.ServiceSpec, c workload.Pods) []Unme
 	}
 	endpoints := s.Ready(workload.Namespace, spec.Name)
 	for _, name := range c.WithLabel(spec.Label, spec.Value) {
-		if pod := s.Pod(workload.Namespace, name); pod == nil || !PodReady(pod) || slices.Contains(endpoints, name) {
+		if pod := s.Pod(workload.Namespace, name); pod == nil || !PodReady(pod) || s.IsOff(pod.Spec.NodeName) || slices.Contains(endpoints, name) {
 			continue
 		}
 		l := Unmet{What: what, Why: fmt.Sprintf("Service %s has no ready endpoint for Pod %s", spec.Name, name)}

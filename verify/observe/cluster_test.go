@@ -2,6 +2,7 @@ package observe_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,11 +42,12 @@ func TestAwait(t *testing.T) {
 		}
 		return out
 	}
+	var off []string
 	follow := func(s observe.State) (*observe.Cluster, *fake.Clientset) {
 		ctx, cancel := context.WithCancel(context.Background())
 		t.Cleanup(cancel)
 		client := fake.NewClientset(all(s)...)
-		c, err := observe.Follow(ctx, client)
+		c, err := observe.Follow(ctx, client, off)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,12 +87,32 @@ func TestAwait(t *testing.T) {
 		t.Errorf("CoreDNS scaled to zero: %v after %s", got, time.Since(start))
 	}
 
+	// A Node that is off is not waited for, whatever the cluster still believes of its Pods; one
+	// whose kubelet is silent only briefly.
+	off = []string{"w2"}
+	c, _ = follow(observetest.Healthy(plan))
+	start = time.Now()
+	got := c.Await(context.Background(), plan, checks.Pods(plan), time.Minute)
+	if len(got) == 0 || slices.ContainsFunc(got, func(l observe.Unmet) bool { return l.Why != "w2 is off" || !strings.HasPrefix(l.What, "pod/") }) || time.Since(start) > 3*time.Second {
+		t.Errorf("w2 is off: %v after %s", got, time.Since(start))
+	}
+	off = nil
+	silent := observetest.Healthy(plan)
+	silent.Node("w2").Status.Conditions[0].Status = corev1.ConditionUnknown
+	silent.Pod(workload.Namespace, "echo-w2").Status.Conditions = nil
+	c, _ = follow(silent)
+	start = time.Now()
+	got = c.Await(context.Background(), plan, checks.Pods(plan), time.Minute)
+	if len(got) != 1 || !strings.HasPrefix(got[0].Why, "Node w2 is not Ready") || time.Since(start) > 10*time.Second {
+		t.Errorf("the kubelet of w2 is silent: %v after %s", got, time.Since(start))
+	}
+
 	stuck := observetest.Healthy(plan)
 	stuck.Pod(workload.Namespace, "echo-w2").Status.Conditions = nil
 	c, client = follow(stuck)
 	client.CoreV1().Events(workload.Namespace).Create(context.Background(), &corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: "e"}, Type: corev1.EventTypeWarning,
 		Reason: "FailedMount", Message: "no disk", InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: workload.Namespace, Name: "echo-w2"}}, metav1.CreateOptions{})
-	got := c.Await(context.Background(), plan, checks.Pods(plan), 100*time.Millisecond)
+	got = c.Await(context.Background(), plan, checks.Pods(plan), 100*time.Millisecond)
 	if len(got) != 1 || !strings.Contains(got[0].Why, "FailedMount: no disk") {
 		t.Errorf("a Pod that never comes: %v", got)
 	}

@@ -50,6 +50,8 @@ type Snapshot struct {
 	Foreign  map[string]bool         // addresses of all Pods that have their own, of any namespace
 	Leaf     string                  // fingerprint of the Ingress's certificate
 	Unmet    map[string]string       // What → Why
+	Off      []string                // machines that are off
+	Away     map[string]string       // of those, and of Nodes whose kubelet is silent: why nothing on them answers
 }
 
 // Service is a Service as it is in the cluster.
@@ -64,7 +66,7 @@ type Service struct {
 func New(plan topology.Plan, support components.Support, pods workload.Pods, s State, missing []Unmet, certificate []byte) Snapshot {
 	w := Snapshot{Plan: plan, Support: support, Pods: pods,
 		PodIPs: map[string]string{}, Services: map[string]Service{}, PodCIDRs: map[string]netip.Prefix{},
-		Foreign: map[string]bool{}, Unmet: map[string]string{}}
+		Foreign: map[string]bool{}, Unmet: map[string]string{}, Off: s.Off, Away: s.awayOf(plan)}
 	for _, l := range missing {
 		w.Unmet[l.What] = l.Why
 	}
@@ -141,6 +143,9 @@ func (a Absent) Error() string { return a.Why }
 func (s Snapshot) Station(r Ref) (Station, error) {
 	switch r.Kind {
 	case report.AtHost:
+		if s.IsOff(r.Name) {
+			return Station{}, Absent{s.Away[r.Name]}
+		}
 		return Station{Machine: r.Name, Socket: hostSocket}, nil
 	case report.AtNode:
 		return s.podStation(workload.NodeAgent(r.Name))
@@ -154,10 +159,23 @@ func (s Snapshot) podStation(name string) (Station, error) {
 	if !ok {
 		return Station{}, Unasked{fmt.Sprintf("agent Pod %s not found", name)}
 	}
-	if why := s.Unmet["pod/"+name]; why != "" {
-		return Station{}, Unasked{why}
+	if err := s.podUnmet(name); err != nil {
+		return Station{}, err
 	}
 	return Station{Machine: p.Node, Socket: workload.Socket(p.Namespace, name), Pod: p.Namespace + "/" + name, IP: s.PodIPs[name]}, nil
+}
+
+// podUnmet returns why an agent Pod is missing: Absent if its Node is away, so that its paths fail,
+// else Unasked.
+func (s Snapshot) podUnmet(name string) error {
+	why := s.Unmet["pod/"+name]
+	switch {
+	case why == "":
+		return nil
+	case why == s.Away[s.NodeOfPod(name)]:
+		return Absent{why}
+	}
+	return Unasked{why}
 }
 
 // Address returns where a Ref listens, as host:port, and its bare address: of a machine's
@@ -168,8 +186,8 @@ func (s Snapshot) Address(from, r Ref, protocol string) (target, ip string, err 
 	}
 	switch r.Kind {
 	case report.AtPod:
-		if why := s.Unmet["pod/"+r.Name]; why != "" {
-			return "", "", Unasked{why}
+		if err := s.podUnmet(r.Name); err != nil {
+			return "", "", err
 		}
 		return at(s.PodIPs[r.Name], agent.PortHTTP)
 	case report.AtContainer:
@@ -180,6 +198,9 @@ func (s Snapshot) Address(from, r Ref, protocol string) (target, ip string, err 
 		}
 		return at(s.Toward(from, r.Name), agent.HostNetworkHTTP)
 	case report.AtHost:
+		if s.IsOff(r.Name) {
+			return "", "", Absent{s.Away[r.Name]}
+		}
 		return at(s.Toward(from, r.Name), agent.PortHTTP)
 	case report.AtService:
 		x, err := s.serviceWithEndpoints(r.Name)
@@ -188,6 +209,9 @@ func (s Snapshot) Address(from, r Ref, protocol string) (target, ip string, err 
 		}
 		return at(x.ClusterIP, 80)
 	case report.AtNodePort:
+		if s.IsOff(r.Node) {
+			return "", "", Absent{s.Away[r.Node]}
+		}
 		x, err := s.serviceWithEndpoints(r.Name)
 		if err != nil {
 			return "", "", err

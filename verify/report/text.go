@@ -61,6 +61,11 @@ type text struct {
 
 func (t *text) title(r Report) {
 	fmt.Fprintf(t, "%s: Kubernetes %s, %s %s, provider %s\n", r.Lab, r.Kubernetes, r.CNI.Name, r.CNI.Version, r.Provider)
+	for _, notice := range r.Notices {
+		for i, line := range wrap(notice, Width-4) {
+			fmt.Fprintf(t, "%s%s\n", []string{"  ", "    "}[min(i, 1)], line)
+		}
+	}
 }
 
 func (t *text) summary(r Report) {

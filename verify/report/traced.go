@@ -2,7 +2,6 @@ package report
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -33,7 +32,8 @@ func (t Traced) WriteText(out io.Writer) error {
 		return err
 	}
 	if t.Evidence == nil {
-		return errors.New("nothing was captured")
+		_, err := fmt.Fprintln(out, "no packet was captured")
+		return err
 	}
 	for _, line := range t.Evidence.Lines(Width) {
 		if _, err := fmt.Fprintln(out, line); err != nil {

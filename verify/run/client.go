@@ -86,7 +86,7 @@ func (a *client) request(ctx context.Context, s observe.Station, method, path st
 func (a *client) client(s observe.Station) (*http.Client, error) {
 	machine := a.machines[s.Machine]
 	if machine == nil {
-		return nil, fmt.Errorf("%s is not running", s.Machine)
+		return nil, fmt.Errorf("%s is off", s.Machine)
 	}
 	a.mutex.Lock()
 	defer a.mutex.Unlock()

@@ -55,7 +55,7 @@ func TestClient(t *testing.T) {
 		{"in order", observe.Station{Machine: "w1", Socket: socket, Pod: workload.Namespace + "/echo-w1", IP: "10.244.1.2"}, unknown, ""},
 		{"who does not say", observe.Station{Machine: "w1", Socket: socket}, unknown, ""},
 		{"a predecessor", observe.Station{Machine: "w1", Socket: socket, Pod: workload.Namespace + "/echo-w1", IP: "10.244.1.3"}, unknown, "the previous Pod, at 10.244.1.2, still answers"},
-		{"no such machine", observe.Station{Machine: "w9", Socket: socket}, unknown, "w9 is not running"},
+		{"no such machine", observe.Station{Machine: "w9", Socket: socket}, unknown, "w9 is off"},
 		{"no agent there", observe.Station{Machine: "w1", Socket: socket + "x"}, unknown, "no such file"},
 		{"too much", observe.Station{Machine: "w1", Socket: socket}, make([]agent.Probe, agent.MaxProbes+1), "1001 probes in one request; 1000 at most"},
 	}

@@ -18,8 +18,8 @@ import (
 
 // legProbe is a leg's probe; a Pod's address is known only now.
 func legProbe(w observe.Snapshot, l checks.Leg, timeout time.Duration) (agent.Probe, error) {
-	if why := w.Unmet["pod/"+l.To.Name]; why != "" {
-		return agent.Probe{}, observe.Unasked{Why: why}
+	if _, err := w.Station(l.To); err != nil {
+		return agent.Probe{}, err
 	}
 	p := agent.Probe{Kind: l.Kind, Method: l.Method, TimeoutMillis: int(timeout.Milliseconds())}
 	if l.Kind == agent.TCP {

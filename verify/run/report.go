@@ -2,8 +2,11 @@ package run
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
+	"slices"
 
+	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/observe"
 	"netlab.dev/netlab/verify/report"
 )
@@ -46,5 +49,32 @@ func reportOf(w observe.Snapshot, rows []*attempt, cniVersion string) report.Rep
 		})
 	}
 	out.Summary = report.Summarize(out.Paths)
+	out.Notices = notices(w, out.Paths)
 	return out
+}
+
+// notices lists the machines that are off and the Nodes that are silent and, if there is such a
+// Node, who announces each VIP now.
+func notices(w observe.Snapshot, paths []report.Result) (lines []string) {
+	node := false
+	for _, m := range w.Plan.Machines {
+		if why := w.Away[m.Name]; why != "" {
+			lines = append(lines, why)
+			node = node || m.Kind == topology.KindNode
+		}
+	}
+	for _, p := range paths {
+		owner := p.Property(report.KeyVIPOwner)
+		if !node || owner == "" {
+			continue
+		}
+		line := fmt.Sprintf("VIP %s is announced by %s", p.To.IP, owner)
+		if _, known := w.Plan.Machine(owner); !known {
+			line = fmt.Sprintf("VIP %s: %s", p.To.IP, owner)
+		}
+		if !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,34 +28,6 @@ import (
 	"netlab.dev/netlab/verify/report"
 	"netlab.dev/netlab/verify/workload"
 )
-
-// Prepare creates the agents and what they require in the cluster, and does not wait for
-// them: `up` calls it as soon as the API server answers, while the components are still
-// being installed. Calling it again changes nothing.
-func Prepare(ctx context.Context, running providers.Running, o Options) error {
-	config, err := running.Config()
-	if err != nil {
-		return err
-	}
-	client, err := dynamic.NewForConfig(config)
-	if err != nil {
-		return fmt.Errorf("prepare the verification: %w", err)
-	}
-	// An API server that has just started rejects some requests for a moment; so does an
-	// Ingress webhook.
-	ctx, cancel := context.WithTimeout(ctx, o.wait(running.Plan))
-	defer cancel()
-	pods := checks.Pods(running.Plan)
-	for {
-		err := workload.Apply(ctx, client, running.Plan, pods, o.Agent, o.policyResources()...)
-		if err == nil {
-			return nil
-		}
-		if sleep(ctx, 250*time.Millisecond); ctx.Err() != nil {
-			return fmt.Errorf("prepare the verification: %w", err)
-		}
-	}
-}
 
 // Run verifies every path of a running lab. Its error is about the verification as a whole:
 // a cluster that cannot be read. Failures of paths are in the Report.
@@ -106,10 +79,13 @@ func enter(ctx context.Context, running providers.Running, o Options) (observe.S
 	if err != nil {
 		return fail(err)
 	}
-	if err := Prepare(ctx, running, o); err != nil {
-		return observe.Snapshot{}, nil, err
+	if err := controlPlaneOff(running); err != nil {
+		return fail(err)
 	}
-	c, err := observe.Follow(ctx, client)
+	if err := prepare(ctx, running, o, apiAway*observe.Patience(running.Plan)); err != nil {
+		return fail(err)
+	}
+	c, err := observe.Follow(ctx, client, running.Off)
 	if err != nil {
 		return fail(err)
 	}
@@ -183,6 +159,14 @@ func (r verification) policy(ctx context.Context, to *attempt) {
 		own = scenario.Policy
 	}
 	to.command = policyCommand(r.snapshot, own, scenario.Denied[0])
+	for _, leg := range append(slices.Clone(scenario.Denied), scenario.Allowed) {
+		for _, end := range []observe.Ref{leg.From, leg.To} {
+			if _, err := r.snapshot.Station(end); errors.As(err, new(observe.Absent)) {
+				to.Finding, to.tries = refusal(err), 1
+				return
+			}
+		}
+	}
 	to.Finding = policyRun{r.snapshot, r.on, usualTiming(r.settle, observe.Patience(r.snapshot.Plan))}.play(ctx, scenario, own, to.Row.Expected)
 	to.tries, to.took = 1, time.Since(start)
 }

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -69,7 +70,16 @@ func Trace(ctx context.Context, running providers.Running, o Options, way Way) (
 			out.Answered = fmt.Sprintf("HTTP status %d", a.Status)
 		}
 	}
+	if out.Outcome != agent.Reply {
+		out.Answered = observe.Join(out.Answered, cmp.Or(w.Away[cmp.Or(from.Node, from.Name)], w.Away[nodeNamed(w, way.To)]))
+	}
 	return out, nil
+}
+
+// nodeNamed returns the machine that a far end is, or that its agent Pod runs on.
+func nodeNamed(w observe.Snapshot, name string) string {
+	short := strings.TrimPrefix(strings.TrimPrefix(name, workload.Namespace+"/"), workload.GuestsNamespace+"/")
+	return cmp.Or(w.NodeOfPod(short), name)
 }
 
 // agentNamed finds the client: a machine, or a Pod with an agent.

@@ -79,7 +79,7 @@ func TestTracer(t *testing.T) {
 	if !slices.Equal(got, want) || answered.evidence.Lost != "" {
 		t.Errorf("hops %q, lost %q; want %q", got, answered.evidence.Lost, want)
 	}
-	if !slices.Contains(answered.evidence.Hidden, "nothing was captured at w1: w1 is not running") {
+	if !slices.Contains(answered.evidence.Hidden, "nothing was captured at w1: w1 is off") {
 		t.Errorf("hidden %q", answered.evidence.Hidden)
 	}
 	if info, err := os.Stat(filepath.Join(dir, "pcap", "a_path_b.pcapng")); err != nil || info.Size() < 500 || answered.evidence.Pcap == "" {
