@@ -1,9 +1,9 @@
-// Package agent is the far and the near end of every verification probe. It runs in
-// Pods and in outside hosts as `netlab agent serve`: it answers HTTP, TCP and UDP with
-// who saw what, and takes probe requests on a unix socket, so that asking it never
-// depends on the network under test. `netlab agent probe` makes the same probe from a
-// command line. It knows little of Kubernetes and draws no conclusions; those are verify's.
-// Other services of outside hosts are programs of their own.
+// Package agent is the client and the server of every verification probe. It runs in Pods
+// and in outside hosts as `netlab agent serve`: it answers HTTP, TCP and UDP with its name
+// and what it saw of the request, and takes probe requests on a unix socket, so that
+// reaching it never depends on the network under test. `netlab agent probe` makes the same
+// probe from a command line. It knows little of Kubernetes and draws no conclusions; verify
+// does. Other services of outside hosts are separate programs.
 package agent
 
 import (
@@ -23,7 +23,7 @@ import (
 )
 
 // The data ports in Pods and outside hosts, each of which has its own network namespace.
-// PortLoad is where the far end of a measurement listens, by TCP and UDP, while there is one.
+// PortLoad is where the server of a measurement listens, on TCP and UDP, while there is one.
 const (
 	PortHTTP = 8080
 	PortTCP  = 8081
@@ -41,7 +41,7 @@ const (
 	HostNetworkLoad = 29643
 )
 
-// Environment variables that stand in for flags of `serve`.
+// Environment variables that replace flags of `serve`.
 const (
 	EnvName   = "NETLAB_AGENT_NAME"
 	EnvNode   = "NETLAB_AGENT_NODE"
@@ -60,8 +60,8 @@ kinds and their targets:
   mtu          host:udp-port    bind      a TCP port       arp  an IPv4 address
 `
 
-// Main runs the hidden verb `netlab agent` and gives the exit code: 0; 1 where a probe
-// got no reply or a server stopped with an error; 2 for wrong usage.
+// Main runs the hidden verb `netlab agent` and returns the exit code: 0; 1 where a probe got
+// no reply or a server stopped with an error; 2 for wrong usage.
 func Main(args []string, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)
@@ -101,7 +101,8 @@ func serveMain(ctx context.Context, args []string, stderr io.Writer) int {
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
-	// An agent idles nearly always and there are several a Node: trade its speed for memory.
+	// An agent is idle most of the time and there are several per Node: save memory rather
+	// than CPU.
 	runtime.GOMAXPROCS(1)
 	debug.SetGCPercent(20)
 	if err := s.Run(ctx); err != nil {
@@ -133,16 +134,16 @@ func probeMain(ctx context.Context, args []string, stdout, stderr io.Writer) int
 // parseProbe reads "KIND TARGET flags"; the target may stand after the flags too.
 func parseProbe(args []string, stderr io.Writer) (Probe, error) {
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
-		return Probe{}, errors.New("which kind of probe?")
+		return Probe{}, errors.New("a probe requires a kind")
 	}
 	p := Probe{Kind: args[0]}
 	flags := flag.NewFlagSet("agent probe", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&p.Host, "host", "", "http: Host header; https: also the server name asked for (SNI)")
-	flags.StringVar(&p.Method, "method", "", "http: method, GET unless told")
-	flags.StringVar(&p.Server, "server", "", "dns: server, host or host:port; that of resolv.conf unless told")
-	flags.StringVar(&p.Type, "type", "", "dns: record type, A unless told")
-	flags.StringVar(&p.Interface, "interface", "", "arp: interface; the one on the address's network unless told")
+	flags.StringVar(&p.Host, "host", "", "http: Host header; https: also the server name (SNI)")
+	flags.StringVar(&p.Method, "method", "", "http: method (default GET)")
+	flags.StringVar(&p.Server, "server", "", "dns: server, host or host:port (default that of resolv.conf)")
+	flags.StringVar(&p.Type, "type", "", "dns: record type (default A)")
+	flags.StringVar(&p.Interface, "interface", "", "arp: interface (default the one on the address's network)")
 	flags.IntVar(&p.Hint, "hint", 0, "mtu: payload in bytes to try first")
 	flags.IntVar(&p.Count, "count", 1, "repetitions")
 	flags.BoolVar(&p.Parallel, "parallel", false, "repeat in parallel")
@@ -159,7 +160,7 @@ func parseProbe(args []string, stderr io.Writer) (Probe, error) {
 		p.Target, rest = rest[0], rest[1:]
 	}
 	if p.Target == "" || len(rest) > 0 {
-		return Probe{}, errors.New("one target, please")
+		return Probe{}, errors.New("a probe requires exactly one target")
 	}
 	p.TimeoutMillis = int(timeout.Milliseconds())
 	return p, nil
@@ -173,6 +174,6 @@ func envOr(name, otherwise string) string {
 }
 
 var (
-	errBusy    = errors.New("address already in use")    // what `bind` asks about
-	errGarbled = errors.New("the answer makes no sense") // a server of another protocol
+	errBusy    = errors.New("address already in use")  // what `bind` tests
+	errGarbled = errors.New("the answer is not valid") // a server of another protocol
 )

@@ -21,7 +21,7 @@ import (
 	"netlab.dev/netlab/components/outside-dns/nameserver"
 )
 
-// asAgent makes the test executable an agent, to be started inside a namespace.
+// asAgent makes the test executable an agent that is started inside a namespace.
 const asAgent = "NETLAB_TEST_AS_AGENT"
 
 func TestMain(m *testing.M) {
@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 }
 
 // bench is three namespaces, client – router – server, with no route out. The link to the
-// server is narrower than the client's; the server has a firewall.
+// server has a smaller MTU than the client's; the server has a firewall.
 //
 //	client 10.9.1.2 ── 10.9.1.1 router 10.9.2.1 ──(MTU 1400)── 10.9.2.2 server
 type bench struct {
@@ -51,11 +51,11 @@ type bench struct {
 func newBench(t *testing.T) bench {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("needs root, for network namespaces")
+		t.Skip("requires root, for network namespaces")
 	}
 	for _, tool := range []string{"ip", "nft"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip("needs the program " + tool)
+			t.Skip("requires the program " + tool)
 		}
 	}
 	b := bench{t: t, prefix: fmt.Sprintf("nlt-verify-%d-", os.Getpid())}
@@ -69,7 +69,7 @@ func newBench(t *testing.T) bench {
 	b.in("router", "ip addr add 10.9.1.1/24 dev c", "ip addr add 10.9.2.1/24 dev s", "ip link set c up", "ip link set s up",
 		"sysctl -qw net.ipv4.ip_forward=1")
 	b.in("client", "ip addr add 10.9.1.2/24 dev eth0", "ip link set eth0 up", "ip route add 10.9.2.0/24 via 10.9.1.1")
-	// The second address is one that no route prefers: answers have to come from it all the same.
+	// No route prefers the second address; answers to it must come from it nevertheless.
 	b.in("server", "ip addr add 10.9.2.2/24 dev eth0", "ip addr add 10.9.3.3/32 dev lo", "ip link set eth0 up", "ip route add 10.9.1.0/24 via 10.9.2.1")
 	b.in("router", "ip route add 10.9.3.3/32 via 10.9.2.2")
 	b.in("client", "ip route add 10.9.3.3/32 via 10.9.1.1")
@@ -132,7 +132,7 @@ func waitFor(t *testing.T, socket string) {
 	t.Fatalf("no agent at %s", socket)
 }
 
-// ask puts probes to the client's agent over its control socket, in one request.
+// ask sends probes to the client's agent over its control socket, in one request.
 func (b bench) ask(probes ...Probe) []Result {
 	b.t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true,
@@ -232,7 +232,7 @@ func TestProbes(t *testing.T) {
 				t.Fatalf("outcome %s (%s), want %s", r.Outcome, r.Error, rows[i].want)
 			}
 			if r.Outcome != Reply && r.Error == "" {
-				t.Error("no reply, and no error that says why")
+				t.Error("no reply, and no error with the reason")
 			}
 			if rows[i].check != nil {
 				if got := rows[i].check(r); got != rows[i].value {
@@ -277,7 +277,7 @@ func TestProbes(t *testing.T) {
 		cmd = exec.Command("ip", "netns", "exec", b.prefix+"client", os.Args[0], "probe", "--timeout", "2s")
 		cmd.Env = append(os.Environ(), asAgent+"=1")
 		if cmd.Run(); cmd.ProcessState.ExitCode() != 2 {
-			t.Errorf("wrong usage ends with %d, want 2", cmd.ProcessState.ExitCode())
+			t.Errorf("wrong usage exits with %d, want 2", cmd.ProcessState.ExitCode())
 		}
 	})
 }
@@ -288,7 +288,7 @@ func mac(b bench, ns, link string) string {
 	return strings.TrimSpace(b.run("ip", "netns", "exec", b.prefix+ns, "cat", "/sys/class/net/"+link+"/address"))
 }
 
-// TestArgs: what Args writes, the command line reads back.
+// TestArgs: the command line parses what Args writes.
 func TestArgs(t *testing.T) {
 	p := Probe{Kind: HTTPS, Target: "https://10.9.2.2/one", Host: "a.example", Method: "POST", Count: 3, Parallel: true, TimeoutMillis: 250}
 	want := "agent probe https https://10.9.2.2/one --host a.example --method POST --count 3 --parallel --timeout 250ms"

@@ -14,14 +14,14 @@ import (
 	"time"
 )
 
-// bulkQuery asks the far end of a LoadHTTP for as many bytes as it can send.
+// bulkQuery requests as many bytes as the server of a LoadHTTP can send.
 const bulkQuery = "bulk"
 
-// loadMain makes one measurement and prints what came of it.
+// loadMain makes one measurement and prints the result.
 func loadMain(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var l Load
 	if len(args) != 1 || json.Unmarshal([]byte(args[0]), &l) != nil {
-		fmt.Fprintf(stderr, "wants one Load, as JSON\n%s", usage)
+		fmt.Fprintf(stderr, "requires one Load, as JSON\n%s", usage)
 		return 2
 	}
 	out := Loaded{Outcome: Reply}
@@ -49,7 +49,7 @@ func loadMain(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	return 0
 }
 
-// loadServerMain is the far end of HTTP downloads or of small requests, until it is ended.
+// loadServerMain is the server of HTTP downloads or of small requests, until it is stopped.
 func loadServerMain(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("agent load-server", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -88,7 +88,7 @@ func loadServerMain(ctx context.Context, args []string, stdout, stderr io.Writer
 	return 0
 }
 
-// pages answers with a small page, or with zeros until the client has enough.
+// pages answers with a small page, or with zeros until the client closes.
 func pages(w http.ResponseWriter, r *http.Request) {
 	if r.URL.RawQuery != bulkQuery {
 		io.WriteString(w, "ok\n")
@@ -104,8 +104,7 @@ func pages(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// download reads from several connections at a time, and counts from when all of them have
-// begun to send.
+// download reads from several connections at a time, and counts from when all of them send.
 func download(ctx context.Context, l Load) (bits, perSecond float64, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -146,7 +145,7 @@ func download(ctx context.Context, l Load) (bits, perSecond float64, err error) 
 	return bits, bits / time.Since(start).Seconds(), nil
 }
 
-// read reads one connection to its end, which is that of ctx.
+// read reads one connection until ctx is done.
 func read(ctx context.Context, client *http.Client, l Load, count *atomic.Int64, begun func()) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, l.Target+"?"+bulkQuery, nil)
 	if err != nil {

@@ -15,13 +15,13 @@ import (
 )
 
 // Capture is the first value in the body of a POST to /capture on the control socket. It
-// asks for the IPv4 and ARP packets on every interface of the agent's network namespace.
-// The answer is a stream of Captured: Ready as soon as nothing is missed any more, then
-// Frames, then End. The caller ends the capture by ending the body, and still gets what
-// was caught until then.
+// requests the IPv4 and ARP packets on every interface of the agent's network namespace.
+// The answer is a stream of Captured: Ready as soon as no packet is missed any more, then
+// Frames, then End. The caller ends the capture by ending the body, and still receives what
+// was captured until then.
 type Capture struct {
-	Seconds int      `json:"seconds,omitempty"` // the capture ends by itself then; 30 unless told
-	Without []uint16 `json:"without,omitempty"` // TCP ports whose packets nobody asks for
+	Seconds int      `json:"seconds,omitempty"` // the capture ends by itself then; default 30
+	Without []uint16 `json:"without,omitempty"` // TCP ports whose packets are left out
 }
 
 // Captured is one value of the answer; one of its fields is set.
@@ -31,7 +31,7 @@ type Captured struct {
 	End   *End   `json:"end,omitempty"`
 }
 
-// Ready says who captures, and where.
+// Ready identifies the agent that captures, and its interfaces.
 type Ready struct {
 	Name  string `json:"name"`
 	IP    string `json:"ip,omitempty"`
@@ -64,10 +64,10 @@ type Frame struct {
 type End struct {
 	Frames int    `json:"frames"`
 	Missed int    `json:"missed,omitempty"` // frames for which the kernel had no room
-	Why    string `json:"why,omitempty"`    // what ended it, if not the caller
+	Why    string `json:"why,omitempty"`    // why it ended, if not by the caller
 }
 
-// Bounds of one capture, and of how many an agent makes at a time.
+// Bounds of one capture, and of the number of captures at a time.
 const (
 	maxCaptures       = 4
 	maxCaptureSeconds = 60
@@ -75,14 +75,14 @@ const (
 	maxFrameBytes     = 32 << 20
 )
 
-// serveCapture answers POST /capture; slots holds a token for each capture that runs.
+// serveCapture answers POST /capture; slots holds a token for each running capture.
 func (s Server) serveCapture(slots chan struct{}) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case slots <- struct{}{}:
 			defer func() { <-slots }()
 		default:
-			http.Error(w, fmt.Sprintf("%d captures run already", maxCaptures), http.StatusServiceUnavailable)
+			http.Error(w, fmt.Sprintf("%d captures are already running", maxCaptures), http.StatusServiceUnavailable)
 			return
 		}
 		control := http.NewResponseController(w)
@@ -140,17 +140,17 @@ type captureStream struct {
 	flush  func() error
 }
 
-// run hands on frames until the caller ends the capture or a bound is reached.
+// run sends frames until the caller ends the capture or a bound is reached.
 func (c captureStream) run(ctx context.Context, ring *ring, ended <-chan struct{}) {
 	var end End
 	bytes := 0
 	for last := false; end.Why == ""; {
-		// What was caught before the end was asked for is in the ring by then.
+		// What was captured before the caller's end is in the ring by then.
 		select {
 		case <-ended:
 			last = true
 		case <-ctx.Done():
-			end.Why, last = "its time is over", true
+			end.Why, last = "its time is up", true
 		default:
 		}
 		for frame, ok := ring.next(); ok && end.Why == ""; frame, ok = ring.next() {
@@ -160,7 +160,7 @@ func (c captureStream) run(ctx context.Context, ring *ring, ended <-chan struct{
 				return
 			}
 			if end.Frames >= maxFrames || bytes >= maxFrameBytes {
-				end.Why = fmt.Sprintf("it reached its bound of %d frames or %d MB", maxFrames, maxFrameBytes>>20)
+				end.Why = fmt.Sprintf("it reached the limit of %d frames or %d MB", maxFrames, maxFrameBytes>>20)
 			}
 		}
 		if last || end.Why != "" {
@@ -177,7 +177,7 @@ func (c captureStream) run(ctx context.Context, ring *ring, ended <-chan struct{
 	}
 }
 
-// ownLinks lists the interfaces of the namespace that the agent runs in.
+// ownLinks lists the interfaces of the agent's network namespace.
 func ownLinks() ([]Link, error) {
 	all, err := netlink.LinkList()
 	if err != nil {

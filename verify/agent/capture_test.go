@@ -15,7 +15,7 @@ import (
 	"netlab.dev/netlab/internal/unixhttp"
 )
 
-// capturing is a capture of the client's agent, as it comes over its control socket.
+// capturing is a capture by the client's agent, received over its control socket.
 type capturing struct {
 	t    *testing.T
 	body *io.PipeWriter
@@ -53,7 +53,7 @@ func (c capturing) next() Captured {
 	return got
 }
 
-// rest gives what is left, the caller having ended the capture or not.
+// rest returns the remaining values, whether the caller ended the capture or not.
 func (c capturing) rest() ([]Frame, End) {
 	c.t.Helper()
 	var frames []Frame
@@ -66,8 +66,8 @@ func (c capturing) rest() ([]Frame, End) {
 	}
 }
 
-// TestCapture: a traced probe's packets are caught in both directions, its port and token
-// are in them, and what was not asked for is not.
+// TestCapture: a traced probe's packets are captured in both directions and contain its port
+// and token; packets that were left out are not captured.
 func TestCapture(t *testing.T) {
 	b := newBench(t)
 	c, ready := b.capture(Capture{Without: []uint16{8081}})
@@ -140,7 +140,7 @@ func TestCapture(t *testing.T) {
 	}
 }
 
-// TestCaptureBounds: a capture that nobody ends ends, and only a few run at a time.
+// TestCaptureBounds: a capture ends by itself, and only a few run at a time.
 func TestCaptureBounds(t *testing.T) {
 	b := newBench(t)
 	var all []capturing
@@ -158,7 +158,7 @@ func TestCaptureBounds(t *testing.T) {
 		t.Errorf("one more: %s", response.Status)
 	}
 	for _, c := range all {
-		if _, end := c.rest(); end.Why != "its time is over" {
+		if _, end := c.rest(); end.Why != "its time is up" {
 			t.Errorf("%+v", end)
 		}
 	}

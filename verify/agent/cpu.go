@@ -13,7 +13,7 @@ import (
 	"netlab.dev/netlab/internal/procfs"
 )
 
-// CPU is the processor time of one end's cgroup, or why there is none to tell.
+// CPU is the CPU time of the client's or server's cgroup, or why it is not known.
 type CPU struct {
 	Seconds float64 `json:"seconds"`
 	Missing string  `json:"missing,omitempty"`
@@ -27,8 +27,8 @@ func (c CPU) since(before CPU) CPU {
 	return c
 }
 
-// ownCPU reads the processor time of the agent's cgroup: v1's cpuacct controller or, where
-// the agent is in none, v2. It counts only where the agent and its children are alone.
+// ownCPU reads the CPU time of the agent's cgroup: v1's cpuacct controller or, where the
+// agent is in none, v2. It is valid only where the agent and its children are alone.
 func ownCPU() CPU {
 	seconds, err := ownSeconds()
 	if err != nil {
@@ -36,12 +36,12 @@ func ownCPU() CPU {
 	}
 	dir, _ := ownCgroup("/proc/self")
 	if stranger := strangerIn(dir); stranger != 0 {
-		return CPU{Missing: fmt.Sprintf("the agent has no cgroup of its own: process %d is in it too", stranger)}
+		return CPU{Missing: fmt.Sprintf("the agent does not have its own cgroup: process %d is in it too", stranger)}
 	}
 	return CPU{Seconds: seconds}
 }
 
-// ownSeconds reads it whoever else is in the cgroup.
+// ownSeconds reads it whatever else is in the cgroup.
 func ownSeconds() (float64, error) {
 	dir, err := ownCgroup("/proc/self")
 	if err != nil {
@@ -50,7 +50,7 @@ func ownSeconds() (float64, error) {
 	return cgroupSeconds(dir)
 }
 
-// cgroupSeconds reads what a cgroup has used, seconds of one processor.
+// cgroupSeconds reads the CPU time of a cgroup, in seconds.
 func cgroupSeconds(dir string) (float64, error) {
 	if data, err := os.ReadFile(filepath.Join(dir, "cpuacct.usage")); err == nil {
 		nanos, err := strconv.ParseFloat(strings.TrimSpace(string(data)), 64)
@@ -102,7 +102,7 @@ func ownCgroup(proc string) (string, error) {
 		if !there || !v1 && (m.FSType != "cgroup2" || found != "") {
 			continue
 		}
-		// What is mounted may be a part of the hierarchy: a container's own.
+		// The mount may be a part of the hierarchy: a container's.
 		if rest, below := strings.CutPrefix(path, strings.TrimSuffix(m.Root, "/")); below {
 			found = filepath.Join(m.Mountpoint, rest)
 		} else if path == "/" {
@@ -118,7 +118,7 @@ func ownCgroup(proc string) (string, error) {
 	return found, nil
 }
 
-// strangerIn gives a process of a cgroup that is neither this one, nor its parent, nor a
+// strangerIn returns a process of a cgroup that is neither this one, nor its parent, nor a
 // child of one of them; 0 for none.
 func strangerIn(dir string) int {
 	data, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
@@ -135,7 +135,7 @@ func strangerIn(dir string) int {
 	return 0
 }
 
-// parentOf gives a process's parent; of one that has ended since, this process.
+// parentOf returns a process's parent; for one that has exited since, this process.
 func parentOf(pid int) int {
 	s, err := procfs.Read(pid)
 	if err != nil {

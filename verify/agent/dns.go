@@ -10,8 +10,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// DNSAnswer is a DNS response: the name that was found (of the search list's), its code
-// and records.
+// DNSAnswer is a DNS response: the name that was found (with the search list applied), its
+// code and records.
 type DNSAnswer struct {
 	Name    string   `json:"name"`
 	Server  string   `json:"server"`
@@ -26,7 +26,7 @@ type Record struct {
 	Value string `json:"value"`
 }
 
-// Values gives the sorted values of one record type.
+// Values returns the sorted values of one record type.
 func (a DNSAnswer) Values(kind string) []string {
 	var out []string
 	for _, r := range a.Records {
@@ -38,8 +38,8 @@ func (a DNSAnswer) Values(kind string) []string {
 	return out
 }
 
-// dns asks one server, along resolv.conf's search list as the C library would; a target
-// that ends in a dot, or a server of its own, is asked for as it is.
+// dns queries one server, along resolv.conf's search list as the C library would; a target
+// that ends in a dot, or one with an explicit server, is queried as it is.
 func (p Probe) dns(ctx context.Context) (Answer, error) {
 	kind, ok := dns.StringToType[strings.ToUpper(p.Type)]
 	if p.Type == "" {
@@ -55,7 +55,7 @@ func (p Probe) dns(ctx context.Context) (Answer, error) {
 			return Answer{}, broken{err}
 		}
 		if len(config.Servers) == 0 {
-			return Answer{}, broken{fmt.Errorf("resolv.conf names no server")}
+			return Answer{}, broken{fmt.Errorf("resolv.conf has no nameserver")}
 		}
 		server, names = config.Servers[0], config.NameList(p.Target)
 	}

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestHoldControl: the control socket comes back after a predecessor took its path and ended,
-// and after it was removed; while the predecessor runs the path is its own.
+// TestHoldControl: the control socket comes back after a previous Pod took its path and
+// ended, and after it was removed; while the previous Pod runs it keeps the path.
 func TestHoldControl(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "a.sock")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -26,9 +26,9 @@ func TestHoldControl(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(1500 * time.Millisecond) // a look and a half
+	time.Sleep(1500 * time.Millisecond) // one and a half intervals of the check
 	if is, err := os.Stat(socket); err != nil || !os.SameFile(its, is) {
-		t.Errorf("the path of one that runs was taken (%v)", err)
+		t.Errorf("the path of a running agent was taken (%v)", err)
 	}
 	predecessor.Close()
 	back := func(after string) {
@@ -44,7 +44,7 @@ func TestHoldControl(t *testing.T) {
 			}
 		}
 	}
-	back("its predecessor's end")
+	back("the end of the previous Pod")
 	if err := os.Remove(socket); err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,8 @@ import (
 	"netlab.dev/netlab/labs"
 )
 
-// iperf3Args gives the arguments of the iperf3 client that makes a Load. Intermediate
-// figures are off; -b is of each stream.
+// iperf3Args returns the arguments of the iperf3 client for a Load. Intermediate figures are
+// off; -b is per stream.
 func (l Load) iperf3Args() ([]string, error) {
 	host, port, err := net.SplitHostPort(l.Target)
 	if err != nil {
@@ -35,8 +35,8 @@ func (l Load) iperf3Args() ([]string, error) {
 	return append(args, "--time", strconv.Itoa(max(l.Seconds, 1))), nil
 }
 
-// iperf3Output is what of `iperf3 --json` matters (3.12, src/iperf_api.c). It exits with 0
-// even where it has an error to tell.
+// iperf3Output is the used part of `iperf3 --json` (3.12, src/iperf_api.c). It exits with 0
+// even when it reports an error.
 type iperf3Output struct {
 	Error string `json:"error"`
 	End   struct {
@@ -57,7 +57,7 @@ type iperf3Sum struct {
 func parseIperf3(said []byte) (Loaded, error) {
 	var got iperf3Output
 	if err := json.Unmarshal(said, &got); err != nil {
-		return Loaded{}, broken{fmt.Errorf("no JSON of iperf3: %w: %.200q", err, said)}
+		return Loaded{}, broken{fmt.Errorf("iperf3 printed no JSON: %w: %.200q", err, said)}
 	}
 	if got.Error != "" {
 		return Loaded{}, iperf3Error(got.Error)
@@ -67,8 +67,8 @@ func parseIperf3(said []byte) (Loaded, error) {
 		Retransmits: got.End.Sent.Retransmits, LostPercent: got.End.Sum.LostPercent}, nil
 }
 
-// iperf3Error tells what the network did to an iperf3 from what iperf3 did itself. It has
-// nothing but words to tell by.
+// iperf3Error distinguishes errors of the network from those of iperf3 itself. It has only
+// the text of the message.
 func iperf3Error(text string) error {
 	err := errors.New("iperf3: " + strings.TrimPrefix(text, "error - "))
 	for _, sign := range []struct {
@@ -97,7 +97,7 @@ func iperf3Error(text string) error {
 	return broken{err}
 }
 
-// networkError is an error that outcome sorts like its kind.
+// networkError is an error that outcome classifies by its kind.
 type networkError struct {
 	error
 	kind error
@@ -105,5 +105,5 @@ type networkError struct {
 
 func (n networkError) Unwrap() error { return n.kind }
 
-// UDPRate leaves a quarter of what a path bore for a moment unused.
+// UDPRate leaves a quarter of what a path carried in a burst unused.
 func UDPRate(bore float64) labs.Rate { return labs.Rate(bore * 3 / 4) }

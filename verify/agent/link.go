@@ -15,15 +15,15 @@ import (
 )
 
 // Payload bounds of the MTU search, in bytes of UDP payload: the smallest IPv4 MTU that
-// every host takes (RFC 791: 576 less 28 of headers) and a jumbo frame.
+// every host accepts (RFC 791: 576 less 28 of headers) and a jumbo frame.
 const (
 	minPayload = 548
 	maxPayload = 9216
 )
 
-// mtu finds the largest UDP payload that arrives whole with Don't Fragment set. The far
-// agent confirms the size that it received; the kernel's path MTU is never believed
-// alone. A hint that proves exact (it passes, one byte more does not) saves the search.
+// mtu finds the largest UDP payload that arrives whole with Don't Fragment set. The server's
+// agent confirms the size that it received; the kernel's path MTU alone is not trusted. A
+// hint that proves exact (it passes, one byte more does not) saves the search.
 func (p Probe) mtu(ctx context.Context) (Answer, error) {
 	dialer := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
 		var err error
@@ -75,15 +75,15 @@ type sizer struct {
 	rtt      int64         // of the first answer, in µs
 }
 
-// arrives sends one datagram, again if the first was lost, and waits for the far agent to
-// confirm its size.
+// arrives sends one datagram, again if the first was lost, and waits until the server's
+// agent confirms its size.
 func (s *sizer) arrives(size int) error {
 	payload, buf := make([]byte, size), make([]byte, 4096)
 	err := s.ctx.Err()
 	for try := 0; try < 2 && s.ctx.Err() == nil; try++ {
 		start := time.Now()
 		if _, err = s.conn.Write(payload); errors.Is(err, syscall.EMSGSIZE) {
-			return err // larger than the interface or the path is known to take
+			return err // larger than the interface or the path is known to carry
 		}
 		if err != nil {
 			continue // an ICMP error of the datagram before
@@ -118,12 +118,12 @@ const (
 	arpLength  = 28
 )
 
-// arp asks who has an address, from an interface on its network, and gives every MAC that
-// answers: two stations that claim one address both show.
+// arp sends an ARP request from an interface on the address's network, and returns every MAC
+// that answers: two stations that claim one address both show.
 func (p Probe) arp(ctx context.Context) (Answer, error) {
 	target, err := netip.ParseAddr(p.Target)
 	if err != nil || !target.Is4() {
-		return Answer{}, broken{fmt.Errorf("no IPv4 address: %q", p.Target)}
+		return Answer{}, broken{fmt.Errorf("not an IPv4 address: %q", p.Target)}
 	}
 	link, source, err := linkTowards(target, p.Interface)
 	if err != nil {
@@ -162,7 +162,7 @@ func (p Probe) arp(ctx context.Context) (Answer, error) {
 			}
 			if len(a.MACs) == 0 {
 				a.RTTMicros = time.Since(start).Microseconds()
-				until = time.Now().Add(50 * time.Millisecond) // a second claimant answers at once too
+				until = time.Now().Add(50 * time.Millisecond) // a second claimant answers immediately too
 			}
 			if !slices.Contains(a.MACs, mac) {
 				a.MACs = append(a.MACs, mac)
@@ -170,13 +170,13 @@ func (p Probe) arp(ctx context.Context) (Answer, error) {
 		}
 	}
 	if len(a.MACs) == 0 {
-		return a, fmt.Errorf("nobody on %s answers ARP for %s: %w", link.Name, target, context.DeadlineExceeded)
+		return a, fmt.Errorf("no ARP reply on %s for %s: %w", link.Name, target, context.DeadlineExceeded)
 	}
 	slices.Sort(a.MACs)
 	return a, nil
 }
 
-// linkTowards finds the interface whose network holds target, and the address it has there.
+// linkTowards finds the interface whose network holds target, and its address there.
 func linkTowards(target netip.Addr, name string) (net.Interface, netip.Addr, error) {
 	links, err := net.Interfaces()
 	if err != nil {
@@ -209,7 +209,7 @@ func whoHas(mac net.HardwareAddr, source, target netip.Addr) []byte {
 	return append(packet, target.AsSlice()...)
 }
 
-// readARP waits for one packet; it gives "" for none in time and for what is no answer.
+// readARP waits for one packet; it returns "" for a timeout and for anything but an answer.
 func readARP(fd int, wait time.Duration, target netip.Addr) (string, error) {
 	tv := syscall.NsecToTimeval(max(wait, time.Millisecond).Nanoseconds())
 	if err := syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &tv); err != nil {

@@ -12,8 +12,8 @@ import (
 	"netlab.dev/netlab/labs"
 )
 
-// The kinds of a Load and of its LoadServer. LoadRequests is of small requests and answers,
-// bytes of TCP or, where the target is a URL, HTTP.
+// The kinds of a Load and of its LoadServer. LoadRequests sends small requests: single bytes
+// over TCP or, where the target is a URL, HTTP.
 const (
 	LoadTCP      = "tcp" // iperf3
 	LoadUDP      = "udp" // iperf3
@@ -30,14 +30,14 @@ type Load struct {
 	Target  string    `json:"target"`            // host:port, or a URL
 	Host    string    `json:"host,omitempty"`    // Host header, where the target is a URL
 	Seconds int       `json:"seconds"`           // 1 at least
-	Streams int       `json:"streams,omitempty"` // at a time; 1 unless told
+	Streams int       `json:"streams,omitempty"` // at a time; default 1
 	Reverse bool      `json:"reverse,omitempty"` // the server sends; LoadHTTP always does
-	Rate    labs.Rate `json:"rate,omitempty"`    // udp: of all streams together; none: as fast as it goes
+	Rate    labs.Rate `json:"rate,omitempty"`    // udp: of all streams together; 0: unlimited
 	Blocks  int       `json:"blocks,omitempty"`  // udp: datagrams to send, in place of Seconds
-	Connect bool      `json:"connect,omitempty"` // requests: each on a connection of its own
+	Connect bool      `json:"connect,omitempty"` // requests: each on its own connection
 }
 
-// Loaded is what came of a Load. Its outcome is Reply where it was measured.
+// Loaded is the result of a Load. Its outcome is Reply where it was measured.
 type Loaded struct {
 	Outcome       string    `json:"outcome"`
 	Error         string    `json:"error,omitempty"`
@@ -45,23 +45,23 @@ type Loaded struct {
 	Bits          float64   `json:"bits,omitempty"`          // received
 	Retransmits   *float64  `json:"retransmits,omitempty"`   // tcp, as the sender's kernel counts
 	LostPercent   *float64  `json:"lostPercent,omitempty"`   // udp
-	CPU           CPU       `json:"cpu"`                     // of this end
+	CPU           CPU       `json:"cpu"`                     // of this agent
 	Requests      *Requests `json:"requests,omitempty"`
 }
 
-// LoadServer is the far end of a Load.
+// LoadServer is the server of a Load.
 type LoadServer struct {
 	Kind    string `json:"kind"`
-	Seconds int    `json:"seconds"` // after which it ends by itself
+	Seconds int    `json:"seconds"` // after which it stops by itself
 }
 
-// Served is what a LoadServer used between its beginning and its end.
+// Served is what a LoadServer used between its start and its end.
 type Served struct {
 	CPU CPU `json:"cpu"`
 }
 
-// loadServerArgv runs the program that is the far end. They are programs of their own: the agent
-// itself idles with little memory and one thread, and what is measured must not.
+// loadServerArgv is the command line of the server's program. It is a separate program: the
+// agent itself runs with little memory and one thread, which would limit a measurement.
 func (s Server) loadServerArgv(kind string) ([]string, error) {
 	port := strconv.Itoa(s.Load)
 	switch kind {
@@ -74,7 +74,7 @@ func (s Server) loadServerArgv(kind string) ([]string, error) {
 	return nil, fmt.Errorf("unknown kind of load %q", kind)
 }
 
-// measure makes a measurement as a client. Its error says that it could not be made.
+// measure makes a measurement as a client. Its error means that it could not be made.
 func measure(ctx context.Context, l Load) Loaded {
 	ctx, cancel := context.WithTimeout(ctx, min(time.Duration(l.Seconds)*time.Second+15*time.Second, maxLoad))
 	defer cancel()
@@ -91,7 +91,7 @@ func measure(ctx context.Context, l Load) Loaded {
 	if err != nil {
 		out.Outcome, out.Error = outcome(err), err.Error()
 		if ctx.Err() != nil {
-			out.Outcome, out.Error = Timeout, fmt.Sprintf("no end after %d s and 15 more", l.Seconds)
+			out.Outcome, out.Error = Timeout, fmt.Sprintf("no result after %d s and 15 more", l.Seconds)
 		}
 	}
 	return out
@@ -119,7 +119,7 @@ func loadSelf(ctx context.Context, l Load) (Loaded, error) {
 	if err != nil {
 		return Loaded{}, broken{err}
 	}
-	own := ownCPU() // whether there is one: the program looks only at how much
+	own := ownCPU() // whether it is known: the program reads only the value
 	words, err := json.Marshal(l)
 	if err != nil {
 		return Loaded{}, broken{err}

@@ -73,8 +73,8 @@ func TestIperf3Args(t *testing.T) {
 	}
 }
 
-// TestLoads makes the measurements that netlab's own programs make, over loopback, by
-// the control socket. iperf3 is a stand-in that prints a recorded output.
+// TestLoads makes the measurements of netlab's own programs over loopback, through the
+// control socket. iperf3 is a fake that prints a recorded output.
 func TestLoads(t *testing.T) {
 	t.Setenv(asAgent, "1") // the agent runs this executable
 	dir := t.TempDir()
@@ -146,7 +146,7 @@ func TestLoads(t *testing.T) {
 				t.Errorf("without a server: %+v", refused)
 			}
 			if ask("DELETE", "/load-server", nil, &served); served.CPU.Missing == "" {
-				t.Error("a server that was ended is ended again")
+				t.Error("a stopped server is stopped again")
 			}
 		})
 	}
@@ -162,7 +162,7 @@ func TestLoads(t *testing.T) {
 	}
 }
 
-// slow answers at once, but for one request that takes long.
+// slow answers immediately, except one request that takes long.
 type slow struct{ n, at int }
 
 func (s *slow) once() error {
@@ -188,7 +188,7 @@ func TestOpenLoopCountsWaiting(t *testing.T) {
 		}
 	}
 	if late < 30 {
-		t.Errorf("%d requests waited for more than 5 ms, want some 45", late)
+		t.Errorf("%d requests waited for more than 5 ms, want about 45", late)
 	}
 }
 

@@ -16,14 +16,14 @@ import (
 // loadServerStart bounds the wait for a load server to listen.
 const loadServerStart = 5 * time.Second
 
-// loadServers holds the one LoadServer that an agent has at a time.
+// loadServers holds the LoadServer of an agent, one at a time.
 type loadServers struct {
 	mutex  sync.Mutex
-	ending func() // ends the present one and waits for it; nil for none
+	ending func() // stops the current one and waits for it; nil for none
 	before CPU
 }
 
-// start ends the present LoadServer and begins another, which listens when start returns.
+// start stops the current LoadServer and starts another, which listens when start returns.
 func (x *loadServers) start(argv []string, limit time.Duration) error {
 	x.mutex.Lock()
 	defer x.mutex.Unlock()
@@ -62,18 +62,18 @@ func (x *loadServers) start(argv []string, limit time.Duration) error {
 	case <-ended:
 		err = fmt.Errorf("%s: %s", argv[0], strings.Join(said, " "))
 	case <-time.After(loadServerStart):
-		err = fmt.Errorf("%s does not listen after %s", argv[0], loadServerStart)
+		err = fmt.Errorf("%s is not listening after %s", argv[0], loadServerStart)
 	}
 	x.end()
 	return err
 }
 
-// stop ends the present LoadServer, if there is one, and tells what was used meanwhile.
+// stop stops the current LoadServer, if any, and returns what it used.
 func (x *loadServers) stop() Served {
 	x.mutex.Lock()
 	defer x.mutex.Unlock()
 	if x.ending == nil {
-		return Served{CPU{Missing: "the server had ended before its time"}}
+		return Served{CPU{Missing: "the server had exited early"}}
 	}
 	used := ownCPU().since(x.before)
 	x.end()
@@ -88,7 +88,7 @@ func (x *loadServers) end() {
 }
 
 // control adds the requests of measurements to those of the control socket: POST /load-server
-// begins the far end of one, DELETE /load-server ends it, POST /load is the near end.
+// starts a server, DELETE /load-server stops it, POST /load runs the client.
 func (s Server) control(mux *http.ServeMux, x *loadServers) {
 	mux.HandleFunc("POST /load-server", func(w http.ResponseWriter, r *http.Request) {
 		var asked LoadServer
@@ -124,7 +124,7 @@ func decoded(w http.ResponseWriter, r *http.Request, into any) bool {
 	return true
 }
 
-// output runs a program and gives its standard output; its error has the other.
+// output runs a program and returns its standard output; its error has the standard error.
 func output(ctx context.Context, argv []string) ([]byte, error) {
 	said, err := exec.CommandContext(ctx, argv[0], argv[1:]...).Output()
 	var exit *exec.ExitError

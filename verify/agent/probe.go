@@ -32,46 +32,46 @@ const (
 	ARP   = "arp"
 )
 
-// The outcomes of a Probe. Broken is about the probe itself: it says nothing of the path.
+// The outcomes of a Probe. Broken is about the probe itself, not about the path.
 const (
 	Reply       = "reply"
-	Refused     = "refused"     // somebody said no: RST, ICMP port unreachable, port in use
-	Timeout     = "timeout"     // nobody said anything
+	Refused     = "refused"     // actively refused: RST, ICMP port unreachable, port in use
+	Timeout     = "timeout"     // no answer
 	Unreachable = "unreachable" // no route, ICMP unreachable, a name without an address
 	Broken      = "broken"      // the probe could not run
 )
 
-// Bounds of what an agent takes on.
+// Bounds of an agent's load.
 const (
 	MaxProbes  = 1000
 	maxCount   = 500
 	maxTimeout = 10 * time.Second
-	// maxParallel is how many repetitions of one probe are on their way at a time.
+	// maxParallel is how many repetitions of one probe run at a time.
 	maxParallel = 4
 )
 
-// Probe is one question to the network.
+// Probe is one request over the network.
 type Probe struct {
 	Kind   string `json:"kind"`
 	Target string `json:"target"` // URL, host:port, name, port or address, by kind
 
 	Host      string `json:"host,omitempty"`      // http, https: Host header; https: also SNI
-	Method    string `json:"method,omitempty"`    // http, https: GET unless told
-	Server    string `json:"server,omitempty"`    // dns: host or host:port; resolv.conf's unless told
-	Type      string `json:"type,omitempty"`      // dns: A unless told
-	Interface string `json:"interface,omitempty"` // arp: the one on the address's network unless told
+	Method    string `json:"method,omitempty"`    // http, https: default GET
+	Server    string `json:"server,omitempty"`    // dns: host or host:port; default resolv.conf's
+	Type      string `json:"type,omitempty"`      // dns: default A
+	Interface string `json:"interface,omitempty"` // arp: default the one on the address's network
 	Hint      int    `json:"hint,omitempty"`      // mtu: payload in bytes to try first
-	Trace     string `json:"trace,omitempty"`     // http, https, tcp, udp, dns: marks its packets, and gives its Sockets
+	Trace     string `json:"trace,omitempty"`     // http, https, tcp, udp, dns: marks its packets, and returns its Sockets
 
-	Count         int  `json:"count,omitempty"` // repetitions; 1 unless told
+	Count         int  `json:"count,omitempty"` // repetitions; default 1
 	Parallel      bool `json:"parallel,omitempty"`
-	TimeoutMillis int  `json:"timeoutMillis,omitempty"` // of each repetition; 1000 unless told
+	TimeoutMillis int  `json:"timeoutMillis,omitempty"` // of each repetition; default 1000
 
 	sockets *sockets // of a traced repetition
 }
 
-// Result is what came of a Probe. Outcome is Reply if any repetition was answered,
-// else the outcome of the last.
+// Result is the result of a Probe. Outcome is Reply if any repetition was answered, else the
+// outcome of the last.
 type Result struct {
 	Outcome       string   `json:"outcome"`
 	Error         string   `json:"error,omitempty"`
@@ -93,13 +93,13 @@ type Answer struct {
 	Sockets     []Socket     `json:"sockets,omitempty"` // of a traced probe
 }
 
-// Certificate is the leaf that a TLS server showed.
+// Certificate is the leaf certificate of a TLS server.
 type Certificate struct {
 	SHA256   string   `json:"sha256"`
 	DNSNames []string `json:"dnsNames"`
 }
 
-// Args gives the arguments of `netlab agent probe` that make the same probe.
+// Args returns the arguments of `netlab agent probe` for the same probe.
 func (p Probe) Args() []string {
 	args := []string{"agent", "probe", p.Kind, p.Target}
 	add := func(flag, value string) {
@@ -217,8 +217,8 @@ type broken struct{ error }
 
 func (b broken) Unwrap() error { return b.error }
 
-// outcome sorts an error of the network. What it does not know counts as broken: an
-// unknown error must not pass for a blocked path.
+// outcome classifies an error of the network. An unknown error counts as broken: it must not
+// be taken for a blocked path.
 func outcome(err error) string {
 	var own broken
 	var name *net.DNSError
@@ -253,7 +253,7 @@ func outcome(err error) string {
 func (p Probe) http(ctx context.Context) (Answer, error) {
 	u, err := url.Parse(p.Target)
 	if err != nil || u.Host == "" || u.Scheme != p.Kind {
-		return Answer{}, broken{fmt.Errorf("no %s URL: %q", p.Kind, p.Target)}
+		return Answer{}, broken{fmt.Errorf("not a valid %s URL: %q", p.Kind, p.Target)}
 	}
 	method := p.Method
 	if method == "" {
@@ -268,12 +268,12 @@ func (p Probe) http(ctx context.Context) (Answer, error) {
 		req.Header.Set("User-Agent", Mark(p.Trace))
 	}
 	transport := &http.Transport{
-		DisableKeepAlives: true, // every repetition is a connection of its own: another backend's chance
+		DisableKeepAlives: true, // every repetition uses a new connection, which may reach another backend
 		DialContext:       p.dialer().DialContext,
-		// Whose certificate it is, is reported, and judged by who asked.
+		// The certificate is reported, and judged by the caller.
 		TLSClientConfig: &tls.Config{ServerName: p.Host, InsecureSkipVerify: true},
 	}
-	response, err := transport.RoundTrip(req) // a redirect is an answer, not to be followed
+	response, err := transport.RoundTrip(req) // a redirect is an answer and is not followed
 	if err != nil {
 		return Answer{}, garbledError(err)
 	}
@@ -332,8 +332,8 @@ func (p Probe) datagram(ctx context.Context) (Answer, error) {
 	return Answer{Seen: parseSeen(buf[:n])}, nil
 }
 
-// bind asks whether a TCP port is taken in the agent's own network namespace: Refused if
-// so, Reply if it could be had.
+// bind tests whether a TCP port is in use in the agent's network namespace: Refused if it
+// is, Reply if it is free.
 func (p Probe) bind() (Answer, error) {
 	l, err := net.Listen("tcp", net.JoinHostPort("", p.Target))
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -345,8 +345,8 @@ func (p Probe) bind() (Answer, error) {
 	return Answer{}, l.Close()
 }
 
-// garbledError marks what a connected far end said that is no HTTP or no TLS: the path is
-// there, and what answers is not what was asked for.
+// garbledError marks an answer that is not HTTP or not TLS: the path works, but something
+// else answers.
 func garbledError(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) || outcome(err) != Broken {
@@ -355,7 +355,7 @@ func garbledError(err error) error {
 	return fmt.Errorf("%w: %w", errGarbled, err)
 }
 
-// addressError tells a target that is no address (broken) from one that does not answer.
+// addressError distinguishes an invalid address (broken) from one that does not answer.
 func addressError(err error) error {
 	var address *net.AddrError
 	var parse *net.ParseError
@@ -365,7 +365,7 @@ func addressError(err error) error {
 	return err
 }
 
-// parseSeen gives nil for what no agent said: an error page, another server.
+// parseSeen returns nil for an answer that is not an agent's: an error page, another server.
 func parseSeen(body []byte) *Seen {
 	var s Seen
 	if json.Unmarshal(bytes.TrimSpace(body), &s) != nil || s.Name == "" {

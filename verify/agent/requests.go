@@ -18,10 +18,10 @@ import (
 )
 
 // Requests is the latency of small requests, in µs. They are sent at a fixed rate, half of
-// what the closed loop before reached, and each is timed from the moment it should have
-// been sent at: a wait for the one before counts, as it would for a user.
+// what the preceding closed loop reached, and each is timed from the moment at which it was
+// due: a wait for the previous one counts, as it would for a user.
 type Requests struct {
-	PerSecond float64 `json:"perSecond"` // the closed loop: each as soon as the last was answered
+	PerSecond float64 `json:"perSecond"` // the closed loop: each as soon as the previous one was answered
 	Offered   float64 `json:"offered"`   // requests a second of the open loop
 	Count     int     `json:"count"`     // timed
 	P50       float64 `json:"p50"`
@@ -36,24 +36,25 @@ type exchange interface {
 	close()
 }
 
-// timeRequests makes a Load of requests: a closed loop for half of the time, then an open
-// one. It has the thread for itself.
+// timeRequests runs a Load of requests: a closed loop for half of the time, then an open
+// one. It has a thread to itself.
 func timeRequests(ctx context.Context, l Load) (Requests, error) {
 	x, err := l.exchange()
 	if err != nil {
 		return Requests{}, err
 	}
 	defer x.close()
-	// A collection would be timed with the requests, and a request leaves little behind.
+	// A garbage collection would be timed with the requests, and a request leaves little
+	// garbage.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(256 << 20))
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	// How late a sleep may end: 50 µs unless told (PR_SET_TIMERSLACK, prctl(2)).
+	// How late a sleep may end: by default 50 µs (PR_SET_TIMERSLACK, prctl(2)).
 	unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	half := time.Duration(max(l.Seconds, 1)) * time.Second / 2
 
-	for range 20 { // ARP, connection tracking, caches: the first ones are not like the others
+	for range 20 { // warm-up: ARP, connection tracking, caches
 		if err := x.once(); err != nil {
 			return Requests{}, err
 		}
@@ -76,8 +77,8 @@ func timeRequests(ctx context.Context, l Load) (Requests, error) {
 	return r, nil
 }
 
-// openLoop sends at a fixed rate (a second) for as long as told, at least once, and gives
-// the sorted times in µs from when each request was due to when it was answered.
+// openLoop sends at a fixed rate (per second) for a time, at least once, and returns the
+// sorted times in µs from when each request was due to when it was answered.
 func openLoop(ctx context.Context, x exchange, rate float64, long time.Duration) ([]float64, error) {
 	pause := time.Duration(float64(time.Second) / max(rate, 1))
 	count := max(int(long/pause), 1)
@@ -98,7 +99,8 @@ func openLoop(ctx context.Context, x exchange, rate float64, long time.Duration)
 	return took, nil
 }
 
-// spin is the end of a wait that is not slept: a thread does not wake to the microsecond.
+// spin is the end of a wait that is busy, not slept: a thread does not wake up to the
+// microsecond.
 const spin = 60 * time.Microsecond
 
 func waitUntil(due time.Time) {
@@ -173,8 +175,8 @@ func (x *byteExchange) close() {
 	}
 }
 
-// httpExchange asks for a page and reads it. A server that ends the connection after the
-// answer, as proxies do now and then, is connected to again.
+// httpExchange requests a page and reads it. It reconnects to a server that closes the
+// connection after the answer, as proxies sometimes do.
 type httpExchange struct {
 	to      netip.AddrPort
 	connect bool
@@ -220,10 +222,10 @@ func (x *httpExchange) close() {
 	}
 }
 
-// answerRequests is the far end of a byteExchange: each byte is answered with one.
+// answerRequests is the server of a byteExchange: it answers each byte with one.
 func answerRequests(l sock) error {
-	// A thread that blocks keeps its processor token for a while; with tokens enough, none
-	// waits for another's.
+	// A blocked thread keeps its P (GOMAXPROCS) for a while; with enough of them, none waits
+	// for another's.
 	runtime.GOMAXPROCS(max(4, runtime.NumCPU()))
 	for {
 		s, err := l.accept()

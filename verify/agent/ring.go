@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Size of a capture's ring: a slot holds a header and a frame of a usual MTU, and all
-// slots what a busy Node sees while its agent waits for a processor. Every interface of
-// the namespace feeds the one ring, so that its order is that of the kernel.
+// Size of a capture's ring: a slot holds a header and a frame of a usual MTU, and all slots
+// what a busy Node sees while its agent waits for CPU time. All interfaces of the namespace
+// share one ring, so that its order is that of the kernel.
 const (
 	slotSize  = 2048
 	slotCount = 2048
@@ -24,12 +24,12 @@ const (
 type ring struct {
 	fd     int
 	memory []byte
-	at     int // the slot that is filled next
+	at     int // the slot that the kernel fills next
 }
 
-// openRing starts to catch IPv4 and ARP, but for TCP from or to some ports.
+// openRing starts to capture IPv4 and ARP, except TCP from or to some ports.
 func openRing(without []uint16) (_ *ring, err error) {
-	// A protocol of 0 catches nothing: no frame comes before the filter is in place.
+	// Protocol 0 receives nothing: no frame arrives before the filter is in place.
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open a packet socket: %w", err)
@@ -53,7 +53,7 @@ func openRing(without []uint16) (_ *ring, err error) {
 		return nil, fmt.Errorf("attach the capture's filter: %w", err)
 	}
 	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V2); err != nil {
-		return nil, fmt.Errorf("choose the packet ring's version: %w", err)
+		return nil, fmt.Errorf("set the packet ring's version: %w", err)
 	}
 	size := unix.TpacketReq{Block_size: blockSize, Block_nr: slotSize * slotCount / blockSize, Frame_size: slotSize, Frame_nr: slotCount}
 	if err := unix.SetsockoptTpacketReq(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &size); err != nil {
@@ -76,7 +76,7 @@ func (r *ring) close() {
 	unix.Close(r.fd)
 }
 
-// next gives the oldest frame that was not given yet.
+// next returns the oldest frame that was not returned yet.
 func (r *ring) next() (Frame, bool) {
 	slot := r.memory[r.at*slotSize : (r.at+1)*slotSize]
 	h := (*unix.Tpacket2Hdr)(unsafe.Pointer(&slot[0]))
@@ -100,7 +100,7 @@ func (r *ring) wait(d time.Duration) {
 	unix.Poll([]unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN}}, int(d.Milliseconds()))
 }
 
-// missed is how many frames found no free slot since it was last asked.
+// missed is how many frames found no free slot since the last call.
 func (r *ring) missed() int {
 	s, err := unix.GetsockoptTpacketStats(r.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
 	if err != nil {
@@ -110,14 +110,14 @@ func (r *ring) missed() int {
 }
 
 // fromIP makes an offset count from the IP header (SKF_NET_OFF of linux/filter.h):
-// interfaces differ in what stands before it.
+// interfaces differ in the header before it.
 func fromIP(offset uint32) uint32 { return 0xfff00000 + offset }
 
-// filter keeps ARP and IPv4, but for TCP from or to some ports.
+// filter accepts ARP and IPv4, except TCP from or to some ports.
 func filter(without []uint16) []bpf.Instruction {
 	const accept, drop = -1, -2
 	var program []bpf.Instruction
-	type jump struct{ at, to int } // where its condition holds; it goes on otherwise
+	type jump struct{ at, to int } // where its condition holds; else the next instruction
 	var jumps []jump
 	add := func(i ...bpf.Instruction) { program = append(program, i...) }
 	when := func(cond bpf.JumpTest, value uint32, to int) {

@@ -26,7 +26,7 @@ type Server struct {
 	Socket         string
 }
 
-// Seen is what a server saw of a request: who answered, and whom it took the client for.
+// Seen is what a server saw of a request: which agent answered, and the client's address.
 type Seen struct {
 	Name         string `json:"name"`
 	Node         string `json:"node,omitempty"`
@@ -45,8 +45,8 @@ type Asked struct {
 	Probes []Probe `json:"probes"`
 }
 
-// Answered is its answer, in the order asked. It says who answers: the socket of a Pod
-// may for a moment still be served by its predecessor of the same name.
+// Answered is its answer, in the order of the probes. It identifies the agent: the socket of
+// a Pod may for a moment still be served by the previous Pod of the same name.
 type Answered struct {
 	Name    string   `json:"name"`
 	IP      string   `json:"ip,omitempty"`
@@ -184,7 +184,7 @@ func (s Server) listenUDP() (*net.UDPConn, error) {
 
 // answerUDP answers each datagram from the address that it was sent to: a machine with
 // several NICs would otherwise answer from the one its routes prefer, and a client with
-// a connected socket would not take that for an answer.
+// a connected socket would not accept that as an answer.
 func (s Server) answerUDP(c *net.UDPConn) error {
 	buf, oob := make([]byte, 64<<10), make([]byte, 128)
 	for {
@@ -221,8 +221,8 @@ func sameSource(oob []byte) []byte {
 	return nil
 }
 
-// listenControl makes the control socket, over the one that an earlier run left. It stays
-// when its agent ends: by then the path may be that of a successor.
+// listenControl creates the control socket, replacing one that an earlier run left. It stays
+// when its agent exits: by then the path may be that of the next Pod.
 func listenControl(path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("serve control socket: %w", err)
@@ -261,9 +261,9 @@ func (s Server) serveControl(l net.Listener) func(context.Context) error {
 	}
 }
 
-// holdControl puts the control socket back where nobody listens at its path any more: a
-// predecessor that a kubelet started once more, after a reboot, may have taken the path and
-// ended. One that still runs keeps it until then.
+// holdControl restores the control socket where nothing listens at its path any more: a
+// previous Pod that the kubelet started once more, after a reboot, may have taken the path
+// and exited. While that Pod runs, it keeps the path.
 func holdControl(ctx context.Context, path string, server *http.Server) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -288,9 +288,9 @@ func holdControl(ctx context.Context, path string, server *http.Server) {
 	}
 }
 
-// DoAll runs probes side by side and gives their results in the order asked. Few are busy
-// at a time, so that they do not measure each other; one that has waited for a while
-// for its answer is idle, and makes room for the next.
+// DoAll runs probes concurrently and returns their results in order. Only a few are busy at
+// a time, so that they do not disturb each other's timing; one that has waited for a while
+// for its answer counts as idle, and the next one starts.
 func DoAll(ctx context.Context, probes []Probe) []Result {
 	const busy, idleAfter = 3, 20 * time.Millisecond
 	results := make([]Result, len(probes))

@@ -10,8 +10,8 @@ import (
 )
 
 // sock is a TCP socket that blocks its thread. Go's own sockets wait in the runtime's
-// poller, which adds microseconds to each wait and counts timers in milliseconds; what is
-// timed here is shorter.
+// poller, which adds microseconds to each wait and has timers of milliseconds; the times
+// measured here are shorter.
 type sock int
 
 // patience is how long one read, write or connect of a sock may take.
@@ -75,7 +75,7 @@ func (s sock) connected() error {
 	}
 }
 
-// timedOut names what a blocking call that ran out of patience says.
+// timedOut converts the error of a blocking call that timed out.
 func timedOut(err error) error {
 	if err == unix.EAGAIN || err == unix.EINPROGRESS {
 		return unix.ETIMEDOUT

@@ -12,17 +12,17 @@ import (
 )
 
 // Mark is what the packets of a traced probe carry, where its protocol has room: an HTTP
-// request as its User-Agent, which proxies hand on, and a datagram as its payload.
+// request as its User-Agent, which proxies forward, and a datagram as its payload.
 func Mark(token string) string { return "netlab-trace/" + token }
 
-// Token is what marks one repetition, counted from 0, of a probe with that Trace.
+// Token marks one repetition, counted from 0, of a probe with that Trace.
 func Token(trace string, repetition int) string { return fmt.Sprintf("%s.%d.", trace, repetition) }
 
-// Socket is one that a traced probe sent from.
+// Socket is a socket that a traced probe sent from.
 type Socket struct {
 	Protocol string `json:"protocol"` // tcp, udp
 	Port     uint16 `json:"port"`     // its own
-	Remote   string `json:"remote"`   // address and port that it was told to reach
+	Remote   string `json:"remote"`   // address and port that it connected or sent to
 }
 
 // sockets are those of one repetition. An HTTP transport may still dial when its request
@@ -30,10 +30,10 @@ type Socket struct {
 type sockets struct {
 	mutex sync.Mutex
 	all   []Socket
-	names []Socket // that asked for the target's address
+	names []Socket // that looked up the target's address
 }
 
-// list leaves out those that asked for an address, unless nothing else was sent: then the
+// list leaves out those that looked up an address, unless nothing else was sent: then the
 // first of them is where the probe ended.
 func (s *sockets) list() []Socket {
 	s.mutex.Lock()
@@ -44,7 +44,7 @@ func (s *sockets) list() []Socket {
 	return slices.Clone(s.all)
 }
 
-// dialer notes the sockets of a traced probe.
+// dialer records the sockets of a traced probe.
 func (p Probe) dialer() *net.Dialer {
 	if p.Trace == "" {
 		return &net.Dialer{}
@@ -53,8 +53,8 @@ func (p Probe) dialer() *net.Dialer {
 	return &net.Dialer{ControlContext: p.sockets.noteIn(&p.sockets.all), Resolver: &net.Resolver{PreferGo: true, Dial: lookup.DialContext}}
 }
 
-// noteIn gives a Dialer's control function. The port is bound before connecting, so that
-// it is known where nothing answers.
+// noteIn returns a Dialer's control function. The port is bound before connecting, so that
+// it is known even if nothing answers.
 func (s *sockets) noteIn(list *[]Socket) func(context.Context, string, string, syscall.RawConn) error {
 	return func(_ context.Context, network, remote string, raw syscall.RawConn) error {
 		if network != "tcp4" && network != "udp4" {

@@ -2,7 +2,7 @@ package agent
 
 import "testing"
 
-// Sockets that asked for an address are told of only where the probe got no further.
+// Sockets that looked up an address are reported only if the probe got no further.
 func TestSocketsOfNames(t *testing.T) {
 	s := &sockets{names: []Socket{{"udp", 1, "10.96.0.10:53"}, {"udp", 2, "10.96.0.10:53"}}}
 	if got := s.list(); len(got) != 1 || got[0].Port != 1 {

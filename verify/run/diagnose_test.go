@@ -69,7 +69,7 @@ func TestFaults(t *testing.T) {
 	timeoutOf := func(kind string) func(string, agent.Probe, *agent.Result) *agent.Result {
 		return func(_ string, p agent.Probe, _ *agent.Result) *agent.Result {
 			if p.Kind == kind {
-				r := observetest.Silence(agent.Timeout, "nobody answers ARP")
+				r := observetest.Silence(agent.Timeout, "no ARP reply")
 				return &r
 			}
 			return nil

@@ -162,7 +162,7 @@ func TestProperties(t *testing.T) {
 		{"MTU too small", only(agent.MTU, observetest.AnswersOf(agent.Answer{Outcome: agent.Reply, Payload: 1372})), "", []string{checks.PodToPodCrossNode},
 			"largest unfragmented payload: expected 1422 bytes of UDP, observed 1372"},
 		{"MTU not found", only(agent.MTU, observetest.Silence(agent.Timeout, "i/o timeout")), "", []string{checks.PodToPodCrossNode}, "observed no reply in time"},
-		{"no ARP reply", only(agent.ARP, observetest.Silence(agent.Timeout, "nobody on eth0 answers ARP")), "", []string{checks.OutsideToLoadBalancer, checks.OutsideToIngressHTTP}, "no ARP reply for 172.30.0.20"},
+		{"no ARP reply", only(agent.ARP, observetest.Silence(agent.Timeout, "no ARP reply on eth0")), "", []string{checks.OutsideToLoadBalancer, checks.OutsideToIngressHTTP}, "no ARP reply for 172.30.0.20"},
 		{"two answer ARP", only(agent.ARP, observetest.AnswersOf(agent.Answer{Outcome: agent.Reply, MACs: []string{plan.Nodes()[1].NICs[0].MAC, plan.Nodes()[2].NICs[0].MAC}})), workload.ServiceLB,
 			[]string{checks.OutsideToLoadBalancer}, "observed w1 and w2"},
 		{"a stranger answers ARP", only(agent.ARP, observetest.AnswersOf(agent.Answer{Outcome: agent.Reply, MACs: []string{"02:00:00:00:00:99"}})), "",

@@ -64,7 +64,7 @@ func steady(l agent.Load, n int) (agent.Loaded, error) {
 	case agent.LoadUDP:
 		out.LostPercent = number(0.5)
 	case agent.LoadHTTP:
-		out.CPU = agent.CPU{Missing: "the agent has no cgroup of its own: process 1 is in it too"}
+		out.CPU = agent.CPU{Missing: "the agent does not have its own cgroup: process 1 is in it too"}
 	case agent.LoadRequests:
 		v := float64(n) * 100
 		out = agent.Loaded{Outcome: agent.Reply, Requests: &agent.Requests{PerSecond: 1e6 / v, Count: 10, P50: v, P90: 2 * v, P99: 3 * v, Max: 10 * v}}
@@ -197,7 +197,7 @@ func TestMeasuredReports(t *testing.T) {
 		plan := measuringPlan(t, repeats)
 		w, rows, _ := measuredRows(t, plan, func(l agent.Load, n int) (agent.Loaded, error) {
 			if l.Reverse && l.Kind == agent.LoadTCP && strings.HasPrefix(l.Target, "10.96.") {
-				return agent.Loaded{Outcome: agent.Timeout, Error: "no end after 1 s and 15 more"}, nil
+				return agent.Loaded{Outcome: agent.Timeout, Error: "no result after 1 s and 15 more"}, nil
 			}
 			return steady(l, n)
 		}, checks.Routes(), checks.Routes())
