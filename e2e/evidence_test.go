@@ -63,10 +63,10 @@ func packets(t *testing.T, r report.Report) {
 // traces: single packets by hand, one that arrives and one that is not answered.
 func (b *lab) traces(t *testing.T) {
 	t.Helper()
-	if out := b.run(t, 0, "trace", b.name, "echo-w1", "echo-w2"); !strings.Contains(out, "wrapped in VXLAN 1, 172.30.0.11 → 172.30.0.12, by CNI") {
+	if out := b.run(t, 0, "trace", b.name, "echo-w1", "echo-w2"); !strings.Contains(out, "encapsulated in VXLAN 1, 172.30.0.11 → 172.30.0.12, by CNI") {
 		t.Errorf("a trace between Nodes shows no tunnel:\n%s", out)
 	}
 	if out := b.run(t, 1, "trace", b.name, "client", "echo-w1"); !strings.Contains(out, "lost: ") {
-		t.Errorf("a trace of what nobody answers shows no end:\n%s", out)
+		t.Errorf("a trace without an answer does not show where it ended:\n%s", out)
 	}
 }

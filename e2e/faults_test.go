@@ -118,7 +118,7 @@ nft add rule inet nlt in iifname eth0 ip saddr 172.30.0.12 drop`)
 			breaks: []string{"dns-service", "dns-external", "pod-to-headless", "pod-to-externalname"},
 			reason: `CoreDNS has 0 ready endpoints: Deployment kube-system/coredns is scaled to 0`,
 			// A Node reports a few packets per second (icmp_ratelimit), and drops the rest silently.
-			lost:   `says ICMP port unreachable|went no further in (cp|w\d) as 10\.96\.0\.10:53`,
+			lost:   `answered ICMP port unreachable|went no further in (cp|w\d) as 10\.96\.0\.10:53`,
 			spares: append(within, "outside-to-loadbalancer", "outside-to-ingress-http", "outside-to-nodeport"),
 		},
 		{
@@ -138,7 +138,7 @@ nft add rule inet nlt in iifname eth0 ip saddr 172.30.0.12 drop`)
 			},
 			breaks: []string{"outside-to-loadbalancer", "outside-to-ingress-http", "outside-to-ingress-https"},
 			reason: `no speaker Pod is running`,
-			lost:   `client asks on eth0 who has 172\.30\.0\.2\d\d, and nobody answers`,
+			lost:   `client asks on eth0 who has 172\.30\.0\.2\d\d, no ARP reply`,
 			spares: append(within, "dns-service", "outside-to-nodeport"),
 		},
 		{

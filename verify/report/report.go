@@ -91,7 +91,7 @@ type Observed struct {
 type (
 	Evidence = trace.Evidence // how the packets of one probe went
 	Hop      = trace.Hop      // one packet of a probe on one interface
-	Outer    = trace.Outer    // what a hop's packet was wrapped in
+	Outer    = trace.Outer    // the encapsulation of a hop's packet
 	Change   = trace.Change   // what became of a packet since the hop before
 )
 

@@ -49,7 +49,7 @@ func sampled(t *testing.T) report.Report {
 		request.hop("cp", "", "flannel.1", "out", 31, 63, nil, report.Change{What: "TTL 64 → 63", By: "router"}),
 		request.hop("cp", "", "eth0", "out", 44, 63, out, wrapped),
 		request.hop("w1", "", "eth0", "in", 61, 63, out),
-		request.hop("w1", "", "flannel.1", "in", 72, 63, nil, report.Change{What: "unwrapped VXLAN 1", By: "CNI"}),
+		request.hop("w1", "", "flannel.1", "in", 72, 63, nil, report.Change{What: "decapsulated from VXLAN 1", By: "CNI"}),
 		request.hop("w1", "", "cni0", "out", 80, 62, nil, report.Change{What: "TTL 63 → 62", By: "router"}),
 		behind("echo-w1", request.hop("w1", "", "veth2f0b77aa", "out", 84, 62, nil)),
 		request.hop("w1", "echo-w1", "eth0", "in", 88, 62, nil),

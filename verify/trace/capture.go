@@ -22,7 +22,7 @@ type Place struct {
 	Err     string // why nothing was captured
 }
 
-// name is how the place is called in sentences.
+// name is the place's name in messages.
 func (p Place) name() string { return or(p.Pod, p.Machine) }
 
 func (p Place) link(index int) agent.Link {
@@ -34,18 +34,18 @@ func (p Place) link(index int) agent.Link {
 	return agent.Link{Index: index, Name: fmt.Sprintf("interface %d", index)}
 }
 
-// Facts are what is known of the lab beside packets.
+// Facts are what is known of the lab besides packets.
 type Facts struct {
 	Plan          topology.Plan
 	Pods          []Pod
 	Services      map[netip.Addr]string    // ClusterIPs and VIPs
-	ReplacesKube  bool                     // the CNI answers for Services, not kube-proxy
-	ServesPods    bool                     // the CNI answers for Services that a Pod asks, beside kube-proxy
+	ReplacesKube  bool                     // the CNI handles Services, not kube-proxy
+	ServesPods    bool                     // the CNI handles Services for Pods, in addition to kube-proxy
 	Encapsulation components.Encapsulation // of packets between Nodes
-	Announcer     string                   // who answers ARP for VIPs
+	Announcer     string                   // what answers ARP for VIPs
 }
 
-// Pod is one with an address of its own.
+// Pod is a Pod with its own address.
 type Pod struct {
 	Name string
 	Node string
@@ -85,16 +85,16 @@ func (f Facts) station(mac string) (topology.Machine, topology.NIC, bool) {
 	return topology.Machine{}, topology.NIC{}, false
 }
 
-// Probe is one repetition of a probe: what its agent tells of it.
+// Probe is one repetition of a probe, as its agent reports it.
 type Probe struct {
 	Place    int // of Places: where it was sent from
 	Sockets  []agent.Socket
 	Token    string
-	ARP      netip.Addr // whose owner it asked for by ARP before; the zero Addr for none
+	ARP      netip.Addr // the address resolved by ARP before; the zero Addr for none
 	Answered bool
 }
 
-// Captures are all that was captured while probes ran.
+// Captures is everything that was captured while probes ran.
 type Captures struct {
 	Facts  Facts
 	Places []Place
@@ -125,8 +125,8 @@ func Index(facts Facts, places []Place) *Captures {
 	return c
 }
 
-// astray reports that a bridge flooded a packet to an interface that it is not for. Ports
-// of a bridge take what is for others, and so do interfaces without a MAC.
+// astray reports that a bridge flooded a packet to an interface that is not its destination.
+// Ports of a bridge receive packets for others, and so do interfaces without a MAC.
 func (p *packet) astray() bool {
 	return !p.out && p.link.Master == 0 && len(p.macDst) == 6 && p.macDst[0]&1 == 0 &&
 		p.link.MAC != "" && p.link.MAC != "00:00:00:00:00:00" && p.macDst.String() != p.link.MAC
@@ -136,11 +136,11 @@ func (p *packet) astray() bool {
 type flow struct {
 	leg     string
 	packets []*packet
-	note    Change         // of its first hop, beside what packets tell
-	asked   netip.AddrPort // whom the sender meant to reach, where it said so
+	note    Change         // of its first hop, in addition to what packets show
+	asked   netip.AddrPort // the destination that the sender intended, if known
 }
 
-// Evidence tells how one probe went.
+// Evidence returns the evidence of one probe.
 func (c *Captures) Evidence(p Probe) Evidence { return c.assemble(p, c.flows(p)) }
 
 // flows finds the packets of a probe.
@@ -178,8 +178,8 @@ func (c *Captures) first(place int, s agent.Socket) *packet {
 	return nil
 }
 
-// conversation finds the first packet of a conversation, and its answer. Where these did
-// meet and still nothing came of it, data is of interest too.
+// conversation finds the first packet of a conversation, and its answer. Where both arrived
+// and the probe failed nevertheless, data is of interest too.
 func (c *Captures) conversation(first *packet, data bool) []flow {
 	request := flow{leg: Request, packets: c.same[c.decoder.identity(first)]}
 	if first.protocol == layers.IPProtocolUDP {
@@ -218,8 +218,8 @@ func (c *Captures) responseTo(sent *packet) []*packet {
 	return nil
 }
 
-// answers finds what came back to a datagram: what goes the opposite way between the same
-// ports in a place that the datagram came through, and what quotes it.
+// answers finds the answers to a datagram: packets in the opposite direction between the
+// same ports in a place that the datagram passed, and ICMP errors that quote it.
 func (c *Captures) answers(request flow) flow {
 	type way struct {
 		place    int
@@ -245,24 +245,24 @@ func (c *Captures) answers(request flow) flow {
 	return reply
 }
 
-// forwarded finds the connection by which a proxy handed the request on: anew, or by one
+// forwarded finds the connection over which a proxy forwarded the request: a new one, or one
 // that it kept open.
 func (c *Captures) forwarded(request *packet, answered bool) []flow {
 	for _, p := range c.packets {
 		if p.is(tcpSYN) && p.seq == request.seq-1 {
 			flows := c.conversation(p, !answered)
-			flows[0].note = Change{What: "a connection of " + c.owner(p.src.Addr()) + "'s own", By: "ingress"}
+			flows[0].note = Change{What: "connection opened by " + c.owner(p.src.Addr()), By: "ingress"}
 			return flows
 		}
 	}
 	return []flow{
 		{leg: Request, packets: c.same[c.decoder.identity(request)],
-			note: Change{What: "a connection that " + c.owner(request.src.Addr()) + " kept open", By: "ingress"}},
+			note: Change{What: "connection kept open by " + c.owner(request.src.Addr()), By: "ingress"}},
 		{leg: Reply, packets: c.responseTo(request)},
 	}
 }
 
-// resolution finds the ARP exchange for the address that a probe goes to.
+// resolution finds the ARP exchange for the address that a probe targets.
 func (c *Captures) resolution(p Probe) []flow {
 	ask, answer := flow{leg: Request}, flow{leg: Reply}
 	repliers, sender := map[int]bool{}, ""
@@ -296,7 +296,7 @@ func addr(b []byte) netip.Addr {
 	return a.Unmap()
 }
 
-// owner names who has an address.
+// owner is the name of the machine or Pod with an address.
 func (c *Captures) owner(ip netip.Addr) string {
 	if p, ok := c.Facts.pod(ip); ok {
 		return p.Name

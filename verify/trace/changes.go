@@ -8,20 +8,20 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// Who changes packets.
+// What changes packets.
 const (
 	byKubeProxy = "kube-proxy"
 	byCNI       = "CNI"
 	byRouter    = "router"
 )
 
-// translations remembers who translated an address to which, so that the reply's undoing
-// is told of the same part.
+// translations records which part translated an address to which, so that the undoing in the
+// reply is attributed to the same part.
 type translations map[[2]netip.AddrPort]string
 
 func mac(b []byte) string { return net.HardwareAddr(b).String() }
 
-// changes tells what became of a packet between two hops.
+// changes are the differences between a packet at two hops.
 func (c *Captures) changes(before, after *seen, leg string, done translations) []Change {
 	if after.arp != nil || after.icmp != nil || before.icmp != nil {
 		return nil
@@ -32,7 +32,7 @@ func (c *Captures) changes(before, after *seen, leg string, done translations) [
 	}
 	same := before.outer != nil && after.outer != nil && *before.outer == *after.outer
 	if before.outer != nil && !same {
-		add(byCNI, "unwrapped from %s", before.outer.text())
+		add(byCNI, "decapsulated from %s", before.outer.text())
 	}
 	source, destination := before.src != after.src, before.dst != after.dst
 	switch {
@@ -63,13 +63,13 @@ func (c *Captures) changes(before, after *seen, leg string, done translations) [
 		add(by, "TTL %d → %d", before.ttl, after.ttl)
 	}
 	if after.outer != nil && !same {
-		add(byCNI, "wrapped in %s", after.outer.text())
+		add(byCNI, "encapsulated in %s", after.outer.text())
 	}
 	switch a, b := len(before.frames), len(after.frames); {
 	case b > a:
 		add("", "fragmented into %d", b)
 	case b < a:
-		add("", "put together from %d fragments", a)
+		add("", "reassembled from %d fragments", a)
 	}
 	return out
 }
@@ -86,8 +86,8 @@ func (c *Captures) role(place int) string {
 	return m.Role
 }
 
-// proxy is the part that answered for a Service that client asked. Packets do not tell: it is
-// kube-proxy, unless the CNI says that it does so itself, for all or for Pods that ask.
+// proxy is the part that handled a Service for a client. Packets do not show it: it is
+// kube-proxy, unless the CNI does so itself, for all clients or for Pods.
 func (c *Captures) proxy(client netip.Addr) string {
 	if _, pod := c.Facts.pod(client); c.Facts.ReplacesKube || pod && c.Facts.ServesPods {
 		return byCNI
@@ -95,8 +95,8 @@ func (c *Captures) proxy(client netip.Addr) string {
 	return byKubeProxy
 }
 
-// undoer tells who gave a reply its Service's address back, where nobody saw the request
-// being translated.
+// undoer is the part that restored a Service's address in a reply, where the translation of
+// the request was not seen.
 func (c *Captures) undoer(before, after *seen) string {
 	m, ok := c.changedAt(before, after)
 	if !ok || m.Kind != topology.KindNode || c.Facts.Services[after.src.Addr()] == "" {
@@ -105,8 +105,8 @@ func (c *Captures) undoer(before, after *seen) string {
 	return c.proxy(after.dst.Addr())
 }
 
-// changedAt is the machine on which a packet changed between two hops: the way between a Pod
-// and its Node is the Node's.
+// changedAt is the machine on which a packet changed between two hops; between a Pod and its
+// Node it is the Node.
 func (c *Captures) changedAt(before, after *seen) (topology.Machine, bool) {
 	at := c.Places[after.place]
 	if at.Pod != "" && c.Places[before.place].Pod == "" {
@@ -116,8 +116,8 @@ func (c *Captures) changedAt(before, after *seen) (topology.Machine, bool) {
 	return m, ok && at.Pod == ""
 }
 
-// translator tells who gave a packet another destination at a place: on a Node whoever
-// answers for Services, if it was a Service's address or the Node's own, for a NodePort.
+// translator is the part that changed a packet's destination at a place: on a Node the one
+// that handles Services, if it was a Service's address or the Node's own, for a NodePort.
 func (c *Captures) translator(before, after *seen) string {
 	m, ok := c.changedAt(before, after)
 	_, _, ours := c.Facts.machine(before.dst.Addr())
@@ -132,9 +132,9 @@ func (c *Captures) translator(before, after *seen) string {
 	return c.proxy(before.src.Addr())
 }
 
-// masquerader tells who gave a packet another source. A Pod's, on its way to no Service,
-// is rewritten by the CNI; what comes with a DNAT, or is of a client outside, by whoever
-// answers for Services.
+// masquerader is the part that changed a packet's source. The CNI rewrites that of a Pod,
+// unless the packet goes to a Service; with a DNAT, or from a client outside, it is the part
+// that handles Services.
 func (c *Captures) masquerader(before, after *seen, translated bool) string {
 	m, ok := c.changedAt(before, after)
 	switch {
@@ -151,8 +151,8 @@ func (c *Captures) masquerader(before, after *seen, translated bool) string {
 	return c.proxy(before.src.Addr())
 }
 
-// announcer tells who answers ARP for an address: the load balancer, if it is no
-// machine's own.
+// announcer is the part that answers ARP for an address: the load balancer, if no machine
+// has the address.
 func (c *Captures) announcer(ip netip.Addr) string {
 	if _, _, own := c.Facts.machine(ip); own || !c.Facts.Plan.LoadBalancer.Contains(ip) {
 		return ""
@@ -160,7 +160,7 @@ func (c *Captures) announcer(ip netip.Addr) string {
 	return c.Facts.Announcer
 }
 
-// translatedBefore tells of a destination that was rewritten before any interface saw the
+// translatedBefore reports a destination that was rewritten before any interface saw the
 // packet, as eBPF does at the socket.
 func (c *Captures) translatedBefore(legs []leg) string {
 	for _, l := range legs {

@@ -5,19 +5,19 @@ import (
 	"slices"
 )
 
-// Every kernel has a clock of its own, and that of an emulated machine does not even run
-// evenly. Packets that cross from one to another tell how they compare.
+// Every kernel has its own clock, and that of an emulated machine does not even run evenly.
+// Packets that cross from one kernel to another show how their clocks compare.
 
-// crossed reports whether a packet that left one kernel is the one that came to another.
+// crossed reports whether a packet that left one kernel is the one that arrived at another.
 func (c *Captures) crossed(left, came *packet) bool {
 	return left.out && !came.out && left.macDst != nil && c.Places[left.place].Ready.Boot != c.Places[came.place].Ready.Boot &&
 		left.src == came.src && left.dst == came.dst && left.macDst.String() == came.macDst.String()
 }
 
-// ordered gives the legs of a probe with their hops in order. What one kernel saw is ordered by
-// its clock; of equal times the order of one place's ring decides. Between kernels cause comes
-// before effect: where by the clocks a packet comes before it left, the clock of where it
-// came is late from there on.
+// ordered returns the legs of a probe with their hops in order. What one kernel saw is
+// ordered by its clock; for equal times the order of the place's ring decides. Between
+// kernels cause precedes effect: where by the clocks a packet arrives before it left, the
+// receiver's clock is late from there on.
 func (c *Captures) ordered(flows []flow, clocks map[string]int64) []leg {
 	legs := make([]leg, len(flows))
 	var all []*seen
@@ -52,7 +52,7 @@ func (c *Captures) ordered(flows []flow, clocks map[string]int64) []leg {
 			}
 			free := !slices.ContainsFunc(came[s], func(from *seen) bool { return !done[from] })
 			sooner := next == "" || s.at+late[boot] < byKernel[next][0].at+late[next]
-			// Of hops that wait for each other one has to be first.
+			// One of the hops that wait for each other must be first.
 			if next == "" || free && !ready || free == ready && sooner {
 				next, ready = boot, free
 			}
@@ -74,10 +74,10 @@ func (c *Captures) ordered(flows []flow, clocks map[string]int64) []leg {
 	return legs
 }
 
-// clocks gives for each kernel how far its clock is ahead of that of a place, in ns, as
-// far as the packets that crossed between the two can tell: half of what two directions
-// differ by, as NTP has it, or all that one direction takes. Places of one kernel share
-// its clock, and then there is nothing to tell.
+// clocks returns for each kernel how far its clock is ahead of that of a place, in ns, as far
+// as the packets that crossed between the two show: half of the difference between the two
+// directions, as in NTP, or all of what one direction takes. Places of one kernel share its
+// clock: their difference is 0.
 func (c *Captures) clocks(home int, flows []flow) map[string]int64 {
 	boot := func(place int) string { return c.Places[place].Ready.Boot }
 	ahead := map[string]int64{boot(home): 0}

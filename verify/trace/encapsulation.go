@@ -8,15 +8,15 @@ import (
 	"netlab.dev/netlab/verify/agent"
 )
 
-// tunnel is an encapsulation over UDP that captures can be looked into.
+// tunnel is an encapsulation over UDP that trace decodes.
 type tunnel struct {
-	link  string // kind of the interfaces that wrap and unwrap, as netlink has it
+	link  string // netlink's kind of the interfaces that encapsulate and decapsulate
 	port  int    // of UDP
 	inner func(d *decoder, p *packet, at point, data []byte) *packet
 }
 
-// tunnels are the encapsulations that are known, by the kind that a component's
-// supports.yaml names. Packets of another are shown as they are on the wire.
+// tunnels are the known encapsulations, by the kind in a component's supports.yaml. Packets
+// of others are shown as they are on the wire.
 func tunnels() map[string]tunnel {
 	return map[string]tunnel{
 		"vxlan": {link: "vxlan", inner: vxlan},
@@ -29,7 +29,7 @@ func tunnelOf(e components.Encapsulation) tunnel {
 	return t
 }
 
-// wraps reports whether a link wraps and unwraps.
+// wraps reports whether a link encapsulates and decapsulates.
 func (t tunnel) wraps(l agent.Link) bool { return t.link != "" && l.Kind == t.link }
 
 // vxlan reads an Ethernet frame in VXLAN (RFC 7348, section 5).

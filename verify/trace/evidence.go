@@ -1,17 +1,17 @@
-// Package trace tells from captured packets how a probe went: where it was seen, in what
-// order, and what became of it on the way. It is pure: frames and what is known of the
-// lab go in, Evidence comes out, and nothing that no interface saw is in it.
+// Package trace reconstructs from captured packets how a probe went: where it was seen, in
+// what order, and how it was changed on the way. It is pure: frames and facts about the lab
+// go in, Evidence comes out, and nothing that no interface saw is in it.
 //
-// packet.go decodes frames, capture.go finds again the packets of one probe, whoever
-// translated or wrapped them, hops.go puts them in order, changes.go says what changed
-// between two, lost.go where the last one should have gone, and pcap.go writes a file.
+// packet.go decodes frames, capture.go finds the packets of one probe through translation
+// and encapsulation, hops.go puts them in order, changes.go finds what changed between two,
+// lost.go where the last one should have gone, and pcap.go writes a file.
 package trace
 
-// Evidence is how the packets of one probe went, told from captures alone.
+// Evidence is how the packets of one probe went, from captures alone.
 type Evidence struct {
 	Hops   []Hop    `json:"hops"`             // in the order of time
 	Lost   string   `json:"lost,omitempty"`   // "left w1 eth0 as VXLAN, never reached w2 eth0"
-	Hidden []string `json:"hidden,omitempty"` // what a CNI lets no capture see, in words
+	Hidden []string `json:"hidden,omitempty"` // what no capture can see with this CNI
 	Pcap   string   `json:"pcap,omitempty"`   // file with the packets themselves
 }
 
@@ -22,7 +22,7 @@ type Hop struct {
 	Pod         string   `json:"pod,omitempty"`  // whose namespace the interface is in
 	Peer        string   `json:"peer,omitempty"` // the Pod at the other end of a Node's veth
 	Interface   string   `json:"interface"`
-	Direction   string   `json:"direction"` // in or out, as its namespace sees it
+	Direction   string   `json:"direction"` // in or out, as seen from its namespace
 	Leg         string   `json:"leg"`       // request or reply
 	Micros      int64    `json:"micros"`    // since the first hop
 	Packet      string   `json:"packet"`    // "TCP SYN", "UDP"
@@ -34,7 +34,7 @@ type Hop struct {
 	Changes     []Change `json:"changes,omitempty"`
 }
 
-// Outer is what a hop's packet was wrapped in.
+// Outer is the encapsulation of a hop's packet.
 type Outer struct {
 	Kind        string `json:"kind"` // VXLAN
 	VNI         int    `json:"vni"`
@@ -42,10 +42,10 @@ type Outer struct {
 	Destination string `json:"destination"`
 }
 
-// Change is what became of a packet since the hop before.
+// Change is how a packet changed since the previous hop.
 type Change struct {
 	What string `json:"what"`         // "DNAT 10.96.0.7:80 → 10.244.1.5:8080"
-	By   string `json:"by,omitempty"` // kube-proxy, CNI, router, ingress; "" where packets do not tell
+	By   string `json:"by,omitempty"` // kube-proxy, CNI, router, ingress; "" where it is not known
 }
 
 // The legs and directions of a Hop.

@@ -12,7 +12,7 @@ import (
 // seen is a packet as one hop of a leg.
 type seen struct {
 	*packet
-	at int64 // nanos by the clock of the place that asked, as far as it can be told
+	at int64 // nanos by the clock of the probe's sender, as far as it can be determined
 }
 
 // leg is a flow in order: every interface and direction once.
@@ -21,7 +21,7 @@ type leg struct {
 	hops []seen
 }
 
-// assemble puts the flows of a probe in order and tells what can be told of them.
+// assemble puts the flows of a probe in order and derives its evidence.
 func (c *Captures) assemble(p Probe, flows []flow) Evidence {
 	e := Evidence{Hops: []Hop{}}
 	legs := c.ordered(flows, c.clocks(p.Place, flows))
@@ -58,13 +58,13 @@ func (c *Captures) assemble(p Probe, flows []flow) Evidence {
 	case !p.Answered:
 		e.Lost = c.lost(p, legs)
 	case p.ARP.IsValid() && len(legs[0].hops) > 0 && len(legs[1].hops) == 0:
-		// The packets themselves went by what the client remembers.
+		// The packets themselves used the client's ARP cache.
 		e.Lost = c.unresolved(c.Places[p.Place].Machine, func(a netip.Addr) bool { return a == p.ARP })
 	}
 	return e
 }
 
-// once leaves of a flow each interface and direction once, with times by one clock.
+// once keeps each interface and direction of a flow once, with times by one clock.
 func (c *Captures) once(f flow, clocks map[string]int64) leg {
 	l := leg{flow: f}
 	type place struct {
@@ -98,7 +98,7 @@ func (c *Captures) hop(s seen, legName string, micros int64) Hop {
 	return h
 }
 
-// text leaves out a port that is none.
+// text leaves out a port of 0.
 func text(a netip.AddrPort) string {
 	if a.Port() == 0 {
 		return a.Addr().String()
@@ -106,8 +106,8 @@ func text(a netip.AddrPort) string {
 	return a.String()
 }
 
-// peer names the Pod behind a Node's end of a veth: by its own capture, else by the
-// address of what comes out of it or goes in.
+// peer is the Pod behind a Node's end of a veth: by the Pod's own capture, else by the
+// addresses of the packets.
 func (c *Captures) peer(p *packet) string {
 	place := c.Places[p.place]
 	if place.Pod != "" || p.link.Kind != "veth" || c.isNIC(p.place, p.link) {
@@ -133,7 +133,7 @@ func (c *Captures) peer(p *packet) string {
 	return ""
 }
 
-// isNIC reports whether a link of a machine's own namespace is one of the plan's NICs.
+// isNIC reports whether a link of a machine's namespace is one of the plan's NICs.
 func (c *Captures) isNIC(place int, link agent.Link) bool {
 	m, ok := c.Facts.Plan.Machine(c.Places[place].Machine)
 	if !ok || c.Places[place].Pod != "" {
@@ -147,8 +147,8 @@ func (c *Captures) isNIC(place int, link agent.Link) bool {
 	return false
 }
 
-// hidden lists what should have been seen and was not although the packet went on, and
-// what the captures themselves missed.
+// hidden lists the hops that were not seen although the packet went on, and what the
+// captures themselves missed.
 func (c *Captures) hidden(legs []leg) []string {
 	var out []string
 	add := func(s string) {
@@ -198,8 +198,8 @@ func (c *Captures) hidden(legs []leg) []string {
 	return out
 }
 
-// hiddenInto tells of a request that no interface saw go into a Pod which nobody captures in
-// and which answered.
+// hiddenInto reports a request that no interface saw enter a Pod without a capture, which
+// answered.
 func (c *Captures) hiddenInto(request, reply leg) string {
 	if len(request.hops) == 0 || len(reply.hops) == 0 {
 		return ""

@@ -21,7 +21,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// lab is the quickstart lab with Flannel, whose wires a test writes on.
+// lab is the quickstart lab with Flannel, on whose interfaces a test puts packets.
 type lab struct {
 	t      *testing.T
 	facts  Facts
@@ -87,10 +87,10 @@ type pkt struct {
 	ttl      uint8
 	payload  string
 	udp      bool
-	outer    string // "w1 w2": wrapped in VXLAN 1 between them
-	to       string // the machine that a frame on a NIC is for
+	outer    string // "w1 w2": encapsulated in VXLAN 1 between them
+	to       string // the machine that a frame on a NIC is addressed to
 	fragment int    // bytes of payload in each; 0 for none
-	icmp     *pkt   // what it says is unreachable
+	icmp     *pkt   // the packet that it reports as unreachable
 }
 
 // goes puts a packet on interfaces one after the other, each 10 µs later: "w1 eth0 out".
@@ -144,7 +144,7 @@ func (l *lab) bytes(p pkt, mac net.HardwareAddr) [][]byte {
 	return out
 }
 
-// packet gives the IP packet, or its fragments.
+// packet returns the IP packet, or its fragments.
 func (l *lab) packet(p pkt) [][]byte {
 	src, dst := netip.MustParseAddrPort(p.src), netip.MustParseAddrPort(p.dst)
 	ip := &layers.IPv4{Version: 4, TTL: p.ttl, Id: 7, SrcIP: src.Addr().AsSlice(), DstIP: dst.Addr().AsSlice()}
@@ -184,7 +184,7 @@ func (l *lab) packet(p pkt) [][]byte {
 	return out
 }
 
-// arp puts an ARP question, or its answer if mac is the answering machine's, on the wire.
+// arp puts an ARP request, or its reply if mac is the answering machine's, on interfaces.
 func (l *lab) arp(asker, target, owner string, way ...string) {
 	l.t.Helper()
 	from, _ := l.facts.Plan.Machine(asker)

@@ -12,8 +12,8 @@ import (
 	"netlab.dev/netlab/verify/agent"
 )
 
-// lost says where a probe without an answer ended: the last interface that saw it and,
-// as far as plan and packets tell, the first that should have seen it next.
+// lost describes where a probe without an answer ended: the last interface that saw it and,
+// as far as plan and packets show, the next one that should have seen it.
 func (c *Captures) lost(p Probe, legs []leg) string {
 	who := c.Places[p.Place].name()
 	legs = slices.DeleteFunc(slices.Clone(legs), func(l leg) bool { return len(l.hops) > 0 && l.hops[0].arp != nil })
@@ -39,7 +39,7 @@ func (c *Captures) lost(p Probe, legs []leg) string {
 	}
 	if i := slices.IndexFunc(last.hops, func(s seen) bool { return s.icmp != nil }); i >= 0 {
 		s := last.hops[i]
-		return fmt.Sprintf("%s says %s", c.owner(s.src.Addr()), s.icmp.what)
+		return fmt.Sprintf("%s answered %s", c.owner(s.src.Addr()), s.icmp.what)
 	}
 	end := last.hops[len(last.hops)-1]
 	subject := ""
@@ -53,7 +53,7 @@ func (c *Captures) lost(p Probe, legs []leg) string {
 		case last.leg == Reply && end.flags&tcpRST != 0:
 			return fmt.Sprintf("%s refused the connection", c.owner(last.hops[0].src.Addr()))
 		case last.leg == Reply:
-			return "" // what came back is not what was asked for, and nothing was lost
+			return "" // the answer is not the expected one, but nothing was lost
 		}
 		return strings.TrimSpace(subject + fmt.Sprintf("reached %s, which sent no answer", c.where(end)))
 	}
@@ -77,11 +77,11 @@ func (c *Captures) lost(p Probe, legs []leg) string {
 	return sentence
 }
 
-// where is an interface in words.
+// where describes an interface.
 func (c *Captures) where(s seen) string { return c.Places[s.place].name() + " " + s.link.Name }
 
-// returned reports that a reply is where its conversation began: at the interface that the
-// first request was seen on, the other way round, or with its own place's address.
+// returned reports that a reply is back where its conversation began: at the interface that
+// the first request was seen on, in the other direction, or at the place with its address.
 func (c *Captures) returned(s, origin seen) bool {
 	if s.packet == nil || origin.packet == nil || s.place != origin.place || s.outer != nil {
 		return false
@@ -92,8 +92,8 @@ func (c *Captures) returned(s, origin seen) bool {
 	return !s.out && origin.out && s.dst == origin.src
 }
 
-// arrived reports that a request is where it was to go: at the owner of the destination, or
-// before a Pod that nobody captures in.
+// arrived reports that a request is at its destination: at the owner of the address, or in
+// front of a Pod without a capture.
 func (c *Captures) arrived(s seen) bool {
 	if s.out {
 		pod, ok := c.Facts.pod(s.dst.Addr())
@@ -107,8 +107,8 @@ func (c *Captures) arrived(s seen) bool {
 	})
 }
 
-// listens reports that an address of a place is not only translated there: a NodePort's
-// packets go on to a Pod.
+// listens reports that an address of a place is not only translated there, as that of a
+// NodePort is.
 func (c *Captures) listens(s seen) bool {
 	m, ok := c.Facts.Plan.Machine(c.Places[s.place].Machine)
 	return !ok || m.Kind != topology.KindNode || c.Places[s.place].Pod != "" || s.dst.Port() < 30000 || s.dst.Port() > 32767
@@ -118,7 +118,7 @@ func (c *Captures) captured(pod string) bool {
 	return slices.ContainsFunc(c.Places, func(p Place) bool { return p.Pod == pod && p.Err == "" })
 }
 
-// next says where a packet should have been seen after a hop.
+// next describes where a packet should have been seen after a hop.
 func (c *Captures) next(s seen) string {
 	place := c.Places[s.place]
 	m, _ := c.Facts.Plan.Machine(place.Machine)
@@ -134,7 +134,7 @@ func (c *Captures) next(s seen) string {
 			if to, nic, ok := c.Facts.station(s.macDst.String()); ok {
 				return never("reached %s %s", to.Name, nic.Name)
 			}
-			return never("reached whoever has %s", s.macDst)
+			return never("reached the machine with MAC %s", s.macDst)
 		case c.decoder.tunnel.wraps(s.link) && len(m.NICs) > 0:
 			return never("left %s %s", m.Name, m.NICs[0].Name)
 		}
@@ -163,7 +163,7 @@ func (c *Captures) next(s seen) string {
 	return "and went no further in " + place.Machine
 }
 
-// tunnel names the interface of a machine that wraps and unwraps.
+// tunnel is the name of a machine's interface that encapsulates and decapsulates.
 func (c *Captures) tunnel(place int) string {
 	for _, l := range c.Places[place].Ready.Links {
 		if c.decoder.tunnel.wraps(l) {
@@ -181,7 +181,7 @@ func (c *Captures) nodeAddress(node string) netip.Addr {
 	return m.Address()
 }
 
-// nicTowards names the NIC that the plan's routes lead to an address by.
+// nicTowards is the name of the NIC over which the plan's routes lead to an address.
 func nicTowards(m topology.Machine, to netip.Addr) string {
 	if nic, _, ok := m.Route(to); ok {
 		return nic.Name
@@ -189,7 +189,7 @@ func nicTowards(m topology.Machine, to netip.Addr) string {
 	return "by any interface"
 }
 
-// unresolved tells of an address that a machine asked for by ARP in vain.
+// unresolved reports an address for which a machine's ARP requests got no reply.
 func (c *Captures) unresolved(machine string, of func(netip.Addr) bool) string {
 	for _, p := range c.packets {
 		if p.arp == nil || !p.out || p.arp.Operation != layers.ARPRequest || c.Places[p.place].Machine != machine {
@@ -200,7 +200,7 @@ func (c *Captures) unresolved(machine string, of func(netip.Addr) bool) string {
 			return r.place == p.place && !r.out && r.arp != nil && r.arp.Operation == layers.ARPReply && addr(r.arp.SourceProtAddress) == target
 		})
 		if !answered && of(target) && c.Places[p.place].Pod == "" {
-			return fmt.Sprintf("%s asks on %s who has %s, and nobody answers", c.Places[p.place].name(), p.link.Name, target)
+			return fmt.Sprintf("%s asks on %s who has %s, no ARP reply", c.Places[p.place].name(), p.link.Name, target)
 		}
 	}
 	return ""

@@ -16,7 +16,7 @@ import (
 	"netlab.dev/netlab/verify/agent"
 )
 
-// Flags of TCP that tell its packets apart. Routers may set the others.
+// The TCP flags that distinguish its packets. Routers may set the others.
 const (
 	tcpFIN = 1 << iota
 	tcpSYN
@@ -53,7 +53,7 @@ type icmpError struct {
 	seq      uint32
 }
 
-// identity is what NAT and encapsulation leave alone of a packet.
+// identity is the part of a packet that NAT and encapsulation do not change.
 type identity struct {
 	protocol layers.IPProtocol
 	flags    uint8
@@ -64,13 +64,13 @@ type identity struct {
 
 func (p *packet) is(flags uint8) bool { return p.protocol == layers.IPProtocolTCP && p.flags == flags }
 
-// point is where a packet was seen: fragments meet their like only there.
+// point is where a packet was seen: fragments are reassembled per point.
 type point struct {
 	place, link int
 	out, inner  bool
 }
 
-// decoder turns frames into packets.
+// decoder decodes frames into packets.
 type decoder struct {
 	tunnel  tunnel
 	seed    maphash.Seed
@@ -96,8 +96,8 @@ func (d *decoder) identity(p *packet) identity {
 	return id
 }
 
-// decode gives nil for what is no packet of ours to know, and for a fragment until its
-// last sibling came.
+// decode returns nil for a packet of another protocol, and for a fragment until the last one
+// arrived.
 func (d *decoder) decode(place int, link agent.Link, f agent.Frame) *packet {
 	p := &packet{place: place, link: link, out: f.Out, nanos: f.Nanos, frames: []agent.Frame{f}}
 	at := point{place: place, link: link.Index, out: f.Out}
@@ -185,8 +185,8 @@ func (p *packet) ports(src, dst uint16) {
 	p.src, p.dst = netip.AddrPortFrom(p.src.Addr(), src), netip.AddrPortFrom(p.dst.Addr(), dst)
 }
 
-// whole puts fragments together; nil until the last one is there. The packet then is as
-// old as its first fragment.
+// whole reassembles fragments; nil until the last one arrived. The packet then has the time
+// of its first fragment.
 func (d *decoder) whole(p *packet, at point, ip *layers.IPv4) *layers.IPv4 {
 	key := fragment{at, ip.SrcIP.String(), ip.DstIP.String(), ip.Id}
 	if first := d.waiting[key]; first != nil {
@@ -227,7 +227,7 @@ func quotation(m *layers.ICMPv4) *icmpError {
 	return q
 }
 
-// icmpText names what an ICMP error says, RFC 792 and 1812.
+// icmpText is the name of an ICMP error, RFC 792 and 1812.
 func icmpText(c layers.ICMPv4TypeCode) string {
 	switch c.Type() {
 	case layers.ICMPv4TypeTimeExceeded:
@@ -251,7 +251,7 @@ func icmpText(c layers.ICMPv4TypeCode) string {
 	return fmt.Sprintf("ICMP %s", c)
 }
 
-// name is the packet in a few words.
+// name is a short description of the packet.
 func (p *packet) name() string {
 	switch {
 	case p.arp != nil && p.arp.Operation == layers.ARPRequest:
@@ -280,7 +280,7 @@ func (p *packet) name() string {
 
 var mark = regexp.MustCompile(regexp.QuoteMeta(agent.Mark("")) + `[0-9A-Za-z]+\.[0-9]+\.`)
 
-// token gives the token of a traced probe that a packet carries.
+// token returns the token of a traced probe that a packet carries.
 func (p *packet) token() string {
 	if p.protocol != layers.IPProtocolTCP || len(p.payload) == 0 {
 		return ""

@@ -65,7 +65,7 @@ func (c *Captures) WritePcap(w io.Writer, p Probe) error {
 			return err
 		}
 	}
-	if out == nil { // a file without packets is one still
+	if out == nil { // a file without packets is valid too
 		var err error
 		if out, err = pcapgo.NewNgWriterInterface(w, pcapgo.NgInterface{Name: c.Places[p.Place].name(), LinkType: layers.LinkTypeEthernet}, options); err != nil {
 			return err
@@ -74,8 +74,8 @@ func (c *Captures) WritePcap(w io.Writer, p Probe) error {
 	return out.Flush()
 }
 
-// related finds all packets between the ports that the flows' packets had anywhere, and
-// the flows' own that have none.
+// related finds all packets between the ports that the flows' packets had anywhere, and the
+// flows' own packets without ports.
 func (c *Captures) related(flows []flow) []*packet {
 	type ends struct {
 		protocol layers.IPProtocol

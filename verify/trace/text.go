@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// Lines puts evidence into lines of at most width columns, 80 or more: a hop a line, what
-// changed since the hop before under it.
+// Lines formats evidence in lines of at most width columns, 80 or more: one line per hop, and
+// below it what changed since the previous hop.
 func (e Evidence) Lines(width int) []string {
 	rows := [][]string{{"µs", "where", "interface", "", "packet", "source → destination"}}
 	for _, h := range e.Hops {
@@ -24,7 +24,7 @@ func (e Evidence) Lines(width int) []string {
 		}
 	}
 	var out []string
-	// A line that is too long goes on under its third column.
+	// A line that is too long continues below its third column.
 	indent := columns[0] + 2 + 2
 	fits := len(columns) - 1
 	for _, w := range columns {
@@ -77,7 +77,7 @@ func (e Evidence) Lines(width int) []string {
 	return out
 }
 
-// peerText says which Pod a Node's veth leads to.
+// peerText is the Pod that a Node's veth leads to.
 func (h Hop) peerText() string {
 	switch {
 	case h.Peer == "":
@@ -88,7 +88,7 @@ func (h Hop) peerText() string {
 	return "to " + h.Peer
 }
 
-// wrapped breaks what changed at spaces, behind an arrow.
+// wrapped breaks the text of a change at spaces, after an arrow.
 func wrapped(text string, indent, width int) []string {
 	lines := breakAt(text, width-indent-2)
 	for i := range lines {

@@ -15,8 +15,8 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// crossNode is a handshake between Pods of two Nodes, through the tunnel. until cuts it
-// short: that many of its interfaces still see it.
+// crossNode is a handshake between Pods of two Nodes, through the tunnel. Only its first
+// until interfaces see it.
 func (l *lab) crossNode(until int) {
 	type step struct {
 		p   pkt
@@ -89,12 +89,12 @@ func TestLost(t *testing.T) {
 		t.Errorf("without any packet: %q", got)
 	}
 	l.arp("client", "172.30.0.200", "", "client eth0 out", "w1 eth0 in")
-	if got, want := l.tcp("client", "172.30.0.200:80", false).Lost, "client asks on eth0 who has 172.30.0.200, and nobody answers"; got != want {
+	if got, want := l.tcp("client", "172.30.0.200:80", false).Lost, "client asks on eth0 who has 172.30.0.200, no ARP reply"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
 
-// TestRefused: an answer that says no is no loss.
+// TestRefused: a refusal is an answer, not a loss.
 func TestRefused(t *testing.T) {
 	l := newLab(t)
 	l.goes(pkt{src: "10.244.1.5:40000", dst: "172.30.0.11:9", seq: 100}, "echo-w1 eth0 out", "w1 vethecho in", "w1 cni0 in")
@@ -104,8 +104,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestReplyLost: a reply is home only where its request began: not in the tunnel of a Node
-// that asks itself, and not at the address that a Pod's was translated to.
+// TestReplyLost: a reply has returned only where its request began: not in the tunnel of a
+// Node that is the client, and not at the address that a Pod's was translated to.
 func TestReplyLost(t *testing.T) {
 	l := newLab(t)
 	l.goes(pkt{src: "10.244.1.0:40000", dst: "10.244.2.6:8080", seq: 100}, "w1 flannel.1 out")
@@ -116,7 +116,7 @@ func TestReplyLost(t *testing.T) {
 	}
 	l.goes(pkt{src: "10.244.2.6:8080", dst: "10.244.1.0:40000", flags: "SA", seq: 500, ack: 101}, "w1 flannel.1 in")
 	if got := l.tcp("w1", "10.244.2.6:8080", false).Lost; got != "" {
-		t.Errorf("%q, though the reply came home", got)
+		t.Errorf("%q, though the reply returned", got)
 	}
 
 	l = newLab(t)
@@ -128,7 +128,7 @@ func TestReplyLost(t *testing.T) {
 	}
 }
 
-// TestDataLost: the handshake passes, and what is larger does not.
+// TestDataLost: the handshake passes, and larger packets do not.
 func TestDataLost(t *testing.T) {
 	l := newLab(t)
 	l.crossNode(99)
@@ -140,7 +140,7 @@ func TestDataLost(t *testing.T) {
 	}
 	for _, h := range e.Hops {
 		if !strings.HasPrefix(h.Packet, "TCP") {
-			t.Errorf("of another's: %+v", h)
+			t.Errorf("a hop of another machine: %+v", h)
 		}
 	}
 }
@@ -164,7 +164,7 @@ func TestPodToClusterIP(t *testing.T) {
 	}
 }
 
-// A CNI that answers for what Pods ask is named, and kube-proxy for what hosts outside do.
+// A CNI that handles Services for Pods is named; for outside hosts kube-proxy is.
 func TestServesPods(t *testing.T) {
 	for _, c := range []struct {
 		src  string
@@ -227,17 +227,17 @@ func TestOutsideToLoadBalancer(t *testing.T) {
 	p.ARP = netip.MustParseAddr("172.30.0.200")
 	golden(t, "loadbalancer", Index(l.facts, l.places).Evidence(p))
 
-	// Nobody has the VIP any more, and the client still knows who had it.
+	// No Node has the VIP any more, and the client's ARP cache still has the last one.
 	l = newLab(t)
 	l.arp("client", "172.30.0.200", "", "client eth0 out")
 	l.goes(pkt{src: "172.30.0.100:40000", dst: "172.30.0.200:80", seq: 100, to: "w1"}, "client eth0 out", "w1 eth0 in")
-	if got, want := Index(l.facts, l.places).Evidence(p).Lost, "client asks on eth0 who has 172.30.0.200, and nobody answers"; got != want {
+	if got, want := Index(l.facts, l.places).Evidence(p).Lost, "client asks on eth0 who has 172.30.0.200, no ARP reply"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
 
 // TestIngress: the second connection is found by the token, whether it is new or was kept
-// open, and the client's own may be encrypted.
+// open; the client's connection may be encrypted.
 func TestIngress(t *testing.T) {
 	for name, opened := range map[string]bool{"ingress": true, "ingress-kept": false} {
 		l := newLab(t)
@@ -256,7 +256,7 @@ func TestIngress(t *testing.T) {
 	}
 }
 
-// TestHiddenInto: what a program hands to a Pod that nobody captures in is told by its
+// TestHiddenInto: a packet that a program passes to a Pod without a capture is known from its
 // answer.
 func TestHiddenInto(t *testing.T) {
 	l := newLab(t)
@@ -274,7 +274,8 @@ func TestHiddenInto(t *testing.T) {
 	}
 }
 
-// TestHidden: what eBPF hands over past an interface is named, and no hop is made up.
+// TestHidden: a packet that eBPF redirects past an interface is reported as hidden, and no hop
+// is invented.
 func TestHidden(t *testing.T) {
 	l := newLab(t)
 	l.goes(pkt{src: "10.244.1.5:40000", dst: "10.244.2.6:8080", seq: 100}, "echo-w1 eth0 out", "w1 vethecho in", "echo-w2 eth0 in")
@@ -286,11 +287,11 @@ func TestHidden(t *testing.T) {
 	l.places[0].End.Missed = 3
 	l.places[1].Err = "no agent"
 	if got := l.tcp("echo-w1", "10.244.2.6:8080", true).Hidden; !slices.Contains(got, "the capture at cp missed 3 frames") || !slices.Contains(got, "nothing was captured at w1: no agent") {
-		t.Errorf("what the captures missed is not told: %q", got)
+		t.Errorf("what the captures missed is not reported: %q", got)
 	}
 }
 
-// TestDatagram: a UDP answer is found by its ports, what quotes the question by the quote.
+// TestDatagram: a UDP answer is found by its ports, an ICMP error by the packet it quotes.
 func TestDatagram(t *testing.T) {
 	l := newLab(t)
 	ask := pkt{src: "10.244.1.5:40000", dst: "10.96.1.1:53", udp: true, payload: "question"}
@@ -303,7 +304,7 @@ func TestDatagram(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	l.goes(pkt{src: "10.244.2.6:0", dst: "10.244.1.5:0", icmp: &ask}, "echo-w2 eth0 out", "w2 flannel.1 out", "w1 flannel.1 in")
-	if got, want := Index(l.facts, l.places).Evidence(p).Lost, "echo-w2 says ICMP port unreachable"; got != want {
+	if got, want := Index(l.facts, l.places).Evidence(p).Lost, "echo-w2 answered ICMP port unreachable"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	l = newLab(t)
@@ -333,12 +334,12 @@ func TestFragments(t *testing.T) {
 	ask.fragment = 0
 	l.goes(ask, "echo-w2 eth0 in")
 	e := Index(l.facts, l.places).Evidence(l.probe("echo-w1", "udp", "10.244.2.6:8082", true))
-	if len(e.Hops) != 4 || e.Hops[1].Changes[0].What != "fragmented into 2" || e.Hops[3].Changes[0].What != "put together from 2 fragments" {
+	if len(e.Hops) != 4 || e.Hops[1].Changes[0].What != "fragmented into 2" || e.Hops[3].Changes[0].What != "reassembled from 2 fragments" {
 		t.Errorf("%+v", e.Hops)
 	}
 }
 
-// TestClocks: machines with kernels of their own have clocks of their own.
+// TestClocks: machines with separate kernels have separate clocks.
 func TestClocks(t *testing.T) {
 	plain, skewed := newLab(t), newLab(t)
 	for i, p := range skewed.places {
@@ -355,8 +356,8 @@ func TestClocks(t *testing.T) {
 	}
 }
 
-// TestUnevenClocks: an emulated machine's clock may run slower or faster than the others', and
-// still no packet comes before it left.
+// TestUnevenClocks: an emulated machine's clock may run slower or faster than the others', but
+// no packet arrives before it left.
 func TestUnevenClocks(t *testing.T) {
 	way := func(e Evidence) (out []string) {
 		for i, h := range e.Hops {
@@ -385,14 +386,14 @@ func TestUnevenClocks(t *testing.T) {
 				}
 			}
 			if got := way(uneven.tcp("echo-w1", "10.244.2.6:8080", true)); !slices.Equal(got, want) {
-				t.Errorf("a clock of %s that runs %g times as fast makes it\n%s\nand not\n%s", machine, rate, strings.Join(got, "\n"), strings.Join(want, "\n"))
+				t.Errorf("with a clock of %s that runs %g times as fast it is\n%s\nand not\n%s", machine, rate, strings.Join(got, "\n"), strings.Join(want, "\n"))
 			}
 		}
 	}
 }
 
-// TestStrangers: another connection with other numbers, a retransmission, and what a
-// bridge floods to machines that it is not for, are no hops.
+// TestStrangers: another connection with other sequence numbers, a retransmission, and packets
+// that a bridge floods to other machines are not hops.
 func TestStrangers(t *testing.T) {
 	l := newLab(t)
 	l.crossNode(99)
@@ -460,8 +461,8 @@ func TestPcap(t *testing.T) {
 	}
 }
 
-// TestEncapsulationsOfTheCatalog: what the CNIs of the catalogue wrap packets in can be
-// looked into, and its port is the CNI's.
+// TestEncapsulationsOfTheCatalog: the encapsulations of the catalogue's CNIs can be decoded, on
+// the CNI's port.
 func TestEncapsulationsOfTheCatalog(t *testing.T) {
 	catalog, err := components.Load()
 	if err != nil {

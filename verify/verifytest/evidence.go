@@ -228,7 +228,7 @@ func ingress(t testing.TB, p report.Result, way Way) {
 	if p.Observed.Backend == "" {
 		return // the controller's own answer, to a host that it does not know
 	}
-	if found, _ := changes(hops, "a connection "); len(found) != 1 || found[0].By != "ingress" {
+	if found, _ := changes(hops, "connection "); len(found) != 1 || found[0].By != "ingress" {
 		t.Errorf("%d connections made by the ingress controller", len(found))
 	}
 	if last := hops[len(hops)-1]; last.Direction != trace.In || last.Pod == "" {
