@@ -27,7 +27,7 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// What lies in the cache needs no tool.
+// Entries of the cache require no tool.
 func TestMissingOfWhatIsCached(t *testing.T) {
 	set := quickstart(t)
 	c := Cache{Dir: t.TempDir(), Self: os.Args[0]}

@@ -164,7 +164,7 @@ func TestPull(t *testing.T) {
 	}
 }
 
-// A registry that does not give the image is no error, is asked once, and leaves nothing.
+// A registry without the image is not an error; it is asked once, and leaves nothing behind.
 func TestPullRefused(t *testing.T) {
 	p := newPullable(t)
 	other, err := random.Image(512, 1)

@@ -13,7 +13,7 @@ func (a *app) execCommand() *cobra.Command {
 		Use:   "exec LAB MACHINE -- COMMAND [ARG...]",
 		Short: "Run a command in a Node or an outside host",
 		Long: "Run a command in a Node or an outside host: in its namespaces and its file system, with\n" +
-			"TERM and LANG of the caller's environment. The exit status is the command's own.",
+			"TERM and LANG of the caller's environment. The exit status is that of the command.",
 		Example: "  netlab exec quickstart client -- curl http://172.30.0.200/\n" +
 			"  netlab exec quickstart w1 -- ip route",
 		Args: between(3, many),

@@ -31,7 +31,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	flags := newReportFlags(c, formatBenchfmt)
 	throughput := routesFlag(c, "throughput", "also measure throughput with iperf3, over these `routes`")
 	latency := routesFlag(c, "latency", "also measure the latency of small requests, over these `routes`")
-	evidence := c.Flags().Bool("evidence", false, "show how the packets went for every path, not only for those that fail")
+	evidence := c.Flags().Bool("evidence", false, "show where the packets of every path were seen, not only of those that fail")
 	pcap := c.Flags().String("pcap", "", "write the packets of every path to a file in this `directory`")
 	offer(c, "pcap", directories)
 	c.RunE = func(cmd *cobra.Command, args []string) error {

@@ -20,7 +20,7 @@ func TestCiliumWithAndWithoutEnvoy(t *testing.T) {
 	envoy := k.Images[slices.IndexFunc(k.Images, func(i Image) bool { return i.Optional == "envoy" })]
 	cilium := func(p *topology.Plan) { cni(p, "cilium", "routing", "tunnel") }
 	with := renderWith(t, Artifacts{Images: []string{k.Ref(envoy)}}, cilium)["cilium"]
-	without := renderWith(t, Artifacts{Lacking: map[string]string{k.Ref(envoy): "nobody is there"}}, cilium)["cilium"]
+	without := renderWith(t, Artifacts{Lacking: map[string]string{k.Ref(envoy): "no registry answered"}}, cilium)["cilium"]
 
 	config := func(r Rendered, key string) string {
 		t.Helper()
@@ -107,7 +107,7 @@ func TestCiliumL7Policy(t *testing.T) {
 func TestCiliumStartsAtOnce(t *testing.T) {
 	k := load(t)["cilium"][0]
 	for name, change := range map[string]func(*topology.Plan){
-		"beside kube-proxy": func(p *topology.Plan) { cni(p, "cilium", "routing", "tunnel") },
+		"with kube-proxy": func(p *topology.Plan) { cni(p, "cilium", "routing", "tunnel") },
 		"in its place": func(p *topology.Plan) {
 			p.Kubernetes.Proxy = "none"
 			cni(p, "cilium", "routing", "native", "kubeProxyReplacement", "true")
@@ -130,7 +130,7 @@ func TestCiliumStartsAtOnce(t *testing.T) {
 					continue
 				}
 				for field, most := range map[string]string{"initialDelaySeconds": "0", "periodSeconds": "1"} {
-					if got, told := p[field]; told && fmt.Sprint(got) != most {
+					if got, set := p[field]; set && fmt.Sprint(got) != most {
 						t.Errorf("%s: %s of %s is %v", name, field, probe, got)
 					}
 				}

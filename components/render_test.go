@@ -276,7 +276,7 @@ func TestCalicoHasTheBackendOfKubeProxy(t *testing.T) {
 	c := load(t)
 	for _, proxy := range c["kubernetes"][0].Options["proxy"] {
 		if proxy == proxyNone {
-			continue // somebody else answers for Services then, and Calico does not
+			continue // then another component handles Services, and Calico does not
 		}
 		for option, want := range map[string]string{"": "NFT", "nft": "NFT", "legacy": "Legacy"} {
 			p := quickstart(c)

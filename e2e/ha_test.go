@@ -61,7 +61,7 @@ func (l *labs) highlyAvailable(t *testing.T) {
 	})
 	t.Logf("the API server answers %s after the end of cp1", time.Since(began).Round(time.Millisecond))
 	if out := b.run(t, 1, "status", b.name); !strings.Contains(out, "node cp1 is off") {
-		t.Errorf("status does not tell:\n%s", out)
+		t.Errorf("status does not report it:\n%s", out)
 	}
 	file := filepath.Join(t.TempDir(), "later.yaml")
 	if err := os.WriteFile(file, []byte(later), 0o644); err != nil {

@@ -127,7 +127,7 @@ func checkPage(t *testing.T, file string, r report.Report) {
 			t.Errorf("the page says nothing of %q", want)
 		}
 	}
-	// Policies are not captured, and policy-l7 is not asked.
+	// Policies are not captured, and policy-l7 is not probed.
 	if got, want := strings.Count(text, `<ol class="hops"`), len(r.Paths)-6; got < want {
 		t.Errorf("the page has hops of %d paths, want %d", got, want)
 	}

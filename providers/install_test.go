@@ -46,11 +46,11 @@ func TestAvailable(t *testing.T) {
 		object any
 		want   bool
 	}{
-		"a Deployment":              {deployment(func(*appsv1.Deployment) {}), true},
-		"not seen yet":              {deployment(func(d *appsv1.Deployment) { d.Status.ObservedGeneration = 2 }), false},
-		"one of two":                {deployment(func(d *appsv1.Deployment) { d.Status.AvailableReplicas = 1 }), false},
-		"an old one beside the new": {deployment(func(d *appsv1.Deployment) { d.Status.Replicas = 3 }), false},
-		"old ones only":             {deployment(func(d *appsv1.Deployment) { d.Status.UpdatedReplicas = 0 }), false},
+		"a Deployment":               {deployment(func(*appsv1.Deployment) {}), true},
+		"not seen yet":               {deployment(func(d *appsv1.Deployment) { d.Status.ObservedGeneration = 2 }), false},
+		"one of two":                 {deployment(func(d *appsv1.Deployment) { d.Status.AvailableReplicas = 1 }), false},
+		"an old one next to the new": {deployment(func(d *appsv1.Deployment) { d.Status.Replicas = 3 }), false},
+		"old ones only":              {deployment(func(d *appsv1.Deployment) { d.Status.UpdatedReplicas = 0 }), false},
 		"one by default": {deployment(func(d *appsv1.Deployment) {
 			d.Spec.Replicas = nil
 			d.Status.Replicas, d.Status.UpdatedReplicas, d.Status.AvailableReplicas = 1, 1, 1

@@ -154,14 +154,14 @@ func TestStateRoundTrip(t *testing.T) {
 	if found, err := root.Labs(); err != nil || !slices.Equal(found, []labs.Name{labs.MustName("a"), labs.MustName("b")}) {
 		t.Errorf("labs are %v (%v)", found, err)
 	}
-	// It names files and holds a way in: it is its owner's alone, and nothing is beside it.
+	// It names files and holds credentials: only its owner reads it, and no other file is left.
 	for path, mode := range map[string]fs.FileMode{root.Dir(labs.MustName("a")): fs.ModeDir | 0o700, filepath.Join(root.Dir(labs.MustName("a")), "state.json"): 0o600} {
 		if info, err := os.Stat(path); err != nil || info.Mode() != mode {
 			t.Errorf("%s has mode %v, want %v (%v)", path, info.Mode(), mode, err)
 		}
 	}
 	if entries, err := os.ReadDir(root.Dir(labs.MustName("a"))); err != nil || len(entries) != 1 {
-		t.Errorf("beside the state: %v (%v)", entries, err)
+		t.Errorf("next to the state: %v (%v)", entries, err)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // clearsEarlier ends agents that netlab started on outside hosts before these were machines.
 const clearsEarlier = "providers/local/host.go"
 
-// A command line of a later stage is an import in disguise: before verify nobody starts or
+// A command line of a later stage is an import in disguise: before verify nothing starts or
 // asks an agent by its words. How a service of a machine is started is data in components/.
 func TestCommandLines(t *testing.T) {
 	found := map[string]bool{}

@@ -278,7 +278,7 @@ func TestMachine(t *testing.T) {
 	failsWith(t, err, `lab a has no machine "nobody"`, "its machines are cp, ")
 	b.fakes["netns"].attached = providers.Off(topology.Machine{Kind: topology.KindNode, Name: "w1"})
 	if _, err := b.Machine(ctx, a, "cp"); err != nil {
-		t.Errorf("one that runs beside one that does not: %v", err)
+		t.Errorf("a running Node next to one that is off: %v", err)
 	}
 	_, err = b.Machine(ctx, a, "w1")
 	failsWith(t, err, "node w1 is off", "")

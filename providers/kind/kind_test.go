@@ -47,7 +47,7 @@ func TestJudge(t *testing.T) {
 		{"rootless", info{ServerVersion: "28.2.2", SecurityOptions: []string{"name=seccomp,profile=builtin", "name=rootless"}}, nil, "rootless", "system's Docker"},
 		{"no permission", info{ServerErrors: []string{"Got permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock"}}, failed, "no permission to use Docker", "sudo"},
 		{"not running", info{ServerErrors: []string{"Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"}}, failed, "is not running", "systemctl start docker"},
-		{"not running, told by docker 29", info{ServerErrors: []string{"failed to connect to the docker API at unix:///var/run/docker.sock"}}, failed, "is not running", "systemctl start docker"},
+		{"not running, reported by docker 29", info{ServerErrors: []string{"failed to connect to the docker API at unix:///var/run/docker.sock"}}, failed, "is not running", "systemctl start docker"},
 		{"else", info{ServerErrors: []string{"no space left on device"}}, failed, "no space left", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -75,7 +75,7 @@ func TestStrangers(t *testing.T) {
 		t.Error(err)
 	}
 	if out, err := command.Run(exec.Command("docker", "ps", "--quiet")); err != nil || len(strings.Fields(string(out))) != 1 {
-		t.Errorf("the stranger is gone: %s (%v)", out, err)
+		t.Errorf("the other container was removed: %s (%v)", out, err)
 	}
 }
 
@@ -247,7 +247,7 @@ func TestCNIs(t *testing.T) {
 }
 
 // kindest: with Nodes of upstream's node image a ready lab passes every path, also after
-// Docker started a Node again; and it stays with that image when the registry is gone.
+// Docker started a Node again; and it stays with that image when the registry is not available.
 func kindest(t *testing.T, self, from string) {
 	digest, leave := kindesttest.Serve(t, providertest.SoftwareOf(t, self))
 	name := "nlt-" + from

@@ -338,7 +338,7 @@ func TestKubeadmConfig(t *testing.T) {
 	}
 }
 
-// kube-proxy's own types know every field that it is told. In ipvs mode a Node would without
+// kube-proxy's own types know every field of its configuration. In ipvs mode a Node would without
 // strictARP answer ARP for every VIP.
 func TestProxyConfig(t *testing.T) {
 	for _, mode := range []string{"nftables", "iptables", "ipvs"} {
@@ -355,7 +355,7 @@ func TestProxyConfig(t *testing.T) {
 			t.Errorf("%v in\n%s", err, text)
 		}
 		if string(config.Mode) != mode || config.ClusterCIDR != p.Kubernetes.PodCIDR().String() || config.IPVS.StrictARP != (mode == "ipvs") {
-			t.Errorf("in mode %s kube-proxy is told\n%s", mode, text)
+			t.Errorf("in mode %s the configuration of kube-proxy is\n%s", mode, text)
 		}
 	}
 }
@@ -402,7 +402,7 @@ func TestKubeletConfig(t *testing.T) {
 		// The files that it names are among those that are made.
 		for _, path := range []string{at(t, d, "authentication", "x509", "clientCAFile").(string), d["tlsCertFile"].(string), d["tlsPrivateKeyFile"].(string)} {
 			if _, made := f[path]; !made {
-				t.Errorf("kubelet wants %s, which nobody writes", path)
+				t.Errorf("kubelet requires %s, which is not written", path)
 			}
 		}
 	}

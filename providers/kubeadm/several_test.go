@@ -99,7 +99,7 @@ func args(t *testing.T, of any) map[string]any {
 	return out
 }
 
-// One control plane is made as ever: no endpoint of its own, no members, no elections.
+// A single control plane has no API endpoint, no members and no elections.
 func TestOneConfig(t *testing.T) {
 	ca := newAuthority(t)
 	var err error
@@ -113,7 +113,7 @@ func TestOneConfig(t *testing.T) {
 	}
 	etcd := at(t, at(t, cluster, "etcd"), "local")
 	if args := etcd.(map[string]any)["extraArgs"]; args != nil {
-		t.Errorf("etcd has arguments of its own: %v", args)
+		t.Errorf("etcd has extra arguments: %v", args)
 	}
 	name, value, _ := strings.Cut(LessCollecting, "=")
 	for _, of := range []any{etcd, at(t, cluster, "apiServer"), at(t, cluster, "scheduler"), at(t, cluster, "controllerManager")} {

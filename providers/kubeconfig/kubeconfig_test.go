@@ -129,7 +129,7 @@ func TestKeepsAllElse(t *testing.T) {
 		t.Errorf("the link is %v (%v)", info, err)
 	}
 	if entries, _ := os.ReadDir(filepath.Dir(file)); len(entries) != 1 {
-		t.Errorf("left beside the file: %v", entries)
+		t.Errorf("left next to the file: %v", entries)
 	}
 }
 
@@ -202,7 +202,7 @@ func TestTheUsersEntriesStay(t *testing.T) {
 	}
 	other := write(t, users)
 	if _, err := Merge(filepath.Join(t.TempDir(), "new"), []string{other}, labs.MustName("a"), of("work", "https://127.0.0.1:1")); !errors.As(err, &conflict) || conflict.File != other {
-		t.Errorf("merging beside a file that kubectl reads too: %v", err)
+		t.Errorf("merging next to a file that kubectl reads too: %v", err)
 	}
 	if after, _ := os.ReadFile(file); string(after) != string(before) {
 		t.Error("the file was written all the same")
@@ -225,7 +225,7 @@ func TestRefusesToLose(t *testing.T) {
 				t.Errorf("the file is now\n%s", after)
 			}
 			if entries, _ := os.ReadDir(filepath.Dir(file)); len(entries) != 1 {
-				t.Errorf("left beside the file: %v", entries)
+				t.Errorf("left next to the file: %v", entries)
 			}
 		})
 	}

@@ -158,7 +158,7 @@ func inGuest(t *testing.T, m Machine, pkg, name string) {
 	}
 }
 
-// A link that has a tap's name is told of; the words are libvirt's.
+// A link with a tap's name is reported; the text is libvirt's.
 func TestTaken(t *testing.T) {
 	var hinted interface{ Hint() string }
 	err := fmt.Errorf("start Node cp: %w", taken(errors.New("make domain netlab.x.cp: Requested operation is not valid: The nl-a5ff16c2ff44 interface already exists"), &hypervisor{}))
@@ -166,6 +166,6 @@ func TestTaken(t *testing.T) {
 		t.Errorf("no hint in %v", err)
 	}
 	if errors.As(taken(errors.New("make domain netlab.x.cp: unsupported configuration"), &hypervisor{}), &hinted) {
-		t.Error("a hint for what is no link")
+		t.Error("a hint without a link")
 	}
 }

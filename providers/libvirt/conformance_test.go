@@ -166,7 +166,7 @@ func (w whole) snapshots(t *testing.T) {
 				t.Errorf("%s has %q", name, text)
 			}
 			if is := run(t, m, "cat", "/proc/sys/kernel/random/boot_id"); is != boot {
-				t.Errorf("%s has booted anew", name)
+				t.Errorf("%s has rebooted", name)
 			}
 			if text := run(t, m, "date", "+%s"); !near(text, time.Now()) {
 				t.Errorf("the clock of %s says %s", name, text)

@@ -156,10 +156,10 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
-// A socket that is root's, seen by somebody else.
+// A socket of root's, as another user sees it.
 func TestNoPermission(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root: becomes somebody else")
+		t.Skip("requires root, to become another user")
 	}
 	// What the kernel asks when a file is opened is a thread's.
 	socket := filepath.Join(t.TempDir(), "libvirt-sock")

@@ -338,11 +338,11 @@ func TestOrdersOfNoLab(t *testing.T) {
 		`{"do": "delete"}`, `{"do": "delete", "lab": ""}`, `{"do": "delete", "lab": "."}`, `{"do": "delete", "lab": "../x"}`, `{"do": "plugged", "lab": "a", "plan": {"lab": ""}}`,
 		`{"do": "create", "lab": "a"}`, `{"do": "create", "lab": "a", "plan": {"lab": "b"}}`,
 	} {
-		var out, told strings.Builder
-		code := FarMain(strings.NewReader(text), &out, &told)
+		var out, errs strings.Builder
+		code := FarMain(strings.NewReader(text), &out, &errs)
 		var a answer
 		if err := json.Unmarshal([]byte(out.String()), &a); code != 0 || err != nil || !strings.Contains(a.Error, "lab") {
-			t.Errorf("%s: exit code %d, %s%s", text, code, out.String(), told.String())
+			t.Errorf("%s: exit code %d, %s%s", text, code, out.String(), errs.String())
 		}
 	}
 	for _, lab := range []string{"", ".", "a/b"} {

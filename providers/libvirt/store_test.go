@@ -54,7 +54,7 @@ func TestStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := os.ReadFile(over); err != nil || !bytes.HasPrefix(got, []byte("QFI\xfb")) || !bytes.Contains(got, []byte(path)) {
-		t.Errorf("the overlay is no qcow2 over %s (%v)", path, err)
+		t.Errorf("the overlay is not a qcow2 over %s (%v)", path, err)
 	}
 
 	// A machine's volumes go without those of one whose name begins alike.
@@ -87,7 +87,7 @@ func TestStore(t *testing.T) {
 		t.Errorf("half a volume stayed: %d bytes", len(got))
 	}
 
-	// A full disk is told with the way out, and what was begun is removed like the rest.
+	// A full disk is reported with the fix, and incomplete files are removed like the rest.
 	small, err := openPool(h, labs.MustName("nlt-full"), t.TempDir(), settings.Libvirt{Images: tiny})
 	if err != nil {
 		t.Fatal(err)

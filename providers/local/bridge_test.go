@@ -34,7 +34,7 @@ func TestBridgeFilter(t *testing.T) {
 	}
 }
 
-// A machine that may not load it is told what to do.
+// A user who may not load it gets a hint.
 func TestBridgeFilterMissing(t *testing.T) {
 	refused := errors.New("not permitted")
 	b := bridgeFilter{filepath.Join(t.TempDir(), "bridge"), func(context.Context) error { return refused }}

@@ -227,7 +227,7 @@ func TestOneServiceRestarts(t *testing.T) {
 	udp.Ready.UDP = "7778"
 	s.Artifacts.Hosts["internet"][1] = udp
 	if said := s.inspect(); !strings.Contains(said, "service x is not ready (UDP port 7778)") {
-		t.Errorf("a port that nobody has bound: %s", said)
+		t.Errorf("a port that is not bound: %s", said)
 	}
 	s.Artifacts.Hosts["internet"] = []components.HostService{agent}
 	s.start()
@@ -279,7 +279,7 @@ func TestEarlierAgents(t *testing.T) {
 	}
 }
 
-// A link that somebody made in a host does not lead netlab out of it.
+// A symbolic link inside a host does not lead netlab out of it.
 func TestLinksOfAHost(t *testing.T) {
 	s := newScene(t, "nlt-l-links", nil)
 	s.start()

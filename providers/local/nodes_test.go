@@ -18,7 +18,7 @@ func nodesPlan() topology.Plan {
 		{Name: "cp", Kind: topology.KindNode, Role: topology.RoleControlPlane}, {Name: "w1", Kind: topology.KindNode, Role: topology.RoleWorker}}}
 }
 
-// What runs is found beside what does not.
+// Running processes are found among others.
 func TestAttach(t *testing.T) {
 	plan := nodesPlan()
 	running, err := Attach(plan, "/state", func(m topology.Machine) (providers.Machine, error) {

@@ -7,7 +7,7 @@ import (
 	"netlab.dev/netlab/labs"
 )
 
-// The zero Name names no lab, and what is no lab's directory is not removed with one.
+// The zero Name names no lab, and a directory that is not a lab's is not removed.
 func TestNoName(t *testing.T) {
 	ctx, none := t.Context(), labs.Name{}
 	for what, err := range map[string]error{

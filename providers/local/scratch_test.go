@@ -21,7 +21,7 @@ import (
 	"netlab.dev/netlab/providers/pid1"
 )
 
-// Tests of hosts run in a machine of their own: TestMain starts the test program again in new
+// Tests of hosts run on a separate machine: TestMain starts the test program again in new
 // network, mount and pid namespaces. That program also stands for runc and for netlab in the
 // hosts' file system.
 const inScratch = "NETLAB_LOCAL_TEST"

@@ -9,7 +9,7 @@ import (
 func TestCPUHierarchy(t *testing.T) {
 	const v2 = "30 24 0:26 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
 	for _, c := range []struct{ name, mounts, want string }{
-		{"v1 beside an empty v2", v2 + "31 24 0:27 / /sys/fs/cgroup/cpu rw,nosuid shared:7 - cgroup cgroup rw,cpu,cpuacct\n", "/sys/fs/cgroup/cpu"},
+		{"v1 with an empty v2", v2 + "31 24 0:27 / /sys/fs/cgroup/cpu rw,nosuid shared:7 - cgroup cgroup rw,cpu,cpuacct\n", "/sys/fs/cgroup/cpu"},
 		{"v2", "30 24 0:26 / /sys/fs/cgroup rw - cgroup2 none rw\n", "/sys/fs/cgroup"},
 		{"v1 without", "31 24 0:27 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n", ""},
 	} {

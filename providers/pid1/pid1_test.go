@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The test binary plays PID 1 of a Node: in namespaces of its own, with the directory
+// The test binary acts as PID 1 of a Node: in its own namespaces, with the directory
 // that this variable names in place of /etc/netlab.
 const playEnv = "PID1_TEST_ETC"
 
@@ -159,11 +159,11 @@ func TestServicesAreRestarted(t *testing.T) {
 		t.Errorf("the log is %q", got)
 	}
 	if said := n.read("stderr"); !strings.Contains(said, " one (pid ") {
-		t.Errorf("PID 1 does not tell of it: %q", said)
+		t.Errorf("PID 1 does not report it: %q", said)
 	}
 }
 
-// A program that is not there is tried again and again, and keeps nobody else waiting.
+// A missing program is retried, and does not delay the others.
 func TestMissingProgram(t *testing.T) {
 	dir := t.TempDir()
 	missing := filepath.Join(dir, "missing")
@@ -382,7 +382,7 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// The status tells how a service ended, and how often it was started.
+// The status reports how a service exited, and how often it was started.
 func TestStatus(t *testing.T) {
 	dir := t.TempDir()
 	n := start(t, dir, shell(dir, "broken", "exit 3"), shell(dir, "fine", "exec sleep 86385"))

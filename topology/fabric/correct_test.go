@@ -137,7 +137,7 @@ func TestAddedAddressStays(t *testing.T) {
 			}
 			routes, err2 := s.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Dst: ipNet(netip.MustParsePrefix("192.0.2.0/24"))}, netlink.RT_FILTER_DST)
 			if len(routes) != 1 {
-				t.Errorf("the added route is gone: %v", routes)
+				t.Errorf("the added route was removed: %v", routes)
 			}
 			return errors.Join(err, err2)
 		})

@@ -9,14 +9,14 @@ import (
 
 // WriteBenchfmt writes the measured paths in the Go benchmark format
 // (golang.org/design/14313-benchmark-format), one line a measurement, for benchstat. The
-// CNI is part of each name, as /cni=…, so that `benchstat -col /cni` sets two of them
-// side by side; what benchstat tells tables apart by (its configuration lines) is only
-// what else makes figures comparable or not. Versions of the CNI are comments to it.
+// CNI is part of each name, as /cni=…, so that `benchstat -col /cni` compares two CNIs; the
+// configuration lines, by which benchstat separates tables, hold only what else must be equal
+// for a comparison. Versions of the CNI are comments.
 func (r Report) WriteBenchfmt(w io.Writer) error {
 	if _, err := fmt.Fprintf(w, "# lab %s, %s %s\n", r.Lab, r.CNI.Name, r.CNI.Version); err != nil {
 		return err
 	}
-	// benchstat has to be told what is better of units that it does not know.
+	// benchstat must know which direction is better for units that it does not know.
 	for _, line := range []string{"bit/s better=higher", "requests/s better=higher", "segments better=lower", "lost-% better=lower",
 		"cpu-s/Gbit better=lower", "p50-sec better=lower", "p90-sec better=lower", "p99-sec better=lower"} {
 		if _, err := fmt.Fprintf(w, "Unit %s\n", line); err != nil {

@@ -6,8 +6,8 @@ const (
 	AtContainer = "container" // the second container of a Pod
 	AtNode      = "node"
 	AtHost      = "host"
-	AtService   = "service"  // its ClusterIP
-	AtNodePort  = "nodeport" // Name is the Service, Node the Node that is asked
+	AtService   = "service"  // by its ClusterIP
+	AtNodePort  = "nodeport" // Name is the Service, Node the Node that is requested
 	AtVIP       = "vip"
 	AtIngress   = "ingress" // Name is host/path
 	AtName      = "name"    // a DNS name

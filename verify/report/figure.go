@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// FigureText is a figure as people read it: "6.12 Gbit/s (6.05–6.31)", with the interval
-// in the median's unit.
+// FigureText formats a figure for people: "6.12 Gbit/s (6.05–6.31)", with the interval in the
+// median's unit.
 func FigureText(f Figure) string {
 	scale, unit := 1.0, f.Unit
 	if steps := []string{"", "k", "M", "G", "T"}; f.Unit == "bit/s" {
@@ -24,7 +24,7 @@ func FigureText(f Figure) string {
 	return out
 }
 
-// three writes a number with three significant digits, and with all before the point.
+// three formats a number with three significant digits, and with all digits before the point.
 func three(v float64) string {
 	digits := 2
 	for limit := 10.0; math.Abs(v) >= limit && digits > 0; limit *= 10 {

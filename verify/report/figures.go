@@ -17,22 +17,22 @@ const (
 
 const confidence = 0.95
 
-// FigureOf sums samples up. The interval is that of order statistics, which assumes
-// nothing of how the samples are distributed.
+// FigureOf summarizes samples. The interval is that of order statistics, which assumes
+// nothing about the distribution.
 func FigureOf(unit string, samples []float64) Figure {
 	s := benchmath.NewSample(slices.Clone(samples), &benchmath.DefaultThresholds)
 	sum := benchmath.AssumeNothing.Summary(s, confidence)
 	f := Figure{Unit: unit, Median: sum.Center, Low: sum.Lo, High: sum.Hi, Confidence: sum.Confidence, Samples: samples}
 	if math.IsInf(f.Low, 0) || math.IsInf(f.High, 0) {
-		// Too few: the median lies between the least and the most but for all of them
-		// falling on one side of it.
+		// Too few: the median lies between the smallest and the largest, unless all samples
+		// are on one side of it.
 		f.Low, f.High = slices.Min(samples), slices.Max(samples)
 		f.Confidence = 1 - math.Pow(2, float64(1-len(samples)))
 	}
 	return f
 }
 
-// spread is the wider half of the interval, of the median.
+// spread is the wider half of the interval, as a fraction of the median.
 func (f Figure) spread() float64 {
 	if f.Median == 0 {
 		return 0
@@ -40,13 +40,13 @@ func (f Figure) spread() float64 {
 	return max(f.High-f.Median, f.Median-f.Low) / f.Median
 }
 
-// RateText writes bits a second with three digits: "12.3 Gbit/s".
+// RateText formats bits per second with three digits: "12.3 Gbit/s".
 func RateText(bits float64) string { return scaled(bits, "bit/s", "", "k", "M", "G", "T") }
 
-// microsText writes µs likewise.
+// microsText formats µs likewise.
 func microsText(micros float64) string { return scaled(micros, "s", "µ", "m", "") }
 
-// scaled writes a value in the unit whose prefix, of steps of a thousand, leaves 1 to 999.
+// scaled formats a value with the prefix, in steps of a thousand, that leaves 1 to 999.
 func scaled(v float64, unit string, prefixes ...string) string {
 	i := 0
 	for ; v >= 999.5 && i < len(prefixes)-1; i++ {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// The JUnit form that CI systems read: one suite a lab, one case a path. A broken path is
-// an error there, a failed one a failure.
+// The JUnit form that CI systems read: one suite per lab, one case per path. A broken path is
+// an error, a failed one a failure.
 type JunitSuites struct {
 	XMLName xml.Name   `xml:"testsuites"`
 	Suite   junitSuite `xml:"testsuite"`
@@ -31,7 +31,7 @@ type junitCase struct {
 	Failure *junitCause `xml:"failure,omitempty"`
 	Error   *junitCause `xml:"error,omitempty"`
 	Skipped *junitCause `xml:"skipped,omitempty"`
-	Out     string      `xml:"system-out,omitempty"` // how to rerun it, and what is known beside the outcome
+	Out     string      `xml:"system-out,omitempty"` // how to rerun it, and details
 }
 
 type junitCause struct {
@@ -82,7 +82,7 @@ func details(p Result) string {
 	return b.String()
 }
 
-// more is the evidence and the figures of a path, a line each.
+// more is the evidence and the figures of a path, one line each.
 func more(p Result) string {
 	var t text
 	t.figures(p)

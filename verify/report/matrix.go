@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// Matrix is a view of several paths: who is asked by whom, and what became of it.
+// Matrix is a view of several paths: sources are rows, destinations columns.
 type Matrix struct {
 	Title   string
 	Rows    []string
@@ -19,12 +19,12 @@ type Matrix struct {
 
 // Cell is the worst of the paths that meet in it.
 type Cell struct {
-	Outcome string // "" where nothing was asked, or Text is all there is to say
+	Outcome string // "" where nothing was probed, or where Text says it all
 	Text    string
 	Paths   []int // of the Report
 }
 
-// Matrices gives the report as matrices, one a kind of path, that of the policies last.
+// Matrices returns the report as matrices, one per kind of path, that of the policies last.
 func (r Report) Matrices(l Layout) []Matrix {
 	var out []Matrix
 	for _, g := range l.Grids {
@@ -38,15 +38,15 @@ func (r Report) Matrices(l Layout) []Matrix {
 	return out
 }
 
-// WriteMatrix writes the report as matrices, then each path that is not as expected with
-// all that is known of it, as the text has it.
+// WriteMatrix writes the report as matrices, then each failed or broken path with all
+// details, as in the text.
 func (r Report) WriteMatrix(w io.Writer, l Layout, colour bool) error {
 	t := &text{colour: colour}
 	t.title(r)
 	for _, m := range r.Matrices(l) {
 		t.matrix(m)
 	}
-	fmt.Fprintf(t, "\n%s as expected  %s failed  %s could not be judged  %s skipped  · not asked\n", t.mark(Pass), t.mark(Fail), t.mark(Broken), t.mark(Skip))
+	fmt.Fprintf(t, "\n%s as expected  %s failed  %s could not be judged  %s skipped  · not probed\n", t.mark(Pass), t.mark(Fail), t.mark(Broken), t.mark(Skip))
 	t.failures(r)
 	t.summary(r)
 	_, err := io.WriteString(w, t.String())
@@ -101,9 +101,8 @@ func (r Report) policyMatrix() Matrix {
 	return m
 }
 
-// stepOutcome is what became of one step of a policy, which may have asked several
-// things. A step that was not reached is broken, and so is a control that failed before
-// the policy.
+// stepOutcome is the outcome of one step of a policy, which may have several probes. A step
+// that was not reached is broken, and so is a control that failed before the policy.
 func (p Result) stepOutcome(s Step) string {
 	if p.Outcome == Skip {
 		return Skip
@@ -121,8 +120,7 @@ func (p Result) stepOutcome(s Step) string {
 	return cmp.Or(outcome, Broken)
 }
 
-// matrix draws a Matrix; columns that do not fit by name get numbers, which are told
-// below.
+// matrix draws a Matrix; columns that do not fit by name get numbers, with a legend below.
 func (t *text) matrix(m Matrix) {
 	first := utf8.RuneCountInString(m.Title)
 	for _, row := range m.Rows {
@@ -181,7 +179,7 @@ func worse(a, b string) string {
 	return b
 }
 
-// unique drops what came before, and keeps the order.
+// unique removes duplicates, and keeps the order.
 func unique(names []string) []string {
 	var out []string
 	for _, n := range names {

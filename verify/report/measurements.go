@@ -17,9 +17,9 @@ func (t *text) measurements(r Report) {
 			latency = append(latency, p)
 		}
 	}
-	few := false // whether an interval is not one of 95 %
+	few := false // whether an interval is not a 95 % one
 	if len(throughput) > 0 {
-		t.throughput("Throughput", "protocol", "streams", "sends", "median", "± 95 %", "of base", "resent/lost", "CPU s/Gbit", "")
+		t.throughput("Throughput", "protocol", "streams", "sender", "median", "± 95 %", "of base", "resent/lost", "CPU s/Gbit", "")
 		last := ""
 		for _, p := range throughput {
 			route := p.Route
@@ -45,7 +45,7 @@ func (t *text) measurements(r Report) {
 		}
 	}
 	if len(latency) > 0 {
-		t.latency("Latency", "requests", "median", "p90", "p99", "highest", "a second", "± 95 %", "")
+		t.latency("Latency", "connection", "median", "p90", "p99", "max", "requests/s", "± 95 %", "")
 		last := ""
 		for _, p := range latency {
 			route := p.Route
@@ -56,16 +56,16 @@ func (t *text) measurements(r Report) {
 				continue
 			}
 			few = few || f.P50.Confidence < confidence
-			kind := "on one connection"
+			kind := "one"
 			if f.Connect {
-				kind = "each with its own"
+				kind = "one per request"
 			}
 			t.latency(once(route, &last), kind, microsText(f.P50.Median), microsText(f.P90.Median), microsText(f.P99.Median),
 				microsText(f.Max), fmt.Sprintf("%.0f", f.PerSecond.Median), plusMinus(f.PerSecond), p.Outcome)
 		}
 	}
 	if few {
-		fmt.Fprint(t, " ( ) is the range of fewer than six measurements: an interval of 95 % takes six\n")
+		fmt.Fprint(t, " ( ) is the range of fewer than six measurements: a 95 % interval requires six\n")
 	}
 }
 
@@ -77,7 +77,7 @@ func (t *text) latency(route, kind, p50, p90, p99, highest, rate, interval, outc
 	t.tableRow(outcome, fmt.Sprintf("%-16s %-18s %9s %9s %9s %9s %10s %8s", route, kind, p50, p90, p99, highest, rate, interval))
 }
 
-// tableRow writes a row of a table; without an outcome it is the head.
+// tableRow writes a row of a table; without an outcome it is the header.
 func (t *text) tableRow(outcome, line string) {
 	if outcome == "" {
 		fmt.Fprintf(t, "\n%s\n", strings.TrimRight(pad(line[:16], 16)+"   "+line[16:], " "))
@@ -91,7 +91,7 @@ func (t *text) figureless(p Result, route, protocol string) {
 	fmt.Fprintf(t, " %s %-16s %s\n", t.mark(p.Outcome), route, strings.TrimSpace(protocol+" "+brief(p)))
 }
 
-// once names a group in its first row only.
+// once returns a group's name in its first row only.
 func once(name string, last *string) string {
 	if name == *last {
 		return ""
@@ -100,8 +100,8 @@ func once(name string, last *string) string {
 	return name
 }
 
-// plusMinus writes the interval of a figure, of its median; in brackets where it is not
-// one of 95 %.
+// plusMinus formats the interval of a figure as a fraction of its median; in brackets where
+// it is not a 95 % one.
 func plusMinus(f Figure) string {
 	text := fmt.Sprintf("±%.0f%%", math.Ceil(100*f.spread()-1e-9))
 	switch {

@@ -1,7 +1,7 @@
 // Package report is the result of a verification and every form that it is shown in:
-// text, matrices, JSON, JUnit, TAP, the Go benchmark format. It takes what was found of
-// each path and a Layout, which groups them; it asks no agent and no cluster, and knows
-// no path by its id. The HTML page is in report/page.
+// text, matrices, JSON, JUnit, TAP, the Go benchmark format. It takes the result of each path
+// and a Layout, which groups them; it contacts no agent and no cluster, and depends on no
+// path's id. The HTML page is in report/page.
 package report
 
 import (
@@ -26,8 +26,8 @@ const (
 	NotEnforced = "not-enforced"
 )
 
-// SchemaVersion is that of the JSON of a Report. It rises when a name goes or changes what
-// it means, and not when one is added.
+// SchemaVersion is that of the JSON of a Report. It increases when a name is removed or
+// changes its meaning, not when one is added.
 const SchemaVersion = 1
 
 // Report is the result of one verification. Its JSON is a contract with other tools.
@@ -43,7 +43,7 @@ type Report struct {
 	Summary    Summary  `json:"summary"`
 }
 
-// CNI names the Pod network that was verified.
+// CNI is the Pod network that was verified.
 type CNI struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
@@ -66,20 +66,20 @@ type Result struct {
 	Evidence       *Evidence  `json:"evidence,omitempty"`   // where its packets were seen
 	Throughput     *Figure    `json:"throughput,omitempty"` // of throughput-*
 	Latency        *Latency   `json:"latency,omitempty"`    // of latency-*
-	Tries          int        `json:"tries,omitempty"`      // how often it was asked
+	Tries          int        `json:"tries,omitempty"`      // how often it was probed
 	Command        string     `json:"command"`              // reruns the probe by hand
 	DurationMillis int64      `json:"durationMillis"`
 }
 
-// End is one end of a path.
+// End is the source or destination of a path.
 type End struct {
-	Kind string `json:"kind,omitempty"` // as of a Ref: what Name is the name of; "" where a skipped path has no such end
+	Kind string `json:"kind,omitempty"` // as of a Ref: the kind of object that Name names; "" where a skipped path has none
 	Name string `json:"name"`
 	Node string `json:"node,omitempty"`
 	IP   string `json:"ip,omitempty"`
 }
 
-// Observed is what the far end saw, and where the reply came from.
+// Observed is what the destination saw, and where the reply came from.
 type Observed struct {
 	SourceIP  string `json:"sourceIP,omitempty"`
 	Backend   string `json:"backend,omitempty"` // several are joined by commas
@@ -87,17 +87,17 @@ type Observed struct {
 	RTTMicros int64  `json:"rttMicros,omitempty"`
 }
 
-// What is told of packets, from captures alone.
+// The evidence of packets, from captures alone.
 type (
 	Evidence = trace.Evidence // how the packets of one probe went
 	Hop      = trace.Hop      // one packet of a probe on one interface
 	Outer    = trace.Outer    // the encapsulation of a hop's packet
-	Change   = trace.Change   // what became of a packet since the hop before
+	Change   = trace.Change   // how a packet changed since the previous hop
 )
 
 // Figure is a measured quantity: the median of its samples with its confidence interval.
-// A throughput's unit is bit/s. An interval of 95 % takes six samples; with fewer it is
-// their range, whose confidence is less.
+// A throughput's unit is bit/s. A 95 % interval requires six samples; with fewer it is their
+// range, with a lower confidence.
 type Figure struct {
 	Unit        string    `json:"unit"`
 	Median      float64   `json:"median"`
@@ -110,14 +110,14 @@ type Figure struct {
 	Retransmits *Figure   `json:"retransmits,omitempty"`
 	LostPercent *Figure   `json:"lostPercent,omitempty"` // UDP
 	CPUSeconds  *Figure   `json:"cpuSecondsPerGigabit,omitempty"`
-	CPUMissing  string    `json:"cpuMissing,omitempty"`      // why CPUSeconds is not there
-	Offered     float64   `json:"offered,omitempty"`         // UDP: what is sent, three quarters of what a burst gets through
+	CPUMissing  string    `json:"cpuMissing,omitempty"`      // why CPUSeconds is not known
+	Offered     float64   `json:"offered,omitempty"`         // UDP: the rate sent, three quarters of what a burst achieved
 	Ratio       float64   `json:"ratioToBaseline,omitempty"` // 0 for the baseline itself
 }
 
 // Latency is a request/response measurement over one route, times in µs.
 type Latency struct {
-	Connect   bool    `json:"connect"` // each request on a connection of its own
+	Connect   bool    `json:"connect"` // each request on its own connection
 	P50       Figure  `json:"p50"`
 	P90       Figure  `json:"p90"`
 	P99       Figure  `json:"p99"`
@@ -125,18 +125,18 @@ type Latency struct {
 	PerSecond Figure  `json:"transactionsPerSecond"`
 }
 
-// Property is one thing asserted of a path beside the plain reply.
+// Property is one assertion about a path, in addition to the plain reply.
 type Property struct {
-	Key         Key          `json:"key,omitempty"` // what is asserted; "" where no other part asks
-	Name        string       `json:"name"`          // in words
+	Key         Key          `json:"key,omitempty"` // what is asserted; "" where no other part reads it
+	Name        string       `json:"name"`          // for people
 	Expected    string       `json:"expected"`
 	Observed    string       `json:"observed"`
 	OK          bool         `json:"ok"`
-	Step        Step         `json:"step,omitempty"`        // of a policy: what was asked when
+	Step        Step         `json:"step,omitempty"`        // of a policy: the step of the test
 	Measurement *Measurement `json:"measurement,omitempty"` // what was measured, where something was
 }
 
-// Key names what a Property is about.
+// Key identifies what a Property is about.
 type Key string
 
 // The keys of properties.
@@ -162,8 +162,8 @@ type Measurement struct {
 
 // The keys of measurements.
 const (
-	MeasuredEffect  = "policyEffect"        // from a policy's apply to its effect
-	MeasuredEnd     = "policyEnd"           // from its removal to its end
+	MeasuredEffect  = "policyEffect"        // from a policy's creation to its effect
+	MeasuredEnd     = "policyEnd"           // from its deletion to the end of its effect
 	MeasuredPayload = "unfragmentedPayload" // of UDP
 )
 
@@ -173,11 +173,11 @@ const (
 	UnitBytes   = "bytes"
 )
 
-// Step is one of the four things that prove a policy.
+// Step is one of the four steps of a policy's test.
 type Step string
 
 // The steps of a policy, in the order in which they are taken. Before and After are the
-// positive controls: without them a silence under the policy would prove nothing.
+// positive controls: without them no reply under the policy would prove nothing.
 const (
 	StepBefore  Step = "before"
 	StepDenied  Step = "denied"
@@ -216,7 +216,7 @@ func (r Report) ExitCode() int {
 	return 0
 }
 
-// WithoutWays is the report without the evidence of paths that are as expected.
+// WithoutWays is the report without the evidence of paths that passed.
 func (r Report) WithoutWays() Report {
 	r.Paths = slices.Clone(r.Paths)
 	for i, p := range r.Paths {
@@ -227,7 +227,7 @@ func (r Report) WithoutWays() Report {
 	return r
 }
 
-// PolicySeconds is the median time from a policy's apply to its effect, 0 where none was
+// PolicySeconds is the median time from a policy's creation to its effect, 0 where none was
 // enforced.
 func (r Report) PolicySeconds() float64 {
 	var all []float64
@@ -243,7 +243,7 @@ func (r Report) PolicySeconds() float64 {
 	return all[len(all)/2]
 }
 
-// Measured gives what was measured of a path beside its figures.
+// Measured returns a measurement of a path other than its figures.
 func (p Result) Measured(key string) (Measurement, bool) {
 	for _, q := range p.Properties {
 		if q.Measurement != nil && q.Measurement.Key == key {
@@ -253,7 +253,7 @@ func (p Result) Measured(key string) (Measurement, bool) {
 	return Measurement{}, false
 }
 
-// Property gives the observed value of a property, "" where the path has none.
+// Property returns the observed value of a property, "" where the path has none.
 func (p Result) Property(key Key) string {
 	for _, q := range p.Properties {
 		if q.Key == key {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestJSONContract: other tools read these names; a change here breaks them.
+// TestJSONContract: other tools read these names; a change breaks them.
 func TestJSONContract(t *testing.T) {
 	r := Report{SchemaVersion: SchemaVersion, Lab: "l", Provider: "netns", Kubernetes: "v1", CNI: CNI{"flannel", "v2"}, Summary: Summary{1, 2, 3, 4},
 		Paths: []Result{{ID: "x", From: End{"pod", "a", "n", "1.1.1.1"}, To: End{"pod", "b", "n", "2.2.2.2"}, Protocol: "http", Expected: Reachable, Outcome: Fail,

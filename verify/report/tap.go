@@ -9,8 +9,8 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// tapDiagnostic is the YAML block below a test line. The keys are ours but for message
-// and severity, which the TAP 14 specification's examples have.
+// tapDiagnostic is the YAML block below a test line. The keys are netlab's, except message
+// and severity, which are those of the TAP 14 specification's examples.
 type tapDiagnostic struct {
 	Message    string     `json:"message,omitempty"`
 	Severity   string     `json:"severity,omitempty"` // fail, or broken: the probe could not run
@@ -26,8 +26,7 @@ type tapDiagnostic struct {
 }
 
 // WriteTAP writes the report as TAP 14 (testanything.org/tap-version-14-specification.html):
-// a test a path, a YAML block for each that is not as expected or has more to show than
-// that it passed.
+// one test per path, with a YAML block for each that did not pass or has details.
 func (r Report) WriteTAP(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "TAP version 14\n1..%d\n", len(r.Paths))
@@ -72,7 +71,7 @@ func tapYAML(p Result) (string, error) {
 	return "  ---\n  " + body + "\n  ...\n", nil
 }
 
-// tapText keeps a text on its line, and its # from beginning a directive.
+// tapText keeps a text on one line, and its # from starting a directive.
 func tapText(s string) string {
 	return strings.NewReplacer(`\`, `\\`, "#", `\#`).Replace(strings.Join(strings.Fields(s), " "))
 }

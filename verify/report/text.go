@@ -9,11 +9,11 @@ import (
 	"unicode/utf8"
 )
 
-// Width is how many columns the table may take.
+// Width is the maximum width of the table, in columns.
 const Width = 100
 
-// foldAbove is how many rows of one id are shown one by one; more, if all of them passed,
-// share a line.
+// foldAbove is how many rows of one id are shown one by one; more are shown as one line if
+// all of them passed.
 const foldAbove = 6
 
 // Layout is how a report groups its paths: the headings of the text and the page, and
@@ -29,8 +29,8 @@ type Section struct {
 	IDs   []string
 }
 
-// WriteText writes the report for a terminal: a table, then each path that is not as
-// expected with all that is known of it. Colour is the caller's decision.
+// WriteText writes the report for a terminal: a table, then each failed or broken path with
+// all details. Colour is the caller's decision.
 func (r Report) WriteText(w io.Writer, l Layout, colour bool) error {
 	t := &text{colour: colour}
 	t.title(r)
@@ -46,7 +46,7 @@ func (r Report) WriteText(w io.Writer, l Layout, colour bool) error {
 	return err
 }
 
-// WriteJSON writes the contract that other tools read.
+// WriteJSON writes the report for other tools.
 func (r Report) WriteJSON(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
@@ -73,12 +73,12 @@ func (t *text) summary(r Report) {
 	fmt.Fprintf(t, "\n%d paths: %d pass, %d fail, %d broken, %d skipped\n", len(r.Paths), s.Pass, s.Fail, s.Broken, s.Skip)
 }
 
-// head says what the columns of the paths are.
+// head is the header of the paths' columns.
 func (t *text) head(r Report, l Layout) {
 	if !slices.ContainsFunc(r.Paths, func(p Result) bool {
 		return slices.ContainsFunc(l.Sections, func(s Section) bool { return slices.Contains(s.IDs, p.ID) })
 	}) {
-		return // measurements alone have heads of their own
+		return // the tables of measurements have their own headers
 	}
 	t.WriteString("\n" + row("   ", "PATH", "FROM → TO", "OBSERVED", "RTT"))
 }
@@ -132,13 +132,13 @@ func (t *text) section(r Report, s Section) {
 				rtt = millis(p.Observed.RTTMicros)
 			}
 			t.line(p.Outcome, name, way(p), brief(p), rtt)
-			name = "" // once is enough for a group
+			name = "" // only in the first row of a group
 		}
 	}
 }
 
-// line is one row: mark, id, from → to, evidence, round trip. What is too long for its
-// column goes on in the next line.
+// line is one row: mark, id, from → to, evidence, round trip. Text that is too long for its
+// column continues on the next line.
 func (t *text) line(outcome, id, way, evidence, rtt string) {
 	mark := " " + t.mark(outcome) + " "
 	if utf8.RuneCountInString(way) > columnWay {
@@ -159,7 +159,7 @@ const (
 	columnSeen = Width - 3 - columnID - 1 - columnWay - 1 - 1 - columnRTT
 )
 
-// row sets a line of the paths in columns.
+// row formats a line of the paths in columns.
 func row(mark, id, way, seen, rtt string) string {
 	right := strings.Repeat(" ", max(0, columnRTT-utf8.RuneCountInString(rtt))) + rtt
 	return strings.TrimRight(fmt.Sprintf("%s%s %s %s %s", mark, pad(id, columnID), pad(way, columnWay), pad(seen, columnSeen), right), " ") + "\n"
@@ -167,7 +167,7 @@ func row(mark, id, way, seen, rtt string) string {
 
 func way(p Result) string { return p.From.Name + " → " + p.To.Name }
 
-// brief is the evidence of a row in a few words.
+// brief is the result of a row in a few words.
 func brief(p Result) string {
 	switch p.Outcome {
 	case Broken:
@@ -178,8 +178,8 @@ func brief(p Result) string {
 	return Brief(p)
 }
 
-// Brief tells in a few words what a path that is as expected has shown, and of another why
-// it is not.
+// Brief is the result of a path that passed in a few words, and the reason of one that did
+// not.
 func Brief(p Result) string {
 	if p.Outcome != Pass {
 		return p.Reason
@@ -223,7 +223,7 @@ func Brief(p Result) string {
 	return strings.Join(words, ", ")
 }
 
-// secondsText writes a measured time, "?" for none.
+// secondsText formats a measured time, "?" for none.
 func (p Result) secondsText(key string) string {
 	m, ok := p.Measured(key)
 	if !ok {
@@ -243,8 +243,8 @@ func highest(rows []Result) string {
 
 func millis(micros int64) string { return fmt.Sprintf("%.1fms", float64(micros)/1000) }
 
-// failures tells all of each path that is not as expected. Paths of one id that broke for
-// one reason, with nothing else to tell them apart, share their telling.
+// failures writes all details of each failed or broken path. Paths of one id with the same
+// reason and no other details are written once.
 func (t *text) failures(r Report) {
 	var bad []Result
 	for _, p := range r.Paths {
@@ -252,15 +252,15 @@ func (t *text) failures(r Report) {
 			bad = append(bad, p)
 		}
 	}
-	told := make([]bool, len(bad))
+	written := make([]bool, len(bad))
 	for i, p := range bad {
-		if told[i] {
+		if written[i] {
 			continue
 		}
 		fmt.Fprintf(t, "\n%s %s %s over %s\n", t.mark(p.Outcome), p.ID, p.Outcome, p.Protocol)
 		for j := i; j < len(bad); j++ {
 			if q := bad[j]; j == i || q.ID == p.ID && q.Outcome == p.Outcome && q.Reason == p.Reason && len(q.Properties)+len(p.Properties) == 0 {
-				told[j] = true
+				written[j] = true
 				t.field("path", endText(q.From)+" → "+endText(q.To))
 			}
 		}
@@ -282,10 +282,10 @@ func (t *text) failures(r Report) {
 	}
 }
 
-// observedText says who answered, and whom it took the client for.
+// observedText describes which agent answered, and the client's address that it saw.
 func observedText(o Observed) string {
 	if o == (Observed{}) {
-		return "no answer that counts"
+		return "no valid answer"
 	}
 	out := "an answer"
 	if o.Backend != "" {
@@ -300,7 +300,7 @@ func observedText(o Observed) string {
 	return out
 }
 
-// figures tells what was measured.
+// figures writes what was measured.
 func (t *text) figures(p Result) {
 	if f := p.Throughput; f != nil {
 		line := FigureText(*f)
@@ -317,19 +317,19 @@ func (t *text) figures(p Result) {
 	}
 }
 
-// Notes are what there is to say of a throughput beside its figures.
+// Notes are remarks on a throughput in addition to its figures.
 func (f Figure) Notes() []string {
 	var out []string
 	if f.Offered > 0 {
 		out = append(out, "sent at "+RateText(f.Offered))
 	}
 	if f.CPUMissing != "" {
-		out = append(out, "CPU time not counted: "+f.CPUMissing)
+		out = append(out, "CPU time not known: "+f.CPUMissing)
 	}
 	return out
 }
 
-// evidence tells where the packets of a path were seen.
+// evidence writes where the packets of a path were seen.
 func (t *text) evidence(e *Evidence) {
 	if e == nil {
 		return
@@ -339,7 +339,7 @@ func (t *text) evidence(e *Evidence) {
 	}
 }
 
-// ways tells how the packets went of paths that are as expected, where that was asked for.
+// ways writes how the packets of passing paths went, where that was requested.
 func (t *text) ways(r Report) {
 	for _, p := range r.Paths {
 		if p.Evidence != nil && p.Outcome != Fail && p.Outcome != Broken {

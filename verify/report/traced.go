@@ -14,9 +14,9 @@ type Traced struct {
 	Lab      string    `json:"lab"`
 	From     End       `json:"from"`
 	To       string    `json:"to"`
-	Target   string    `json:"target"`   // URL or address that was asked
+	Target   string    `json:"target"`   // URL or address that was probed
 	Outcome  string    `json:"outcome"`  // reply, refused, timeout, unreachable, broken
-	Answered string    `json:"answered"` // who answered, or why nobody did
+	Answered string    `json:"answered"` // what answered, or why nothing did
 	Micros   int64     `json:"micros"`   // until the answer
 	Evidence *Evidence `json:"evidence,omitempty"`
 	Command  string    `json:"command"`

@@ -41,7 +41,7 @@ func content(t *testing.T, root, name string) string {
 	return string(text)
 }
 
-// The image's own programs stay, what it lacks comes from the disk beside it, and a second
+// The image's own programs stay, what it lacks comes from the second disk, and a second
 // time changes nothing.
 func TestInstall(t *testing.T) {
 	root := t.TempDir()
@@ -97,7 +97,8 @@ func TestInstall(t *testing.T) {
 	}
 }
 
-// All that an image lacks is told at once; its kernel is asked when it has what asks.
+// Everything that an image lacks is reported together; its kernel is checked when the image
+// has the programs for it.
 func TestRequirements(t *testing.T) {
 	bare := installation{root: t.TempDir()}
 	err := bare.requirements()
@@ -125,6 +126,6 @@ func TestRequirements(t *testing.T) {
 
 func TestUnknownService(t *testing.T) {
 	if err := service("x"); err == nil {
-		t.Error("a service that nobody wrote down")
+		t.Error("a service that was not declared")
 	}
 }

@@ -112,7 +112,7 @@ func TestRuns(t *testing.T) {
 	}
 }
 
-// What a client started is gone when the client is.
+// What a client started ends with the client.
 func TestEndsWithItsClient(t *testing.T) {
 	client, let := server(t)
 	conn, err := client("root", let)

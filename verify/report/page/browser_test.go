@@ -21,10 +21,10 @@ import (
 
 var shots = flag.String("shots", "", "put pictures of the pages into this directory, to be looked at")
 
-// opening bounds all that is done with one page.
+// opening bounds everything that is done with one page.
 const opening = 2 * time.Minute
 
-// browser is a page in headless Chromium, with what it complained of and asked for.
+// browser is a page in headless Chromium, with its console messages and requests.
 type browser struct {
 	t    *testing.T
 	ctx  context.Context
@@ -35,9 +35,9 @@ type browser struct {
 	requests   []string
 }
 
-// open writes a page to a file and opens it in a window of some width. Chromium is
-// Debian's, which `make test` installs. Where nothing may be absent (see
-// providertest.Alone) its absence is a failure.
+// open writes a page to a file and opens it in a window of some width. Chromium is Debian's,
+// which `make test` installs. It is a failure if Chromium is missing where nothing may be
+// missing (see providertest.Alone).
 func open(t *testing.T, s Subject, width int64) *browser {
 	t.Helper()
 	refuse := t.Skip
@@ -65,7 +65,7 @@ func open(t *testing.T, s Subject, width int64) *browser {
 	b.ctx = ctx
 	t.Cleanup(func() {
 		b.quiet()
-		if err := chromedp.Cancel(ctx); err != nil { // waits until Chromium is gone
+		if err := chromedp.Cancel(ctx); err != nil { // waits until Chromium has exited
 			t.Errorf("close the browser: %v", err)
 		}
 		free()
@@ -107,7 +107,7 @@ func (b *browser) quiet() {
 		b.t.Errorf("no request was seen for the page itself, only %q", b.requests)
 	}
 	for _, text := range b.complaints {
-		b.t.Errorf("the browser says: %s", text)
+		b.t.Errorf("console: %s", text)
 	}
 }
 
@@ -131,7 +131,7 @@ func (b *browser) press(keys ...string) {
 	}
 }
 
-// eval gives what an expression of JavaScript comes to.
+// eval evaluates a JavaScript expression.
 func eval[T any](b *browser, expression string) T {
 	b.t.Helper()
 	value, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
@@ -141,13 +141,13 @@ func eval[T any](b *browser, expression string) T {
 	return value
 }
 
-// script runs statements of JavaScript.
+// script runs JavaScript statements.
 func (b *browser) script(statements string) {
 	b.t.Helper()
 	eval[bool](b, "(() => { "+statements+"; return true })()")
 }
 
-// scheme asks for light or dark colours.
+// scheme sets light or dark colours.
 func (b *browser) scheme(value string) {
 	b.t.Helper()
 	b.media(emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: value}}})
@@ -169,7 +169,7 @@ func (b *browser) pdf() []byte {
 	return data
 }
 
-// shot takes a picture for people, where they asked for it.
+// shot takes a screenshot, where it was requested.
 func (b *browser) shot(name string) {
 	b.t.Helper()
 	if *shots == "" {

@@ -8,11 +8,11 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// throughput is the table of what was measured in bits a second.
+// throughput is the table of the measurements in bits per second.
 type throughput struct {
 	Ticks []tick
 	Rows  []rate
-	Few   bool // some interval is the range of fewer than six measurements
+	Few   bool // some interval is only the range of fewer than six measurements
 }
 
 // tick is a mark of a scale; At is in percent of its length.
@@ -56,7 +56,7 @@ const interval = 0.95 // the confidence that an interval should have
 func how(p report.Result) string {
 	switch {
 	case p.Latency != nil && p.Latency.Connect:
-		return "a connection each"
+		return "one connection per request"
 	case p.Latency != nil:
 		return "one connection"
 	case p.Throughput == nil:
@@ -72,7 +72,7 @@ func how(p report.Result) string {
 	return out + ", client sends"
 }
 
-// figures tells in words what was measured over a path.
+// figures describes what was measured over a path.
 func figures(p report.Result) (out []string) {
 	interval := func(f report.Figure) string {
 		switch n := len(f.Samples); {
@@ -97,7 +97,7 @@ func figures(p report.Result) (out []string) {
 	return out
 }
 
-// label is what is written beside a drawn way: a median, and its interval in brackets.
+// label is the text next to a drawn route: a median, and its interval in brackets.
 func label(p report.Result) []string {
 	text := ""
 	switch {
@@ -155,7 +155,7 @@ func throughputOf(r report.Report) throughput {
 	return t
 }
 
-// linear chooses the end of a scale from 0 that holds a rate, and its ticks.
+// linear chooses the end of a scale from 0 for a rate, and its ticks.
 func linear(most float64) (end float64, ticks []tick) {
 	if most <= 0 {
 		return 1, nil
@@ -226,10 +226,10 @@ func logarithmic(low, high float64) (at func(float64) float64, ticks []tick) {
 	return at, ticks
 }
 
-// micros writes µs with three digits in the unit that fits: "74 µs", "1.41 ms".
+// micros formats µs with three digits in the unit that fits: "74 µs", "1.41 ms".
 func micros(v float64) string { return inMicros(report.Figure{Median: v}) }
 
-// inMicros writes a figure of µs with its interval, in the unit that fits its median.
+// inMicros formats a figure in µs with its interval, in the unit that fits its median.
 func inMicros(f report.Figure) string {
 	scale, unit := 1.0, "µs"
 	switch {

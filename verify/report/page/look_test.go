@@ -15,7 +15,7 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// find gives the place in a report of the first path from one end to another.
+// find returns the index in a report of the first path from one end to another.
 func find(t *testing.T, s Subject, id, from, to string) (i int, p report.Result, li string) {
 	t.Helper()
 	for i, p := range s.Report.Paths {
@@ -27,8 +27,8 @@ func find(t *testing.T, s Subject, id, from, to string) (i int, p report.Result,
 	return 0, report.Result{}, ""
 }
 
-// TestLook opens a report with faults, evidence and measurements, and does with it what
-// its readers do: by mouse, by keyboard, in the dark, on paper and on a phone.
+// TestLook opens a report with faults, evidence and measurements, and uses it as readers do:
+// by mouse, by keyboard, with dark colours, on paper and on a phone.
 func TestLook(t *testing.T) {
 	s := subject(t, "sampled")
 	b := open(t, s, 1400)
@@ -79,7 +79,7 @@ func (b *browser) says(selector string, words ...string) {
 	}
 }
 
-// clicks: a path that is clicked shows its hops, drawn and told, each where it was seen.
+// clicks: a path that is clicked shows its hops, drawn and described, each where it was seen.
 func (b *browser) clicks(s Subject) {
 	_, p, li := find(b.t, s, checks.PodToPodCrossNode, "echo-cp", "echo-w1")
 	is(b, number(".over path, .top circle"), 0)
@@ -129,7 +129,7 @@ func (b *browser) lost(s Subject) {
 	b.press(kb.Escape)
 }
 
-// hidden: what no capture saw is drawn apart and said to be so.
+// hidden: what no capture saw is drawn differently and described so.
 func (b *browser) hidden(s Subject) {
 	_, p, li := find(b.t, s, checks.PodToClusterIP, "echo-cp", "echo")
 	b.click(li + " .row")
@@ -146,13 +146,12 @@ func (b *browser) endsOnly(s Subject) {
 	is(b, number(".wide .over path.ends"), 1)
 	is(b, number(".wide .end"), 2)
 	is(b, "document.querySelector('.steps').hidden", true)
-	b.says(".caption", "Only its ends are drawn")
+	b.says(".caption", "Only its source and destination are drawn")
 	b.press(kb.Escape)
 }
 
-// measured: a route that is clicked, or chosen by keyboard from the tables, is drawn with
-// what was measured over it: along the hops that another path showed, along a network, or
-// from end to end.
+// measured: a route that is clicked, or chosen by keyboard from the tables, is drawn with its
+// figure: along the hops of another path, along a network, or from source to destination.
 func (b *browser) measured(s Subject) {
 	_, p, li := find(b.t, s, "throughput-pod-cross-node", "echo-cp", "echo-w1")
 	_, like, _ := find(b.t, s, checks.PodToPodCrossNode, "echo-cp", "echo-w1")
@@ -230,7 +229,7 @@ func (b *browser) links(s Subject) {
 	b.do(chromedp.Navigate("file://"+b.file), chromedp.WaitReady(chromedp.CSS("html.js")))
 }
 
-// finds: paths by what they say and by their outcome.
+// finds: paths by their text and by their outcome.
 func (b *browser) finds(s Subject) {
 	shown := number(".path:not([hidden])")
 	all := eval[int](b, shown)
@@ -248,7 +247,7 @@ func (b *browser) finds(s Subject) {
 	is(b, shown, all)
 }
 
-// keyboard: all of it without a mouse, and the focus is always seen.
+// keyboard: everything works without a mouse, and the focus is always visible.
 func (b *browser) keyboard(s Subject) {
 	b.do(chromedp.Navigate("file://"+b.file), chromedp.WaitReady(chromedp.CSS("html.js"))) // Tab begins at the top
 	focused := func(want string) {
@@ -287,8 +286,8 @@ func (b *browser) keyboard(s Subject) {
 	is(b, number(".open"), 0)
 }
 
-// width: at some width nothing is wider than the window, the drawing fits it, and neither
-// a path nor its hop hides behind it.
+// width: at some width nothing is wider than the window, the drawing fits it, and it hides
+// neither a path nor its hop.
 func (b *browser) width(s Subject, width int64) {
 	_, _, li := find(b.t, s, checks.PodToPodCrossNode, "echo-cp", "echo-w1")
 	b.do(chromedp.EmulateViewport(width, 900))
@@ -368,7 +367,7 @@ func contrast(a, b [3]float64) float64 {
 	return (max(x, y) + 0.05) / (min(x, y) + 0.05)
 }
 
-// stillness: nothing moves for those who asked for that.
+// stillness: nothing moves with prefers-reduced-motion.
 func (b *browser) stillness(s Subject) {
 	_, _, li := find(b.t, s, checks.PodToPodCrossNode, "echo-cp", "echo-w1")
 	moving := fmt.Sprintf("(document.querySelector('%s .hop[data-step=\"6\"]').click(), document.querySelectorAll('.top .packet').length)", li)
@@ -379,8 +378,7 @@ func (b *browser) stillness(s Subject) {
 	b.press(kb.Escape)
 }
 
-// print: on paper everything that failed is told in full, and what only a screen can do is
-// left out.
+// print: on paper every failure is shown in full, and interactive elements are left out.
 func (b *browser) print(s Subject) {
 	b.do(chromedp.EmulateViewport(700, 900))
 	b.media(emulation.SetEmulatedMediaParams{Media: "print"})
@@ -397,8 +395,8 @@ func (b *browser) print(s Subject) {
 	b.save("print.pdf", pdf)
 }
 
-// TestLookWithoutEvidence: the page says what would show the hops, and a reload finds the
-// path again.
+// TestLookWithoutEvidence: the page explains how to get the hops, and a reload opens the same
+// path.
 func TestLookWithoutEvidence(t *testing.T) {
 	s := subject(t, "faulty")
 	b := open(t, s, 1400)

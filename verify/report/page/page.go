@@ -1,13 +1,13 @@
-// Package page writes a report.Report as one HTML file that needs nothing else: no
-// network, no file beside it, no script but its own. It takes a Report with the Plan of
-// its lab and gives a page that shows the lab drawn, each path over it hop by hop, the
-// measurements with their intervals, and what it takes to make the lab again.
+// Package page writes a report.Report as one self-contained HTML file: no network, no other
+// file, no script but its own. It takes a Report with the Plan of its lab and returns a page
+// that shows a drawing of the lab, each path over it hop by hop, the measurements with their
+// intervals, and how to recreate the lab.
 //
-// What a reader sees is made here, by html/template; page.js opens paths and draws their
-// ways, whose geometry (ways.go) lies in the page as JSON. Without script everything is
-// there to be read, only not drawn. Nothing is shown that the Report does not hold: of a
-// path without evidence only the ends are drawn. Measurements, which are not captured, are
-// drawn along the hops of a path between the same ends, where the Report has one.
+// The content is made here, by html/template; page.js opens paths and draws their routes,
+// whose geometry (ways.go) is in the page as JSON. Without scripts everything can be read,
+// only not drawn. Nothing is shown that the Report does not hold: of a path without evidence
+// only the source and destination are drawn. Measurements, which are not captured, are drawn
+// along the hops of a path with the same source and destination, where the Report has one.
 package page
 
 import (
@@ -30,8 +30,8 @@ type Subject struct {
 	Plan   topology.Plan
 	Made   time.Time // when it was verified
 	File   string    // path of the lab file
-	Text   string    // what the lab file says; "" where it cannot be told
-	Doubt  string    // why Text may not be what runs, or is not there; "" for none
+	Text   string    // content of the lab file; "" where it is not available
+	Doubt  string    // why Text may differ from what runs, or is not available; "" for neither
 	Parts  []Part    // the software of the lab and of this machine
 }
 
@@ -63,11 +63,11 @@ func Write(w io.Writer, s Subject) error {
 	return t.Execute(w, v)
 }
 
-// pathID is the fragment that leads to a path, by its place in the Report.
+// pathID is the fragment of a path's link, by its position in the Report.
 func pathID(i int) string { return fmt.Sprintf("path-%d", i+1) }
 
-// The drawings of a page: one that fits beside the paths in a wide window, or above them in
-// a narrower one, and one of a single column for a phone. ways has the geometry of both.
+// The drawings of a page: one next to the paths in a wide window, or above them in a narrower
+// one, and one of a single column for a phone. ways has the geometry of both.
 func drawings(plan topology.Plan, s scene) [2]drawing.Drawing {
 	wide := drawing.Options{Columns: 3, Pods: s.pods, Interfaces: s.interfaces}
 	narrow := wide

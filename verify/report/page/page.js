@@ -1,5 +1,5 @@
-// Opens paths, draws their ways over the drawings, and steps through their hops. What it
-// draws is in #ways; everything else is in the page already.
+// Opens paths, draws their routes over the drawings, and steps through their hops. The
+// geometry is in #ways; everything else is in the page already.
 (() => {
   "use strict";
   const all = (selector, of = document) => [...of.querySelectorAll(selector)];
@@ -10,8 +10,8 @@
   const hint = caption.innerHTML;
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   let path = null; // the open path's element
-  let at = -1; // the hop that is shown; -1 for the whole way
-  let held = false; // the key is down that followed a link: the row that got the focus is not to be pressed by it
+  let at = -1; // the hop that is shown; -1 for the whole route
+  let held = false; // the key that followed a link is still down: it must not press the row that got the focus
 
   document.documentElement.classList.add("js");
 
@@ -22,7 +22,7 @@
     return e;
   };
 
-  // clear takes everything away that draw drew.
+  // clear removes everything that draw drew.
   function clear() {
     for (const svg of drawings) {
       for (const g of all(".over, .top", svg)) g.replaceChildren();
@@ -57,7 +57,7 @@
     reveal(way);
   }
 
-  // label writes what was measured below the middle of a way's longest line, within the drawing.
+  // label writes the measured figure below the middle of a route's longest line, within the drawing.
   function label(texts, svg) {
     const line = all(".over path:not(.reply)", svg).sort((a, b) => b.getTotalLength() - a.getTotalLength())[0];
     if (!line) return;
@@ -70,7 +70,7 @@
     texts.forEach((t, i) => { shape("tspan", { class: i ? "interval" : "median" }, text).textContent = (i ? " " : "") + t; });
   }
 
-  // travel lets a packet run along a line once.
+  // travel moves a packet along a line once.
   function travel(line, into, kind) {
     const dot = shape("circle", { r: 5, class: "packet " + kind }, into);
     const length = line.getTotalLength(), lasts = Math.min(700, 200 + length * 1.2), began = performance.now();
@@ -97,7 +97,7 @@
     canvas.scrollBy(p.x - frame.left - frame.width / 2, p.y - frame.top - frame.height / 2);
   }
 
-  // tell puts what is drawn into words.
+  // tell describes what is drawn.
   function tell() {
     const way = path && ways[path.id];
     steps.hidden = !way || !way.hops;
@@ -182,7 +182,7 @@
     setTimeout(() => { button.textContent = "copy"; }, 1500);
   }
 
-  // follow opens the path that the page's address or a link names.
+  // follow opens the path in the page's address or in a link.
   function follow(hash) {
     const li = hash.startsWith("#path-") && document.getElementById(hash.slice(1));
     if (!li) return false;
@@ -254,7 +254,7 @@
 
   document.addEventListener("keyup", () => { held = false; });
 
-  // filter hides the paths that are not looked for, and headings with nothing under them.
+  // filter hides the paths that do not match, and headings with nothing under them.
   const find = one(".find input");
   function filter() {
     const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -269,7 +269,7 @@
     for (const e of all(".group, .group-section")) e.hidden = !one(".path:not([hidden])", e);
     one(".none").hidden = any;
   }
-  // What is scrolled to must not lie under the drawing, where that stays above the paths.
+  // A scroll target must not be under the drawing, where that stays above the paths.
   new ResizeObserver(([stage]) => {
     document.documentElement.style.setProperty("--stage", stage.target.offsetHeight + "px");
   }).observe(one(".stage"));

@@ -20,8 +20,8 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// subject is a page's subject from a golden report of package verify: "sampled" has all
-// that a report can hold, "faulty" has no evidence.
+// subject is a page's subject from a golden report of package verify: "sampled" has
+// everything that a report can hold, "faulty" has no evidence.
 func subject(t *testing.T, name string) Subject {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("..", "..", "run", "testdata", "report-"+name+".json"))
@@ -66,7 +66,7 @@ func written(t *testing.T, s Subject) string {
 	return out.String()
 }
 
-// TestEverythingIsThere: each path with its reason, command and hops, those that failed
+// TestEverythingIsThere: the page has each path with its reason, command and hops, failed ones
 // first; each figure with its interval; the lab file and the versions.
 func TestEverythingIsThere(t *testing.T) {
 	s := subject(t, "sampled")
@@ -108,7 +108,7 @@ func TestEverythingIsThere(t *testing.T) {
 		}
 	}
 	if lastBad < 0 || lastBad > firstGood {
-		t.Errorf("what failed is not first: %d after %d", lastBad, firstGood)
+		t.Errorf("failed paths are not first: %d after %d", lastBad, firstGood)
 	}
 	has(strings.TrimSpace(s.Text))
 	has("95 of 105 paths as expected")
@@ -117,11 +117,11 @@ func TestEverythingIsThere(t *testing.T) {
 	}
 	s.Doubt = "The lab file was changed."
 	if !strings.Contains(written(t, s), s.Doubt) {
-		t.Error("a doubt is not told")
+		t.Error("the doubt is missing")
 	}
 }
 
-// TestPolicyMatrix: what the page shows of a policy's steps, a passing policy-l7 too.
+// TestPolicyMatrix: how the page shows a policy's steps, including a passing policy-l7.
 func TestPolicyMatrix(t *testing.T) {
 	v, err := newView(subject(t, "policies"))
 	if err != nil {
@@ -150,7 +150,7 @@ policy-l7: ✓ ✓ ✓ ✓ enforced
 	}
 }
 
-// TestNothingElseIsNeeded: the page refers to no other file or host, and forbids itself to.
+// TestNothingElseIsNeeded: the page refers to no other file or host, and its policy forbids it.
 func TestNothingElseIsNeeded(t *testing.T) {
 	out := written(t, subject(t, "sampled"))
 	for _, m := range regexp.MustCompile(`(?i)\b(?:src|href|srcset|action|data)\s*=\s*["']?([^"'\s>]*)`).FindAllStringSubmatch(out, -1) {
@@ -162,7 +162,7 @@ func TestNothingElseIsNeeded(t *testing.T) {
 		t.Errorf("the page has %s", m)
 	}
 	if !strings.Contains(out, `default-src 'none'`) {
-		t.Error("the page does not forbid itself the network")
+		t.Error("the page's policy does not forbid the network")
 	}
 	if n := strings.Count(out, "<script"); n != 2 {
 		t.Errorf("%d scripts", n)
@@ -181,7 +181,7 @@ func TestNothingElseIsNeeded(t *testing.T) {
 	}
 }
 
-// TestStrangeTexts: whatever a lab file or a cluster says stays text.
+// TestStrangeTexts: texts from a lab file or a cluster are never interpreted as HTML.
 func TestStrangeTexts(t *testing.T) {
 	s := subject(t, "sampled")
 	const strange = `</script><script>alert("x")</script>'"><img src=x onerror=alert(1)>`
@@ -205,7 +205,7 @@ func TestStrangeTexts(t *testing.T) {
 	}
 }
 
-// TestEveryLab: a page can be made of any lab, also before anything was verified.
+// TestEveryLab: any lab has a page, even before anything was verified.
 func TestEveryLab(t *testing.T) {
 	files, err := filepath.Glob("../../../scenarios/*.yaml")
 	if err != nil || len(files) == 0 {
@@ -222,13 +222,13 @@ func TestEveryLab(t *testing.T) {
 		}
 		s := lab(t, name)
 		if out := written(t, s); !strings.Contains(out, "No path was verified") || strings.Contains(out, `id="throughput"`) {
-			t.Errorf("%s: the page tells of paths", name)
+			t.Errorf("%s: the page lists paths", name)
 		}
 	}
 }
 
-// TestWays: hops are joined where packets were seen all the way, and what lies between
-// others is not made up.
+// TestWays: hops are joined where packets were seen on every interface between them, and no
+// line is invented between others.
 func TestWays(t *testing.T) {
 	s := subject(t, "sampled")
 	seen := sceneOf(s.Report, s.Plan)
@@ -278,7 +278,7 @@ func TestWays(t *testing.T) {
 	}
 }
 
-// TestLabels: the median and its interval, as they are written over the drawing.
+// TestLabels: the median and its interval, as written over the drawing.
 func TestLabels(t *testing.T) {
 	rate := report.Figure{Unit: "bit/s", Median: 6.1e9, Low: 5.9e9, High: 6.4e9, Confidence: 0.97, Samples: make([]float64, 6)}
 	once := report.Figure{Unit: "bit/s", Median: 9.4e8, Low: 9.4e8, High: 9.4e8, Samples: make([]float64, 1)}
@@ -301,7 +301,7 @@ func TestLabels(t *testing.T) {
 	}
 }
 
-// TestBroadcast: an ARP request that two Nodes heard came to both from its sender.
+// TestBroadcast: an ARP request that two Nodes received came to both from its sender.
 func TestBroadcast(t *testing.T) {
 	s := lab(t, "quickstart")
 	hop := func(machine, direction string) report.Hop {
@@ -316,7 +316,7 @@ func TestBroadcast(t *testing.T) {
 	}
 }
 
-// TestScales: ticks and figures lie on the scale, in their order.
+// TestScales: ticks and figures are on the scale, in order.
 func TestScales(t *testing.T) {
 	for _, most := range []float64{0, 1, 940e6, 9.99e9, 10e9, 34.6e9, 1.2e12} {
 		end, ticks := linear(most)

@@ -10,8 +10,8 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// scene is what a report tells of the inside of machines: Pods that paths end at or
-// packets came through, and the bridges and tunnels that these crossed.
+// scene is the inside of machines as a report shows it: Pods that paths end at or packets
+// passed, and the bridges and tunnels that these crossed.
 type scene struct {
 	pods       []drawing.Pod
 	interfaces []drawing.Interface
@@ -44,7 +44,7 @@ func sceneOf(r report.Report, plan topology.Plan) scene {
 	return s
 }
 
-// podOf names the Pod that an end is, or is a container of.
+// podOf is the name of the Pod that an end is, or is a container of.
 func podOf(e report.End) string {
 	switch e.Kind {
 	case report.AtPod:
@@ -56,7 +56,7 @@ func podOf(e report.End) string {
 	return ""
 }
 
-// podAddress is a Pod's own address, as a packet on its interface has it.
+// podAddress is a Pod's own address, as in a packet on its interface.
 func podAddress(h report.Hop) string {
 	own := h.Source
 	if h.Direction == "in" {
@@ -83,7 +83,7 @@ func (s *scene) inner(machine, name string) {
 	}
 }
 
-// node tells where a Pod runs, "" for what is no Pod of the scene.
+// node is the Node of a Pod, "" for a Pod that is not in the scene.
 func (s scene) node(pod string) string {
 	for _, p := range s.pods {
 		if p.Name == pod {

@@ -10,7 +10,7 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// view is all that the template shows.
+// view is the template's data.
 type view struct {
 	Subject
 	Style        template.CSS
@@ -26,16 +26,16 @@ type view struct {
 	Throughput   throughput
 	Latency      latency
 	Ways         map[string]way // by path id
-	Evidence     bool           // some path that is as expected has evidence
+	Evidence     bool           // some path that passed has evidence
 }
 
-// count is how many paths ended one way.
+// count is how many paths have one outcome.
 type count struct {
 	Outcome, Label string
 	N              int
 }
 
-// section is a group of paths that are as expected, or were skipped.
+// section is a group of paths that passed, or were skipped.
 type section struct {
 	Title  string
 	Groups []group
@@ -51,12 +51,12 @@ type group struct {
 type row struct {
 	report.Result
 	Index    int
-	From, To string // with what is known of the end
+	From, To string // with Node and address
 	Brief    string
 	RTT      string
 	Last     string // the last hop that saw a packet that was lost
 	Hops     []hop
-	NoHops   string // why there are none
+	NoHops   string // why there are no hops
 	Figures  []string
 }
 
@@ -65,7 +65,7 @@ type hop struct {
 	report.Hop
 	N      int
 	Where  string
-	Hidden bool // something between this hop and the one before is not visible
+	Hidden bool // something between this hop and the previous one is not visible
 	Before string
 }
 
@@ -90,7 +90,7 @@ func newView(s Subject) (view, error) {
 		v.Ways[pathID(i)] = w
 		rows[i] = v.row(i, p, w)
 		if by != "" {
-			rows[i].NoHops = "These are the hops of " + by + " between the same ends, in the same run. " + uncaptured
+			rows[i].NoHops = "These are the hops of " + by + " between the same source and destination, in the same run. " + uncaptured
 		}
 		if bad(p) {
 			v.Bad = append(v.Bad, rows[i])
@@ -159,20 +159,19 @@ func whereOf(h report.Hop) string {
 	return h.Machine + " " + h.Interface
 }
 
-const uncaptured = "Measurements are not captured: that would cost what they measure."
+const uncaptured = "Measurements are not captured: capturing would change the result."
 
-// noHops says why a path has no hops, what is drawn in their stead, and what would show
-// them.
+// noHops describes why a path has no hops, what is drawn instead, and how to get them.
 func (v *view) noHops(p report.Result, w way) string {
-	drawn := "Only its ends are drawn."
+	drawn := "Only its source and destination are drawn."
 	switch _, named := (pathfinder{}).stops(p.To, report.Observed{}); {
 	case measured(p) && p.From.Kind == report.AtNode && p.To.Kind == report.AtNode:
 		drawn = "It is drawn along the network between them."
 	case named:
 	case len(w.Steps) == 0:
-		drawn = "Only its client is drawn: " + p.To.Name + " is an address, and has no place of its own."
+		drawn = "Only its client is drawn: " + p.To.Name + " is an address without a place in the drawing."
 	default:
-		drawn = "Only its client and who answered are drawn."
+		drawn = "Only its client and the Pods that answered are drawn."
 	}
 	switch {
 	case p.Outcome == report.Skip:
@@ -180,7 +179,7 @@ func (v *view) noHops(p report.Result, w way) string {
 	case measured(p):
 		return uncaptured + " " + drawn
 	case p.Expected == report.Enforced || p.Expected == report.NotEnforced:
-		return "A policy's packets are not captured: while they are, it would not be in force. " + drawn
+		return "Policies are not captured: they are not in force during the capture. " + drawn
 	case v.Evidence:
 		return "No packet of this path was captured. " + drawn
 	}
@@ -201,8 +200,8 @@ func endText(e report.End) string {
 	return e.Name + " (" + strings.Join(in, ", ") + ")"
 }
 
-// sections sorts the paths that are not bad under the report's headings, and measurements
-// below them.
+// sections groups the paths that passed or were skipped under the report's headings, with the
+// measurements below.
 func (v *view) sections(rows []row) {
 	measurements := report.Section{Title: "Measurements"}
 	for _, r := range rows {
@@ -289,13 +288,13 @@ func said(outcome string) string {
 	case report.Skip:
 		return "skipped"
 	}
-	return "not asked"
+	return "not probed"
 }
 
-// Bad reports that a path is not as expected.
+// Bad reports that a path failed or is broken.
 func (r row) Bad() bool { return bad(r.Result) }
 
-// Time is when a hop was seen, since the first: in µs, or what is slower in ms.
+// Time is when a hop was seen, since the first: in µs, or in ms from 1 ms on.
 func (h hop) Time() string {
 	if h.Micros < 10000 {
 		return fmt.Sprintf("%d µs", h.Micros)
@@ -303,13 +302,13 @@ func (h hop) Time() string {
 	return fmt.Sprintf("%.1f ms", float64(h.Micros)/1000)
 }
 
-// Mark is the sign of an outcome, as the text report has it.
+// Mark is the symbol of an outcome, as in the text report.
 func (r row) Mark() string { return mark(r.Outcome) }
 
-// Said is the outcome in words.
+// Said describes the outcome.
 func (r row) Said() string { return said(r.Outcome) }
 
-// Mark is the sign of a cell.
+// Mark is the symbol of a cell.
 func (c cell) Mark() string {
 	if c.Text != "" && c.Outcome == "" {
 		return c.Text

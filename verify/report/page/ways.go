@@ -9,15 +9,14 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// way is the geometry of a path for page.js. Each place and line is given twice: for the
-// wide drawing and for the narrow one.
+// way is the geometry of a path for page.js. Each place and line is there twice: for the wide
+// drawing and for the narrow one.
 type way struct {
-	Ends  []end  `json:"ends"`           // what to mark: where the path begins and ends
-	Steps []step `json:"steps"`          // a hop each; without evidence a line from end to end
+	Ends  []end  `json:"ends"`           // the source and destination, to be marked
+	Steps []step `json:"steps"`          // one per hop; without evidence a line from source to destination
 	Hops  bool   `json:"hops"`           // Steps are hops
 	Lost  bool   `json:"lost,omitempty"` // the last hop is the last that was seen
-	// Label is what was measured over the way and the interval of that, to be written
-	// beside it.
+	// Label is the measured figure and its interval, written next to the line.
 	Label []string `json:"label,omitempty"`
 }
 
@@ -33,7 +32,7 @@ type step struct {
 	At     [2][]int    `json:"at"`   // x and y; empty where the drawing does not have it
 	Line   [2]string   `json:"line"` // SVG path data; "" for none
 	Hidden bool        `json:"hidden,omitempty"`
-	from   *report.Hop // where Line comes from
+	from   *report.Hop // where Line starts
 }
 
 type pathfinder struct {
@@ -42,7 +41,7 @@ type pathfinder struct {
 	drawings [2]drawing.Drawing
 }
 
-// of gives the way of a path: along its hops, or else from end to end.
+// of returns the way of a path: along its hops, or else from source to destination.
 func (f pathfinder) of(p report.Result) way {
 	w := way{Ends: []end{}, Steps: []step{}, Label: label(p)}
 	from, _ := f.stops(p.From, p.Observed)
@@ -76,7 +75,7 @@ func (f pathfinder) of(p report.Result) way {
 	return w
 }
 
-// nic is the NIC of a machine that an end's address is of, or else the Stop itself.
+// nic is the NIC of a machine that has an end's address, or else the Stop itself.
 func (f pathfinder) nic(s drawing.Stop, e report.End) drawing.Stop {
 	m, _ := f.plan.Machine(s.Machine)
 	for _, nic := range m.NICs {
@@ -90,8 +89,8 @@ func (f pathfinder) nic(s drawing.Stop, e report.End) drawing.Stop {
 // measured reports that a path has figures.
 func measured(p report.Result) bool { return p.Throughput != nil || p.Latency != nil }
 
-// lent gives a measured path the hops of another one of the report, if any: its client and
-// who it asks are the same, and its packets arrived. Measurements are not captured.
+// lent returns the hops of another path of the report for a measured path, if any: one with
+// the same client and destination whose packets arrived. Measurements are not captured.
 func lent(r report.Report, p report.Result) (_ report.Result, by string) {
 	if !measured(p) || p.Evidence != nil {
 		return p, ""
@@ -105,8 +104,8 @@ func lent(r report.Report, p report.Result) (_ report.Result, by string) {
 	return p, ""
 }
 
-// stops gives the places of an end in the drawing. An address has none of its own: in its
-// stead come the Pods that answered; named is false then.
+// stops returns the places of an end in the drawing. An address has none: instead these are
+// the Pods that answered, and named is false.
 func (f pathfinder) stops(e report.End, seen report.Observed) (stops []drawing.Stop, named bool) {
 	switch e.Kind {
 	case report.AtPod, report.AtContainer:
@@ -128,7 +127,7 @@ func (f pathfinder) stops(e report.End, seen report.Observed) (stops []drawing.S
 	return stops, false
 }
 
-// hops gives each hop its place, and the line from where its packet was seen before.
+// hops sets each hop's place, and the line from where its packet was seen before.
 func (f pathfinder) hops(hops []report.Hop) []step {
 	steps := make([]step, len(hops))
 	for i, h := range hops {
@@ -153,8 +152,8 @@ func (f pathfinder) hops(hops []report.Hop) []step {
 	return steps
 }
 
-// before finds where a packet was before a hop: what comes in by a NIC left one of the
-// same network; else it was in the same machine; else wherever it was seen last.
+// before finds where a packet was before a hop: a packet that enters by a NIC left one of the
+// same network; else it was in the same machine; else where it was seen last.
 func (f pathfinder) before(earlier []report.Hop, h report.Hop) *report.Hop {
 	latest := func(is func(report.Hop) bool) *report.Hop {
 		for i := len(earlier) - 1; i >= 0; i-- {
@@ -182,8 +181,8 @@ func (f pathfinder) before(earlier []report.Hop, h report.Hop) *report.Hop {
 	return found
 }
 
-// adjoin reports that nothing lies between two hops that could have been seen: they are on
-// one network, in one namespace, or the two ends of a veth.
+// adjoin reports that there is no interface between two hops: they are on one network, in one
+// namespace, or the two ends of a veth.
 func (f pathfinder) adjoin(a, b report.Hop) bool {
 	switch {
 	case a.Machine != b.Machine:
