@@ -37,8 +37,8 @@ func play(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int, p
 		return guest.Main(args[1:], stderr), true
 	case libvirt.Verb:
 		return libvirt.CommandMain(args[1:], os.Stdin, stdout, stderr), true
-	case libvirt.FarVerb:
-		return libvirt.FarMain(stdin, stdout, stderr), true
+	case libvirt.RemoteVerb:
+		return libvirt.RemoteMain(stdin, stdout, stderr), true
 	case "forward":
 		if len(args) != 4 {
 			return 0, false

@@ -22,7 +22,7 @@ func (a *app) traceCommand() *cobra.Command {
 		Args: between(3, 3),
 	}
 	output := outputFlag(c)
-	var way run.Way
+	var way run.TraceRequest
 	var pcap string
 	c.Flags().IntVar(&way.Port, "port", 0, "destination `port` (default: TO's own)")
 	c.Flags().StringVar(&pcap, "pcap", "", "also write the packets to a file in this `directory`")

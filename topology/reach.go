@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// Way is how a machine reaches an address over the lab's networks, or why it does not.
+// Reachability is how a machine reaches an address over the lab's networks, or why it does not.
 // It follows from the Plan's NICs and routes only, without NAT, the Pod network or the state of
 // machines.
-type Way struct {
+type Reachability struct {
 	Source netip.Addr `json:"source"`           // address that the packets leave with; the zero Addr where there is no route
 	There  []Hop      `json:"there,omitempty"`  // networks a packet crosses, in order; none for one of the machine's own addresses
 	Back   []Hop      `json:"back,omitempty"`   // networks that the reply crosses
@@ -29,16 +29,16 @@ type Hop struct {
 }
 
 // Reachable reports whether packets get to the address and replies come back.
-func (w Way) Reachable() bool { return w.Reason == "" }
+func (w Reachability) Reachable() bool { return w.Reason == "" }
 
 // OnLink reports whether the address is on one of the machine's networks, so that it is resolved
 // by ARP.
-func (w Way) OnLink() bool {
+func (w Reachability) OnLink() bool {
 	return len(w.There) == 1 && (w.Reachable() || w.There[0].To == "")
 }
 
 // Routers returns the machines that forward the packet, in order.
-func (w Way) Routers() []string {
+func (w Reachability) Routers() []string {
 	var names []string
 	for i, h := range w.There {
 		if i > 0 {
@@ -57,15 +57,15 @@ const loopback = 65536
 // (RFC 1122, section 3.3.4.3); only machines that forward pass packets on. The reply has to
 // come back too, by the routes of the far end (reverse path filters are off).
 // For a VIP, which any Node on the pool's network may announce, every such Node's reply must.
-func Reach(p Plan, from string, to netip.Addr) Way {
+func Reach(p Plan, from string, to netip.Addr) Reachability {
 	m, ok := p.Machine(from)
 	if !ok {
-		return Way{Reason: fmt.Sprintf("the lab has no machine %s", from)}
+		return Reachability{Reason: fmt.Sprintf("the lab has no machine %s", from)}
 	}
 	if m.has(to) {
-		return Way{Source: to, MTU: loopback}
+		return Reachability{Source: to, MTU: loopback}
 	}
-	w := Way{Source: source(m, to)}
+	w := Reachability{Source: source(m, to)}
 	switch {
 	case !w.Source.IsValid():
 		w.Reason = p.noRoute(m, to)
@@ -88,7 +88,7 @@ func Reach(p Plan, from string, to netip.Addr) Way {
 
 // replies follows the replies of the machines that may have received the packet. It returns
 // the way of the first.
-func (p Plan) replies(reached []Machine, to netip.Addr, m Machine, w Way) ([]Hop, string) {
+func (p Plan) replies(reached []Machine, to netip.Addr, m Machine, w Reachability) ([]Hop, string) {
 	if len(reached) == 0 { // a machine beyond an uplink, whose routes are unknown
 		last := w.There[len(w.There)-1]
 		if len(w.There) > 1 {

@@ -34,7 +34,7 @@ func scenario(t *testing.T, name string) string {
 }
 
 // text writes a way as the table has it: source, hops there, hops back, MTU.
-func (w Way) text() string {
+func (w Reachability) text() string {
 	hops := func(hops []Hop) string {
 		var out []string
 		for _, h := range hops {

@@ -71,7 +71,7 @@ func verify(ctx context.Context, running providers.Running, options run.Options,
 }
 
 // Trace follows a packet through a running lab; pcap is a directory for the packets, "" for none.
-func (e Engine) Trace(ctx context.Context, lab labs.Name, way run.Way, pcap string) (report.Traced, error) {
+func (e Engine) Trace(ctx context.Context, lab labs.Name, way run.TraceRequest, pcap string) (report.Traced, error) {
 	running, _, options, _, err := e.verifiable(ctx, lab)
 	if err != nil {
 		return report.Traced{}, err

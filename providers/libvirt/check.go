@@ -38,7 +38,7 @@ func (p Provider) Check(ctx context.Context, plan topology.Plan) error {
 	if _, err := exec.LookPath("nsenter"); err != nil {
 		errs = errors.Join(errs, hint.With(err, "apt-get install util-linux"))
 	}
-	if _, err := fabric.WayIn(plan); err != nil {
+	if _, err := fabric.FabricAddress(plan); err != nil {
 		errs = errors.Join(errs, err)
 	}
 	errs = errors.Join(errs, fabric.CheckUplinks(plan))

@@ -211,20 +211,20 @@ func (h *hypervisor) checkRemote(ctx context.Context) error {
 }
 
 // ends returns the other machines of each network, as seen from the machine of one hypervisor.
-func (hs hypervisors) ends(plan topology.Plan, at string) fabric.Ends {
-	ends := fabric.Ends{}
+func (hs hypervisors) ends(plan topology.Plan, at string) fabric.VTEPs {
+	ends := fabric.VTEPs{}
 	for _, n := range plan.Networks {
 		if n.VNI == 0 {
 			continue
 		}
 		if at != "" {
-			ends[n.Name] = []fabric.End{{Address: hs[at].remote.Own}}
+			ends[n.Name] = []fabric.VTEP{{Address: hs[at].remote.Own}}
 		}
 		for _, uri := range plan.Remotes() {
 			if uri == at || !plan.On(n.Name, uri) {
 				continue
 			}
-			end := fabric.End{Address: hs[uri].remote.Its}
+			end := fabric.VTEP{Address: hs[uri].remote.Its}
 			if at == "" {
 				end.Name = uri
 			}

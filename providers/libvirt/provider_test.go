@@ -26,8 +26,8 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == Verb {
 		os.Exit(CommandMain(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
 	}
-	if len(os.Args) > 1 && os.Args[1] == FarVerb {
-		os.Exit(FarMain(os.Stdin, os.Stdout, os.Stderr))
+	if len(os.Args) > 1 && os.Args[1] == RemoteVerb {
+		os.Exit(RemoteMain(os.Stdin, os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
 }

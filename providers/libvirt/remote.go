@@ -21,15 +21,15 @@ import (
 // The networks of a lab on a remote machine are created by the same code as on this machine: netlab
 // is copied there, as one file below remoteRoot, and executes one order at a time.
 
-// FarVerb is netlab's hidden verb that executes an order from another machine.
-const FarVerb = "elsewhere"
+// RemoteVerb is netlab's hidden verb that executes an order from another machine.
+const RemoteVerb = "elsewhere"
 
 // order is a request to netlab on a remote machine.
 type order struct {
 	Do     string        `json:"do"` // create, plugged, plug, diff or delete
 	Lab    labs.Name     `json:"lab"`
 	Plan   topology.Plan `json:"plan,omitzero"` // its part there (topology.Plan.At); none of delete
-	Ends   fabric.Ends   `json:"ends,omitempty"`
+	Ends   fabric.VTEPs  `json:"ends,omitempty"`
 	Node   string        `json:"node,omitempty"`   // of plugged
 	NIC    topology.NIC  `json:"nic"`              // of plug: of a virtual machine,
 	Tap    string        `json:"tap,omitempty"`    // what the hypervisor calls its tap,
@@ -44,8 +44,8 @@ type answer struct {
 	Hint    string   `json:"hint,omitempty"`
 }
 
-// FarMain executes one order, which it reads as JSON from stdin, and writes the answer to stdout.
-func FarMain(stdin io.Reader, stdout, stderr io.Writer) int {
+// RemoteMain executes one order, which it reads as JSON from stdin, and writes the answer to stdout.
+func RemoteMain(stdin io.Reader, stdout, stderr io.Writer) int {
 	var o order
 	err := json.NewDecoder(stdin).Decode(&o)
 	var a answer
@@ -114,7 +114,7 @@ func (h *hypervisor) order(ctx context.Context, lab labs.Name, o order) (a answe
 	if err != nil {
 		return a, err
 	}
-	out, err := h.remote.Run(ctx, bytes.NewReader(text), h.program, FarVerb)
+	out, err := h.remote.Run(ctx, bytes.NewReader(text), h.program, RemoteVerb)
 	if err != nil {
 		return a, err
 	}

@@ -339,7 +339,7 @@ func TestOrdersOfNoLab(t *testing.T) {
 		`{"do": "create", "lab": "a"}`, `{"do": "create", "lab": "a", "plan": {"lab": "b"}}`,
 	} {
 		var out, errs strings.Builder
-		code := FarMain(strings.NewReader(text), &out, &errs)
+		code := RemoteMain(strings.NewReader(text), &out, &errs)
 		var a answer
 		if err := json.Unmarshal([]byte(out.String()), &a); code != 0 || err != nil || !strings.Contains(a.Error, "lab") {
 			t.Errorf("%s: exit code %d, %s%s", text, code, out.String(), errs.String())

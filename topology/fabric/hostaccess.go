@@ -32,10 +32,10 @@ func HostAddress(plan topology.Plan) (netip.Prefix, error) {
 	return freeAddress(plan, 0, "host access")
 }
 
-// WayIn returns the address of the fabric itself on the lab's first network, for labs whose
+// FabricAddress returns the address of the fabric itself on the lab's first network, for labs whose
 // Nodes are virtual machines and are reached over their network only: the highest free one
 // after HostAddress.
-func WayIn(plan topology.Plan) (netip.Prefix, error) {
+func FabricAddress(plan topology.Plan) (netip.Prefix, error) {
 	return freeAddress(plan, 1, "access to virtual machines")
 }
 

@@ -20,14 +20,14 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// End is a remote VXLAN endpoint of a network: another machine.
-type End struct {
+// VTEP is a remote VXLAN endpoint of a network: another machine.
+type VTEP struct {
 	Address netip.Addr `json:"address"` // IPv4, as this machine reaches it
 	Name    string     `json:"name"`    // recorded in the link, to be read by KnownEnds when the state of the lab is lost
 }
 
-// Ends are the remote VXLAN endpoints of networks, by network name.
-type Ends map[string][]End
+// VTEPs are the remote VXLAN endpoints of networks, by network name.
+type VTEPs map[string][]VTEP
 
 // Overhead is what VXLAN over IPv4 adds to an IP packet of a network: the Ethernet header of
 // the frame, VXLAN's, UDP's and IP's (RFC 7348, section 5).
@@ -46,7 +46,7 @@ func tunnel(network string) string {
 // bridge sends no frame back to the port it came from, so that a full mesh has no loops). The
 // UDP socket is in the calling thread's namespace, which is this machine's; the link never is.
 // VXLAN ports of networks without endpoints are removed. It requires Create first.
-func Stretch(ctx context.Context, plan topology.Plan, ends Ends) error {
+func Stretch(ctx context.Context, plan topology.Plan, ends VTEPs) error {
 	unlock, err := lock(ctx)
 	if err != nil {
 		return err
@@ -58,7 +58,7 @@ func Stretch(ctx context.Context, plan topology.Plan, ends Ends) error {
 }
 
 // Stretched lists what Stretch would do, and changes nothing.
-func Stretched(plan topology.Plan, ends Ends) ([]string, error) {
+func Stretched(plan topology.Plan, ends VTEPs) ([]string, error) {
 	w := &work{plan: plan, dry: true}
 	w.check("open the networks", w.tunnels(ends))
 	return w.changes, errors.Join(w.errs...)
@@ -66,7 +66,7 @@ func Stretched(plan topology.Plan, ends Ends) ([]string, error) {
 
 // CheckUnderlay reports endpoints that are this machine itself, or whose path MTU is too small
 // for the networks that reach there.
-func CheckUnderlay(plan topology.Plan, ends Ends) error {
+func CheckUnderlay(plan topology.Plan, ends VTEPs) error {
 	w := &work{plan: plan, dry: true}
 	w.check("find the routes to other machines", withSpace(func(own *space) error {
 		for _, n := range plan.Networks {
@@ -100,7 +100,7 @@ func KnownEnds(lab labs.Name) (names []string, err error) {
 	return slices.Compact(names), err
 }
 
-func (w *work) tunnels(ends Ends) error {
+func (w *work) tunnels(ends VTEPs) error {
 	if err := w.plan.Lab.Check(); err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (w *work) tunnels(ends Ends) error {
 }
 
 // tunnel creates the VXLAN port of a network.
-func (w *work) tunnel(own, fabric *space, fabricFd int, n topology.Network, ends []End) {
+func (w *work) tunnel(own, fabric *space, fabricFd int, n topology.Network, ends []VTEP) {
 	if !w.underlay(own, n, ends) {
 		return
 	}
@@ -182,7 +182,7 @@ func (w *work) tunnel(own, fabric *space, fabricFd int, n topology.Network, ends
 
 // replicate floods to every endpoint, by forwarding database entries for the all-zeros MAC
 // (bridge(8)).
-func (w *work) replicate(fabric *space, l netlink.Link, n topology.Network, ends []End) error {
+func (w *work) replicate(fabric *space, l netlink.Link, n topology.Network, ends []VTEP) error {
 	index := l.Attrs().Index
 	all, err := retryDump(func() ([]netlink.Neigh, error) { return fabric.NeighList(index, unix.AF_BRIDGE) })
 	if err != nil {
@@ -200,7 +200,7 @@ func (w *work) replicate(fabric *space, l netlink.Link, n topology.Network, ends
 			continue
 		}
 		there = append(there, to)
-		if !slices.ContainsFunc(ends, func(e End) bool { return e.Address == to }) {
+		if !slices.ContainsFunc(ends, func(e VTEP) bool { return e.Address == to }) {
 			w.do(fmt.Sprintf("stop stretching network %s to %s", n.Name, to), func() error { return fabric.NeighDel(entry(to)) })
 		}
 	}
@@ -213,7 +213,7 @@ func (w *work) replicate(fabric *space, l netlink.Link, n topology.Network, ends
 }
 
 // underlay reports whether this machine can send a network's largest packets to all endpoints.
-func (w *work) underlay(own *space, n topology.Network, ends []End) bool {
+func (w *work) underlay(own *space, n topology.Network, ends []VTEP) bool {
 	before := len(w.errs)
 	for _, e := range ends {
 		doing := fmt.Sprintf("stretch network %s to %s", n.Name, e.Address)
@@ -247,7 +247,7 @@ func (w *work) underlay(own *space, n topology.Network, ends []End) bool {
 const maxAlias = 255
 
 // aliasOf lists the names of endpoints, as many as fit.
-func aliasOf(ends []End) string {
+func aliasOf(ends []VTEP) string {
 	var text string
 	for _, e := range ends {
 		if next := strings.TrimSpace(text + " " + e.Name); len(next) <= maxAlias {

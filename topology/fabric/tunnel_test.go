@@ -52,8 +52,8 @@ func TestStretch(t *testing.T) {
 	p.Networks[0].VNI, q.Networks[0].VNI = 4711, 4711
 	q.Networks, q.Machines = q.Networks[:1], q.Machines[:1] // cp, there
 	p.Machines = p.Machines[3:]                             // the outside hosts, here
-	endsA := Ends{"lan": {{netip.MustParseAddr("198.18.0.2"), "qemu+ssh://b/system"}}}
-	endsB := Ends{"lan": {{netip.MustParseAddr("198.18.0.1"), "a"}}}
+	endsA := VTEPs{"lan": {{netip.MustParseAddr("198.18.0.2"), "qemu+ssh://b/system"}}}
+	endsB := VTEPs{"lan": {{netip.MustParseAddr("198.18.0.1"), "a"}}}
 	create(t, p)
 	create(t, q)
 	echo(t, q.Lab, "cp")
@@ -98,7 +98,7 @@ func TestStretch(t *testing.T) {
 	if names, err := KnownEnds(p.Lab); err != nil || len(names) != 1 || names[0] != "qemu+ssh://b/system" {
 		t.Errorf("ends: %v (%v)", names, err)
 	}
-	moved := Ends{"lan": {{netip.MustParseAddr("198.18.0.3"), "c"}}}
+	moved := VTEPs{"lan": {{netip.MustParseAddr("198.18.0.3"), "c"}}}
 	onA(func() error {
 		err := Stretch(t.Context(), p, moved)
 		fdb := run(t, "ip", "netns", "exec", Name(p.Lab, ""), "bridge", "fdb", "show", "dev", tunnel("lan"))
@@ -124,7 +124,7 @@ func TestStretchRefused(t *testing.T) {
 		{"198.18.0.1", "stretch network lan to 198.18.0.1: the address is that of this machine", "remove `hypervisor`"},
 		{"198.19.0.1", "stretch network lan to 198.19.0.1: network is unreachable", ""},
 	} {
-		ends := Ends{"lan": {{netip.MustParseAddr(c.address), "b"}}}
+		ends := VTEPs{"lan": {{netip.MustParseAddr(c.address), "b"}}}
 		onA(func() error {
 			for what, err := range map[string]error{"check": CheckUnderlay(p, ends), "stretch": Stretch(t.Context(), p, ends)} {
 				todo := strings.Join(hint.Of(err), "; ")

@@ -105,7 +105,7 @@ func (w *work) ports(s *space, m topology.Machine) {
 
 // vmAccess sets the address of the first bridge, the only one in the fabric's namespace.
 func (w *work) vmAccess(s *space) {
-	address, err := WayIn(w.plan)
+	address, err := FabricAddress(w.plan)
 	if !w.check("choose an address for the fabric", err) {
 		return
 	}

@@ -23,15 +23,15 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// Way is the request of `netlab trace`: one probe from one agent.
-type Way struct {
+// TraceRequest is the request of `netlab trace`: one probe from one agent.
+type TraceRequest struct {
 	From string // agent Pod, Node or outside host
 	To   string // Pod, Service, Node, host, address or URL
 	Port int    // 0 for the target's default
 }
 
 // Trace makes one probe in a running lab, under capture.
-func Trace(ctx context.Context, running providers.Running, o Options, way Way) (report.Traced, error) {
+func Trace(ctx context.Context, running providers.Running, o Options, way TraceRequest) (report.Traced, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w, c, err := enter(ctx, running, o)
@@ -125,7 +125,7 @@ func TraceTo(plan topology.Plan) []string {
 
 // probeOf is the probe for a destination as the user names it. A URL is requested as it is,
 // everything else over HTTP: any answer counts.
-func probeOf(w observe.Snapshot, s observe.State, from observe.Ref, way Way) (agent.Probe, error) {
+func probeOf(w observe.Snapshot, s observe.State, from observe.Ref, way TraceRequest) (agent.Probe, error) {
 	if scheme, rest, ok := strings.Cut(way.To, "://"); ok {
 		return urlProbe(scheme, rest, way)
 	}
@@ -149,7 +149,7 @@ func probeOf(w observe.Snapshot, s observe.State, from observe.Ref, way Way) (ag
 	return agent.Probe{Kind: agent.HTTP, Target: "http://" + observe.JoinPort(ip, port) + "/"}, nil
 }
 
-func urlProbe(scheme, rest string, way Way) (agent.Probe, error) {
+func urlProbe(scheme, rest string, way TraceRequest) (agent.Probe, error) {
 	kind := strings.ToLower(scheme)
 	if !slices.Contains([]string{agent.HTTP, agent.HTTPS, agent.TCP, agent.UDP}, kind) {
 		return agent.Probe{}, hint.With(fmt.Errorf("scheme %q is not supported", scheme), "use http, https, tcp or udp")
