@@ -21,7 +21,7 @@ import (
 const fromRegistry = "registry"
 
 const (
-	askLimit  = 3 * time.Second  // for a registry to tell whether it has an image
+	askLimit  = 3 * time.Second  // for a registry to report whether it has an image
 	pullLimit = 10 * time.Minute // for all of an image
 )
 

@@ -22,7 +22,7 @@ type Settings interface {
 	// Fill sets the fields that the file leaves out.
 	Fill()
 	// Validate returns the problems, their fields relative to the section (cpus). reported
-	// tells whether a field, or one below it, has a problem already.
+	// reports whether a field, or one below it, has a problem already.
 	Validate(reported func(field string) bool) Problems
 	// Traits returns what the settings mean for all Nodes.
 	Traits() Traits

@@ -83,7 +83,7 @@ func waitingPods(client kubernetes.Interface, namespace string) string {
 		events = &corev1.EventList{} // a reason without its warning is still a reason
 	}
 	for _, e := range events.Items {
-		if last, told := warnings[e.InvolvedObject.Name]; !told || !e.LastTimestamp.Before(&last.LastTimestamp) {
+		if last, found := warnings[e.InvolvedObject.Name]; !found || !e.LastTimestamp.Before(&last.LastTimestamp) {
 			warnings[e.InvolvedObject.Name] = e
 		}
 	}
@@ -99,7 +99,7 @@ func waitingPods(client kubernetes.Interface, namespace string) string {
 				fmt.Fprintf(&b, "; container %s of Pod %s on %s is waiting: %s %s", c.Name, p.Name, p.Spec.NodeName, w.Reason, w.Message)
 			}
 		}
-		if e, told := warnings[p.Name]; told && !kube.PodReady(&p) {
+		if e, found := warnings[p.Name]; found && !kube.PodReady(&p) {
 			fmt.Fprintf(&b, "; last warning event of Pod %s: %s: %s", p.Name, e.Reason, strings.TrimSpace(e.Message))
 		}
 	}

@@ -28,7 +28,7 @@ func Replace(path string, data []byte, mode fs.FileMode) error {
 	}
 	owner, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return fmt.Errorf("tell whose %s is: not on this system", path)
+		return fmt.Errorf("owner of %s: not available on this system", path)
 	}
 	return write(path, data, func(f *os.File) error {
 		return errors.Join(f.Chown(int(owner.Uid), int(owner.Gid)), f.Chmod(info.Mode().Perm()))

@@ -87,7 +87,7 @@ func (e Engine) Compare(ctx context.Context, file string, set components.Set, p 
 	return one, nil
 }
 
-// measure makes a lab as Up does, and verifies it once more.
+// measure creates a lab as Up does, and verifies it once more.
 func (e Engine) measure(ctx context.Context, file string, set components.Set, p Progress, one *Compared) error {
 	began := time.Now()
 	made, err := e.Up(ctx, set, UpOptions{File: file, Verify: true}, p)

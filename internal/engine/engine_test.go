@@ -109,7 +109,7 @@ func failsWith(t *testing.T, err error, want, todo string) {
 	}
 }
 
-// The one that made a lab removes it; of a lab without state each looks for its part, and
+// The provider that created a lab removes it; for a lab without state each looks for its part, and
 // netns, which takes away what the others go by, comes last.
 func TestDown(t *testing.T) {
 	b, ctx := newBench(t), t.Context()

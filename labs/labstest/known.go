@@ -27,7 +27,7 @@ func Known() labs.Known {
 	}
 }
 
-// VM is the section of provider vm, whose Nodes have kernels of their own, on this machine or on
+// VM is the section of provider vm, whose Nodes have their own kernels, on this machine or on
 // another.
 type VM struct {
 	URI   string     `json:"uri,omitempty"` // where all Nodes run that say nothing else

@@ -24,7 +24,7 @@ import (
 const dir = "/run/netns"
 
 // mountSource marks the tmpfs that netlab puts on dir, so that removing the last
-// lab can tell that netlab mounted it.
+// lab can recognize it as netlab's mount.
 const mountSource = "netlab"
 
 // Name returns the pinned name of a machine's network namespace, or of the lab's fabric

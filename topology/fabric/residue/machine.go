@@ -50,8 +50,8 @@ func mounts() (map[string]string, error) {
 	return out, err
 }
 
-// cgroups are the directories of every hierarchy that is mounted. Groups beside that of this
-// process belong to whatever started it, which may start and end others of them meanwhile.
+// cgroups are the directories of every hierarchy that is mounted. Groups next to that of this
+// process belong to whatever started it, which may start and end others in the meantime.
 func cgroups() (map[string]string, error) {
 	data, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
@@ -80,7 +80,7 @@ func cgroups() (map[string]string, error) {
 	return set(dirs), nil
 }
 
-// siblingGroup reports whether group, a path within its hierarchy, lies beside a group of own,
+// siblingGroup reports whether group, a path within its hierarchy, is next to a group of own,
 // the text of /proc/self/cgroup. Groups at the top have no siblings: a lab's would be among them.
 func siblingGroup(own, group string) bool {
 	for line := range strings.Lines(own) {
