@@ -49,7 +49,7 @@ func everything(c components.Catalog) components.Set {
 	return sets[0]
 }
 
-// named gives one component of a set.
+// named returns one component of a set.
 func named(t *testing.T, set components.Set, name string) components.Component {
 	t.Helper()
 	k, ok := set.Find(name)

@@ -115,7 +115,7 @@ func hintOf(err error) string {
 	return ""
 }
 
-// What is not the image that the lab file means is refused, and nothing of it is kept.
+// A download that is not the image of the lab file is refused, and nothing of it is kept.
 func TestCloudImageRefused(t *testing.T) {
 	good := qcow2(0, 2<<30, 0)
 	for name, c := range map[string]struct {

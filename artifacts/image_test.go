@@ -40,7 +40,7 @@ images:
     from: [k/shared]
 `
 
-// twoOf gives an obtaining of the catalog above and its images.
+// twoOf returns an obtaining of the catalog above and its images.
 func twoOf(t *testing.T) (obtaining, []picture) {
 	t.Helper()
 	c, err := components.Read(fstest.MapFS{"k/component.yaml": {Data: []byte(twoImages)}, "k/files/one": {Data: []byte("one\n")}})

@@ -191,7 +191,7 @@ func TestNodeImageAsContainer(t *testing.T) {
 	}
 }
 
-// obtainBare makes what a lab without CNI, load balancer and ingress needs.
+// obtainBare obtains what a lab without CNI, load balancer and ingress requires.
 func obtainBare(t *testing.T) components.Artifacts {
 	t.Helper()
 	set := quickstart(t, func(p *topology.Plan) { p.CNI.Name, p.LoadBalancer.Name, p.Ingress.Name = "none", "none", "none" })
@@ -219,7 +219,7 @@ func cacheDir(t *testing.T) string {
 	return filepath.Join(dir, "netlab")
 }
 
-// clone gives a copy of the store on the same file system.
+// clone returns a copy of the store on the same file system.
 func clone(t *testing.T, artifacts components.Artifacts, cache string) string {
 	t.Helper()
 	dir, err := os.MkdirTemp(cache, "test-")
@@ -259,8 +259,8 @@ set -e
 	return string(out)
 }
 
-// What several sets need is made once, the longest first, and a version of it apart from
-// another.
+// What several sets require is made once, the longest build first, and separately for each
+// version.
 func TestWorksOfSeveralSets(t *testing.T) {
 	const head = "kind: base\nabout: a\nsource: b\n"
 	c, err := components.Read(fstest.MapFS{

@@ -230,7 +230,7 @@ func TestPullRefused(t *testing.T) {
 	})
 }
 
-// A registry that says nothing is given up, and whoever stops netlab is obeyed.
+// A registry that does not respond is given up after a while, or when netlab is interrupted.
 func TestPullSilence(t *testing.T) {
 	p := newPullable(t)
 	p.turn(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
@@ -250,7 +250,7 @@ func TestPullSilence(t *testing.T) {
 	}
 }
 
-// Nodes that run keep what they were made with.
+// Running Nodes keep what they were created with.
 func TestPullForNodesThatRun(t *testing.T) {
 	p := newPullable(t)
 	without := p.obtaining(t, t.TempDir())

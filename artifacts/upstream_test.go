@@ -33,7 +33,7 @@ func (p pullable) withUpstream(t *testing.T) components.Catalog {
 	return c
 }
 
-// settles gives what is made for one plan, the image that its Nodes are of, and why it is not
+// settles returns what is made for one plan, the image that its Nodes are of, and why it is not
 // upstream's.
 func (o obtaining) settles(t *testing.T, provider string) (j job, node components.Image, why string) {
 	t.Helper()
@@ -61,7 +61,7 @@ func (j job) names() (names []string) {
 	return names
 }
 
-// push gives the registry's tag another image.
+// push moves the registry's tag to another image.
 func (p pullable) push(t *testing.T) v1.Hash {
 	t.Helper()
 	img, err := random.Image(512, 1)
@@ -82,8 +82,8 @@ func (p pullable) push(t *testing.T) v1.Hash {
 	return digest
 }
 
-// Where upstream's node image is to be had it takes the place of ours, what it holds is not
-// made, and the digest of its tag is kept when the tag moves.
+// Where upstream's node image is available it replaces ours, its contents are not built, and
+// the digest of its tag is kept when the tag moves.
 func TestUpstream(t *testing.T) {
 	p := newPullable(t)
 	p.catalog = p.withUpstream(t)

@@ -18,7 +18,7 @@ import (
 // rounds is how often each of two ways to measure takes its turn.
 const rounds = 6
 
-// BenchmarkThroughputAgreement holds netlab's figures against iperf3 run by hand, in
+// BenchmarkThroughputAgreement compares netlab's figures with iperf3 run by hand, in
 // turns: between the same two Pods, and between Nodes against two bare namespaces joined
 // by a veth. It reports medians in Gbit/s, and asserts none.
 func BenchmarkThroughputAgreement(b *testing.B) {
@@ -54,7 +54,7 @@ func BenchmarkThroughputAgreement(b *testing.B) {
 	}
 }
 
-// measured gives what netlab measures by TCP, one stream, the client sending, in Gbit/s.
+// measured returns what netlab measures by TCP, one stream, the client sending, in Gbit/s.
 func (l *benchLab) measured(routes ...string) map[string]float64 {
 	l.b.Helper()
 	out, _ := l.output("verify", l.name, "-o", "json", "--throughput="+strings.Join(routes, ","))

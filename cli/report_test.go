@@ -25,8 +25,7 @@ func testApp(t *testing.T) (*app, *bytes.Buffer) {
 	return a, &out
 }
 
-// TestReportForms: the page has the evidence that it was made for, and what is printed only
-// what was asked for.
+// TestReportForms: the page has its evidence, and the printed report only what was requested.
 func TestReportForms(t *testing.T) {
 	a, out := testApp(t)
 	file := filepath.Join("..", "scenarios", "quickstart.yaml")
@@ -72,7 +71,7 @@ func TestReportForms(t *testing.T) {
 	}
 }
 
-// TestSubject: the lab file goes into the page, with a doubt where it may not be what runs.
+// TestSubject: the page contains the lab file, with a note where it may differ from what runs.
 func TestSubject(t *testing.T) {
 	a, _ := testApp(t)
 	text, err := os.ReadFile(filepath.Join("..", "scenarios", "quickstart.yaml"))

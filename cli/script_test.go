@@ -79,7 +79,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// onlyTools sets PATH to a directory with what there is on it now, docker and podman apart.
+// onlyTools sets PATH to a directory with the programs of the current PATH except docker and
+// podman.
 func onlyTools(ts *testscript.TestScript, neg bool, args []string) {
 	tools := ts.MkAbs("tools")
 	ts.Check(os.MkdirAll(tools, 0o755))

@@ -68,8 +68,8 @@ func TestCatalogRefuses(t *testing.T) {
 	}
 }
 
-// Every image that the catalog's own refs name has one owner, and what kubeadm
-// installs by itself is there under the names that it uses.
+// Every image in the catalog's refs has one owner, and what kubeadm installs by itself is
+// in the catalog under the names that it uses.
 func TestCatalogImages(t *testing.T) {
 	owner := map[string]string{}
 	parts, _ := load(t).Sets()

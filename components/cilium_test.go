@@ -14,7 +14,7 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// Where Envoy was to be had the chart gets one a Node, and nothing of it where not.
+// Where Envoy is available the chart installs one per Node; otherwise it installs none.
 func TestCiliumWithAndWithoutEnvoy(t *testing.T) {
 	k := load(t)["cilium"][0]
 	envoy := k.Images[slices.IndexFunc(k.Images, func(i Image) bool { return i.Optional == "envoy" })]
@@ -51,7 +51,7 @@ func TestCiliumWithAndWithoutEnvoy(t *testing.T) {
 	}
 }
 
-// The pin of what is pulled is the chart's own.
+// The pin of the pulled image is the chart's.
 func TestCiliumPinsTheChartsEnvoy(t *testing.T) {
 	c := load(t)
 	p := quickstart(c)
@@ -102,8 +102,8 @@ func TestCiliumL7Policy(t *testing.T) {
 	}
 }
 
-// Nothing that a lab does not need comes before the agent, and nothing waits for the first
-// look at it.
+// Nothing that a lab does not require starts before the agent, and nothing waits for its first
+// check.
 func TestCiliumStartsAtOnce(t *testing.T) {
 	k := load(t)["cilium"][0]
 	for name, change := range map[string]func(*topology.Plan){

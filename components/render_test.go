@@ -17,7 +17,7 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// copied gives artifacts with the files that a set's components copy out of their modules,
+// copied returns artifacts with the files that a set's components copy out of their modules,
 // where they lie in the module cache: nothing is built.
 func copied(t *testing.T, set Set) map[string]string {
 	t.Helper()
@@ -52,7 +52,7 @@ func module(t *testing.T, k Component, b Build) string {
 	return got.Dir
 }
 
-// render gives everything that a plan installs, by component, where no optional image was
+// render returns everything that a plan installs, by component, where no optional image was
 // obtained.
 func render(t *testing.T, change func(*topology.Plan)) map[string]Rendered {
 	t.Helper()
@@ -271,7 +271,7 @@ func TestPoolsOfSeveralNetworks(t *testing.T) {
 }
 
 // Debian's iptables writes to nf_tables, so that kube-proxy's rules are there in each of its
-// modes: Calico's are too, unless the lab says otherwise, which is warned of.
+// modes: so are Calico's, unless the lab file says otherwise, which prints a warning.
 func TestCalicoHasTheBackendOfKubeProxy(t *testing.T) {
 	c := load(t)
 	for _, proxy := range c["kubernetes"][0].Options["proxy"] {

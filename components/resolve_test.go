@@ -57,7 +57,7 @@ func TestResolveRefuses(t *testing.T) {
 	}
 }
 
-// All that is wrong is reported at once, each thing with its field.
+// All problems are reported together, each with its field.
 func TestResolveReportsEverything(t *testing.T) {
 	c := load(t)
 	p := quickstart(c)

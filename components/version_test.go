@@ -58,8 +58,8 @@ func with(t *testing.T, files map[string]string) Catalog {
 	return c
 }
 
-// A version of Kubernetes and what its kubeadm asks for, of a CNI and of a load balancer, and
-// a CNI, are added as files alone, and labs resolve with either version.
+// A version of Kubernetes with what its kubeadm requires, of a CNI and of a load balancer, and a
+// new CNI, are added by files alone, and labs resolve with either version.
 func TestVersionsAreAddedAsData(t *testing.T) {
 	c := with(t, map[string]string{
 		"kubernetes/v1.0.36/version.yaml": "release: {coredns: v1.0.142, etcd: v3.0.68, pause: v3.10.2}\n" +
@@ -188,7 +188,7 @@ func TestOverlay(t *testing.T) {
 	}
 }
 
-// What lies in a version's folder hides what has its name in the component's.
+// A file in a version's folder replaces the component's file of the same name.
 func TestFilesOfAVersion(t *testing.T) {
 	c, err := Read(fstest.MapFS{
 		"k/component.yaml":      {Data: []byte("kind: cni\nabout: a\nsource: b\n")},

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// change: a worker more, a worker less, another pool. Each touches only what differs.
+// change: one worker more, one fewer, another pool. Each changes only what differs.
 func (b *lab) change(t *testing.T) {
 	b.up(t)
 	defer b.write(t, b.text)

@@ -18,14 +18,14 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// cniLab is what a ready lab's policies come to, and how its packets go.
+// cniLab is the expected outcome of a ready lab's policies, and how it handles packets.
 type cniLab struct {
 	policies string
 	way      verifytest.Way
 }
 
 // cniLabs are the ready labs of every CNI and mode. That of quickstart, Flannel with
-// VXLAN, is TestLabs'.
+// VXLAN, is in TestLabs.
 func cniLabs() map[string]cniLab {
 	return map[string]cniLab{
 		"flannel-host-gw": {report.NotEnforced, verifytest.Way{Inside: "kube-proxy", Outside: "kube-proxy"}},
@@ -56,12 +56,12 @@ func (b *lab) measures(t *testing.T, way verifytest.Way) {
 	verifytest.Measured(t, r, checks.RoutePodCrossNode, checks.RouteClusterIP)
 }
 
-// madeInPlace is the lab that the one before it, Calico's with BGP, is changed into.
+// madeInPlace is the lab that the previous one, Calico with BGP, is changed into.
 const madeInPlace = "cilium-vxlan"
 
 // TestCNIs makes each lab of a CNI and mode, and sees every path pass, policies enforced
 // where they are, the machine untouched and nothing left behind, eBPF included. One is
-// made of its predecessor, of whose CNI nothing may be left.
+// created from the previous one, of whose CNI nothing may be left.
 func TestCNIs(t *testing.T) {
 	providertest.NeedLabs(t)
 	l := newLabs(t)
@@ -136,7 +136,7 @@ func TestCNIs(t *testing.T) {
 	}
 }
 
-// ofCalico lists what there is of Calico on a Node and in the cluster.
+// ofCalico lists Calico's objects on a Node and in the cluster.
 func (b *lab) ofCalico(t *testing.T) string {
 	t.Helper()
 	all := b.exec(t, "w1", "ip -br link; ip route; iptables-save; iptables-legacy-save; ls /etc/cni/net.d /opt/cni/bin /var/log") +

@@ -85,7 +85,7 @@ func (l *labs) killed(t *testing.T) {
 // with nothing else to do.
 const atOnce = 5 * time.Second
 
-// interrupted: Ctrl-C stops `up` at once, which prints how to continue.
+// interrupted: Ctrl-C stops `up` immediately, which prints how to continue.
 func (b *lab) interrupted(t *testing.T, m moment) {
 	t.Helper()
 	code, said, took := b.upUntil(t, m, unix.SIGINT)

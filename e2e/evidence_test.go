@@ -60,7 +60,7 @@ func packets(t *testing.T, r report.Report) {
 	}
 }
 
-// traces: single packets by hand, one that arrives and one that is not answered.
+// traces: single probes by hand, one that arrives and one that is not answered.
 func (b *lab) traces(t *testing.T) {
 	t.Helper()
 	if out := b.run(t, 0, "trace", b.name, "echo-w1", "echo-w2"); !strings.Contains(out, "encapsulated in VXLAN 1, 172.30.0.11 → 172.30.0.12, by CNI") {

@@ -10,7 +10,7 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// fault is something that goes wrong in a lab, and what the verification says of it.
+// fault is something that goes wrong in a lab, and how the verification reports it.
 type fault struct {
 	name     string
 	do, undo func(*testing.T)

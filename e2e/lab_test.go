@@ -133,7 +133,7 @@ func (b *lab) remove(t *testing.T) {
 	}
 }
 
-// up makes the lab as its file says, without verifying it.
+// up creates the lab from its file, without verifying it.
 func (b *lab) up(t *testing.T) {
 	t.Helper()
 	b.run(t, 0, "up", "--no-verify", b.file)
@@ -198,7 +198,7 @@ func (b *lab) verify(t *testing.T, want int) report.Report {
 	return r
 }
 
-// passes verifies that all is well.
+// passes verifies the lab and requires every path to pass.
 func (b *lab) passes(t *testing.T) {
 	t.Helper()
 	checkPasses(t, b.verify(t, 0))

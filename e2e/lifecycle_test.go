@@ -63,7 +63,7 @@ func (b *lab) stopped(t *testing.T) {
 // quick bounds a `down`, which takes one or two seconds on two cores.
 const quick = 15 * time.Second
 
-// goes: down leaves nothing, quickly, and twice.
+// goes: down leaves nothing, is fast, and can be repeated.
 func (b *lab) goes(t *testing.T) {
 	b.up(t)
 	config := filepath.Join(t.TempDir(), "config")
@@ -89,7 +89,7 @@ func (b *lab) goes(t *testing.T) {
 	b.run(t, 2, "verify", b.name)
 }
 
-// sameWords: the order apart, both have the same words.
+// sameWords reports whether both have the same words in any order.
 func sameWords(a, b string) bool {
 	count := map[string]int{}
 	for _, w := range strings.Fields(a) {

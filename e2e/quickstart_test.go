@@ -43,8 +43,8 @@ func (b *lab) quickstart(t *testing.T) {
 	}
 }
 
-// untouched: while the lab runs, what belongs to the whole machine is as it was. Where
-// others use the machine too, it may be they who changed it.
+// untouched: while the lab runs, the machine-wide settings are as before. Where others use
+// the machine too, they may have changed them.
 func (b *lab) untouched(t *testing.T) {
 	t.Helper()
 	now, err := residue.Take()

@@ -17,7 +17,7 @@ ingress: {name: none}
 `
 
 // two: two labs with the same addresses run side by side. The state of one is deleted by hand;
-// it is removed all the same, and the other does not notice.
+// it is removed nevertheless, and the other is not affected.
 func (l *labs) two(t *testing.T) {
 	one, two := l.lab(t, "nlt-one", small), l.lab(t, "nlt-two", small)
 	both := make(chan []byte)

@@ -178,7 +178,7 @@ func TestReadBrokenState(t *testing.T) {
 	}
 }
 
-// A state of another version is known by its outline alone, and says how to go on.
+// Of a state of another version only the outline is read, and the error says how to continue.
 func TestReadOtherVersions(t *testing.T) {
 	root := Root(t.TempDir())
 	lab := labs.MustName("a")

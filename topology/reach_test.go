@@ -33,7 +33,7 @@ func scenario(t *testing.T, name string) string {
 	return string(text)
 }
 
-// text writes a way as the table has it: source, hops there, hops back, MTU.
+// text formats a result as in the table: source, hops there, hops back, MTU.
 func (w Reachability) text() string {
 	hops := func(hops []Hop) string {
 		var out []string

@@ -14,7 +14,7 @@ import (
 const clearsEarlier = "providers/local/host.go"
 
 // A command line of a later stage is an import in disguise: before verify nothing starts or
-// asks an agent by its words. How a service of a machine is started is data in components/.
+// runs an agent's verbs. How a service of a machine is started is data in components/.
 func TestCommandLines(t *testing.T) {
 	found := map[string]bool{}
 	for name, pkg := range modulePackages(t) {

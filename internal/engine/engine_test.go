@@ -186,7 +186,7 @@ func TestOtherVersion(t *testing.T) {
 	b.expect(t, "down", "libvirt: delete a", "kind: delete a", "netns: delete a")
 }
 
-// A lab that is known only by a label is orphaned.
+// A lab that is found only by its label is orphaned.
 func TestLabs(t *testing.T) {
 	b := newBench(t)
 	b.lab(t, "c", "netns", providers.PhaseStopped)
@@ -233,7 +233,7 @@ func TestStop(t *testing.T) {
 	failsWith(t, err, fmt.Sprintf("lab a is in use by process %d", os.Getpid()), "wait for it")
 }
 
-// A verification waits for another one of the same lab, and says for whom; so does an `up` that
+// A verification waits for another one of the same lab, and names its process; so does an `up` that
 // changes the lab. Side by side they would delete each other's policies.
 func TestVerificationsWait(t *testing.T) {
 	b := newBench(t)
@@ -317,7 +317,7 @@ func TestLogs(t *testing.T) {
 	}
 }
 
-// Two labs of one name, and one that is there, are refused before anything is made.
+// Two labs of one name, and one that exists already, are refused before anything is created.
 func TestStrangers(t *testing.T) {
 	b := newBench(t)
 	set, err := b.Default()
@@ -332,7 +332,7 @@ func TestStrangers(t *testing.T) {
 	failsWith(t, b.Strangers([]string{"x.yaml"}, []components.Set{set}), "lab default already exists", "`netlab down default`")
 }
 
-// A lab that nothing is to be changed of stays as it is; what cannot be changed is removed.
+// A lab without changes stays as it is; what cannot be changed is removed.
 func TestMakeRoom(t *testing.T) {
 	b, ctx := newBench(t), t.Context()
 	a := b.lab(t, "a", "netns", providers.PhaseUp)
@@ -368,7 +368,7 @@ func (quiet) Changing(string) (func(error), func(string)) {
 func (quiet) Note(string) {}
 func (quiet) Warn(string) {}
 
-// What a lab file may ask for is what the table has, the default first.
+// The providers of a lab file are those of the table, the default first.
 func TestKnown(t *testing.T) {
 	b := newBench(t)
 	if got := b.Known().Providers; !slices.Equal(got, []string{"netns", "kind", "libvirt"}) {

@@ -330,7 +330,7 @@ func smallest(t *testing.T, engine, name string) {
 	}
 }
 
-// scenario gives a function that makes a ready lab on kind, or mends it, and expects
+// scenario returns a function that makes a ready lab on kind, or mends it, and expects
 // every path to pass, so many at least. The lab goes with the test.
 func scenario(t *testing.T, self, from, name string, least int) (passes func()) {
 	t.Helper()

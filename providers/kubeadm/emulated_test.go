@@ -6,7 +6,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Emulated control planes are spared what nobody needs: kubeadm finds the
+// Emulated control planes do not run what is not required: kubeadm finds the
 // changes to its static Pods where its configuration says.
 func TestEmulatedControlPlane(t *testing.T) {
 	p := plan(t, true)

@@ -86,8 +86,8 @@ func certificate(t *testing.T, data []byte) *x509.Certificate {
 	return c
 }
 
-// A kubelet's certificate chains to the CA, is who the API server's Node authorizer
-// takes for that Node, and serves the Node's name and addresses.
+// A kubelet's certificate chains to the CA, has the identity that the API server's Node
+// authorizer expects, and is valid for the Node's name and addresses.
 func TestKubeletCertificate(t *testing.T) {
 	ca, p := newAuthority(t), plan(t, true)
 	for _, node := range p.Nodes() {
@@ -134,7 +134,7 @@ func TestKubeletCertificate(t *testing.T) {
 	}
 }
 
-// Keys are the owner's alone, and only the control plane has the CA's.
+// Only the owner can read keys, and only the control plane has the CA's.
 func TestFilesAndModes(t *testing.T) {
 	ca, p := newAuthority(t), plan(t, true)
 	cp, w := files(t, p, "cp", ca, Limits{}), files(t, p, "w", ca, Limits{})
@@ -219,7 +219,7 @@ func TestKubeletConf(t *testing.T) {
 }
 
 // The administrator's kubeconfig goes to the server given, under the name given, and
-// needs no binding in the cluster.
+// requires no RBAC binding in the cluster.
 func TestAdminKubeconfig(t *testing.T) {
 	ca := newAuthority(t)
 	data, err := AdminKubeconfig("mine", ca, "https://127.0.0.1:40123")
@@ -242,7 +242,7 @@ func TestAdminKubeconfig(t *testing.T) {
 	}
 }
 
-// handshake gives the client's name as the server sees it.
+// handshake returns the client's name as the server sees it.
 func handshake(t *testing.T, client, server *tls.Config) string {
 	t.Helper()
 	a, b := net.Pipe()
@@ -360,7 +360,7 @@ func TestProxyConfig(t *testing.T) {
 	}
 }
 
-// With workers the control plane is closed to Pods, alone it has to take them.
+// With workers the control plane is tainted; alone it must accept Pods.
 func TestTaints(t *testing.T) {
 	ca := newAuthority(t)
 	for _, workers := range []bool{true, false} {

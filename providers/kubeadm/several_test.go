@@ -46,8 +46,8 @@ nodes:
 	return p, all
 }
 
-// Every kubelet goes to the load balancer, and kubeadm's configuration is the same in every
-// control plane, but for what is each one's own.
+// Every kubelet uses the load balancer, and kubeadm's configuration is the same on every
+// control plane, except for each one's name and addresses.
 func TestSeveralConfigs(t *testing.T) {
 	p, all := three(t)
 	for name, f := range all {

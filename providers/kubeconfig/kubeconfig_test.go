@@ -90,7 +90,7 @@ func normal(t *testing.T, text string) string {
 	return string(out)
 }
 
-// All that the user has stays, through two labs that come and go, and so does the file's
+// Everything of the user's is kept while two labs are added and removed, and so are the file's
 // mode, its owner and the link that leads to it.
 func TestKeepsAllElse(t *testing.T) {
 	file := write(t, users)
@@ -133,7 +133,7 @@ func TestKeepsAllElse(t *testing.T) {
 	}
 }
 
-// A file that was made for a lab goes with its last entry; one that was there stays.
+// A file that was created for a lab is removed with its last entry; an existing one stays.
 func TestMakesAndRemovesTheFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "dir", "config")
 	merge(t, file, "a", "https://127.0.0.1:1")
@@ -176,7 +176,7 @@ func TestMergeAgain(t *testing.T) {
 	}
 }
 
-// What the user put in an entry's place is the user's: it neither goes nor is replaced.
+// An entry that the user replaced belongs to the user: it is neither removed nor replaced.
 func TestTheUsersEntriesStay(t *testing.T) {
 	file := write(t, users)
 	merge(t, file, "a", "https://127.0.0.1:1")

@@ -97,7 +97,7 @@ func (w whole) machine(t *testing.T, name string) {
 	}
 }
 
-// verbs: what users ask of a lab that runs is answered as on Nodes of other kinds.
+// verbs: the commands on a running lab work as with other providers.
 func (w whole) verbs(t *testing.T) {
 	lab := w.Plan.Lab.Label()
 	says := func(want string, args ...string) {

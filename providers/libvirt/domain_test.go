@@ -127,7 +127,7 @@ func TestReadKinds(t *testing.T) {
 	}
 }
 
-// Each reason for silence has its own way out.
+// Each reason for no response has its own hint.
 func TestUnreachable(t *testing.T) {
 	for hint, cause := range map[string]error{
 		"apt-get install libvirt-daemon-system qemu-system-x86 qemu-utils, or set provider: netns, which needs none": fs.ErrNotExist,

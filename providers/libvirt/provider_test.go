@@ -21,7 +21,7 @@ import (
 	"netlab.dev/netlab/topology/fabric/residue"
 )
 
-// The test binary plays netlab's part in Machine.Command, as netlab does for a user.
+// The test binary acts as netlab in Machine.Command.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == Verb {
 		os.Exit(CommandMain(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// vms is a lab of two virtual machines and what a provider is asked to make it of.
+// vms is a lab of two virtual machines, with the request for its provider.
 type vms struct {
 	images string
 	req    providers.Request

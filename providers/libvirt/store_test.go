@@ -123,7 +123,7 @@ func TestStore(t *testing.T) {
 	}
 }
 
-// Whether Nodes are emulated is known of each hypervisor by what was found there.
+// Whether Nodes are emulated is known per hypervisor, from what was found there.
 func TestEmulated(t *testing.T) {
 	other := &hypervisor{remote: &remote.Machine{At: settings.Hypervisor{Host: "kvm2"}}}
 	for name, c := range map[string]struct {

@@ -51,7 +51,7 @@ func TestProcessesByLabel(t *testing.T) {
 	}
 }
 
-// What cannot be killed is named when the time is over.
+// A process that cannot be killed is named when the time is up.
 func TestKillAllGivesUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

@@ -69,7 +69,7 @@ func scratch() error {
 	return netlink.LinkSetUp(lo)
 }
 
-// roleOf gives what the test program is run as, nil for a test.
+// roleOf returns what the test program is run as, nil for a test.
 func roleOf(args []string) func([]string) error {
 	if len(args) < 2 {
 		return nil

@@ -249,7 +249,7 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// What comes after another service ends first, then the containers, then the service that
+// A service that starts after another stops first, then the containers, then the service that
 // runs them.
 func TestStopsInOrder(t *testing.T) {
 	dir := t.TempDir()
@@ -275,7 +275,7 @@ func TestStopsInOrder(t *testing.T) {
 	}
 }
 
-// What does not end when it is asked to is killed.
+// A process that does not exit on SIGTERM is killed.
 func TestStubbornProcessesAreKilled(t *testing.T) {
 	cmd := exec.Command("sh", "-c", "trap '' TERM; echo ready; exec sleep 1000")
 	out, err := cmd.StdoutPipe()
@@ -300,7 +300,7 @@ func TestStubbornProcessesAreKilled(t *testing.T) {
 	}
 }
 
-// Anywhere else than as PID 1 it refuses: it would mount over the machine's own files.
+// It refuses to run other than as PID 1: it would mount over the machine's files.
 func TestRefusesToBeOrdinary(t *testing.T) {
 	var said bytes.Buffer
 	if code := Main(&said); code != 2 || !strings.Contains(said.String(), "PID 1") {

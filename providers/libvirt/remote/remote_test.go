@@ -33,7 +33,7 @@ func key(t *testing.T) (ssh.PublicKey, []byte) {
 	return shown, pem.EncodeToMemory(block)
 }
 
-// A machine with several keys is asked for one that is known of it.
+// A machine with several host keys presents one that is known.
 func TestAlgorithms(t *testing.T) {
 	known, _ := key(t)
 	file := filepath.Join(t.TempDir(), "known_hosts")
