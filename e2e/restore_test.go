@@ -33,6 +33,11 @@ func (b *lab) restored(t *testing.T) {
 			b.kubectl(t, "-n", "kube-system", "scale", "deployment/coredns", "--replicas=0")
 			b.kubectl(t, "-n", "kube-system", "delete", "daemonset", "kube-proxy")
 		}, []string{"IPAddressPool metallb-system/lab: spec.addresses is ", "Deployment kube-system/coredns: spec.replicas is 0, applied was 2", "DaemonSet kube-system/kube-proxy not found"}},
+		{"speakers and CoreDNS sent away", func(t *testing.T) {
+			away := `{"spec":{"template":{"spec":{"nodeSelector":{"nlt":"away"}}}}}`
+			b.kubectl(t, "-n", "metallb-system", "patch", "daemonset", "metallb-speaker", "-p", away)
+			b.kubectl(t, "-n", "kube-system", "patch", "deployment", "coredns", "-p", away)
+		}, []string{"DaemonSet metallb-system/metallb-speaker: 0 of 0 Pods available", "Deployment kube-system/coredns: "}},
 		{"MetalLB's namespace deleted", func(t *testing.T) {
 			b.kubectl(t, "delete", "namespace", "metallb-system", "--wait=false")
 		}, []string{"Namespace metallb-system not found"}},

@@ -89,6 +89,11 @@ func (i *installer) install(ctx context.Context, r components.Rendered, step com
 	if err := i.create(ctx, r, r.Once); err != nil {
 		return err
 	}
+	for _, w := range r.Ready {
+		if err := i.dropEdited(ctx, w); err != nil {
+			return err
+		}
+	}
 	for _, rank := range [][]unstructured.Unstructured{rest, workloads} {
 		if err := i.apply(ctx, r, rank); err != nil {
 			return err

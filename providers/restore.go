@@ -1,26 +1,22 @@
 package providers
 
 import (
+	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
 
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/providers/applied"
-	"netlab.dev/netlab/providers/command"
 )
 
 // Bootstrap is what the bootstrap of a cluster installs besides components: CoreDNS, kube-proxy,
@@ -37,21 +33,18 @@ const bootstrapManager = "kubeadm"
 // bootstrapPart is the name of its objects in the record of what was applied.
 const bootstrapPart = "kubernetes"
 
-// bootstrapKinds are the resources in which it has objects, those in kube-system first. Secrets
-// are not among them: its bootstrap tokens expire.
-var bootstrapKinds = []struct {
-	resource   schema.GroupVersionResource
-	namespaced bool
-}{
-	{schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "daemonsets"}, true},
-	{schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, true},
-	{schema.GroupVersionResource{Version: "v1", Resource: "services"}, true},
-	{schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}, true},
-	{schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, true},
-	{schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"}, true},
-	{schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"}, true},
-	{schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterroles"}, false},
-	{schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"}, false},
+// bootstrapKinds are the resources in which it has objects, those in kube-system and those of the
+// cluster. Secrets are not among them: its bootstrap tokens expire.
+func bootstrapKinds() (namespaced, cluster []schema.GroupVersionResource) {
+	of := func(group string, resources ...string) (all []schema.GroupVersionResource) {
+		for _, r := range resources {
+			all = append(all, schema.GroupVersionResource{Group: group, Version: "v1", Resource: r})
+		}
+		return all
+	}
+	const rbac = "rbac.authorization.k8s.io"
+	return slices.Concat(of("apps", "daemonsets", "deployments"), of("", "services", "serviceaccounts", "configmaps"), of(rbac, "roles", "rolebindings")),
+		of(rbac, "clusterroles", "clusterrolebindings")
 }
 
 // notebook collects what is applied, by part. It is safe for concurrent use.
@@ -83,35 +76,41 @@ func (n *notebook) record() (r applied.Record) {
 // noteBootstrap collects the objects of the bootstrap. Of ConfigMaps only the existence counts:
 // kubeadm itself keeps an edited Corefile.
 func (i *installer) noteBootstrap(ctx context.Context) error {
+	namespaced, cluster := bootstrapKinds()
 	group, ctx := errgroup.WithContext(ctx)
-	for _, kind := range bootstrapKinds {
+	for at, resource := range slices.Concat(namespaced, cluster) {
 		namespace := ""
-		if kind.namespaced {
+		if at < len(namespaced) {
 			namespace = metav1.NamespaceSystem
 		}
 		group.Go(func() error {
-			objects, err := i.dynamic.Resource(kind.resource).Namespace(namespace).List(ctx, metav1.ListOptions{})
+			objects, err := i.dynamic.Resource(resource).Namespace(namespace).List(ctx, metav1.ListOptions{})
 			if err != nil {
-				return fmt.Errorf("list %s: %w", kind.resource.Resource, err)
+				return fmt.Errorf("list %s: %w", resource.Resource, err)
 			}
 			for _, o := range objects.Items {
-				object, err := applied.Managed(&o, kind.resource, bootstrapManager)
-				if err != nil {
+				if err := i.noteManaged(&o, resource); err != nil {
 					return err
 				}
-				if len(object.Owned) == 0 {
-					continue // somebody else's
-				}
-				if object.Kind == "ConfigMap" {
-					object = applied.Existing(&o, kind.resource)
-				}
-				object.Awaited = object.Kind == "DaemonSet" || object.Kind == "Deployment"
-				i.note.add(bootstrapPart, object)
 			}
 			return nil
 		})
 	}
 	return group.Wait()
+}
+
+// noteManaged collects one object, unless it is somebody else's.
+func (i *installer) noteManaged(o *unstructured.Unstructured, resource schema.GroupVersionResource) error {
+	object, err := applied.Managed(o, resource, bootstrapManager)
+	if err != nil || len(object.Owned) == 0 {
+		return err
+	}
+	if object.Kind == "ConfigMap" {
+		object = applied.Existing(o, resource)
+	}
+	object.Awaited = object.Kind == "DaemonSet" || object.Kind == "Deployment"
+	i.note.add(bootstrapPart, object)
+	return nil
 }
 
 // clusterProblems lists how a cluster differs from what was applied to it, from its plan's Nodes,
@@ -145,80 +144,6 @@ func clusterProblems(ctx context.Context, running Running, record applied.Record
 		problems = append(problems, u)
 	}
 	return problems, nil
-}
-
-// NodeProblem is what is wrong with a running Node's registration in its cluster.
-type NodeProblem struct {
-	Name   string
-	Lost   bool // it is not registered as it was
-	Silent bool // its kubelet hangs
-	What   string
-}
-
-func (n NodeProblem) Error() string { return fmt.Sprintf("Node %s %s", n.Name, n.What) }
-
-// silent is the age of a kubelet's lease, which it renews every 10 s, after which the kubelet
-// counts as hung. The control plane marks its Node only after 50 s.
-const silent = 25 * time.Second
-
-// nodeProblems lists the running Nodes of the plan that are not registered or not ready.
-func nodeProblems(ctx context.Context, client kubernetes.Interface, running Running, record applied.Record) (problems []NodeProblem, err error) {
-	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("list the Nodes: %w", err)
-	}
-	leases, err := client.CoordinationV1().Leases(corev1.NamespaceNodeLease).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("list the leases of the Nodes: %w", err)
-	}
-	age := map[string]time.Duration{}
-	for _, l := range leases.Items {
-		if l.Spec.RenewTime != nil {
-			age[l.Name] = time.Since(l.Spec.RenewTime.Time)
-		}
-	}
-	limit := silent
-	if running.Plan.Capabilities.Emulated {
-		limit *= 4
-	}
-	for _, m := range running.Plan.Nodes() {
-		if _, runs := running.Machines[m.Name]; !runs {
-			continue // reported with the machines
-		}
-		p := NodeProblem{Name: m.Name}
-		at := slices.IndexFunc(nodes.Items, func(n corev1.Node) bool { return n.Name == m.Name })
-		was, _ := record.Node(m.Name)
-		switch {
-		case at < 0:
-			p.What, p.Lost = "is not registered: its kubelet registers when it starts", true
-		case len(was.PodCIDRs) > 0 && !slices.Equal(nodes.Items[at].Spec.PodCIDRs, was.PodCIDRs):
-			p.What, p.Lost = fmt.Sprintf("was registered again, with Pod CIDR %s instead of %s", strings.Join(nodes.Items[at].Spec.PodCIDRs, ","), strings.Join(was.PodCIDRs, ",")), true
-		case age[m.Name] > limit:
-			p.What, p.Silent = fmt.Sprintf("is not ready: its kubelet has not renewed its lease for %s", age[m.Name].Round(time.Second)), true
-		default:
-			if why := notReady(nodes.Items[at]); why != "" {
-				p.What = "is not ready: " + why
-			}
-		}
-		if p.What != "" {
-			problems = append(problems, p)
-		}
-	}
-	return problems, nil
-}
-
-// notReady says why a Node is not ready, "" if it is.
-func notReady(n corev1.Node) string {
-	for _, c := range n.Status.Conditions {
-		if c.Type != corev1.NodeReady {
-			continue
-		}
-		if c.Status == corev1.ConditionTrue {
-			return ""
-		}
-		return cmp.Or(c.Message, c.Reason, "its condition Ready is "+string(c.Status))
-	}
-	return "it has no condition Ready"
 }
 
 // unavailable lists the awaited workloads of a record that are not fully available; those that do
@@ -259,8 +184,15 @@ func (i *installer) restoreBootstrap(ctx context.Context, running Running, recor
 	}
 	own := slices.DeleteFunc(slices.Clone(record.Parts), func(p applied.Part) bool { return p.Name != bootstrapPart })
 	differences, err := applied.Compare(ctx, config, applied.Record{Parts: own})
-	if err != nil || len(differences) == 0 {
+	if err != nil {
 		return err
+	}
+	edited, err := i.edited(ctx, own)
+	if err != nil {
+		return err
+	}
+	if differences = append(differences, edited...); len(differences) == 0 {
+		return nil
 	}
 	for _, d := range differences {
 		if !d.Object.Awaited || len(d.What) == 0 {
@@ -284,107 +216,63 @@ func (i *installer) restoreBootstrap(ctx context.Context, running Running, recor
 	return out.Wait()
 }
 
-// sickNodes lists the running Nodes of an existing lab that are not registered as they were, or
-// whose kubelet hangs, before anything is restarted. Without an API server there are none to list.
-func sickNodes(ctx context.Context, p Provider, state State, dir string, record applied.Record) []NodeProblem {
-	ctx, cancel := context.WithTimeout(ctx, healthLimit)
-	defer cancel()
-	running, _ := p.Attach(ctx, state.Plan, dir)
-	client, err := running.Client()
-	if err != nil {
-		return nil
-	}
-	problems, _ := nodeProblems(ctx, client, running, record)
-	return slices.DeleteFunc(problems, func(n NodeProblem) bool { return !n.Lost && !n.Silent })
-}
-
-// nodesLimit bounds the wait until the Nodes are ready.
-const (
-	nodesLimit         = 3 * time.Minute
-	emulatedNodesLimit = 20 * time.Minute
-)
-
-// restoreNodes registers Nodes as they were, restarts the kubelets of sick ones, and waits until
-// all Nodes of the plan are ready.
-func (i *installer) restoreNodes(ctx context.Context, running Running, sick []NodeProblem, record applied.Record) error {
-	limit := nodesLimit
-	if running.Plan.Capabilities.Emulated {
-		limit = emulatedNodesLimit
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	for _, n := range sick {
-		machine, planned := running.Machines[n.Name]
-		if !planned {
-			continue
-		}
-		if was, known := record.Node(n.Name); n.Lost && known {
-			if err := i.register(ctx, was, record); err != nil {
-				return fmt.Errorf("register Node %s: %w", n.Name, err)
+// edited lists the awaited workloads of some parts that are not available and that somebody edited.
+func (i *installer) edited(ctx context.Context, parts []applied.Part) (all []applied.Difference, err error) {
+	for _, p := range parts {
+		for _, o := range p.Objects {
+			if !o.Awaited {
+				continue
+			}
+			broken, err := i.brokenByEdit(ctx, o.Kind, o.Namespace, o.Name)
+			if err != nil {
+				return nil, err
+			}
+			if broken {
+				all = append(all, applied.Difference{Part: p.Name, Object: o, What: []string{"it was edited and is not available"}})
 			}
 		}
-		// PID 1 starts them again. SIGKILL ends stopped processes too.
-		if _, err := command.Run(machine.Command(ctx, "pkill", "-KILL", "-x", "kubelet|containerd")); err != nil {
-			return fmt.Errorf("restart the kubelet of Node %s: %w", n.Name, err)
-		}
 	}
-	for {
-		left, err := nodeProblems(ctx, i.client, running, applied.Record{})
-		if err == nil && len(left) == 0 {
-			return nil
-		}
-		for _, n := range left {
-			err = errors.Join(err, n)
-		}
-		if !sleep(ctx, apiRetry) {
-			return fmt.Errorf("%w: %w", ctx.Err(), err)
-		}
-	}
+	return all, nil
 }
 
-// register creates a Node as it was registered: with its Pod CIDR, which the bridges of its Pods
-// have, and with what its CNI wrote into its annotations. The Pods of DaemonSets that netlab
-// installed are replaced on it, since a CNI's agent registers its Node only when it starts.
-func (i *installer) register(ctx context.Context, was applied.Node, record applied.Record) error {
-	nodes := i.client.CoreV1().Nodes()
-	if err := nodes.Delete(ctx, was.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+// dropEdited deletes a workload that is not available and that somebody edited: a server-side apply
+// takes back no field that others added, such as a node selector.
+func (i *installer) dropEdited(ctx context.Context, w components.Workload) error {
+	broken, err := i.brokenByEdit(ctx, w.Kind, w.Namespace, w.Name)
+	if err != nil || !broken {
 		return err
 	}
-	if _, err := nodes.Create(ctx, was.Object(), metav1.CreateOptions{FieldManager: manager}); err != nil {
-		return err
+	if w.Kind == "DaemonSet" {
+		err = i.client.AppsV1().DaemonSets(w.Namespace).Delete(ctx, w.Name, metav1.DeleteOptions{})
+	} else {
+		err = i.client.AppsV1().Deployments(w.Namespace).Delete(ctx, w.Name, metav1.DeleteOptions{})
 	}
-	own := map[string]bool{}
-	for _, p := range record.Parts {
-		for _, o := range p.Objects {
-			own[o.Kind+" "+o.Namespace+"/"+o.Name] = true
-		}
-	}
-	pods, err := i.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("spec.nodeName", was.Name).String()})
-	if err != nil {
-		return err
-	}
-	for _, p := range pods.Items {
-		by := metav1.GetControllerOf(&p)
-		if by == nil || by.Kind != "DaemonSet" || !own[by.Kind+" "+p.Namespace+"/"+by.Name] {
-			continue
-		}
-		if err := i.client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("delete Pod %s/%s: %w", p.Namespace, p.Name, err)
-		}
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("delete %s: %w", w, err)
 	}
 	return nil
 }
 
-// registered is how the Nodes of the plan are registered.
-func (i *installer) registered(ctx context.Context, running Running) (all []applied.Node, err error) {
-	nodes, err := i.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+// brokenByEdit reports whether a workload is not available, and has fields of its spec from others
+// than netlab and the bootstrap.
+func (i *installer) brokenByEdit(ctx context.Context, kind, namespace, name string) (bool, error) {
+	var live metav1.Object
+	var err error
+	if kind == "DaemonSet" {
+		live, err = i.client.AppsV1().DaemonSets(namespace).Get(ctx, name, metav1.GetOptions{})
+	} else {
+		live, err = i.client.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
+	}
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
 	if err != nil {
-		return nil, fmt.Errorf("list the Nodes: %w", err)
+		return false, fmt.Errorf("read %s %s/%s: %w", kind, namespace, name, err)
 	}
-	for _, n := range nodes.Items {
-		if _, planned := running.Machines[n.Name]; planned {
-			all = append(all, applied.NodeOf(n))
-		}
+	if _, ready := available(live); ready {
+		return false, nil
 	}
-	return all, nil
+	return slices.ContainsFunc(live.GetManagedFields(), func(f metav1.ManagedFieldsEntry) bool {
+		return f.Subresource == "" && f.Manager != manager && f.Manager != bootstrapManager && f.FieldsV1 != nil && bytes.Contains(f.FieldsV1.Raw, []byte(`"f:spec"`))
+	}), nil
 }

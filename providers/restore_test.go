@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	metadatafake "k8s.io/client-go/metadata/fake"
 
+	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/providers/applied"
 	"netlab.dev/netlab/topology"
 )
@@ -129,12 +130,12 @@ func TestUsers(t *testing.T) {
 	mirror.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "x"}
 	client := metadatafake.NewSimpleMetadataClient(scheme,
 		object("v1", "Namespace", "", "default", "kube-apiserver"), object("v1", "Namespace", "", "kube-system", "kube-apiserver"),
-		object("v1", "Namespace", "", "metallb-system", manager), object("v1", "Namespace", "", "shop", "kubectl-create"),
+		object("v1", "Namespace", "", "metallb-system", manager), object("v1", "Namespace", "", "shop", "kubectl-create"), object("v1", "Namespace", "", "ingress-nginx", "nobody"),
 		object("apps/v1", "Deployment", "shop", "web", "kubectl-create"), object("apps/v1", "Deployment", "kube-system", "coredns", bootstrapManager),
 		object("apps/v1", "Deployment", "kube-system", "metrics-server", "kubectl-client-side-apply"),
 		object("apps/v1", "DaemonSet", "metallb-system", "metallb-speaker", manager),
 		child, mirror, object("v1", "Pod", "default", "bare", "kubectl-run"))
-	got, err := users(context.Background(), client)
+	got, err := users(context.Background(), client, applied.Record{Parts: []applied.Part{{Objects: []applied.Object{{Kind: "Namespace", Name: "ingress-nginx"}}}}})
 	want := []string{"1 Namespace: shop", "3 workloads: Deployment kube-system/metrics-server, Deployment shop/web, Pod default/bare"}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("they have\n%s\nwant\n%s (%v)", strings.Join(got, "\n"), strings.Join(want, "\n"), err)
@@ -142,5 +143,31 @@ func TestUsers(t *testing.T) {
 	many := make([]string, 12)
 	if text := counted(many, "workload"); !strings.HasPrefix(text, "12 workloads: ") || !strings.HasSuffix(text, " and 2 more") {
 		t.Errorf("many are %q", text)
+	}
+}
+
+// A workload that is not available is deleted if somebody edited its spec, since applying it again
+// takes back no field that others added; one that is available, or that nobody edited, is not.
+func TestDropEdited(t *testing.T) {
+	daemons := func(name string, there int32, by, fields, subresource string) *appsv1.DaemonSet {
+		d := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name}}
+		d.Status = appsv1.DaemonSetStatus{DesiredNumberScheduled: 3, UpdatedNumberScheduled: 3, NumberAvailable: there}
+		d.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: manager, FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{}}`)}},
+			{Manager: by, Subresource: subresource, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}}
+		return d
+	}
+	const selector = `{"f:spec":{"f:template":{"f:spec":{"f:nodeSelector":{"f:nlt":{}}}}}}`
+	client := fake.NewClientset(
+		daemons("edited", 0, "kubectl-patch", selector, ""), daemons("fine", 3, "kubectl-patch", selector, ""),
+		daemons("slow", 1, "kube-controller-manager", `{"f:status":{}}`, "status"), daemons("labelled", 1, "kubectl-label", `{"f:metadata":{}}`, ""))
+	i := &installer{client: client}
+	for _, name := range []string{"edited", "fine", "slow", "labelled", "missing"} {
+		if err := i.dropEdited(t.Context(), components.Workload{Kind: "DaemonSet", Namespace: "ns", Name: name}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := client.AppsV1().DaemonSets("ns").Get(t.Context(), name, metav1.GetOptions{})
+		if gone, want := err != nil, name == "edited" || name == "missing"; gone != want {
+			t.Errorf("%s is gone: %t, want %t", name, gone, want)
+		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 
 	"netlab.dev/netlab/internal/hint"
-	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
 )
@@ -58,8 +57,9 @@ func (e Engine) lost(ctx context.Context, state providers.State) []string {
 		return nil
 	}
 	lines := []string{"the disks of all its Nodes, with the local data of its Pods"}
-	running, _ := provider.Attach(ctx, state.Plan, e.Root.Dir(state.Plan.Lab)) // some may be off
-	theirs, err := providers.Users(ctx, running)
+	dir := e.Root.Dir(state.Plan.Lab)
+	running, _ := provider.Attach(ctx, state.Plan, dir) // some may be off
+	theirs, err := providers.Users(ctx, running, dir)
 	if err != nil {
 		return append(lines, fmt.Sprintf("what else is in the cluster; its API server does not answer (%v)", err))
 	}
@@ -104,10 +104,10 @@ func sameFile(was, is string) bool {
 	return os.SameFile(a, b)
 }
 
-// untouched is the hint of an Up that ended before it changed a lab.
-func (was before) untouched(lab labs.Name) string {
+// untouched adds to the error of an Up that ended before it changed a lab that this is so.
+func (was before) untouched(ctx context.Context, err error) error {
 	if !was.known {
-		return ""
+		return err
 	}
-	return fmt.Sprintf("lab %s was not changed", lab)
+	return stopped(ctx, err, fmt.Sprintf("lab %s was not changed", was.state.Plan.Lab))
 }

@@ -71,7 +71,7 @@ func (e Engine) Up(ctx context.Context, set components.Set, o UpOptions, p Progr
 	cache.Before = was.kept()
 	lab, err := e.obtain(ctx, cache, set, p)
 	if err != nil {
-		return result, hint.With(err, was.untouched(set.Plan.Lab))
+		return result, was.untouched(ctx, err)
 	}
 	if err := e.makeRoom(ctx, was, p); err != nil {
 		return result, err
