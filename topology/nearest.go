@@ -8,9 +8,9 @@ import (
 
 // Nearest returns the first of some addresses that a machine reaches, and the way there. Where
 // it reaches none, that is the first address, and the way's reason says why.
-func Nearest(p Plan, from string, addresses []netip.Addr) (netip.Addr, Way) {
+func Nearest(p Plan, from string, addresses []netip.Addr) (netip.Addr, Reachability) {
 	if len(addresses) == 0 {
-		return netip.Addr{}, Way{Reason: "there is no address"}
+		return netip.Addr{}, Reachability{Reason: "there is no address"}
 	}
 	for _, a := range addresses {
 		if w := Reach(p, from, a); w.Reachable() {

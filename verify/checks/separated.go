@@ -53,7 +53,7 @@ func (l Lab) separated(r Row) string {
 }
 
 // way is that from one machine to another.
-func (l Lab) way(from, to string) topology.Way {
+func (l Lab) way(from, to string) topology.Reachability {
 	m, _ := l.Plan.Machine(to)
 	_, way := topology.Nearest(l.Plan, from, m.Addresses())
 	return way
@@ -61,7 +61,7 @@ func (l Lab) way(from, to string) topology.Way {
 
 // nodeFor is the first Node that an end reaches; the first of all, and the reason, where it
 // reaches none.
-func nodeFor(plan topology.Plan, from observe.Ref) (string, topology.Way) {
+func nodeFor(plan topology.Plan, from observe.Ref) (string, topology.Reachability) {
 	nodes := plan.Nodes()
 	for _, n := range nodes {
 		if _, way := topology.Nearest(plan, from.Machine(), n.Addresses()); way.Reachable() {

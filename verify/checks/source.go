@@ -101,7 +101,7 @@ func (c ClientIP) expected(s observe.Snapshot, r Row) (want string, accepts func
 
 // outsideAddress returns the address of a host outside the cluster that Pods of a Node connect
 // to: the first that the Node reaches, or that of the lab's outside DNS for a name.
-func outsideAddress(plan topology.Plan, node string, to observe.Ref) (netip.Addr, topology.Way) {
+func outsideAddress(plan topology.Plan, node string, to observe.Ref) (netip.Addr, topology.Reachability) {
 	if to.Kind == report.AtName {
 		return topology.Nearest(plan, node, plan.Names[workload.OutsideName(plan)])
 	}
