@@ -160,7 +160,15 @@ func (c Catalog) Known() labs.Known {
 	kinds := map[string]map[string]labs.Choices{
 		KindCNI: known.CNIs, KindLoadBalancer: known.LoadBalancers, KindIngress: known.Ingresses,
 	}
+	known.Services = map[string][]string{}
 	for _, k := range c.all() {
+		if k.Service != nil {
+			for _, role := range k.Service.Hosts {
+				if !slices.Contains(known.Services[role], k.Name) {
+					known.Services[role] = append(known.Services[role], k.Name)
+				}
+			}
+		}
 		choice := labs.Choice{Version: k.Version, Preferred: k.Preferred, Options: k.Options, Modes: k.Modes}
 		if k.Kind == KindKubernetes {
 			choice.Modes = k.Options[optionProxy]

@@ -5,9 +5,13 @@
 // (package artifacts does), starts no part of a lab and does not depend on a provider.
 package components
 
-import "io/fs"
+import (
+	"io/fs"
+	"net/netip"
+)
 
-// Support is what the lab's CNI claims, and so what the paths expect of it.
+// Support is what the lab's CNI claims, and so what the paths expect of it, and what evidence calls
+// the services of outside hosts.
 type Support struct {
 	NetworkPolicy bool          `json:"networkPolicy"`
 	L7Policy      bool          `json:"l7Policy"`
@@ -16,6 +20,8 @@ type Support struct {
 	Encapsulation Encapsulation `json:"encapsulation,omitzero"` // of packets between Nodes
 	ReplacesProxy bool          `json:"replacesProxy"`
 	ServesPods    bool          `json:"servesPods"` // it implements Services for Pods, with kube-proxy or without
+
+	Listeners map[netip.AddrPort]string `json:"-"` // who replies at an address and port of an outside host
 }
 
 // Encapsulation is how packets between Nodes are encapsulated; the zero value: not at all.

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/netip"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"text/template"
 
@@ -16,9 +18,10 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// Service is how a component runs on an outside host whose Plan has a service of its name.
-// Command and Ready are templates over HostView.
+// Service is how a component runs on outside hosts. Command, Ready and Listens are templates over
+// HostView.
 type Service struct {
+	Hosts []string `json:"hosts"` // the roles of those that have it
 	// Layer is a layer of the component, laid over the Debian base in the host's root file
 	// system; "" for none.
 	Layer string `json:"layer"`
@@ -27,6 +30,9 @@ type Service struct {
 	Files   map[string]string `json:"files"`
 	Command []string          `json:"command"`
 	Ready   Ready             `json:"ready"`
+	// Title is what evidence calls whoever replies at Listens, ports of the host such as "53".
+	Title   string   `json:"title"`
+	Listens []string `json:"listens"`
 }
 
 // Ready is how to check that a service is ready: exactly one of these.
@@ -62,6 +68,9 @@ type HostService struct {
 	Files map[string]string `json:"files,omitempty"` // path in the host → content
 	Argv  []string          `json:"argv"`
 	Ready Ready             `json:"ready"`
+	// Title is what evidence calls it, on the ports at which it replies.
+	Title   string   `json:"title,omitempty"`
+	Listens []uint16 `json:"listens,omitempty"`
 }
 
 // checkService reports invalid fields of a component's service.
@@ -72,6 +81,14 @@ func (k Component) checkService() error {
 			return errors.New("a component of kind host has a service")
 		}
 		return nil
+	}
+	for _, role := range s.Hosts {
+		if !slices.Contains(hostRoles(), role) {
+			return fmt.Errorf("service: %q is not a role of outside hosts; these are %s", role, strings.Join(hostRoles(), ", "))
+		}
+	}
+	if len(s.Hosts) == 0 || (s.Title == "") != (len(s.Listens) == 0) {
+		return errors.New("service: requires hosts, the roles of those that have it, and title and listens, or neither")
 	}
 	given := 0
 	for _, is := range []bool{s.Ready.Unix != "", s.Ready.TCP != "", s.Ready.UDP != "", len(s.Ready.Command) > 0} {
@@ -96,6 +113,10 @@ func (k Component) checkService() error {
 	return nil
 }
 
+func hostRoles() []string {
+	return []string{topology.RoleRouter, topology.RoleClient, topology.RoleInternet, topology.RoleAPILB}
+}
+
 // runsOn reports whether an outside host of the plan has the component's service.
 func (k Component) runsOn(p topology.Plan) bool {
 	return slices.ContainsFunc(p.Machines, func(m topology.Machine) bool { return m.Runs(k.Name) })
@@ -111,6 +132,25 @@ func (c Catalog) checkServices(p topology.Plan) error {
 		}
 	}
 	return nil
+}
+
+// listeners are the titles of the services of outside hosts, by the addresses and ports at which
+// they reply.
+func (s Set) listeners() map[netip.AddrPort]string {
+	all := map[netip.AddrPort]string{}
+	for _, m := range s.Plan.Hosts() {
+		services, _ := s.HostServices(m) // providers report the error
+		for _, service := range services {
+			for _, port := range service.Listens {
+				for _, nic := range m.NICs {
+					for _, a := range nic.Addresses {
+						all[netip.AddrPortFrom(a.Addr(), port)] = service.Title
+					}
+				}
+			}
+		}
+	}
+	return all
 }
 
 // HostServices renders the services of an outside host of the set's plan. Layer is the
@@ -134,7 +174,7 @@ func (s Set) HostServices(m topology.Machine) ([]HostService, error) {
 // hostService renders the component's service for one host.
 func (k Component) hostService(p topology.Plan, m topology.Machine) (HostService, error) {
 	v := HostView{View: k.view(p, Artifacts{}), Machine: m}
-	out := HostService{Name: k.Name, Files: map[string]string{}}
+	out := HostService{Name: k.Name, Files: map[string]string{}, Title: k.Service.Title}
 	for to, file := range k.Service.Files {
 		text, err := k.fill(file, v)
 		if err != nil {
@@ -151,6 +191,17 @@ func (k Component) hostService(p topology.Plan, m topology.Machine) (HostService
 			}
 			*l.to = append(*l.to, filled)
 		}
+	}
+	for _, text := range k.Service.Listens {
+		filled, err := fillText(k.Name, text, v)
+		if err != nil {
+			return out, err
+		}
+		port, err := strconv.ParseUint(filled, 10, 16)
+		if err != nil {
+			return out, fmt.Errorf("service %s: listens: %q is not a port", k.Name, filled)
+		}
+		out.Listens = append(out.Listens, uint16(port))
 	}
 	words := map[*string]string{&out.Ready.Unix: k.Service.Ready.Unix, &out.Ready.TCP: k.Service.Ready.TCP, &out.Ready.UDP: k.Service.Ready.UDP}
 	for to, text := range maps.All(words) {

@@ -65,6 +65,13 @@ func TestHostService(t *testing.T) {
 	if text := dns.Files["/etc/netlab/outside-dns.json"]; !strings.Contains(text, `"internet.outside.test": "203.0.113.100"`) || dns.Ready.UDP != "53" {
 		t.Errorf("the names are %s, ready is %+v", text, dns.Ready)
 	}
+	if dns.Title == "" || !slices.Equal(dns.Listens, []uint16{53}) || haproxy.Title == "" || !slices.Equal(haproxy.Listens, []uint16{6443}) {
+		t.Errorf("%q replies at %v, %q at %v", dns.Title, dns.Listens, haproxy.Title, haproxy.Listens)
+	}
+	set := resolve(t, c, p)
+	if got := set.Support(Artifacts{}).Listeners; len(got) != 2 || got[netip.MustParseAddrPort("172.30.0.9:6443")] != haproxy.Title {
+		t.Errorf("at the hosts' addresses reply %v", got)
+	}
 	agent := render("agent", "internet")
 	if got := strings.Join(agent.Argv, " "); got != "/usr/local/bin/netlab agent serve --name internet --ip 203.0.113.100 --socket /run/netlab/agent.sock" {
 		t.Errorf("the agent's command is %s", got)
@@ -106,7 +113,7 @@ func TestServiceFolder(t *testing.T) {
 	folder := func(service string) fstest.MapFS {
 		return fstest.MapFS{"x/component.yaml": {Data: []byte("kind: host\nversion: v1\nabout: a\nsource: s\n" + service)}, "x/x.conf": {Data: []byte("{{ .Machine.Name }}\n")}}
 	}
-	good := "service:\n  files: {/etc/x.conf: x.conf}\n  command: [/bin/x]\n  ready: {command: [/bin/true, \"{{ .Machine.Name }}\"]}\n"
+	good := "service:\n  hosts: [client]\n  title: X\n  listens: [\"{{ 80 }}\"]\n  files: {/etc/x.conf: x.conf}\n  command: [/bin/x]\n  ready: {command: [/bin/true, \"{{ .Machine.Name }}\"]}\n"
 	c, err := Read(folder(good))
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +122,16 @@ func TestServiceFolder(t *testing.T) {
 	if err != nil || s.Files["/etc/x.conf"] != "m\n" || !slices.Equal(s.Ready.Command, []string{"/bin/true", "m"}) {
 		t.Errorf("it renders to %+v (%v)", s, err)
 	}
+	if s.Title != "X" || !slices.Equal(s.Listens, []uint16{80}) {
+		t.Errorf("it replies as %q at %v", s.Title, s.Listens)
+	}
+	if got := c.Known().Services; len(got) != 1 || !slices.Equal(got["client"], []string{"x"}) {
+		t.Errorf("hosts have the services %v", got)
+	}
 	for change, want := range map[[2]string]string{
+		{"[client]", "[]"}:                     "requires hosts",
+		{"[client]", "[worker]"}:               "\"worker\" is not a role of outside hosts",
+		{"  title: X\n", ""}:                   "title and listens",
 		{good, ""}:                             "has a service",
 		{"[/bin/x]", "[x]"}:                    "absolute path",
 		{"ready: {", "ready: {unix: /run/x, "}: "one of ready's",

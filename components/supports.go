@@ -60,13 +60,13 @@ func (k Component) fill(file string, data any) ([]byte, error) {
 }
 
 // Support is what the set's CNI claims to support, given what was obtained; without a CNI
-// nothing.
+// nothing. Listeners are those of the services of outside hosts.
 func (s Set) Support(artifacts Artifacts) Support {
-	k, ok := s.Of(KindCNI)
-	if !ok {
-		return Support{L7Reason: "the lab has no CNI"}
+	claims := Support{L7Reason: "the lab has no CNI"}
+	if k, ok := s.Of(KindCNI); ok {
+		claims, _ = k.supports(s.Plan, artifacts) // Resolve has reported the error
 	}
-	claims, _ := k.supports(s.Plan, artifacts) // Resolve has reported the error
+	claims.Listeners = s.listeners()
 	return claims
 }
 

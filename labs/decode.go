@@ -167,6 +167,9 @@ func fieldsOf(v reflect.Value) (known []string, fields map[string]reflect.Value,
 		}
 		tag := v.Type().Field(i).Tag
 		name, _, _ := strings.Cut(tag.Get("json"), ",")
+		if name == "-" {
+			continue
+		}
 		known = append(known, name)
 		fields[name] = v.Field(i)
 		if was := tag.Get("was"); was != "" {

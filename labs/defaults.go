@@ -16,6 +16,7 @@ func Default(name Name, known Known) Lab {
 // fill sets the fields that the file leaves out. There are no other levels of defaults.
 // Invalid fields are kept, for validate to report.
 func (l *Lab) fill(known Known) {
+	l.Services = known.Services
 	setIfZero(&l.Provider, first(known.Providers))
 	for _, s := range l.Sections {
 		s.Fill()

@@ -14,6 +14,7 @@ type Known struct {
 	CNIs          map[string]Choices // by name
 	LoadBalancers map[string]Choices
 	Ingresses     map[string]Choices
+	Services      map[string][]string // of outside hosts, by role
 }
 
 // Choices are the versions of a component that a lab may select, the default one first.

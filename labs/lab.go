@@ -49,6 +49,8 @@ type Lab struct {
 	// Sections are the settings of each provider: a field of the provider\'s name. They are
 	// ignored where the lab has another provider.
 	Sections map[string]Settings `json:"-"`
+	// Services are what hosts of each role run, by the names of components.
+	Services map[string][]string `json:"-"`
 }
 
 // Metadata names the lab. The name is a DNS label of at most 32 characters: it is

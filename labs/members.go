@@ -14,7 +14,8 @@ type Member struct {
 	Node       bool   // a Kubernetes Node; else outside the cluster
 	Field      string // of the file, such as nodes[1]
 	Networks   []string
-	Hypervisor string // of a Node: its NodeGroup's
+	Hypervisor string   // of a Node: its NodeGroup's
+	Services   []string // of a host
 }
 
 // Members expands the Node groups: Nodes first, then hosts, in the lab's order.
@@ -31,7 +32,7 @@ func (l Lab) Members() []Member {
 		}
 	}
 	for i, h := range l.Hosts {
-		members = append(members, Member{Name: h.Name, Role: h.Role, Field: fmt.Sprintf("hosts[%d]", i), Networks: h.Networks})
+		members = append(members, Member{Name: h.Name, Role: h.Role, Field: fmt.Sprintf("hosts[%d]", i), Networks: h.Networks, Services: l.Services[h.Role]})
 	}
 	return members
 }

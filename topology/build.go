@@ -122,8 +122,9 @@ func (b *builder) machines(members []member) error {
 		}
 		if m.Node {
 			out.Kind = KindNode
-		} else {
-			out.Services = services(m.Role)
+		}
+		for _, name := range m.Services {
+			out.Services = append(out.Services, Service{Name: name})
 		}
 		for i, name := range m.Networks {
 			at := slices.IndexFunc(b.plan.Networks, func(n Network) bool { return n.Name == name })
@@ -150,19 +151,6 @@ func (b *builder) machines(members []member) error {
 		b.plan.Machines = append(b.plan.Machines, out)
 	}
 	return nil
-}
-
-// services returns the services of an outside host: the verification agent on each, and that
-// of its role.
-func services(role string) []Service {
-	all := []Service{{Name: "agent"}}
-	switch role {
-	case RoleInternet:
-		all = append(all, Service{Name: "outside-dns"})
-	case RoleAPILB:
-		all = append(all, Service{Name: "haproxy"})
-	}
-	return all
 }
 
 // serviceRoute is what a Node without a default route needs to reach ClusterIPs: the

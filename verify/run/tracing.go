@@ -44,7 +44,7 @@ type tracer struct {
 
 func newTracer(w observe.Snapshot, s observe.State, a *client, pcap string) tracer {
 	f := trace.Facts{Plan: w.Plan, Services: map[netip.Addr]string{}, ReplacesKube: w.Support.ReplacesProxy, ServesPods: w.Support.ServesPods,
-		Encapsulation: w.Support.Encapsulation, Announcer: w.Plan.LoadBalancer.Name}
+		Encapsulation: w.Support.Encapsulation, Announcer: w.Plan.LoadBalancer.Name, Listeners: w.Support.Listeners}
 	for _, p := range s.Pods {
 		if ip, err := netip.ParseAddr(p.Status.PodIP); err == nil && !p.Spec.HostNetwork && p.Status.Phase == corev1.PodRunning {
 			f.Pods = append(f.Pods, trace.Pod{Name: podTitle(p.Namespace, p.Name), Node: p.Spec.NodeName, IP: ip})

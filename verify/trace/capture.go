@@ -38,11 +38,12 @@ func (p Place) link(index int) agent.Link {
 type Facts struct {
 	Plan          topology.Plan
 	Pods          []Pod
-	Services      map[netip.Addr]string    // ClusterIPs and VIPs
-	ReplacesKube  bool                     // the CNI handles Services, not kube-proxy
-	ServesPods    bool                     // the CNI handles Services for Pods, in addition to kube-proxy
-	Encapsulation components.Encapsulation // of packets between Nodes
-	Announcer     string                   // what answers ARP for VIPs
+	Services      map[netip.Addr]string     // ClusterIPs and VIPs
+	ReplacesKube  bool                      // the CNI handles Services, not kube-proxy
+	ServesPods    bool                      // the CNI handles Services for Pods, in addition to kube-proxy
+	Encapsulation components.Encapsulation  // of packets between Nodes
+	Announcer     string                    // what answers ARP for VIPs
+	Listeners     map[netip.AddrPort]string // services of outside hosts
 }
 
 // Pod is a Pod with its own address.

@@ -45,7 +45,7 @@ type Outer struct {
 // Change is how a packet changed since the previous hop.
 type Change struct {
 	What string `json:"what"`         // "DNAT 10.96.0.7:80 → 10.244.1.5:8080"
-	By   string `json:"by,omitempty"` // kube-proxy, CNI, router, ingress; "" where it is not known
+	By   string `json:"by,omitempty"` // kube-proxy, CNI, router, ingress, or a service of an outside host; "" where it is not known
 }
 
 // The legs and directions of a Hop.

@@ -48,6 +48,9 @@ func (c *Captures) assemble(p Probe, flows []flow) Evidence {
 				h.Changes = append(h.Changes, Change{What: fmt.Sprintf("%s is at %s, %s", addr(s.arp.SourceProtAddress), mac(s.arp.SourceHwAddress), h.Machine),
 					By: c.announcer(addr(s.arp.SourceProtAddress))})
 			}
+			if by := c.Facts.Listeners[s.dst]; by != "" && l.leg == Request && !s.out && c.arrived(*s) {
+				h.Changes = append(h.Changes, Change{What: "received", By: by})
+			}
 			before = s
 			e.Hops = append(e.Hops, h)
 		}

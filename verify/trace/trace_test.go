@@ -311,9 +311,15 @@ func TestDatagram(t *testing.T) {
 	l.goes(ask, "echo-w1 eth0 out", "echo-w2 eth0 in")
 	l.goes(pkt{src: "10.244.2.6:53", dst: "10.244.1.5:40000", udp: true, payload: "answer"}, "echo-w2 eth0 out", "w2 vethecho in", "echo-w1 eth0 in")
 	p.Answered = true
+	l.facts.Listeners = map[netip.AddrPort]string{netip.MustParseAddrPort("10.244.2.6:53"): "outside DNS"}
 	e := Index(l.facts, l.places).Evidence(p)
 	if legs := legsOf(e); legs != "request request reply reply reply" {
 		t.Error(legs)
+	}
+	for i, h := range e.Hops {
+		if received := slices.Contains(h.Changes, Change{"received", "outside DNS"}); received != (i == 1) {
+			t.Errorf("hop %d, %s: received by the service: %t", i, h.Interface, received)
+		}
 	}
 }
 
