@@ -99,8 +99,8 @@ func (k Component) checkService() error {
 	if len(s.Command) == 0 || !path.IsAbs(s.Command[0]) || given != 1 {
 		return errors.New("service: requires command, by its absolute path, and one of ready's unix, tcp, udp, command")
 	}
-	if s.Layer != "" && !slices.ContainsFunc(k.Layers, func(l Layer) bool { return l.Name == s.Layer && l.Debian != nil && l.Debian.Over != "" }) {
-		return fmt.Errorf("service: layer %s is not a layer of the component over another one", s.Layer)
+	if s.Layer != "" && !slices.ContainsFunc(k.Layers, func(l Layer) bool { return l.Name == s.Layer && (l.Debian == nil || l.Debian.Over != "") }) {
+		return fmt.Errorf("service: layer %s is not a layer of the component that can be laid over the Debian base", s.Layer)
 	}
 	for to, file := range s.Files {
 		if !path.IsAbs(to) {
