@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -12,6 +13,7 @@ import (
 
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
 )
 
@@ -30,7 +32,10 @@ func (a *app) planCommand() *cobra.Command {
 		}
 		plan := set.Plan
 		changes, err := a.engine.Changes(cmd.Context(), plan)
-		if err != nil {
+		var foreign *providers.VersionError
+		if errors.As(err, &foreign) { // what `up` would change cannot be known
+			fmt.Fprintf(a.stderr, "%s %v; %s\n", painterFor(a.stderr).warn("note:"), foreign, foreign.Hint())
+		} else if err != nil {
 			return err
 		}
 		for _, p := range a.engine.KernelUnmet(set, args[0]) {

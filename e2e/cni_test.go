@@ -93,7 +93,7 @@ func TestCNIs(t *testing.T) {
 			b.write(t, replaced(t, string(data), "metadata: {name: "+scenario+"}\n", "")+briefly)
 			out, progress := b.output(t, 0, "up", "--remake", b.file, "-o", "json")
 			t.Logf("up:\n%s", progress)
-			if recreated := strings.Contains(progress, "recreate the cluster: cni changes from "); recreated != changed {
+			if recreated := strings.Contains(progress, "recreate the cluster: cni.name changes from "); recreated != changed {
 				t.Errorf("up reports that it recreates the cluster: %t, want %t", recreated, changed)
 			}
 			if changed {

@@ -42,16 +42,14 @@ func (c Changes) Lines() []string {
 // affects only what differs.
 func Compare(runs, wanted Plan) Changes {
 	var c Changes
-	remake := func(what string, was, is any) {
-		if !reflect.DeepEqual(was, is) {
-			c.Remake = append(c.Remake, fmt.Sprintf("%s changes from %v to %v", what, was, is))
-		}
-	}
+	remake := func(what string, was, is any) { c.Remake = append(c.Remake, differing(what, was, is)...) }
 	// Labs created before these had versions count as having the wanted ones.
 	runs.LoadBalancer.Version = cmp.Or(runs.LoadBalancer.Version, wanted.LoadBalancer.Version)
 	runs.Ingress.Version = cmp.Or(runs.Ingress.Version, wanted.Ingress.Version)
 	remake("provider", runs.Provider, wanted.Provider)
-	remake("settings of "+wanted.Provider, data(runs.Settings), data(wanted.Settings))
+	if runs.Provider == wanted.Provider {
+		remake(wanted.Provider, data(runs.Settings), data(wanted.Settings))
+	}
 	remake("kubernetes", runs.Kubernetes, wanted.Kubernetes)
 	remake("cni", runs.CNI, wanted.CNI)
 	remake("loadBalancer.name", runs.LoadBalancer.Name, wanted.LoadBalancer.Name)
@@ -99,9 +97,9 @@ func Compare(runs, wanted Plan) Changes {
 }
 
 // data returns settings in the form that is compared.
-func data(s *Settings) string {
+func data(s *Settings) Opaque {
 	if s == nil {
-		return "none"
+		return "null"
 	}
-	return string(s.Data)
+	return s.Data
 }

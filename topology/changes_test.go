@@ -23,6 +23,12 @@ func TestCompare(t *testing.T) {
 		return plan
 	}
 	same := func(*labs.Lab) {}
+	machines := func(cpus int) topology.Plan {
+		return build(func(l *labs.Lab) { l.Provider, l.Sections["vm"].(*labstest.VM).CPUs = "vm", cpus })
+	}
+	if got := topology.Compare(machines(2), machines(3)).Lines(); !slices.Equal(got, []string{"recreate the cluster: vm.cpus changes from 2 to 3"}) {
+		t.Errorf("more CPUs: %q", got)
+	}
 	several := func(count int) func(*labs.Lab) {
 		return func(l *labs.Lab) {
 			l.Nodes[0].Count = count
@@ -40,13 +46,16 @@ func TestCompare(t *testing.T) {
 		{"nothing", same, nil},
 		{"a worker more", func(l *labs.Lab) { l.Nodes[1].Count = 3 }, []string{"add machine w3"}},
 		{"a worker less", func(l *labs.Lab) { l.Nodes[1].Count = 1 }, []string{"remove machine w2"}},
-		{"three control planes", several(3), []string{"recreate the cluster: kubernetes changes", "recreate the cluster: control plane cp changes",
+		{"three control planes", several(3), []string{"recreate the cluster: kubernetes.api changes from 172.30.0.10:6443 to 172.30.0.101:6443", "recreate the cluster: control plane cp changes",
 			"recreate the cluster: control plane cp1 is new", "recreate the cluster: control plane cp2 is new", "recreate the cluster: control plane cp3 is new"}},
 		{"another pool", func(l *labs.Lab) { l.LoadBalancer.Pools = []string{"172.30.0.230-172.30.0.239"} }, []string{"configure loadBalancer pools"}},
 		{"repeats", func(l *labs.Lab) { l.Verify.Throughput.Repeats = 2 }, []string{"configure verification"}},
 		{"hostAccess", func(l *labs.Lab) { l.HostAccess = true }, []string{"configure hostAccess"}},
-		{"the CNI's mode", func(l *labs.Lab) { l.CNI.Options = map[string]string{"backend": "host-gw"} }, []string{"recreate the cluster: cni changes"}},
-		{"the Pod CIDR", func(l *labs.Lab) { l.Kubernetes.PodCIDR = netip.MustParsePrefix("10.99.0.0/16") }, []string{"recreate the cluster: kubernetes changes"}},
+		{"the CNI's mode", func(l *labs.Lab) { l.CNI.Options = map[string]string{"backend": "host-gw"} }, []string{"recreate the cluster: cni.options.backend changes from vxlan to host-gw"}},
+		{"the Pod CIDR", func(l *labs.Lab) { l.Kubernetes.PodCIDR = netip.MustParsePrefix("10.99.0.0/16") }, []string{"recreate the cluster: kubernetes.podCIDRs changes from 10.244.0.0/16 to 10.99.0.0/16"}},
+		{"another CNI", func(l *labs.Lab) { l.CNI = labs.CNI{Name: "cilium", Version: "v1.20.2"} }, []string{"recreate the cluster: cni.name changes from flannel to cilium",
+			"recreate the cluster: cni.options.backend is no longer vxlan", "recreate the cluster: cni.version changes from v0.28.4 to v1.20.2"}},
+		{"another provider", func(l *labs.Lab) { l.Provider = "kind" }, []string{"recreate the cluster: provider changes from netns to kind"}},
 		{"an MTU", func(l *labs.Lab) { l.Networks[1].MTU = 1400 }, []string{"recreate machine router", "recreate machine internet", "configure networks"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
