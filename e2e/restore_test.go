@@ -52,10 +52,10 @@ func (b *lab) restored(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.damage(t)
-			out := b.run(t, 1, "status", b.name)
+			out, plan := b.run(t, 1, "status", b.name), b.run(t, 0, "plan", b.file)
 			for _, want := range c.status {
-				if !strings.Contains(out, want) {
-					t.Errorf("status does not say %q:\n%s", want, out)
+				if !strings.Contains(out, want) || !strings.Contains(plan, "restore: ") {
+					t.Errorf("status or plan do not say %q:\n%s\n%s", want, out, plan)
 				}
 			}
 			b.up(t)

@@ -17,6 +17,7 @@ import (
 	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/internal/kube"
 	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers/applied"
 )
 
 // Stopper is a Provider that can stop a lab and keep its disks.
@@ -88,7 +89,7 @@ func Start(ctx context.Context, root Root, p Provider, lab labs.Name, step compo
 			return running, err
 		}
 	}
-	if err := settle(ctx, running, began, step); err != nil {
+	if err := settle(ctx, running, root.Dir(lab), began, step); err != nil {
 		return running, err
 	}
 	state.Phase = PhaseUp
@@ -97,10 +98,14 @@ func Start(ctx context.Context, root Root, p Provider, lab labs.Name, step compo
 
 // settle waits until every Node's kubelet has renewed its lease since a given time and the Pods
 // of netlab's components are ready.
-func settle(ctx context.Context, running Running, since time.Time, step components.Step) (err error) {
+func settle(ctx context.Context, running Running, dir string, since time.Time, step components.Step) (err error) {
 	done := step("Nodes and Pods")
 	defer func() { done(err) }()
 	client, err := running.Client()
+	if err != nil {
+		return err
+	}
+	record, err := applied.Read(dir)
 	if err != nil {
 		return err
 	}
@@ -111,7 +116,7 @@ func settle(ctx context.Context, running Running, since time.Time, step componen
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
-		waits, err := unsettled(ctx, client, running, since)
+		waits, err := unsettled(ctx, client, running, record, since)
 		if err == nil && len(waits) == 0 {
 			return nil
 		}
@@ -122,7 +127,7 @@ func settle(ctx context.Context, running Running, since time.Time, step componen
 }
 
 // unsettled lists what is not ready yet in a started cluster.
-func unsettled(ctx context.Context, client kubernetes.Interface, running Running, since time.Time) (waits []string, err error) {
+func unsettled(ctx context.Context, client kubernetes.Interface, running Running, record applied.Record, since time.Time) (waits []string, err error) {
 	leases, err := client.CoordinationV1().Leases(corev1.NamespaceNodeLease).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, err
@@ -136,7 +141,7 @@ func unsettled(ctx context.Context, client kubernetes.Interface, running Running
 			waits = append(waits, fmt.Sprintf("the kubelet of Node %s has not renewed its lease", m.Name))
 		}
 	}
-	own, err := ownNamespaces(ctx, client)
+	own, err := ownNamespaces(ctx, client, record)
 	if err != nil {
 		return nil, err
 	}
@@ -154,12 +159,18 @@ func unsettled(ctx context.Context, client kubernetes.Interface, running Running
 
 // ownNamespaces are the namespaces whose Pods netlab or kubeadm created. Start does not wait for
 // the user's Pods.
-func ownNamespaces(ctx context.Context, client kubernetes.Interface) (map[string]bool, error) {
+func ownNamespaces(ctx context.Context, client kubernetes.Interface, record applied.Record) (map[string]bool, error) {
 	all, err := client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, err
 	}
 	own := map[string]bool{metav1.NamespaceSystem: true}
+	// The API server notes no manager of a Namespace that was applied without labels.
+	for _, p := range record.Parts {
+		for _, o := range p.Objects {
+			own[o.Name] = own[o.Name] || o.Kind == "Namespace"
+		}
+	}
 	for _, n := range all.Items {
 		own[n.Name] = own[n.Name] || slices.ContainsFunc(n.ManagedFields, func(f metav1.ManagedFieldsEntry) bool { return f.Manager == manager })
 	}

@@ -13,8 +13,9 @@ type Changes struct {
 	Remove  []string `json:"remove,omitempty"`  // machines to remove
 	Replace []string `json:"replace,omitempty"` // machines to recreate
 	Apply   []string `json:"apply,omitempty"`   // what is reconfigured in place
-	// Lose is what of the user's these changes delete; Compare, which sees no cluster, leaves it empty.
-	Lose []string `json:"lose,omitempty"`
+	// Compare, which sees no cluster, leaves these empty.
+	Restore []string `json:"restore,omitempty"` // how the lab differs from what was made of its file
+	Lose    []string `json:"lose,omitempty"`    // what of the user's these changes delete
 }
 
 // None reports whether there is nothing to do.
@@ -33,6 +34,7 @@ func (c Changes) Lines() []string {
 	each("recreate machine %s", c.Replace)
 	each("add machine %s", c.Add)
 	each("configure %s", c.Apply)
+	each("restore: %s", c.Restore)
 	each("delete %s", c.Lose)
 	return lines
 }

@@ -23,7 +23,17 @@ func (e Engine) Changes(ctx context.Context, plan topology.Plan) (*topology.Chan
 		return nil, err
 	}
 	changes, err := e.changes(ctx, state, plan)
-	return &changes, err
+	if err != nil || len(changes.Remake) > 0 || state.Phase != providers.PhaseUp {
+		return &changes, err
+	}
+	provider, err := e.provider(state.Plan.Provider)
+	if err != nil {
+		return &changes, err
+	}
+	for _, problem := range hint.Split(providers.Healthy(ctx, provider, state, e.Root.Dir(plan.Lab))) {
+		changes.Restore = append(changes.Restore, problem.Error())
+	}
+	return &changes, nil
 }
 
 // changes is what Up would change in an existing lab, and what of the user's goes with that.
