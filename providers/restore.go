@@ -73,6 +73,21 @@ func (n *notebook) record() (r applied.Record) {
 	return r
 }
 
+// awaitBootstrap waits until the workloads of the bootstrap are available.
+func (i *installer) awaitBootstrap(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, i.limit)
+	defer cancel()
+	all, ctx := errgroup.WithContext(ctx)
+	for _, o := range i.note.parts[bootstrapPart] {
+		if o.Awaited {
+			all.Go(func() error {
+				return rolledOut(ctx, i.client, components.Workload{Kind: o.Kind, Namespace: o.Namespace, Name: o.Name})
+			})
+		}
+	}
+	return all.Wait()
+}
+
 // noteBootstrap collects the objects of the bootstrap. Of ConfigMaps only the existence counts:
 // kubeadm itself keeps an edited Corefile.
 func (i *installer) noteBootstrap(ctx context.Context) error {
@@ -203,17 +218,7 @@ func (i *installer) restoreBootstrap(ctx context.Context, running Running, recor
 			return fmt.Errorf("delete %s: %w", d.Object, err)
 		}
 	}
-	if err := running.Bootstrap.Again(ctx); err != nil {
-		return err
-	}
-	out, ctx := errgroup.WithContext(ctx)
-	for _, d := range differences {
-		if d.Object.Awaited {
-			w := components.Workload{Kind: d.Object.Kind, Namespace: d.Object.Namespace, Name: d.Object.Name}
-			out.Go(func() error { return rolledOut(ctx, i.client, w) })
-		}
-	}
-	return out.Wait()
+	return running.Bootstrap.Again(ctx)
 }
 
 // edited lists the awaited workloads of some parts that are not available and that somebody edited.

@@ -89,9 +89,13 @@ func Up(ctx context.Context, root Root, p Provider, req Request, parts []compone
 	return running, root.Write(state)
 }
 
-// remember records what was applied, and how the Nodes are registered.
+// remember waits for the bootstrap's workloads, and records what was applied and how the Nodes are
+// registered.
 func (i *installer) remember(ctx context.Context, running Running, dir string) (err error) {
 	if err := i.noteBootstrap(ctx); err != nil {
+		return err
+	}
+	if err := i.awaitBootstrap(ctx); err != nil {
 		return err
 	}
 	record := i.note.record()

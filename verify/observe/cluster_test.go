@@ -107,6 +107,17 @@ func TestAwait(t *testing.T) {
 		t.Errorf("the kubelet of w2 is silent: %v after %s", got, time.Since(start))
 	}
 
+	// A Node that was deleted is named at once, and waited for only briefly.
+	deleted := observetest.Healthy(plan)
+	deleted.Nodes = slices.DeleteFunc(deleted.Nodes, func(n *corev1.Node) bool { return n.Name == "w2" })
+	deleted.Pods = slices.DeleteFunc(deleted.Pods, func(p *corev1.Pod) bool { return p.Spec.NodeName == "w2" })
+	c, _ = follow(deleted)
+	start = time.Now()
+	got = c.Await(context.Background(), plan, checks.Pods(plan), time.Minute)
+	if why := "Node w2 is not registered"; time.Since(start) > 10*time.Second || !slices.ContainsFunc(got, func(l observe.Unmet) bool { return strings.HasPrefix(l.Why, why) }) {
+		t.Errorf("w2 was deleted: %v after %s", got, time.Since(start))
+	}
+
 	stuck := observetest.Healthy(plan)
 	stuck.Pod(workload.Namespace, "echo-w2").Status.Conditions = nil
 	c, client = follow(stuck)

@@ -22,11 +22,15 @@ func silent(n *corev1.Node) bool {
 	})
 }
 
-// awayOf says of each machine that is off, and of each Node whose kubelet is silent, that it is.
+// awayOf says of each machine that is off, and of each Node that is not registered or whose kubelet
+// is silent, that it is. A kubelet whose Node was deleted does not register it again.
 func (s State) awayOf(plan topology.Plan) map[string]string {
 	away := map[string]string{}
 	for _, m := range plan.Machines {
-		if n := s.Node(m.Name); n != nil && silent(n) {
+		switch n := s.Node(m.Name); {
+		case n == nil && m.Kind == topology.KindNode:
+			away[m.Name] = "Node " + m.Name + " is not registered: its kubelet registers when it starts"
+		case n != nil && silent(n):
 			away[m.Name] = NodeTrouble(n)
 		}
 		if s.IsOff(m.Name) {
@@ -36,7 +40,7 @@ func (s State) awayOf(plan topology.Plan) map[string]string {
 	return away
 }
 
-// nodeAway reports whether a Node is off or silent.
+// nodeAway reports whether a Node is off, silent or not registered.
 func (s State) nodeAway(plan topology.Plan) bool {
 	away := s.awayOf(plan)
 	return slices.ContainsFunc(plan.Nodes(), func(m topology.Machine) bool { return away[m.Name] != "" })
