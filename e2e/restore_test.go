@@ -18,6 +18,8 @@ func (b *lab) restored(t *testing.T) {
 	if out := b.run(t, 0, "up", b.file); !strings.Contains(out, "nothing to do") {
 		t.Errorf("up with an address that the user added says %q", out)
 	}
+	b.kubectl(t, "-n", "nlt-user", "run", "bare", "--image="+b.pause(t), "--image-pull-policy=Never", `--overrides={"spec":{"nodeName":"w1"}}`)
+	b.kubectl(t, "-n", "nlt-user", "wait", "pod/bare", "--for=condition=Ready", "--timeout=60s")
 	podCIDR := func() string { return b.kubectl(t, "get", "node", "w1", "-o", "jsonpath={.spec.podCIDR}") }
 	was := podCIDR()
 	for _, c := range []struct {
@@ -65,6 +67,10 @@ func (b *lab) restored(t *testing.T) {
 	if is := podCIDR(); is != was {
 		t.Errorf("the Pod CIDR of w1 was %s, and is %s", was, is)
 	}
+	if out := b.kubectl(t, "-n", "nlt-user", "get", "pod", "bare", "-o", "jsonpath={.status.phase}"); out != "Running" {
+		t.Errorf("the user's Pod on the Node that was deleted is %s", out)
+	}
+	b.kubectl(t, "-n", "nlt-user", "delete", "pod", "bare", "--now")
 	if out := b.exec(t, "cp", "ip -4 -br addr show eth0"); !strings.Contains(out, vip) {
 		t.Errorf("an address that the user added is gone: %s", out)
 	}
@@ -105,4 +111,10 @@ func (b *lab) consent(t *testing.T) {
 		t.Error("a refused up restarted a Node")
 	}
 	b.run(t, 0, "status", b.name)
+}
+
+// pause is the reference of an image that every Node has, whose only program waits.
+func (b *lab) pause(t *testing.T) string {
+	t.Helper()
+	return strings.Fields(b.exec(t, "w1", "ctr -n k8s.io images ls -q | grep ^registry.k8s.io/pause:"))[0]
 }

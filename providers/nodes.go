@@ -159,8 +159,13 @@ func (i *installer) register(ctx context.Context, was applied.Node, record appli
 	if err := nodes.Delete(ctx, was.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 		return err
 	}
-	if _, err := nodes.Create(ctx, was.Object(), metav1.CreateOptions{FieldManager: manager}); err != nil {
+	created, err := nodes.Create(ctx, was.Object(), metav1.CreateOptions{FieldManager: manager})
+	if err != nil {
 		return err
+	}
+	created.Status = was.Object().Status // which a creation leaves out
+	if _, err := nodes.UpdateStatus(ctx, created, metav1.UpdateOptions{FieldManager: manager}); err != nil && !apierrors.IsConflict(err) {
+		return err // in a conflict the kubelet was faster
 	}
 	own := map[string]bool{}
 	for _, p := range record.Parts {

@@ -11,6 +11,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
@@ -81,12 +82,13 @@ func TestRegister(t *testing.T) {
 	client := fake.NewClientset(owned("agent-w1", "w1", "kube-flannel-ds"), owned("theirs", "w1", "node-exporter"),
 		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "w1"}, Spec: corev1.NodeSpec{PodCIDR: "10.244.9.0/24"}})
 	record := applied.Record{Parts: []applied.Part{{Name: "flannel", Objects: []applied.Object{{Kind: "DaemonSet", Namespace: "kube-flannel", Name: "kube-flannel-ds"}}}}}
-	was := applied.Node{Name: "w1", PodCIDRs: []string{"10.244.1.0/24"}, Annotations: map[string]string{"flannel.alpha.coreos.com/public-ip": "172.30.0.11"}}
+	room := corev1.ResourceList{corev1.ResourcePods: resource.MustParse("110")}
+	was := applied.Node{Name: "w1", Capacity: room, Allocatable: room, PodCIDRs: []string{"10.244.1.0/24"}, Annotations: map[string]string{"flannel.alpha.coreos.com/public-ip": "172.30.0.11"}}
 	if err := (&installer{client: client}).register(t.Context(), was, record); err != nil {
 		t.Fatal(err)
 	}
 	n, err := client.CoreV1().Nodes().Get(t.Context(), "w1", metav1.GetOptions{})
-	if err != nil || n.Spec.PodCIDR != "10.244.1.0/24" || n.Annotations["flannel.alpha.coreos.com/public-ip"] != "172.30.0.11" {
+	if err != nil || n.Spec.PodCIDR != "10.244.1.0/24" || n.Annotations["flannel.alpha.coreos.com/public-ip"] != "172.30.0.11" || n.Status.Allocatable.Pods().Value() != 110 {
 		t.Errorf("w1 is %+v (%v)", n, err)
 	}
 	pods, err := client.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{})

@@ -35,6 +35,9 @@ type Node struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 	PodCIDRs    []string          `json:"podCIDRs,omitempty"`
 	Taints      []corev1.Taint    `json:"taints,omitempty"` // without those of the node controller
+	// A kubelet that starts rejects the Pods of a Node without these.
+	Capacity    corev1.ResourceList `json:"capacity,omitempty"`
+	Allocatable corev1.ResourceList `json:"allocatable,omitempty"`
 }
 
 // Part is the objects of one component, or of the bootstrap.
@@ -137,12 +140,13 @@ func (r Record) Node(name string) (Node, bool) {
 // NodeOf is how a Node is registered.
 func NodeOf(n corev1.Node) Node {
 	taints := slices.DeleteFunc(slices.Clone(n.Spec.Taints), func(t corev1.Taint) bool { return strings.HasPrefix(t.Key, "node.kubernetes.io/") })
-	return Node{Name: n.Name, Labels: n.Labels, Annotations: n.Annotations, PodCIDRs: n.Spec.PodCIDRs, Taints: taints}
+	return Node{Name: n.Name, Labels: n.Labels, Annotations: n.Annotations, PodCIDRs: n.Spec.PodCIDRs, Taints: taints,
+		Capacity: n.Status.Capacity, Allocatable: n.Status.Allocatable}
 }
 
-// Object is a Node to be created as it was registered.
+// Object is a Node to be created as it was registered, and then to get its status.
 func (n Node) Object() *corev1.Node {
-	o := &corev1.Node{Spec: corev1.NodeSpec{PodCIDRs: n.PodCIDRs, Taints: n.Taints}}
+	o := &corev1.Node{Spec: corev1.NodeSpec{PodCIDRs: n.PodCIDRs, Taints: n.Taints}, Status: corev1.NodeStatus{Capacity: n.Capacity, Allocatable: n.Allocatable}}
 	o.Name, o.Labels, o.Annotations = n.Name, n.Labels, n.Annotations
 	if len(n.PodCIDRs) > 0 {
 		o.Spec.PodCIDR = n.PodCIDRs[0]
