@@ -165,7 +165,7 @@ func TestValues(t *testing.T) {
 	}
 	long := strings.Repeat("a", longest)
 	got := values(map[string]any{
-		"metadata": map[string]any{"finalizers": []any{"y", "x"}, "labels": map[string]any{}, "annotations": map[string]any{}},
+		"metadata": map[string]any{"finalizers": []any{"y", "x"}, "labels": map[string]any{}, "annotations": map[string]any{"of": "others"}},
 		"data":     map[string]any{"long": long},
 		"spec": map[string]any{"replicas": int64(2), "ports": []any{
 			map[string]any{"port": int64(443), "protocol": "TCP", "name": "https"}, map[string]any{"port": int64(80), "protocol": "TCP", "name": "http"}}},

@@ -45,7 +45,7 @@ func parse(fields []byte) (*fieldpath.Set, error) {
 }
 
 // values are the values of an object at the leaves of a set. Paths that it does not have are left
-// out, and empty ones: others may add to those.
+// out, and maps and lists that were applied empty: others may add to those.
 func values(object map[string]any, set *fieldpath.Set) map[string]string {
 	found := map[string]string{}
 	set.Leaves().Iterate(func(p fieldpath.Path) {
@@ -55,8 +55,9 @@ func values(object map[string]any, set *fieldpath.Set) map[string]string {
 				return
 			}
 		}
-		if is := text(at); is != "{}" && is != "[]" && is != "null" {
-			found[strings.TrimPrefix(p.String(), ".")] = is
+		path := strings.TrimPrefix(p.String(), ".")
+		if is := text(at); is != "{}" && is != "[]" && is != "null" && path != "metadata.annotations" && path != "metadata.labels" {
+			found[path] = is
 		}
 	})
 	return found
