@@ -230,6 +230,31 @@ func TestOurValues(t *testing.T) {
 	}
 }
 
+// CNIs that would take the smallest MTU of all NICs are passed that of the Nodes' network.
+func TestMTUIsThatOfTheNodesNetwork(t *testing.T) {
+	c := load(t)
+	for _, r := range []struct{ cni, option, value, object, field, want string }{
+		{"calico", "encapsulation", "vxlan", "calico-config", "veth_mtu", "8950"},
+		{"calico", "encapsulation", "none", "calico-config", "veth_mtu", "9000"},
+		{"cilium", "routing", "tunnel", "cilium-config", "mtu", "9000"},
+		{"cilium", "routing", "native", "cilium-config", "mtu", "9000"},
+	} {
+		p := quickstart(c)
+		cni(&p, r.cni)
+		p.CNI.Options[r.option] = r.value
+		p.Machines = []topology.Machine{{Name: "w", Kind: topology.KindNode, NICs: []topology.NIC{{Name: "eth0", MTU: 9000}, {Name: "eth1", MTU: 1500}}}}
+		set := resolve(t, c, p)
+		k, _ := set.Of(KindCNI)
+		rendered, err := k.render(p, Artifacts{Copies: copied(t, set)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _, _ := unstructured.NestedString(rendered.find(t, "ConfigMap", r.object), "data", r.field); got != r.want {
+			t.Errorf("%s %s is passed MTU %q, want %s", r.cni, r.value, got, r.want)
+		}
+	}
+}
+
 // A VIP is announced by the Nodes on its network alone, each by its NIC there.
 func TestPoolsOfSeveralNetworks(t *testing.T) {
 	node := func(name string, networks ...string) topology.Machine {

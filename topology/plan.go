@@ -56,11 +56,12 @@ type Network struct {
 	Name     string         `json:"name"`
 	CIDRs    []netip.Prefix `json:"cidrs"` // one a family
 	MTU      int            `json:"mtu"`
-	Bridge   string         `json:"bridge"`           // in the fabric namespace, 15 characters at most
-	Gateways []netip.Addr   `json:"gateways"`         // the first router's addresses; none where no router is
-	Uplink   string         `json:"uplink,omitempty"` // bridge of this machine that it is connected to; "" for none
-	VLAN     int            `json:"vlan,omitempty"`   // 802.1Q VLAN on Uplink; 0 for untagged
-	VNI      int            `json:"vni,omitempty"`    // of the VXLAN to other hypervisors; 0 for none
+	Bridge   string         `json:"bridge"`             // in the fabric namespace, 15 characters at most
+	Gateways []netip.Addr   `json:"gateways"`           // the first router's addresses; none where no router is
+	External bool           `json:"external,omitempty"` // the gateway is a router beyond Uplink
+	Uplink   string         `json:"uplink,omitempty"`   // bridge of this machine that it is connected to; "" for none
+	VLAN     int            `json:"vlan,omitempty"`     // 802.1Q VLAN on Uplink; 0 for untagged
+	VNI      int            `json:"vni,omitempty"`      // of the VXLAN to other hypervisors; 0 for none
 }
 
 // The kinds and roles of a Machine.
@@ -199,6 +200,15 @@ func (p Plan) Records() map[string]string {
 // Nodes returns the Kubernetes Nodes, in order.
 func (p Plan) Nodes() []Machine {
 	return p.machines(func(m Machine) bool { return m.Kind == KindNode })
+}
+
+// NodeMTU is the MTU of the network that all Nodes share, that of their InternalIPs.
+func (p Plan) NodeMTU() int {
+	nodes := p.Nodes()
+	if len(nodes) == 0 || len(nodes[0].NICs) == 0 {
+		return 0
+	}
+	return nodes[0].NICs[0].MTU
 }
 
 // Hosts returns the machines outside the cluster, in order.
