@@ -4,6 +4,8 @@
 package workload
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -45,8 +47,18 @@ const (
 	SecondPort  = 9080 // HTTP port of a Pod's second container
 )
 
-// Socket is the path of an agent Pod's control socket in its Node's file system.
-func Socket(namespace, pod string) string { return agentDir + "/" + namespace + "_" + pod + ".sock" }
+// Socket is the path of an agent Pod's control socket in its Node's file system. The end of a
+// long name is replaced by a hash: with /proc/<pid>/root in front of it the path of a socket
+// has 107 bytes at most (sun_path in unix(7)), and a Pod's name is as long as its Node's.
+func Socket(namespace, pod string) string {
+	name := namespace + "_" + pod
+	if len(name) > maxSocketName {
+		name = fmt.Sprintf("%.*s-%x", maxSocketName-13, name, sha256.Sum256([]byte(name)))[:maxSocketName]
+	}
+	return agentDir + "/" + name + ".sock"
+}
+
+const maxSocketName = 107 - len("/proc/4194304/root") - len(agentDir) - len("/.sock")
 
 // IngressRoute is one host and path of the Ingress, and the Service behind it.
 type IngressRoute struct{ Host, Path, Service string }
