@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"strconv"
 	"strings"
@@ -61,7 +62,7 @@ func (d *decoder) decode(node ast.Node, v reflect.Value, path string) {
 			d.name(from, n, text, path)
 		} else if err := u.UnmarshalText([]byte(text)); err != nil || text == "" {
 			v.SetZero()
-			d.at(from, path, "for example "+example, "%q is not a valid %s", text, strings.TrimPrefix(kind, "a "))
+			d.at(from, path, "for example "+example, "%q is not a valid %s", text, strings.TrimPrefix(strings.TrimPrefix(kind, "a "), "an "))
 		}
 		return
 	}
@@ -279,6 +280,9 @@ func textForm(t reflect.Type) (kind, example string) {
 		return "a rate", "500Mbit or 1.5Gbit"
 	case reflect.TypeFor[Size]():
 		return "a size", "1536MiB or 8GiB"
+	}
+	if t == reflect.TypeFor[netip.Addr]() {
+		return "an IP address", "172.30.0.1"
 	}
 	return "a CIDR", "172.30.0.0/24"
 }

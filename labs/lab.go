@@ -76,11 +76,12 @@ type Kubernetes struct {
 
 // Network is one broadcast domain: a Linux bridge.
 type Network struct {
-	Name   string       `json:"name"`
-	CIDR   netip.Prefix `json:"cidr"`
-	MTU    int          `json:"mtu,omitempty"`    // bytes of an IP packet; default: 1500
-	Bridge string       `json:"bridge,omitempty"` // bridge of this machine that the network is connected to, such as a real LAN's; default: none
-	VLAN   int          `json:"vlan,omitempty"`   // VLAN (802.1Q) of the network on bridge; default: untagged
+	Name    string       `json:"name"`
+	CIDR    netip.Prefix `json:"cidr"`
+	MTU     int          `json:"mtu,omitempty"`    // bytes of an IP packet; default: 1500
+	Bridge  string       `json:"bridge,omitempty"` // bridge of this machine that the network is connected to, such as a real LAN's; default: none
+	VLAN    int          `json:"vlan,omitempty"`   // VLAN (802.1Q) of the network on bridge; default: untagged
+	Gateway netip.Addr   `json:"gateway,omitzero"` // existing router on bridge, the default gateway of machines; default: the lab's router
 }
 
 // NodeGroup is one Node, or count equal Nodes with a number appended to name.

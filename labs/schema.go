@@ -97,6 +97,8 @@ func textSchema(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[netip.Prefix]():
 		return &jsonschema.Schema{Type: "string", Pattern: `^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$`, Examples: []any{"172.30.0.0/24"}}
+	case reflect.TypeFor[netip.Addr]():
+		return &jsonschema.Schema{Type: "string", Pattern: `^[0-9]{1,3}(\.[0-9]{1,3}){3}$`, Examples: []any{"172.30.0.1"}}
 	case reflect.TypeFor[Name]():
 		return &jsonschema.Schema{Type: "string"}
 	case reflect.TypeFor[Duration]():

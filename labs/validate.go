@@ -154,6 +154,7 @@ func (v *validator) networks() {
 		} else if n.VLAN != 0 && n.Bridge == "" {
 			v.add(at+".vlan", "set the bridge that carries it, for example bridge: br0", "VLAN %d requires a bridge", n.VLAN)
 		}
+		v.gateway(at+".gateway", n)
 		if n.Bridge == "" {
 			continue
 		}
@@ -168,6 +169,19 @@ func (v *validator) networks() {
 		} else {
 			joined[segment] = i
 		}
+	}
+}
+
+// gateway checks the address of an existing router.
+func (v *validator) gateway(field string, n Network) {
+	switch {
+	case !v.has(field) || !n.Gateway.IsValid() || !n.Usable():
+	case n.Bridge == "":
+		v.add(field, "set the bridge that the router is on, for example bridge: br0; or remove it and add a host with role router", "gateway requires a bridge")
+	case !n.CIDR.Contains(n.Gateway):
+		v.add(field, "use the router's address in this network", "%s is not in %s", n.Gateway, n.CIDR)
+	case n.Gateway == n.CIDR.Addr() || n.Gateway == lastOf(n.CIDR):
+		v.add(field, fmt.Sprintf("usable addresses: %s-%s", n.CIDR.Addr().Next(), lastOf(n.CIDR).Prev()), "%s is the network or broadcast address", n.Gateway)
 	}
 }
 

@@ -36,7 +36,6 @@ func (v *validator) nodes() {
 const maxControlPlanes = 5
 
 func (v *validator) hosts() {
-	routerOf := map[string]string{}
 	internet := ""
 	v.balancers()
 	for i, h := range v.lab.Hosts {
@@ -53,12 +52,6 @@ func (v *validator) hosts() {
 		case RoleRouter:
 			if len(h.Networks) == 1 {
 				v.add(at+".networks", "attach it to two or more networks", "router is attached to %s only", h.Networks[0])
-			}
-			for j, n := range h.Networks {
-				if other := routerOf[n]; other != "" && other != h.Name {
-					v.add(fmt.Sprintf("%s.networks[%d]", at, j), "use one router for each network", "%s already has router %s", n, other)
-				}
-				routerOf[n] = h.Name
 			}
 		}
 	}

@@ -46,6 +46,9 @@ func allocate(lab labs.Lab) (allocation, labs.Problems) {
 	for _, n := range lab.Networks {
 		if n.Usable() && spaces[n.Name] == nil {
 			spaces[n.Name] = &space{cidr: n.CIDR, used: map[int]string{}}
+			if n.Gateway.IsValid() && n.CIDR.Contains(n.Gateway) {
+				spaces[n.Name].used[position(n.CIDR, n.Gateway)] = "the gateway of network " + n.Name
+			}
 		}
 	}
 	give := func(from int, belongs func(labs.Member) bool) {
@@ -171,6 +174,12 @@ func (s *space) hint() string {
 		return "use a larger network: machines get their addresses first"
 	}
 	return fmt.Sprintf("free addresses: %s-%s", nth(s.cidr, high+1), nth(s.cidr, last))
+}
+
+// position is the inverse of nth.
+func position(cidr netip.Prefix, address netip.Addr) int {
+	base, a := cidr.Addr().As4(), address.As4()
+	return int(binary.BigEndian.Uint32(a[:]) - binary.BigEndian.Uint32(base[:]))
 }
 
 // nth returns the address at a position of an IPv4 prefix, counted from its own address.

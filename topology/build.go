@@ -88,6 +88,9 @@ type builder struct {
 func (b *builder) networks(members []member) {
 	for _, n := range b.lab.Networks {
 		out := Network{Name: n.Name, CIDRs: []netip.Prefix{n.CIDR}, Gateways: []netip.Addr{}, MTU: n.MTU, Bridge: b.ifname("br-"+n.Name, ""), Uplink: n.Bridge, VLAN: n.VLAN}
+		if n.Gateway.IsValid() {
+			out.Gateways, out.External = []netip.Addr{n.Gateway}, true
+		}
 		for _, m := range members {
 			if i := slices.Index(m.Networks, n.Name); i >= 0 && m.Role == RoleRouter && len(out.Gateways) == 0 {
 				out.Gateways = []netip.Addr{m.addresses[i]}
@@ -140,11 +143,8 @@ func (b *builder) machines(members []member) error {
 				MTU:       network.MTU,
 				Port:      b.ifname(m.Name, fmt.Sprintf(".%d", i)),
 			})
-			if network.Gateway().IsValid() && m.Role != RoleRouter && len(out.Routes) == 0 {
-				everywhere := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-				out.Routes = append(out.Routes, Route{To: everywhere, Via: network.Gateway()})
-			}
 		}
+		out.Routes = b.routes(m, members)
 		if m.Node && len(out.Routes) == 0 {
 			out.Routes = append(out.Routes, b.serviceRoute(out))
 		}

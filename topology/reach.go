@@ -129,7 +129,7 @@ func (p Plan) walk(m Machine, to netip.Addr) (hops []Hop, reached []Machine, rea
 			return append(hops, hop), reached, reason
 		}
 		if !ok {
-			return hops, nil, fmt.Sprintf("%s routes %s via %s, which no machine on network %s has", m.Name, to, via, nic.Network)
+			return p.leave(append(hops, hop), m, to, via)
 		}
 		hop.To, hop.In = next.Name, in.Name
 		hops = append(hops, hop)
@@ -240,4 +240,20 @@ func (m Machine) has(a netip.Addr) bool {
 // contains returns a test of whether a prefix has an address.
 func contains(a netip.Addr) func(netip.Prefix) bool {
 	return func(p netip.Prefix) bool { return p.Contains(a) }
+}
+
+// leave follows a packet to a next hop that no machine of the lab has: a gateway beyond an
+// uplink. What is behind it is not known, but for the networks of the lab: it has no routes to
+// those.
+func (p Plan) leave(hops []Hop, m Machine, to, via netip.Addr) ([]Hop, []Machine, string) {
+	network := hops[len(hops)-1].Network
+	n, _ := p.Network(network)
+	inside := slices.ContainsFunc(p.Networks, func(n Network) bool { return slices.ContainsFunc(n.CIDRs, contains(to)) })
+	switch {
+	case !n.External || n.Gateway() != via:
+		return hops[:len(hops)-1], nil, fmt.Sprintf("%s routes %s via %s, which no machine on network %s has", m.Name, to, via, network)
+	case inside:
+		return hops, nil, fmt.Sprintf("%s routes %s via gateway %s of network %s, which is not the lab's", m.Name, p.rangeOf(to), via, network)
+	}
+	return hops, nil, ""
 }

@@ -74,7 +74,7 @@ loadBalancer: {pools: [10.3.0.200-10.3.0.210]}
 	isolated := planOf(t, scenario(t, "isolated"))
 	joined := planOf(t, `networks: [{name: lan, cidr: 10.1.0.0/24, bridge: br0}, {name: wan, cidr: 10.2.0.0/24}]
 `)
-	// Not supported by lab files yet: a client behind two routers, which have routes.
+	// A client behind two routers, one of which is a host that forwards.
 	twoHops := planOf(t, `networks: [{name: lan, cidr: 10.1.0.0/24}, {name: transit, cidr: 10.2.0.0/24, mtu: 1400}, {name: office, cidr: 10.3.0.0/24}]
 `+nodes+`hosts: [{name: r1, role: router, networks: [lan, transit]}, {name: r2, role: client, networks: [office, transit]}, {name: desk, role: client, networks: [office]}]
 `)

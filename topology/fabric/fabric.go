@@ -118,6 +118,15 @@ func (w *work) walk(ctx context.Context) {
 		w.sysctls("fabric", fabricSysctls)
 		return withSpace(func(fabric *space) error {
 			w.fabric(fabric)
+			return nil
+		})
+	}))
+	w.check("open this machine's links", w.uplinks(ctx))
+	if w.claims(ctx); len(w.errs) > 0 {
+		return // no machine gets an address that others have
+	}
+	w.check("open fabric", Enter(lab, "", func() error {
+		return withSpace(func(fabric *space) error {
 			for _, m := range w.plan.Machines {
 				if err := ctx.Err(); err != nil {
 					return err
@@ -136,7 +145,6 @@ func (w *work) walk(ctx context.Context) {
 			return nil
 		})
 	}))
-	w.check("open this machine's links", w.uplinks(ctx))
 }
 
 // settle waits until every NIC and port is operational. The kernel activates a link
