@@ -38,7 +38,7 @@ func checkSchema(t *testing.T, text string) {
 			}
 		}
 	}
-	keys("the report", report, "schemaVersion lab provider kubernetes cni paths summary", "")
+	keys("the report", report, "schemaVersion lab provider kubernetes cni paths summary", "notices")
 	keys("cni", report["cni"], "name version", "")
 	keys("summary", report["summary"], "pass fail skip broken", "")
 	paths, _ := report["paths"].([]any)

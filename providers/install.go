@@ -114,6 +114,7 @@ func (i *installer) install(ctx context.Context, r components.Rendered, step com
 func (i *installer) works(ctx context.Context, r components.Rendered) error {
 	out, outCtx := errgroup.WithContext(ctx)
 	for _, w := range r.Ready {
+		go renewing(outCtx, i.client, w)
 		out.Go(func() error { return rolledOut(outCtx, i.client, w) })
 	}
 	if err := out.Wait(); err != nil {

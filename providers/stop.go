@@ -115,8 +115,10 @@ func settle(ctx context.Context, running Running, dir string, since time.Time, s
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	left := renewals
 	for {
-		waits, err := unsettled(ctx, client, running, record, since)
+		waits, pods, err := unsettled(ctx, client, running, record, since)
+		left = renew(ctx, client, pods, left)
 		if err == nil && len(waits) == 0 {
 			return nil
 		}
@@ -126,11 +128,11 @@ func settle(ctx context.Context, running Running, dir string, since time.Time, s
 	}
 }
 
-// unsettled lists what is not ready yet in a started cluster.
-func unsettled(ctx context.Context, client kubernetes.Interface, running Running, record applied.Record, since time.Time) (waits []string, err error) {
+// unsettled lists what is not ready yet in a started cluster, the Pods among it once more.
+func unsettled(ctx context.Context, client kubernetes.Interface, running Running, record applied.Record, since time.Time) (waits []string, pods []corev1.Pod, err error) {
 	leases, err := client.CoordinationV1().Leases(corev1.NamespaceNodeLease).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	heard := map[string]bool{}
 	for _, l := range leases.Items {
@@ -143,18 +145,19 @@ func unsettled(ctx context.Context, client kubernetes.Interface, running Running
 	}
 	own, err := ownNamespaces(ctx, client, record)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	pods, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+	all, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	for _, p := range pods.Items {
+	for _, p := range all.Items {
 		if own[p.Namespace] && p.DeletionTimestamp == nil && p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed && !kube.PodReady(&p) {
 			waits = append(waits, fmt.Sprintf("Pod %s/%s on %s is not ready", p.Namespace, p.Name, p.Spec.NodeName))
+			pods = append(pods, p)
 		}
 	}
-	return waits, nil
+	return waits, pods, nil
 }
 
 // ownNamespaces are the namespaces whose Pods netlab or kubeadm created. Start does not wait for

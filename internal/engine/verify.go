@@ -9,6 +9,7 @@ import (
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/verify/checks"
+	"netlab.dev/netlab/verify/observe"
 	"netlab.dev/netlab/verify/report"
 	"netlab.dev/netlab/verify/run"
 )
@@ -106,7 +107,12 @@ func (e Engine) verifiable(ctx context.Context, lab labs.Name) (running provider
 
 // verifyOptions is what the verification has to know of a lab's components.
 func verifyOptions(set components.Set, obtained components.Artifacts) (options run.Options, err error) {
-	options = run.Options{Support: set.Support(obtained), Agent: obtained.Agent}
+	options = run.Options{Support: set.Support(obtained), Agent: obtained.Agent, Installed: observe.Installed{}}
+	for _, k := range set.Components {
+		if k.Install != nil {
+			options.Installed[k.Kind] = append(options.Installed[k.Kind], k.Install.Ready...)
+		}
+	}
 	if cni, ok := set.Of(components.KindCNI); ok {
 		options.CNIVersion = cni.Version
 	}

@@ -123,9 +123,6 @@ localStorageCapacityIsolation: false
 # 0 leaves the score alone: lowering it takes CAP_SYS_RESOURCE.
 oomScoreAdj: 0
 serializeImagePulls: false
-# What needs kube-proxy or the CNI exits until it is there; upstream's wait between
-# tries grows to minutes.
-crashLoopBackOff: {maxContainerRestartPeriod: 2s}
 registryPullQPS: 0
 kubeAPIQPS: 100
 kubeAPIBurst: 200

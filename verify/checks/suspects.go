@@ -123,12 +123,12 @@ func kubeProxyOfClient(c Case) string { return kubeProxy(c, c.Row.From.Node) }
 func kubeProxyOfTarget(c Case) string { return kubeProxy(c, c.Row.To.Node) }
 
 func kubeProxy(c Case, node string) string {
-	for _, p := range c.State.Pods {
-		if p.Namespace != "kube-system" || p.Labels["k8s-app"] != "kube-proxy" || c.IsOff(p.Spec.NodeName) {
+	for _, p := range c.State.KubeProxy() {
+		if c.IsOff(p.Spec.NodeName) {
 			continue
 		}
 		if (node == "" || p.Spec.NodeName == node) && !observe.PodReady(p) {
-			return strings.TrimSpace(fmt.Sprintf("kube-proxy on %s is not ready: %s", p.Spec.NodeName, observe.ContainerTrouble(p)))
+			return strings.TrimSpace(fmt.Sprintf("kube-proxy on %s is not ready: %s", p.Spec.NodeName, observe.PodTrouble(p)))
 		}
 	}
 	return ""

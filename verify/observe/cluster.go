@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
+	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/internal/kube"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/workload"
@@ -33,6 +34,9 @@ type State struct {
 	DaemonSets  []*appsv1.DaemonSet
 	Events      []*corev1.Event // newest last; read only after a failure
 	Off         []string        // machines that are off: the cluster learns of a Node only after 40 s
+
+	Installed Installed
+	Refused   map[string]string // why the cluster refuses objects of the verification, by "pods/NAMESPACE/NAME"
 }
 
 // Cluster follows the state with watches.
@@ -42,6 +46,10 @@ type Cluster struct {
 	stores  map[string]cache.Store
 	synced  []cache.InformerSynced
 	off     []string
+
+	// What State takes over; set before it is called.
+	Installed Installed
+	Refused   map[string]string
 }
 
 // syncLimit bounds the initial listing of the state; emulated machines are slow.
@@ -108,6 +116,7 @@ func (c *Cluster) State() State {
 		Pods: stored[corev1.Pod](c.stores["pods"]), Services: stored[corev1.Service](c.stores["services"]),
 		Slices: stored[discoveryv1.EndpointSlice](c.stores["slices"]), Nodes: stored[corev1.Node](c.stores["nodes"]),
 		Deployments: stored[appsv1.Deployment](c.stores["deployments"]), DaemonSets: stored[appsv1.DaemonSet](c.stores["daemonsets"]), Off: c.off,
+		Installed: c.Installed, Refused: c.Refused,
 	}
 }
 
@@ -210,7 +219,7 @@ func (c *Cluster) Await(ctx context.Context, plan topology.Plan, pods workload.P
 // movingVIP reports whether a Service still has a VIP outside the plan's pools: after a pool
 // was changed the load balancer takes a moment to assign new ones.
 func (s State) movingVIP(plan topology.Plan) bool {
-	services := []*corev1.Service{s.ingressService(plan)}
+	services := []*corev1.Service{s.ingressService()}
 	for _, spec := range workload.ServiceSpecs(plan) {
 		services = append(services, s.Service(workload.Namespace, spec.Name))
 	}
@@ -233,8 +242,12 @@ func UnmetOf(s State, plan topology.Plan, pods workload.Pods) []Unmet {
 		if !l.Futile && pod != nil && PodReady(pod) {
 			continue
 		}
+		if why := s.Refused["pods/"+p.Namespace+"/"+p.Name]; l.Why == "" && pod == nil && why != "" {
+			l.Why, l.Futile = fmt.Sprintf("agent Pod %s on %s does not exist: %s", p.Name, p.Node, why), true
+		}
 		if l.Why == "" {
 			l.Why = fmt.Sprintf("agent Pod %s on %s is not ready: %s", p.Name, p.Node, s.podTrouble(p, pod))
+			l.Futile = l.Futile || pod != nil && pod.Status.Phase == corev1.PodFailed
 		}
 		out = append(out, l)
 	}
@@ -251,7 +264,7 @@ func UnmetOf(s State, plan topology.Plan, pods workload.Pods) []Unmet {
 		} else if d.Spec.Replicas != nil && *d.Spec.Replicas == 0 {
 			l.Why, l.Futile = l.Why+": Deployment kube-system/coredns is scaled to 0 replicas", true
 		} else {
-			l.Why += ": " + s.troubleOf("kube-system", "k8s-app", "kube-dns", "Deployment coredns")
+			l.Why += ": " + s.troubleOf(coreDNS())
 		}
 		out = append(out, l)
 	}
@@ -262,7 +275,8 @@ func (s State) unmetOfService(spec workload.ServiceSpec, c workload.Pods) []Unme
 	what := "service/" + spec.Name
 	service := s.Service(workload.Namespace, spec.Name)
 	if service == nil {
-		return []Unmet{{What: what, Why: "Service " + spec.Name + " not found"}}
+		why := s.Refused["services/"+workload.Namespace+"/"+spec.Name]
+		return []Unmet{{What: what, Why: Join("Service "+spec.Name+" not found", why), Futile: why != ""}}
 	}
 	var out []Unmet
 	if spec.Type == corev1.ServiceTypeLoadBalancer && VIPOf(service) == "" {
@@ -286,7 +300,10 @@ func (s State) unmetOfService(spec workload.ServiceSpec, c workload.Pods) []Unme
 }
 
 func (s State) unmetOfIngress(plan topology.Plan) []Unmet {
-	service := s.ingressService(plan)
+	if why := s.Refused[workload.IngressKey]; why != "" {
+		return []Unmet{{What: "ingress", Why: "the Ingress does not exist: " + why, Futile: true}}
+	}
+	service := s.ingressService()
 	switch {
 	case service == nil:
 		return []Unmet{{What: "ingress", Why: "Service of the ingress controller " + plan.Ingress.Name + " not found"}}
@@ -294,27 +311,19 @@ func (s State) unmetOfIngress(plan topology.Plan) []Unmet {
 		return []Unmet{{What: "ingress", Why: fmt.Sprintf("no VIP assigned to Service %s/%s: %s", service.Namespace, service.Name, s.vipTrouble(service))}}
 	case len(s.Ready(service.Namespace, service.Name)) == 0:
 		why := fmt.Sprintf("no %s controller Pod is ready", plan.Ingress.Name)
-		for label, value := range service.Spec.Selector {
-			if label == "app.kubernetes.io/component" || len(service.Spec.Selector) == 1 {
-				why += ": " + s.troubleOf(service.Namespace, label, value, "Service "+service.Name)
-			}
+		for _, w := range s.Installed[components.KindIngress] {
+			why = Join(why, s.troubleOf(w))
 		}
 		return []Unmet{{What: "ingress", Why: why}}
 	}
 	return nil
 }
 
-// ingressService finds the controller's Service: by its chart's labels, with port 80, and
-// not one of the namespaced helpers such as metrics or webhooks.
-func (s State) ingressService(plan topology.Plan) *corev1.Service {
-	for _, service := range s.Services {
-		if service.Labels["app.kubernetes.io/name"] != plan.Ingress.Name {
-			continue
-		}
-		if service.Spec.Type != corev1.ServiceTypeLoadBalancer && service.Spec.Type != corev1.ServiceTypeNodePort {
-			continue
-		}
-		if slices.ContainsFunc(service.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == 80 }) {
+// ingressService is the Service of the controller that netlab installed: charts give it the
+// name of its workload.
+func (s State) ingressService() *corev1.Service {
+	for _, w := range s.Installed[components.KindIngress] {
+		if service := s.Service(w.Namespace, w.Name); service != nil {
 			return service
 		}
 	}

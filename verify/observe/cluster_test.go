@@ -51,6 +51,7 @@ func TestAwait(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		c.Installed = s.Installed
 		return c, client
 	}
 

@@ -52,6 +52,7 @@ type Snapshot struct {
 	Unmet    map[string]string       // What → Why
 	Off      []string                // machines that are off
 	Away     map[string]string       // of those, and of Nodes whose kubelet is silent: why nothing on them answers
+	Cordoned []string                // Nodes
 }
 
 // Service is a Service as it is in the cluster.
@@ -85,10 +86,13 @@ func New(plan topology.Plan, support components.Support, pods workload.Pods, s S
 			w.Services[x.Name] = serviceOf(x, s)
 		}
 	}
-	if x := s.ingressService(plan); x != nil {
+	if x := s.ingressService(); x != nil {
 		w.Ingress = serviceOf(x, s)
 	}
 	for _, n := range s.Nodes {
+		if n.Spec.Unschedulable {
+			w.Cordoned = append(w.Cordoned, n.Name)
+		}
 		if cidr, err := netip.ParsePrefix(n.Spec.PodCIDR); err == nil {
 			w.PodCIDRs[n.Name] = cidr
 		}

@@ -18,12 +18,13 @@ func (s State) podTrouble(p workload.Pod, pod *corev1.Pod) string {
 	case node == nil:
 		return fmt.Sprintf("Node %s has not registered", p.Node)
 	case pod == nil:
-		return "not found"
+		return Join("not found", s.preempted(p))
 	}
-	why := ContainerTrouble(pod)
+	why := PodTrouble(pod)
 	if event := s.warning("Pod", pod.Namespace, pod.Name); event != "" {
 		why = Join(why, event)
 	}
+	why = Join(why, s.preempted(p))
 	if t := NodeTrouble(node); t != "" {
 		why = Join(why, t)
 	}
@@ -33,14 +34,41 @@ func (s State) podTrouble(p workload.Pod, pod *corev1.Pod) string {
 	return why
 }
 
-func ContainerTrouble(pod *corev1.Pod) string {
-	for _, c := range pod.Status.ContainerStatuses {
+// PodTrouble is why a Pod is not ready, as its status has it: it was not scheduled, kubelet
+// rejected it, a container waits or exited.
+func PodTrouble(pod *corev1.Pod) string {
+	if pod.Status.Reason != "" {
+		return Join(pod.Status.Reason, pod.Status.Message)
+	}
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			return "not scheduled: " + c.Message
+		}
+	}
+	init := len(pod.Status.InitContainerStatuses) // which exit with 0 when they are done
+	for i, c := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
 		if w := c.State.Waiting; w != nil {
 			return Join(w.Reason, w.Message)
 		}
-		if t := c.State.Terminated; t != nil {
+		if t := c.State.Terminated; t != nil && (t.ExitCode != 0 || i >= init) {
 			return fmt.Sprintf("its container exited with code %d: %s", t.ExitCode, t.Reason)
 		}
+	}
+	return ""
+}
+
+// preempted is which Pod an agent Pod had to leave its Node for; "" if none.
+func (s State) preempted(p workload.Pod) string {
+	for _, e := range slices.Backward(s.Events) {
+		if e.Reason != "Preempted" || e.InvolvedObject.Namespace != p.Namespace || e.InvolvedObject.Name != p.Name {
+			continue
+		}
+		for _, by := range s.Pods {
+			if strings.Contains(e.Message, string(by.UID)) && by.UID != "" {
+				return fmt.Sprintf("preempted by Pod %s/%s of PriorityClass %s", by.Namespace, by.Name, by.Spec.PriorityClassName)
+			}
+		}
+		return Join(e.Reason, e.Message)
 	}
 	return ""
 }
@@ -74,29 +102,6 @@ func (s State) warning(kind, namespace, name string) string {
 	return ""
 }
 
-// troubleOf is what is wrong with the Pods of a label, or that there are none.
-func (s State) troubleOf(namespace, label, value, owner string) string {
-	count := 0
-	why := ""
-	for _, p := range s.Pods {
-		if p.Namespace != namespace || p.Labels[label] != value {
-			continue
-		}
-		count++
-		if PodReady(p) {
-			continue
-		}
-		why = fmt.Sprintf("Pod %s is not ready", p.Name)
-		if t := Join(ContainerTrouble(p), s.warning("Pod", p.Namespace, p.Name)); t != "" {
-			why += ": " + t
-		}
-	}
-	if count == 0 {
-		return "no Pod of " + owner + " found"
-	}
-	return why
-}
-
 // vipTrouble is why a Service has no VIP.
 func (s State) vipTrouble(service *corev1.Service) string {
 	why := ""
@@ -108,38 +113,6 @@ func (s State) vipTrouble(service *corev1.Service) string {
 	}
 	if why == "" {
 		why = "no event gives a reason"
-	}
-	return why
-}
-
-// MetalLB reports that no Pod of one of MetalLB's two parts is ready; "" if one is. The
-// labels differ between its manifests and its chart.
-func (s State) MetalLB(part string) string {
-	ready := 0
-	for _, p := range s.Pods {
-		if p.Labels["app"] != "metallb" && p.Labels["app.kubernetes.io/name"] != "metallb" {
-			continue
-		}
-		if p.Labels["component"] != part && p.Labels["app.kubernetes.io/component"] != part {
-			continue
-		}
-		if PodReady(p) {
-			ready++
-		}
-	}
-	if ready > 0 {
-		return ""
-	}
-	why := fmt.Sprintf("no %s Pod is running", part)
-	for _, d := range s.DaemonSets {
-		if part == "speaker" && strings.HasSuffix(d.Name, part) {
-			why += fmt.Sprintf(" (DaemonSet %s/%s: %d of %d ready)", d.Namespace, d.Name, d.Status.NumberReady, d.Status.DesiredNumberScheduled)
-		}
-	}
-	for _, d := range s.Deployments {
-		if part == "controller" && strings.Contains(d.Namespace+d.Name, "metallb") {
-			why += fmt.Sprintf(" (Deployment %s/%s: %d of %d ready)", d.Namespace, d.Name, d.Status.ReadyReplicas, d.Status.Replicas)
-		}
 	}
 	return why
 }

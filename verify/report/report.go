@@ -38,7 +38,7 @@ type Report struct {
 	Provider   string   `json:"provider"`
 	Kubernetes string   `json:"kubernetes"`
 	CNI        CNI      `json:"cni"`
-	Notices    []string `json:"notices,omitempty"` // machines that are off, and who announces the VIPs meanwhile
+	Notices    []string `json:"notices,omitempty"` // cordoned Nodes, machines that are off, and who announces the VIPs meanwhile
 	Paths      []Result `json:"paths"`
 	Summary    Summary  `json:"summary"`
 }

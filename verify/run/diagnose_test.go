@@ -194,7 +194,7 @@ func TestFaults(t *testing.T) {
 				return nil
 			},
 			outcome: report.Fail,
-			fails:   map[string]string{checks.OutsideToIngressHTTP: "no ingress-nginx controller Pod is ready: no Pod of Service ingress-nginx-controller found"},
+			fails:   map[string]string{checks.OutsideToIngressHTTP: "no ingress-nginx controller Pod is ready: no Pod of Deployment ingress-nginx/ingress-nginx-controller found"},
 		},
 		{
 			name: "a Node is down",

@@ -151,7 +151,7 @@ func TestAPIServerAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	err = prepare(context.Background(), providers.Running{Plan: plantest.Plan(t, "quickstart"), Kubeconfig: file}, Options{Support: plantest.Flannel()}, time.Second)
+	_, err = prepare(context.Background(), providers.Running{Plan: plantest.Plan(t, "quickstart"), Kubeconfig: file}, Options{Support: plantest.Flannel()}, time.Second, time.Second)
 	if err == nil || !strings.Contains(err.Error(), "the API server did not answer within 1s") || time.Since(began) > 10*time.Second {
 		t.Errorf("%v after %s", err, time.Since(began))
 	}

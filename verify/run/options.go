@@ -43,6 +43,7 @@ func (o Options) settle(plan topology.Plan) time.Duration {
 // Options are the inputs of Prepare and Run that the lab's plan does not hold.
 type Options struct {
 	Support    components.Support
+	Installed  observe.Installed         // the components' workloads
 	Agent      string                    // reference of the agent image, which every Node has
 	CNIVersion string                    // for the report
 	L7Policy   unstructured.Unstructured // the object of L7Rule, where Support has L7Policy

@@ -22,46 +22,66 @@ import (
 // after a control plane was lost, or its process was restarted.
 const apiAway = 15 * time.Second
 
+// webhookAway is how long a webhook that cannot be called may refuse objects before a
+// verification goes on without them.
+const webhookAway = 4 * time.Second
+
 // Prepare creates the agents and what they require in the cluster, and does not wait for
 // them: `up` calls it as soon as the API server answers, while the components are still
 // being installed. Calling it again changes nothing.
 func Prepare(ctx context.Context, running providers.Running, o Options) error {
-	return prepare(ctx, running, o, o.wait(running.Plan))
+	_, err := prepare(ctx, running, o, o.wait(running.Plan), o.wait(running.Plan))
+	return err
 }
 
-// prepare is Prepare with a limit on how long the API server may be away.
-func prepare(ctx context.Context, running providers.Running, o Options, away time.Duration) error {
+// prepare is Prepare with limits on how long the API server and a webhook may be away. It
+// returns why the cluster refuses objects, by "pods/NAMESPACE/NAME".
+func prepare(ctx context.Context, running providers.Running, o Options, away, webhook time.Duration) (map[string]string, error) {
 	config, err := running.Config()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
-		return fmt.Errorf("prepare the verification: %w", err)
+		return nil, fmt.Errorf("prepare the verification: %w", err)
 	}
 	// An API server that has just started rejects some requests for a moment; so does an
 	// Ingress webhook.
 	ctx, cancel := context.WithTimeout(ctx, o.wait(running.Plan))
 	defer cancel()
 	pods := checks.Pods(running.Plan)
-	answered := time.Now()
+	began := time.Now()
+	answered := began
 	for {
 		trying, stop := context.WithDeadline(ctx, answered.Add(away))
 		err := workload.Apply(trying, client, running.Plan, pods, o.Agent, o.policyResources()...)
 		stop()
+		refused, rest, again := refusals(err, time.Since(began) < webhook)
 		switch {
-		case err == nil:
-			return nil
-		case errors.As(err, new(apierrors.APIStatus)):
+		case rest == nil && !again:
+			return refused, nil
+		case rest == nil, errors.As(rest, new(apierrors.APIStatus)):
 			answered = time.Now()
 		case time.Since(answered) >= away:
-			return hint.With(fmt.Errorf("the API server did not answer within %s: %w", away, err),
+			return nil, hint.With(fmt.Errorf("the API server did not answer within %s: %w", away, err),
 				fmt.Sprintf("`netlab status %s` lists what is wrong", running.Plan.Lab))
 		}
 		if sleep(ctx, 250*time.Millisecond); ctx.Err() != nil {
-			return fmt.Errorf("prepare the verification: %w", err)
+			return nil, fmt.Errorf("prepare the verification: %w", err)
 		}
 	}
+}
+
+// refusals are why the cluster refuses objects, and the rest of an error of workload.Apply. Those
+// of a webhook that cannot be called are tried again while there is time.
+func refusals(err error, time bool) (refused map[string]string, rest error, again bool) {
+	all, rest := workload.Refusals(err)
+	refused = map[string]string{}
+	for what, r := range all {
+		refused[what] = r.Why
+		again = again || r.Away && time
+	}
+	return refused, rest, again
 }
 
 // controlPlaneOff is the error of a lab whose control planes are all off: without an API server

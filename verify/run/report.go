@@ -50,6 +50,9 @@ func reportOf(w observe.Snapshot, rows []*attempt, cniVersion string) report.Rep
 	}
 	out.Summary = report.Summarize(out.Paths)
 	out.Notices = notices(w, out.Paths)
+	for _, node := range w.Cordoned {
+		out.Notices = append(out.Notices, fmt.Sprintf("Node %s is cordoned (kubectl uncordon %s)", node, node))
+	}
 	return out
 }
 

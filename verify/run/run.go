@@ -82,13 +82,16 @@ func enter(ctx context.Context, running providers.Running, o Options) (observe.S
 	if err := controlPlaneOff(running); err != nil {
 		return fail(err)
 	}
-	if err := prepare(ctx, running, o, apiAway*observe.Patience(running.Plan)); err != nil {
+	slower := observe.Patience(running.Plan)
+	refused, err := prepare(ctx, running, o, apiAway*slower, webhookAway*slower)
+	if err != nil {
 		return fail(err)
 	}
 	c, err := observe.Follow(ctx, client, running.Off)
 	if err != nil {
 		return fail(err)
 	}
+	c.Installed, c.Refused = o.Installed, refused
 	missing := c.Await(ctx, running.Plan, checks.Pods(running.Plan), o.wait(running.Plan))
 	secret, err := client.CoreV1().Secrets(workload.Namespace).Get(ctx, workload.SecretName, metav1.GetOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {

@@ -35,12 +35,14 @@ const annotationHash = "netlab.dev/hash"
 
 // Apply makes the cluster hold exactly the objects of the verification: missing ones are
 // created, changed ones recreated, and those that an earlier plan or an interrupted run left
-// are deleted. policies are the resources of policies other than NetworkPolicies.
+// are deleted. policies are the resources of policies other than NetworkPolicies. Objects that
+// the cluster refuses are Refused errors among those of the result.
 func Apply(ctx context.Context, client dynamic.Interface, plan topology.Plan, pods Pods, image string, policies ...schema.GroupVersionResource) error {
-	have, err := listOwn(ctx, client, policies...)
+	have, owners, err := listOwn(ctx, client, policies...)
 	if err != nil {
 		return err
 	}
+	var errs []error
 	wanted := append(namespaces(), Objects(plan, pods, image)...)
 	keep := map[string]bool{}
 	phases := [3][]object{} // each needs the one before
@@ -50,7 +52,8 @@ func Apply(ctx context.Context, client dynamic.Interface, plan topology.Plan, po
 		}
 		keep[o.key()] = true
 		existing, found := have[o.key()]
-		if found && current(existing, o.Hash) {
+		if found && current(existing, o.Hash) && owners.keeps(existing) {
+			errs = append(errs, owners.adopt(ctx, client, existing))
 			continue
 		}
 		switch o.Resource {
@@ -65,7 +68,6 @@ func Apply(ctx context.Context, client dynamic.Interface, plan topology.Plan, po
 			phases[2] = append(phases[2], o)
 		}
 	}
-	var errs []error
 	for key, existing := range have {
 		if !keep[key] {
 			errs = append(errs, remove(ctx, client, existing))
@@ -77,7 +79,7 @@ func Apply(ctx context.Context, client dynamic.Interface, plan topology.Plan, po
 		failures := make([]error, len(phase))
 		for i, o := range phase {
 			g.Go(func() error {
-				failures[i] = create(ctx, client, o, have)
+				failures[i] = refused(ctx, client, o, have, create(ctx, client, o, have, owners))
 				return nil
 			})
 		}
@@ -95,11 +97,16 @@ type found struct {
 	Object   unstructured.Unstructured
 }
 
-func listOwn(ctx context.Context, client dynamic.Interface, policies ...schema.GroupVersionResource) (map[string]found, error) {
+func listOwn(ctx context.Context, client dynamic.Interface, policies ...schema.GroupVersionResource) (map[string]found, owners, error) {
 	resources := append([]schema.GroupVersionResource{resourceNamespaces(), resourceAccounts(), resourcePods(), resourceServices(),
 		resourceSecrets(), resourceIngresses(), resourcePolicies()}, policies...)
 	lists := make([]*unstructured.UnstructuredList, len(resources))
 	g, ctx := errgroup.WithContext(ctx)
+	var nodes owners
+	g.Go(func() (err error) {
+		nodes, err = listNodes(ctx, client)
+		return err
+	})
 	for i, r := range resources {
 		g.Go(func() (err error) {
 			lists[i], err = client.Resource(r).List(ctx, metav1.ListOptions{LabelSelector: LabelOwner})
@@ -113,7 +120,7 @@ func listOwn(ctx context.Context, client dynamic.Interface, policies ...schema.G
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	have := map[string]found{}
 	for i, r := range resources {
@@ -122,7 +129,7 @@ func listOwn(ctx context.Context, client dynamic.Interface, policies ...schema.G
 			have[o.key()] = found{Resource: r, Object: item}
 		}
 	}
-	return have, nil
+	return have, nodes, nil
 }
 
 // current reports whether an existing object can stay: it has the same hash, is not being
@@ -135,7 +142,7 @@ func current(existing found, hash string) bool {
 	return phase != string(corev1.PodFailed) && phase != string(corev1.PodSucceeded)
 }
 
-func create(ctx context.Context, client dynamic.Interface, o object, have map[string]found) error {
+func create(ctx context.Context, client dynamic.Interface, o object, have map[string]found, nodes owners) error {
 	if existing, ok := have[o.key()]; ok {
 		if err := remove(ctx, client, existing); err != nil {
 			return err
@@ -159,6 +166,9 @@ func create(ctx context.Context, client dynamic.Interface, o object, have map[st
 	}
 	annotations[annotationHash] = o.Hash
 	u.SetAnnotations(annotations)
+	if reference, ok := nodes.of(u); ok && o.Resource == resourcePods() {
+		u.SetOwnerReferences([]metav1.OwnerReference{reference})
+	}
 	_, err = resourceIn(client, o.Resource, o.Namespace).Create(ctx, u, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
 		return nil // made by a concurrent Prepare since the list

@@ -100,7 +100,7 @@ func TestApplyWorkload(t *testing.T) {
 		t.Fatal(err)
 	}
 	left := &networkingv1.NetworkPolicy{TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy"}, ObjectMeta: OwnMeta(Namespace, "policy-default-deny", nil)}
-	if err := create(ctx, client, object{Resource: resourcePolicies(), Namespace: Namespace, Name: "policy-default-deny", Object: left}, nil); err != nil {
+	if err := create(ctx, client, object{Resource: resourcePolicies(), Namespace: Namespace, Name: "policy-default-deny", Object: left}, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	client.ClearActions()
@@ -173,5 +173,56 @@ func TestPortsOnNodes(t *testing.T) {
 		if got := strings.Join(c.Command, " "); len(c.Ports) != len(want) || !strings.HasSuffix(got, flags) {
 			t.Errorf("%s: %d ports, %s; want %d and %s", pod.Name, len(c.Ports), got, len(want), flags)
 		}
+	}
+}
+
+// TestOwners: the controller of an agent Pod is its Node, from its creation or once the Node
+// has registered; a Node that registered again gets Pods of its own.
+func TestOwners(t *testing.T) {
+	plan := plantest.Plan(t, "quickstart")
+	client := fake.NewSimpleDynamicClient(scheme.Scheme)
+	nodes := client.Resource(corev1.SchemeGroupVersion.WithResource("nodes"))
+	register := func(name, uid string) {
+		t.Helper()
+		n := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Node", "metadata": map[string]any{"name": name, "uid": uid}}}
+		if _, err := nodes.Create(t.Context(), n, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply := func() {
+		t.Helper()
+		if err := Apply(t.Context(), client, plan, testPods(plan), "image"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	owner := func(pod string) string {
+		t.Helper()
+		p, err := client.Resource(resourcePods()).Namespace(Namespace).Get(t.Context(), pod, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := metav1.GetControllerOf(p); c != nil {
+			return c.Kind + " " + c.Name + " " + string(c.UID)
+		}
+		return ""
+	}
+	register("w1", "one")
+	apply()
+	if w1, w2 := owner("echo-w1"), owner("node-w2"); w1 != "Node w1 one" || w2 != "" {
+		t.Errorf("w1 has registered, w2 has not: %q %q", w1, w2)
+	}
+	register("w2", "two")
+	client.ClearActions()
+	apply()
+	if got := changes(client); len(got) > 0 || owner("node-w2") != "Node w2 two" {
+		t.Errorf("a Node that registered late: %q, %v", owner("node-w2"), got)
+	}
+	if err := nodes.Delete(t.Context(), "w1", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	register("w1", "again")
+	apply()
+	if got := owner("echo-w1"); got != "Node w1 again" {
+		t.Errorf("after w1 registered again the owner is %q", got)
 	}
 }

@@ -72,6 +72,9 @@ func IngressRoutes() []IngressRoute {
 
 func IngressHosts() []string { return []string{"a.netlab.test", "b.netlab.test"} }
 
+// IngressKey is how a refusal names the Ingress.
+const IngressKey = "ingresses/" + Namespace + "/" + ingressName
+
 // object is one object that the cluster must have. Its hash leaves out what differs between
 // two creations of the same object, such as a key.
 type object struct {

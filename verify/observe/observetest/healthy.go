@@ -4,6 +4,7 @@ package observetest
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -18,10 +19,29 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
+func workloadOf(kind, namespace, name string) components.Workload {
+	return components.Workload{Kind: kind, Namespace: namespace, Name: name}
+}
+
+// OwnedBy makes a Pod one of a DaemonSet or Deployment, as its controllers do.
+func OwnedBy(kind, name string, pod *corev1.Pod) *corev1.Pod {
+	isController := true
+	if kind == "Deployment" {
+		kind, name = "ReplicaSet", name+"-5d4f"
+		pod.Labels = maps.Clone(pod.Labels)
+		pod.Labels["pod-template-hash"] = "5d4f"
+	}
+	pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: kind, Name: name, Controller: &isController}}
+	return pod
+}
+
 // Healthy is the state of a cluster in which everything is up: Node i has the Pod CIDR
 // 10.244.i.0/24, VIPs are the first of the pool.
 func Healthy(plan topology.Plan) observe.State {
-	var s observe.State
+	s := observe.State{Installed: observe.Installed{
+		components.KindIngress:      {workloadOf("Deployment", "ingress-nginx", "ingress-nginx-controller")},
+		components.KindLoadBalancer: {workloadOf("Deployment", "metallb-system", "metallb-controller"), workloadOf("DaemonSet", "metallb-system", "metallb-speaker")},
+	}}
 	ready := []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
 	next := map[string]int{}
 	cidr := map[string]string{}
@@ -91,13 +111,14 @@ func Healthy(plan topology.Plan) observe.State {
 			x.Status.LoadBalancer.Ingress = nextVIP()
 		}
 		s.Services = append(s.Services, x)
-		addSlice("ingress-nginx", x.Name, addPod("ingress-nginx", "ingress-nginx-controller-1", first, false, labels))
+		addSlice("ingress-nginx", x.Name, OwnedBy("Deployment", "ingress-nginx-controller", addPod("ingress-nginx", "ingress-nginx-controller-1", first, false, labels)))
 	}
 	two := int32(2)
 	s.Deployments = append(s.Deployments, &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "coredns"}, Spec: appsv1.DeploymentSpec{Replicas: &two}})
-	addSlice("kube-system", "kube-dns", addPod("kube-system", "coredns-1", first, false, map[string]string{"k8s-app": "kube-dns"}))
+	addSlice("kube-system", "kube-dns", OwnedBy("Deployment", "coredns", addPod("kube-system", "coredns-1", first, false, map[string]string{"k8s-app": "kube-dns"})))
 	for _, part := range []string{"controller", "speaker"} {
-		addPod("metallb-system", "metallb-"+part+"-1", first, true, map[string]string{"app.kubernetes.io/name": "metallb", "app.kubernetes.io/component": part})
+		OwnedBy(map[string]string{"controller": "Deployment", "speaker": "DaemonSet"}[part], "metallb-"+part, addPod("metallb-system", "metallb-"+part+"-1", first, true,
+			map[string]string{"app.kubernetes.io/name": "metallb", "app.kubernetes.io/component": part}))
 	}
 	s.DaemonSets = append(s.DaemonSets, &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "metallb-system", Name: "metallb-speaker"}})
 	return s
