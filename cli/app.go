@@ -32,20 +32,27 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) (*app, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the component catalog: %w", err)
 	}
-	cache := os.Getenv("NETLAB_CACHE_DIR")
-	if cache == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			return nil, hint.With(err, "set NETLAB_CACHE_DIR")
-		}
-		cache = filepath.Join(dir, "netlab")
+	if err := tidy(); err != nil {
+		return nil, err
+	}
+	root, err := directory("NETLAB_STATE_DIR", string(providers.DefaultRoot()))
+	if err != nil {
+		return nil, err
+	}
+	user, err := os.UserCacheDir()
+	if err != nil && os.Getenv("NETLAB_CACHE_DIR") == "" {
+		return nil, hint.With(err, "set NETLAB_CACHE_DIR")
+	}
+	cache, err := directory("NETLAB_CACHE_DIR", filepath.Join(user, "netlab"))
+	if err != nil {
+		return nil, err
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	return &app{stdin: stdin, stdout: stdout, stderr: stderr, engine: engine.Engine{
-		Root: providers.DefaultRoot(), Catalog: catalog, Providers: engine.Providers(),
+		Root: providers.Root(root), Catalog: catalog, Providers: engine.Providers(),
 		Software: artifacts.Cache{Dir: cache, Self: self, Offline: os.Getenv("NETLAB_OFFLINE") != "", NodeImage: os.Getenv("NETLAB_NODE_IMAGE")},
 	}}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
@@ -30,6 +31,8 @@ func printError(w io.Writer, paint painter, err error) int {
 	case errors.As(err, &problems):
 		reportProblems(w, problems)
 		return exitFault
+	case errors.Is(err, syscall.EPIPE):
+		return exitFault // nobody reads any more
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintf(w, "%s interrupted\n", paint.bad("error:"))
 		return exitFault

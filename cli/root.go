@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -22,6 +23,10 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
+
+	// A reader that has gone away (`netlab up lab.yaml | head`) does not stop a verb half-way:
+	// writes to it fail. Programs that netlab runs get the default action again.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
 	a, err := newApp(stdin, stdout, stderr)
 	if err != nil {
@@ -87,6 +92,14 @@ func (a *app) rootCommand() *cobra.Command {
 		a.schemaCommand(),
 		a.versionCommand(),
 	)
+	root.PersistentPreRunE = func(cmd *cobra.Command, args []string) (err error) {
+		for i := range args {
+			if err == nil && (strings.Contains(cmd.Use, "FILE") || i == 0) {
+				args[i], err = a.kept(args[i])
+			}
+		}
+		return err
+	}
 	for _, cmd := range root.Commands() {
 		if cmd.Args == nil {
 			cmd.Args = between(0, 0)

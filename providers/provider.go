@@ -9,6 +9,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
+	"net/url"
 	"os/exec"
 
 	"k8s.io/client-go/kubernetes"
@@ -82,6 +84,7 @@ func (r Running) Config() (*rest.Config, error) {
 		return nil, fmt.Errorf("read the lab's kubeconfig: %w", err)
 	}
 	config.QPS = -1
+	config.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil } // that of the user's shell is not in the lab
 	config.WarningHandler = rest.NoWarnings{}
 	return config, nil
 }

@@ -47,7 +47,13 @@ func (e Engine) Kubectl(ctx context.Context, lab labs.Name, args []string) (*exe
 		return nil, hint.With(fmt.Errorf("lab %s is incomplete", lab), "continue with `netlab up "+state.File+"`")
 	}
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+e.kubeconfig(lab))
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		if !strings.HasSuffix(strings.ToLower(name), "_proxy") { // a proxy of the user's shell is not in the lab
+			cmd.Env = append(cmd.Env, variable)
+		}
+	}
+	cmd.Env = append(cmd.Env, "KUBECONFIG="+e.kubeconfig(lab))
 	return cmd, nil
 }
 

@@ -53,6 +53,9 @@ func explained(c Case) string {
 	if why := cmp.Or(machineOff(c), nodesNotReady(c)); why != "" || c.Row.Expected == report.Unreachable {
 		return why
 	}
+	if why := deniedByPolicy(c); why != "" {
+		return why
+	}
 	entry := c.Row.check()
 	if c.Finding.Outcome == report.Broken && entry.Policy == nil {
 		return ""

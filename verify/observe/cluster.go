@@ -35,6 +35,9 @@ type State struct {
 	Events      []*corev1.Event // newest last; read only after a failure
 	Off         []string        // machines that are off: the cluster learns of a Node only after 40 s
 
+	Policies   []Policy                     // of the user; read with Events
+	namespaces map[string]map[string]string // labels, read with Policies
+
 	Installed Installed
 	Refused   map[string]string // why the cluster refuses objects of the verification, by "pods/NAMESPACE/NAME"
 }
@@ -50,6 +53,8 @@ type Cluster struct {
 	// What State takes over; set before it is called.
 	Installed Installed
 	Refused   map[string]string
+
+	Raw func(ctx context.Context, path string) ([]byte, error) // reads a path of the API; may be nil
 }
 
 // syncLimit bounds the initial listing of the state; emulated machines are slow.
@@ -137,6 +142,7 @@ func (c *Cluster) StateWithEvents(ctx context.Context) State {
 	s := c.State()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
+	c.readPolicies(ctx, &s)
 	events, err := c.client.CoreV1().Events("").List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return s // a reason without its event is still a reason

@@ -101,5 +101,17 @@ func (s State) rollout(w components.Workload) string {
 // MetalLB reports that no Pod of one of MetalLB's two parts is ready; "" if one is.
 func (s State) MetalLB(part string) string { return s.noneReady(components.KindLoadBalancer, part) }
 
+// CoreDNS are the Pods of the lab's DNS.
+func (s State) CoreDNS() []*corev1.Pod { return s.PodsOf(coreDNS()) }
+
+// IngressController are the Pods of the lab's ingress controller.
+func (s State) IngressController() []*corev1.Pod {
+	var out []*corev1.Pod
+	for _, w := range s.Installed[components.KindIngress] {
+		out = append(out, s.PodsOf(w)...)
+	}
+	return out
+}
+
 // KubeProxy are the Pods of the lab's kube-proxy.
 func (s State) KubeProxy() []*corev1.Pod { return s.PodsOf(kubeProxy()) }

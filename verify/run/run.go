@@ -92,6 +92,9 @@ func enter(ctx context.Context, running providers.Running, o Options) (observe.S
 		return fail(err)
 	}
 	c.Installed, c.Refused = o.Installed, refused
+	c.Raw = func(ctx context.Context, path string) ([]byte, error) {
+		return client.Discovery().RESTClient().Get().AbsPath(path).DoRaw(ctx)
+	}
 	missing := c.Await(ctx, running.Plan, checks.Pods(running.Plan), o.wait(running.Plan))
 	secret, err := client.CoreV1().Secrets(workload.Namespace).Get(ctx, workload.SecretName, metav1.GetOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {

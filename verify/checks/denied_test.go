@@ -1,0 +1,91 @@
+package checks_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/verify/checks"
+	"netlab.dev/netlab/verify/observe"
+	"netlab.dev/netlab/verify/observe/observetest"
+	"netlab.dev/netlab/verify/plantest"
+	"netlab.dev/netlab/verify/report"
+)
+
+// TestDeniedByPolicy: what a policy of the user's forbids is explained by that policy, and never
+// by lost packets; a policy that allows the packets, or selects others, explains nothing.
+func TestDeniedByPolicy(t *testing.T) {
+	both := []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress}
+	deny := func(namespace string, change func(*networkingv1.NetworkPolicySpec)) observe.Policy {
+		n := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "default-deny"}, Spec: networkingv1.NetworkPolicySpec{PolicyTypes: both}}
+		if change != nil {
+			change(&n.Spec)
+		}
+		return observe.NetworkPolicy(n)
+	}
+	ofCNI := func(kind string, spec map[string]any) observe.Policy {
+		return observe.PoliciesOfCNI(unstructured.Unstructured{Object: map[string]any{"kind": kind, "metadata": map[string]any{"name": "lockdown"}, "spec": spec}})[0]
+	}
+	ingressOnly := func(s *networkingv1.NetworkPolicySpec) { s.PolicyTypes = both[:1] }
+	for _, c := range []struct {
+		name, id, to string
+		policies     []observe.Policy
+		want         string // "" for lost packets
+	}{
+		{"everywhere", checks.PodToPodCrossNode, "echo-w2", []observe.Policy{deny("netlab-verify", nil)}, "NetworkPolicy netlab-verify/default-deny lets nothing out of echo-w1"},
+		{"ingress alone", checks.PodToPodCrossNode, "echo-w2", []observe.Policy{deny("netlab-verify", ingressOnly)}, "NetworkPolicy netlab-verify/default-deny lets nothing into echo-w2"},
+		{"a Service", checks.PodToClusterIP, "echo", []observe.Policy{deny("netlab-verify", ingressOnly)}, "NetworkPolicy netlab-verify/default-deny lets nothing into echo-"},
+		{"only DNS", checks.DNSService, "echo", []observe.Policy{deny("kube-system", ingressOnly)}, "NetworkPolicy kube-system/default-deny lets nothing into coredns-1"},
+		{"only the ingress controller", checks.OutsideToIngressHTTP, "a.netlab.test/one", []observe.Policy{deny("ingress-nginx", nil)}, "NetworkPolicy ingress-nginx/default-deny lets nothing into ingress-nginx-controller-1"},
+		{"a policy's control", checks.PolicyDefaultDeny, "policy-default-deny", []observe.Policy{deny("netlab-verify", ingressOnly)}, "NetworkPolicy netlab-verify/default-deny lets nothing into policy-default-deny"},
+		{"Calico", checks.PodToPodCrossNode, "echo-w2", []observe.Policy{ofCNI("GlobalNetworkPolicy", map[string]any{"selector": "all()", "types": []any{"Ingress", "Egress"}})}, "GlobalNetworkPolicy lockdown lets nothing out of echo-w1"},
+		{"Cilium", checks.PodToPodCrossNode, "echo-w2", []observe.Policy{ofCNI("CiliumClusterwideNetworkPolicy", map[string]any{
+			"endpointSelector": map[string]any{"matchLabels": map[string]any{"k8s:netlab.dev/role": "echo"}}, "ingress": []any{map[string]any{}}})}, "CiliumClusterwideNetworkPolicy lockdown lets nothing into echo-w2"},
+
+		{"another Namespace", checks.PodToPodCrossNode, "echo-w2", []observe.Policy{deny("shop", nil)}, ""},
+		{"one that allows it", checks.PodToPodCrossNode, "echo-w2", []observe.Policy{deny("netlab-verify", ingressOnly), deny("netlab-verify", func(s *networkingv1.NetworkPolicySpec) {
+			ingressOnly(s)
+			s.Ingress = []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{{PodSelector: &metav1.LabelSelector{}}}}}
+		})}, ""},
+		{"Calico, other Pods", checks.PodToPodCrossNode, "echo-w2", []observe.Policy{ofCNI("GlobalNetworkPolicy", map[string]any{"selector": "app == 'web' && has(tier)"})}, ""},
+		{"Cilium, other Pods", checks.PodToPodCrossNode, "echo-w2", []observe.Policy{ofCNI("CiliumClusterwideNetworkPolicy", map[string]any{
+			"endpointSelector": map[string]any{"matchLabels": map[string]any{"k8s:app": "web"}}, "ingress": []any{}})}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			plan := plantest.Plan(t, "quickstart")
+			support := components.Support{NetworkPolicy: true}
+			s := observetest.Healthy(plan)
+			s.Policies = c.policies
+			var rows []*checks.Judged
+			var asked *checks.Judged
+			for _, r := range checks.Rows(plan, support) {
+				x := &checks.Judged{Row: r, Finding: checks.Finding{Outcome: report.Pass, Nodes: []string{r.From.Node, r.To.Node}}}
+				if r.ID == checks.PodToPodCrossNode { // as if the wire were cut, too
+					x.Finding.Outcome = report.Fail
+				}
+				if r.ID == c.id && r.To.Name == c.to && (asked == nil || r.From.Node == "w1" && asked.Row.From.Node != "w1") {
+					asked = x
+				}
+				rows = append(rows, x)
+			}
+			if asked == nil {
+				t.Fatalf("no row %s to %s", c.id, c.to)
+			}
+			asked.Finding.Outcome = report.Fail
+			if asked.Row.Policy() != nil {
+				asked.Finding.Outcome = report.Broken
+			}
+			checks.Explain(t.Context(), observetest.Snapshot(plan, support, s), func(context.Context) observe.State { return s },
+				func(context.Context, string, string) (bool, bool) { return true, true }, rows)
+			got := asked.Finding.Reason
+			if c.want != "" && (!strings.Contains(got, c.want) || strings.Contains(got, "lost")) || c.want == "" && !strings.Contains(got, "are lost") {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}
