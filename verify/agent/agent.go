@@ -145,6 +145,7 @@ func parseProbe(args []string, stderr io.Writer) (Probe, error) {
 	flags.StringVar(&p.Type, "type", "", "dns: record type (default A)")
 	flags.StringVar(&p.Interface, "interface", "", "arp: interface (default the one on the address's network)")
 	flags.IntVar(&p.Hint, "hint", 0, "mtu: payload in bytes to try first")
+	flags.IntVar(&p.Size, "size", 0, "udp: payload in bytes, sent in fragments beyond the path MTU")
 	flags.IntVar(&p.Count, "count", 1, "repetitions")
 	flags.BoolVar(&p.Parallel, "parallel", false, "repeat in parallel")
 	timeout := flags.Duration("timeout", time.Second, "time for each repetition")

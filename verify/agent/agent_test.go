@@ -183,6 +183,8 @@ func TestProbes(t *testing.T) {
 			func(r Result) string { return fmt.Sprint(len(r.Answers)) }, "20"},
 		{"tcp", Probe{Kind: TCP, Target: "10.9.2.2:8081"}, Reply, seen, whole},
 		{"udp", Probe{Kind: UDP, Target: "10.9.2.2:8082"}, Reply, seen, whole},
+		{"udp in fragments", Probe{Kind: UDP, Target: "10.9.2.2:8082", Size: 3000}, Reply,
+			func(r Result) string { return fmt.Sprint(r.Answers[0].Seen.Bytes) }, "3000"},
 		{"udp to an address that no route prefers", Probe{Kind: UDP, Target: "10.9.3.3:8082"}, Reply, seen, whole},
 		{"http refused", Probe{Kind: HTTP, Target: "http://10.9.2.2:9000/"}, Refused, nil, ""},
 		{"tcp refused", Probe{Kind: TCP, Target: "10.9.2.2:9000"}, Refused, nil, ""},

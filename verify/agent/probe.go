@@ -48,6 +48,8 @@ const (
 	maxTimeout = 10 * time.Second
 	// maxParallel is how many repetitions of one probe run at a time.
 	maxParallel = 4
+	// maxDatagram is the largest payload of UDP over IPv4: 65535 bytes less the headers.
+	maxDatagram = 65507
 )
 
 // Probe is one request over the network.
@@ -61,6 +63,7 @@ type Probe struct {
 	Type      string `json:"type,omitempty"`      // dns: default A
 	Interface string `json:"interface,omitempty"` // arp: default the one on the address's network
 	Hint      int    `json:"hint,omitempty"`      // mtu: payload in bytes to try first
+	Size      int    `json:"size,omitempty"`      // udp: payload in bytes, at least; sent in fragments beyond the path MTU
 	Trace     string `json:"trace,omitempty"`     // http, https, tcp, udp, dns: marks its packets, and returns its Sockets
 
 	Count         int  `json:"count,omitempty"` // repetitions; default 1
@@ -97,6 +100,7 @@ type Answer struct {
 type Certificate struct {
 	SHA256   string   `json:"sha256"`
 	DNSNames []string `json:"dnsNames"`
+	DER      []byte   `json:"der"`
 }
 
 // Args returns the arguments of `netlab agent probe` for the same probe.
@@ -113,6 +117,7 @@ func (p Probe) Args() []string {
 	add("--type", p.Type)
 	add("--interface", p.Interface)
 	add("--hint", strconv.Itoa(p.Hint))
+	add("--size", strconv.Itoa(p.Size))
 	if p.Count > 1 {
 		add("--count", strconv.Itoa(p.Count))
 	}
@@ -285,7 +290,7 @@ func (p Probe) http(ctx context.Context) (Answer, error) {
 	a := Answer{Status: response.StatusCode, Seen: parseSeen(body)}
 	if state := response.TLS; state != nil && len(state.PeerCertificates) > 0 {
 		leaf := state.PeerCertificates[0]
-		a.Certificate = &Certificate{SHA256: Fingerprint(leaf.Raw), DNSNames: leaf.DNSNames}
+		a.Certificate = &Certificate{SHA256: Fingerprint(leaf.Raw), DNSNames: leaf.DNSNames, DER: leaf.Raw}
 	}
 	return a, nil
 }
@@ -321,7 +326,11 @@ func (p Probe) datagram(ctx context.Context) (Answer, error) {
 	if d, ok := ctx.Deadline(); ok {
 		conn.SetDeadline(d)
 	}
-	if _, err := conn.Write([]byte(Mark(p.Trace))); err != nil {
+	payload := []byte(Mark(p.Trace))
+	if missing := min(p.Size, maxDatagram) - len(payload); missing > 0 {
+		payload = append(payload, make([]byte, missing)...)
+	}
+	if _, err := conn.Write(payload); err != nil {
 		return Answer{}, err
 	}
 	buf := make([]byte, 4096)

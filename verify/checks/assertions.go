@@ -40,6 +40,7 @@ func equal(key report.Key, name, expected, observed string) []report.Property {
 type Backends struct {
 	alone
 	Every bool // each ready endpoint must answer, over many requests
+	Same  bool // one endpoint answers every request
 	Host  bool // the outside host that an ExternalName resolves to must answer
 }
 
@@ -47,6 +48,8 @@ func (b Backends) String() string {
 	switch {
 	case b.Every:
 		return "every ready endpoint answers over N requests"
+	case b.Same:
+		return "one endpoint answers all of N requests"
 	case b.Host:
 		return "the outside host answers"
 	}
@@ -68,6 +71,9 @@ func (b Backends) of(s observe.Snapshot, r Row) []string {
 		}
 		return nil
 	}
+	if p, ok := s.Pods.Pod(r.To.Name); ok {
+		return []string{p.Name} // a hostPort
+	}
 	if b.Host {
 		return []string{workload.OutsideHost(s.Plan)}
 	}
@@ -86,6 +92,9 @@ func (b Backends) Judge(s observe.Snapshot, r Row, got Answers) []report.Propert
 	case b.Every:
 		p.Name = "every ready endpoint answers"
 		p.OK = p.OK && len(without(want, names)) == 0
+	case b.Same:
+		p.Name, p.Expected = "one endpoint answers every request", "only one of "+p.Expected
+		p.OK = p.OK && len(names) == 1
 	case len(want) > 1:
 		p.Expected = "one of " + p.Expected
 	}
@@ -184,11 +193,11 @@ func (SharedPorts) Judge(_ observe.Snapshot, _ Row, got Answers) []report.Proper
 // Certificate asserts that the Ingress's own certificate is served.
 type Certificate struct{ alone }
 
-func (Certificate) String() string { return "the certificate served is the Ingress's" }
+func (Certificate) String() string { return "the certificate served is the Ingress's (HTTPS)" }
 
 func (Certificate) Judge(s observe.Snapshot, r Row, got Answers) []report.Property {
 	_, bad := answersOfAgents(got[PartMain])
-	if got[PartMain].Outcome != agent.Reply || bad != nil || r.Status != 0 {
+	if got[PartMain].Outcome != agent.Reply || bad != nil || r.Status != 0 || r.Protocol != agent.HTTPS {
 		return nil
 	}
 	p := report.Property{Key: report.KeyCertificate, Name: "certificate", Expected: "the Ingress's own", Observed: "none"}

@@ -61,7 +61,7 @@ type Row struct {
 
 // All returns the table, in the order of the report.
 func All() []Check {
-	return slices.Concat(pods(), services(), dns(), nodePorts(), loadBalancer(), ingress(), toOutside(), fromOutside(), policies(),
+	return slices.Concat(pods(), services(), api(), dns(), nodePorts(), loadBalancer(), ingress(), toOutside(), fromOutside(), policies(),
 		throughput(), latency())
 }
 

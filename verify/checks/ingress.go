@@ -11,6 +11,7 @@ import (
 
 // Paths through the ingress controller.
 const (
+	PodToIngress          = "pod-to-ingress"
 	OutsideToIngressHTTP  = "outside-to-ingress-http"
 	OutsideToIngressHTTPS = "outside-to-ingress-https"
 )
@@ -42,6 +43,20 @@ func ingress() []Check {
 	}
 	suspects := []Suspect{ingressController, ingressBackend, vipAnnouncer, lostPackets}
 	return []Check{
+		{
+			ID: PodToIngress, Section: sectionServices, Title: "Pod → Ingress of its own cluster over HTTP and HTTPS",
+			Rows: func(l Lab) []Row {
+				if !workload.HasIngress(l.Plan) {
+					return skip("Pod", "Ingress", noIngress)
+				}
+				first := workload.IngressRoutes()[0]
+				to := observe.Ref{Kind: report.AtIngress, Name: first.Host + first.Path}
+				return append(l.fromEach(to), reach(l.first(), to).over(agent.HTTPS))
+			},
+			Request:  virtualHost,
+			Asserts:  []Assertion{Backends{}, Certificate{}},
+			Suspects: []Suspect{ingressController, ingressBackend, lostPackets, kubeProxyOfClient},
+		},
 		{
 			ID: OutsideToIngressHTTP, Section: sectionFromOutside, Title: "outside host → Ingress over HTTP, two hosts × two paths",
 			Rows: rows(agent.HTTP), Request: virtualHost,

@@ -50,7 +50,7 @@ func (f *Finding) Within(key, name string, bound, took time.Duration) {
 func Judge(s observe.Snapshot, r Row, got Answers) Finding {
 	f := Finding{Outcome: report.Pass, Nodes: NodesOf(s, r)}
 	main, c := got[PartMain], r.check()
-	for _, part := range []Part{PartMain, PartControl, PartMTU, PartBind, PartDNS, PartARP} {
+	for _, part := range parts() {
 		if result, asked := got[part]; asked && result.Outcome == agent.Broken {
 			f.Outcome, f.Reason = report.Broken, "the probe could not run: "+result.Error
 			return f
@@ -95,6 +95,9 @@ func judgeReply(s observe.Snapshot, f *Finding, r Row, main agent.Result) {
 	seen, bad := answersOfAgents(main)
 	if bad != nil {
 		f.Outcome, f.Reason = report.Fail, fmt.Sprintf("HTTP status %d, not from an agent", bad.Status)
+		if bad.Status == 0 {
+			f.Reason = "an answer that is not from an agent"
+		}
 		return
 	}
 	names := seen.backends()
@@ -142,7 +145,7 @@ func answersOfAgents(main agent.Result) (seen agentsSeen, bad *agent.Answer) {
 	for _, a := range main.Answers {
 		switch {
 		case a.Outcome != agent.Reply:
-		case a.Status != http.StatusOK || a.Seen == nil:
+		case a.Seen == nil || a.Status != 0 && a.Status != http.StatusOK: // only HTTP has a status
 			return nil, &a
 		default:
 			seen = append(seen, *a.Seen)

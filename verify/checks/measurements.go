@@ -79,7 +79,7 @@ func routes() []route {
 				return outside(l), observe.AtNodePort(workload.ServiceNodePortLocal, server(l).Node)
 			}},
 		{name: RouteLoadBalancer, title: "outside host → VIP", suspects: []Suspect{vipAnnouncer, serviceUnmet, lostPackets, kubeProxyOfClient},
-			missing: func(l Lab) string { return noVIP(l, workload.ServiceLBLocal) },
+			missing: func(l Lab) string { return noOutsideVIP(l, workload.ServiceLBLocal) },
 			ends: func(l Lab) (from, to observe.Ref) {
 				return outside(l), observe.Ref{Kind: report.AtVIP, Name: workload.ServiceLBLocal}
 			}},

@@ -25,7 +25,15 @@ const (
 	PartBind    Part = "bind"
 	PartDNS     Part = "dns"
 	PartARP     Part = "arp"
+
+	PartDatagram Part = "datagram" // one that is sent in fragments
+	PartTCP      Part = "tcp"      // of a path over UDP
 )
+
+// parts are all of them, in the order in which they are judged.
+func parts() []Part {
+	return []Part{PartMain, PartControl, PartMTU, PartBind, PartDNS, PartARP, PartDatagram, PartTCP}
+}
 
 // Ask is one probe of a row.
 type Ask struct {
@@ -61,7 +69,7 @@ func AsksOf(s observe.Snapshot, r Row) ([]Ask, error) {
 		return nil, err
 	}
 	q, c := Query{s, r, target, ip}, r.check()
-	main := agent.Probe{Kind: r.Protocol, Target: r.Protocol + "://" + target + "/"}
+	main := agent.Probe{Kind: r.Protocol, Target: r.at(target)}
 	if c.Request != nil {
 		c.Request(q, &main)
 	}
@@ -80,7 +88,15 @@ func PlainAsk(s observe.Snapshot, r Row) Ask {
 	if err != nil || target == "" {
 		target = r.To.Name
 	}
-	return Ask{Part: PartMain, From: r.From, Probe: agent.Probe{Kind: r.Protocol, Target: r.Protocol + "://" + target + "/"}}
+	return Ask{Part: PartMain, From: r.From, Probe: agent.Probe{Kind: r.Protocol, Target: r.at(target)}}
+}
+
+// at is what a probe of a row's protocol calls a target: a URL, but for plain TCP and UDP.
+func (r Row) at(target string) string {
+	if r.Protocol == agent.TCP || r.Protocol == agent.UDP {
+		return target
+	}
+	return r.Protocol + "://" + target + "/"
 }
 
 // Request modifies the main probe of a row, which is one plain request.

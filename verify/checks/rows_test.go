@@ -34,7 +34,7 @@ func TestPathsGolden(t *testing.T) {
 			unique := map[string]bool{}
 			for _, p := range paths {
 				seen[p.ID] = true
-				line := fmt.Sprintf("%-25s %-22s %-40s %-5s %s", p.ID, p.From.Name, p.To.Name+at(p.To), p.Protocol, p.Expected)
+				line := fmt.Sprintf("%-27s %-22s %-40s %-5s %s", p.ID, p.From.Name, p.To.Name+at(p.To), p.Protocol, p.Expected)
 				if p.Skip != "" {
 					line += "  SKIP " + p.Skip
 				}

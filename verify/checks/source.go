@@ -25,6 +25,7 @@ const (
 	Kept                Source = "the client's own address (kept)"
 	ClientOrNode        Source = "the client's address or a Node's"
 	ClientOrOwnNode     Source = "the client's address or its own Node's"
+	ShortCut            Source = "the client's address or its own Node's (translated there, without a detour through the VIP's announcer); any Node's where the Service's status says ipMode: Proxy"
 	EgressNode          Source = "the address of the client's Node (SNAT)"
 )
 
@@ -74,6 +75,9 @@ func (c ClientIP) expected(s observe.Snapshot, r Row) (want string, accepts func
 	if c.Local != "" && r.Local() {
 		kind = c.Local
 	}
+	if kind == ShortCut && s.Services[r.To.Name].Proxied {
+		kind = ClientOrNode
+	}
 	switch kind {
 	case Loopback:
 		return string(Loopback), from(string(Loopback))
@@ -86,7 +90,7 @@ func (c ClientIP) expected(s observe.Snapshot, r Row) (want string, accepts func
 		return ip + " (" + node.Name + ")", from(ip)
 	case ClientOrNode:
 		return client + " or a Node's", func(x agent.Seen) bool { return x.Remote == client || s.NodeSide(x.Remote) }
-	case ClientOrOwnNode:
+	case ClientOrOwnNode, ShortCut:
 		// Traffic from a Pod to a Node's address may leave with the address of the Pod's Node.
 		own := s.MachineIP(r.From.Node)
 		return fmt.Sprintf("%s or its Node's %s", client, own),

@@ -81,8 +81,8 @@ func NodesOf(s observe.Snapshot, r Row) []string {
 	set := map[string]bool{r.From.Node: true, r.To.Node: true}
 	switch r.To.Kind {
 	case report.AtService, report.AtNodePort, report.AtVIP:
-		for _, pod := range s.Services[r.To.Name].Ready {
-			set[s.NodeOfPod(pod)] = true
+		for _, n := range s.Services[r.To.Name].Nodes {
+			set[n] = true
 		}
 	case report.AtIngress:
 		for _, n := range s.Ingress.Nodes {

@@ -34,3 +34,6 @@ func (r Ref) Machine() string {
 	}
 	return r.Node
 }
+
+// AtHostPort is the port of a Pod on its Node.
+func AtHostPort(p workload.Pod) Ref { return Ref{Kind: report.AtNodePort, Name: p.Name, Node: p.Node} }

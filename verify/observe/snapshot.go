@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/topology"
@@ -49,6 +50,7 @@ type Snapshot struct {
 	PodCIDRs map[string]netip.Prefix // by Node
 	Foreign  map[string]bool         // addresses of all Pods that have their own, of any namespace
 	Leaf     string                  // fingerprint of the Ingress's certificate
+	CA       []byte                  // the cluster's, in PEM
 	Unmet    map[string]string       // What → Why
 	Off      []string                // machines that are off
 	Away     map[string]string       // of those, and of Nodes whose kubelet is silent: why nothing on them answers
@@ -59,8 +61,9 @@ type Snapshot struct {
 type Service struct {
 	ClusterIP string
 	VIP       string
-	NodePorts map[int32]int32 // port → NodePort
-	Ready     []string        // Pods behind it
+	Proxied   bool            // the load balancer asks to be passed even from inside the cluster (ipMode: Proxy)
+	NodePorts map[int32]int32 // port → NodePort: the API server gives UDP and TCP of one port the same
+	Ready     []string        // Pods behind it; addresses of what is not a Pod
 	Nodes     []string        // that they run on
 }
 
@@ -85,6 +88,15 @@ func New(plan topology.Plan, support components.Support, pods workload.Pods, s S
 		if x.Namespace == workload.Namespace {
 			w.Services[x.Name] = serviceOf(x, s)
 		}
+		if x.Namespace == metav1.NamespaceDefault && x.Name == workload.ServiceAPI {
+			api := serviceOf(x, s)
+			for _, n := range plan.Nodes() {
+				if slices.Contains(api.Ready, n.Address().String()) {
+					api.Nodes = append(api.Nodes, n.Name)
+				}
+			}
+			w.Services[x.Name] = api
+		}
 	}
 	if x := s.ingressService(); x != nil {
 		w.Ingress = serviceOf(x, s)
@@ -107,6 +119,9 @@ func New(plan topology.Plan, support components.Support, pods workload.Pods, s S
 
 func serviceOf(x *corev1.Service, s State) Service {
 	out := Service{ClusterIP: x.Spec.ClusterIP, VIP: VIPOf(x), NodePorts: map[int32]int32{}, Ready: s.Ready(x.Namespace, x.Name)}
+	out.Proxied = slices.ContainsFunc(x.Status.LoadBalancer.Ingress, func(i corev1.LoadBalancerIngress) bool {
+		return i.IP == out.VIP && i.IPMode != nil && *i.IPMode == corev1.LoadBalancerIPModeProxy
+	})
 	for _, p := range x.Spec.Ports {
 		out.NodePorts[p.Port] = p.NodePort
 	}
@@ -193,7 +208,7 @@ func (s Snapshot) Address(from, r Ref, protocol string) (target, ip string, err 
 		if err := s.podUnmet(r.Name); err != nil {
 			return "", "", err
 		}
-		return at(s.PodIPs[r.Name], agent.PortHTTP)
+		return at(s.PodIPs[r.Name], dataPort(protocol))
 	case report.AtContainer:
 		return at("127.0.0.1", workload.SecondPort)
 	case report.AtNode:
@@ -205,16 +220,22 @@ func (s Snapshot) Address(from, r Ref, protocol string) (target, ip string, err 
 		if s.IsOff(r.Name) {
 			return "", "", Absent{s.Away[r.Name]}
 		}
-		return at(s.Toward(from, r.Name), agent.PortHTTP)
+		return at(s.Toward(from, r.Name), dataPort(protocol))
 	case report.AtService:
 		x, err := s.serviceWithEndpoints(r.Name)
 		if err != nil {
 			return "", "", err
 		}
-		return at(x.ClusterIP, 80)
+		return at(x.ClusterIP, servicePort(r.Name))
 	case report.AtNodePort:
 		if s.IsOff(r.Node) {
 			return "", "", Absent{s.Away[r.Node]}
+		}
+		if p, ok := s.Pods.Pod(r.Name); ok {
+			if err := s.podUnmet(r.Name); err != nil {
+				return "", "", err
+			}
+			return at(s.Toward(from, r.Node), p.HostPort)
 		}
 		x, err := s.serviceWithEndpoints(r.Name)
 		if err != nil {
@@ -240,6 +261,25 @@ func (s Snapshot) Address(from, r Ref, protocol string) (target, ip string, err 
 		return r.Name + "." + workload.Namespace + ".svc." + s.Plan.Kubernetes.Domain, "", nil
 	}
 	return "", "", Unasked{fmt.Sprintf("unknown kind of reference %q", r.Kind)}
+}
+
+// dataPort is where agents serve a protocol.
+func dataPort(protocol string) int {
+	switch protocol {
+	case agent.UDP:
+		return agent.PortUDP
+	case agent.TCP:
+		return agent.PortTCP
+	}
+	return agent.PortHTTP
+}
+
+// servicePort is that of a Service's ClusterIP.
+func servicePort(service string) int {
+	if service == workload.ServiceAPI {
+		return 443
+	}
+	return 80
 }
 
 func (s Snapshot) serviceWithEndpoints(name string) (Service, error) {

@@ -7,7 +7,7 @@ const (
 	AtNode      = "node"
 	AtHost      = "host"
 	AtService   = "service"  // by its ClusterIP
-	AtNodePort  = "nodeport" // Name is the Service, Node the Node that is requested
+	AtNodePort  = "nodeport" // Name is the Service, or the Pod of a hostPort, Node the Node that is requested
 	AtVIP       = "vip"
 	AtIngress   = "ingress" // Name is host/path
 	AtName      = "name"    // a DNS name

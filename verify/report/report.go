@@ -151,6 +151,8 @@ const (
 	KeyRecords     Key = "records"
 	KeyVIPPool     Key = "vipPool"
 	KeyVIPOwner    Key = "vipOwner"
+	KeyDatagram    Key = "datagram"
+	KeyProtocols   Key = "protocols"
 )
 
 // Measurement is one measured value.

@@ -153,7 +153,7 @@ func (t *text) line(outcome, id, way, evidence, rtt string) {
 
 // The widths of the columns of the paths, after a mark of three.
 const (
-	columnID   = 25
+	columnID   = 27
 	columnWay  = 32
 	columnRTT  = 7
 	columnSeen = Width - 3 - columnID - 1 - columnWay - 1 - 1 - columnRTT

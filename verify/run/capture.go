@@ -92,14 +92,14 @@ func (c *capturing) run(ctx context.Context, a *client, s observe.Station, body 
 type captures []*capturing
 
 // capture starts captures on every Node and outside host, and in the named Pods.
-func capture(ctx context.Context, w observe.Snapshot, a *client, pods map[string]bool) captures {
+func capture(ctx context.Context, w observe.Snapshot, a *client, pods map[string]bool, without []uint16) captures {
 	var out captures
 	start := func(r observe.Ref, pod string) {
 		s, err := w.Station(r)
 		if err != nil {
 			s = observe.Station{Machine: cmp.Or(r.Node, r.Name)} // no agent of this name runs: the place reports it
 		}
-		c := a.capture(ctx, s, tracing(w.Plan), controlPorts(w.Plan))
+		c := a.capture(ctx, s, tracing(w.Plan), without)
 		c.place.Pod = pod
 		out = append(out, c)
 	}

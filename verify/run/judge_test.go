@@ -189,11 +189,71 @@ func TestProperties(t *testing.T) {
 			}
 			return nil
 		}, "", []string{checks.PodToClusterIP}, "20 of 60 requests failed: no reply in time; no answer from echo-w2"},
+		{"a datagram in fragments is lost", func(_ string, p agent.Probe, _ *agent.Result) *agent.Result {
+			if p.Size == 0 {
+				return nil
+			}
+			r := observetest.Silence(agent.Timeout, "i/o timeout")
+			return &r
+		}, "", []string{checks.PodToClusterIPUDP, checks.PodToNodePortUDP, checks.OutsideToNodePortUDP, checks.OutsideToLoadBalancerUDP},
+			"datagram of 3000 bytes: expected 3000 bytes, observed no reply in time"},
+		{"a datagram in fragments is cut", edit(func(a *agent.Answer) {
+			if a.Seen != nil && a.Seen.Bytes == 3000 {
+				a.Seen.Bytes = 1472
+			}
+		}), "", []string{checks.PodToClusterIPUDP}, "observed 1472 bytes"},
+		{"UDP is not balanced", func(_ string, p agent.Probe, r *agent.Result) *agent.Result {
+			for i := range r.Answers {
+				if p.Kind == agent.UDP && r.Answers[i].Seen != nil {
+					r.Answers[i].Seen.Name = "echo-w1"
+				}
+			}
+			return nil
+		}, "", []string{checks.PodToClusterIPUDP}, "every ready endpoint answers: expected echo-cp echo-w1 echo-w2, observed echo-w1"},
+		{"UDP is not served", func(_ string, p agent.Probe, _ *agent.Result) *agent.Result {
+			if p.Kind != agent.UDP {
+				return nil
+			}
+			r := observetest.Silence(agent.Refused, "connection refused")
+			return &r
+		}, "", []string{checks.PodToClusterIPUDP, checks.PodToNodePortUDP, checks.OutsideToNodePortUDP, checks.OutsideToLoadBalancerUDP}, "refused"},
+		{"a VIP serves UDP alone", func(from string, p agent.Probe, _ *agent.Result) *agent.Result {
+			if from != "client" || p.Kind != agent.HTTP || p.Count > 1 {
+				return nil
+			}
+			r := observetest.Silence(agent.Timeout, "i/o timeout")
+			return &r
+		}, "", []string{checks.OutsideToLoadBalancerUDP}, "TCP on the same VIP: expected a reply, observed no reply in time"},
+		{"no session affinity", func(_ string, p agent.Probe, r *agent.Result) *agent.Result {
+			if p.Count == 20 && r.Answers[0].Seen != nil {
+				r.Answers[19].Seen.Name = "echo-w2"
+			}
+			return nil
+		}, "", []string{checks.Affinity}, "one endpoint answers every request: expected only one of echo-cp echo-w1 echo-w2, observed echo-cp echo-w2"},
+		{"SNAT at a hostPort", source(node), "", []string{checks.OutsideToHostPort}, "(kept), observed " + node},
+		{"a hostPort that leads nowhere", func(from string, p agent.Probe, r *agent.Result) *agent.Result {
+			if from != "client" || !strings.Contains(p.Target, ":29644") {
+				return nil
+			}
+			other := observetest.Silence(agent.Refused, "connection refused")
+			return &other
+		}, "", []string{checks.OutsideToHostPort}, "refused"},
+		{"a detour to the VIP", source(plan.Nodes()[2].Address().String()), "", []string{checks.PodToLoadBalancer}, "its Node's 172.30.0.1"},
+		{"another CA", edit(func(a *agent.Answer) {
+			if a.Certificate != nil {
+				a.Certificate.DER = []byte{1}
+			}
+		}), "", []string{checks.PodToAPI}, "certificate: expected signed by the cluster's CA for kubernetes.default.svc, observed not a certificate"},
+		{"the API server is away", edit(func(a *agent.Answer) {
+			if a.Certificate != nil {
+				a.Status = 503
+			}
+		}), "", []string{checks.PodToAPI}, "status: expected 200 or 401, observed 503"},
 		{"another certificate", edit(func(a *agent.Answer) {
 			if a.Certificate != nil {
 				a.Certificate = &agent.Certificate{SHA256: "bad", DNSNames: []string{"ingress.local"}}
 			}
-		}), "a.netlab.test/one", []string{checks.OutsideToIngressHTTPS}, "observed for ingress.local"},
+		}), "a.netlab.test/one", []string{checks.OutsideToIngressHTTPS, checks.PodToIngress}, "observed for ingress.local"},
 		{"an answer for an unknown host", edit(func(a *agent.Answer) {
 			if a.Status == 404 {
 				a.Status = 200
@@ -203,7 +263,7 @@ func TestProperties(t *testing.T) {
 			if a.Seen != nil && a.Certificate != nil {
 				a.Seen.Name = map[string]string{"echo-w1": "echo-w2", "echo-cp": "echo-w2", "echo-w2": "echo-w1"}[a.Seen.Name]
 			}
-		}), "a.netlab.test/one", []string{checks.OutsideToIngressHTTP, checks.OutsideToIngressHTTPS}, "observed echo-w2"},
+		}), "a.netlab.test/one", []string{checks.OutsideToIngressHTTP, checks.OutsideToIngressHTTPS, checks.PodToIngress}, "observed echo-w2"},
 	}
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {

@@ -106,6 +106,9 @@ func TestKubeletSilent(t *testing.T) {
 	}
 	for _, slice := range s.Slices {
 		for i, e := range slice.Endpoints {
+			if e.TargetRef == nil {
+				continue // the API server's
+			}
 			if p := s.Pod(e.TargetRef.Namespace, e.TargetRef.Name); p.Spec.NodeName == "w2" {
 				no := false
 				slice.Endpoints[i].Conditions.Ready = &no

@@ -100,7 +100,9 @@ func enter(ctx context.Context, running providers.Running, o Options) (observe.S
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fail(err)
 	}
-	return observe.New(running.Plan, o.Support, checks.Pods(running.Plan), c.State(), missing, secret.Data[corev1.TLSCertKey]), c, nil
+	w := observe.New(running.Plan, o.Support, checks.Pods(running.Plan), c.State(), missing, secret.Data[corev1.TLSCertKey])
+	w.CA = config.CAData
+	return w, c, nil
 }
 
 // attempt is a path that is being verified.

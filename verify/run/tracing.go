@@ -184,7 +184,7 @@ func (t tracer) run(ctx context.Context, probes []*probing) error {
 			pods[name] = true
 		}
 	}
-	running := capture(ctx, t.snapshot, t.agents, pods)
+	running := capture(ctx, t.snapshot, t.agents, pods, t.without(probes))
 	t.askAll(ctx, probes)
 	places, err := running.end(ctx)
 	if err != nil {
@@ -197,6 +197,17 @@ func (t tracer) run(ctx context.Context, probes []*probing) error {
 		}
 	}
 	return nil
+}
+
+// without are the ports that are not captured: those of the cluster's own traffic, but for the
+// API server's where a probe goes there.
+func (t tracer) without(probes []*probing) []uint16 {
+	plan := t.snapshot.Plan
+	api := slices.ContainsFunc(probes, func(p *probing) bool {
+		to := targetAddress(p.main.Probe)
+		return to != "" && (to == t.snapshot.Services[workload.ServiceAPI].ClusterIP || to == plan.Kubernetes.API.Addr().String())
+	})
+	return slices.DeleteFunc(controlPorts(plan), func(port uint16) bool { return api && port == plan.Kubernetes.API.Port() })
 }
 
 // askAll sends the ARP probes for VIPs, and then the others, each agent's in one request.

@@ -134,3 +134,15 @@ func TestTracerWaits(t *testing.T) {
 		}
 	}
 }
+
+// TestCapturedPorts: the API server's traffic is captured only where a probe goes there.
+func TestCapturedPorts(t *testing.T) {
+	plan := plantest.Plan(t, "quickstart")
+	w := observetest.Snapshot(plan, plantest.Flannel(), observetest.Healthy(plan))
+	for target, captured := range map[string]bool{"https://10.96.0.1:443/version": true, "https://172.30.0.10:6443/": true, "http://10.96.1.1:80/": false} {
+		probes := []*probing{{main: checks.Ask{Probe: agent.Probe{Kind: agent.HTTP, Target: target}}}}
+		if without := (tracer{snapshot: w}).without(probes); slices.Contains(without, plan.Kubernetes.API.Port()) == captured {
+			t.Errorf("%s: without %v", target, without)
+		}
+	}
+}

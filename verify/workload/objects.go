@@ -32,11 +32,13 @@ const (
 	ServiceHeadless      = "echo-headless"
 	ServiceNodePort      = "echo-nodeport"
 	ServiceNodePortLocal = "echo-nodeport-local"
+	ServiceAffinity      = "echo-affinity" // with sessionAffinity ClientIP
 	ServiceLB            = "echo-lb"
 	ServiceLBLocal       = "echo-lb-local"
 	ServiceA             = "echo-a"
 	ServiceB             = "echo-b"
 	ServiceExternal      = "outside"
+	ServiceAPI           = "kubernetes" // the API server's, in the namespace default
 
 	ingressName = "echo"
 	SecretName  = "echo-tls"
@@ -45,6 +47,9 @@ const (
 	AgentPath   = "/usr/local/bin/netlab"
 	agentDir    = "/run/netlab/agents"
 	SecondPort  = 9080 // HTTP port of a Pod's second container
+
+	// visitorPort is a hostPort: unassigned by IANA, below the NodePorts and Linux's local ports.
+	visitorPort = 29644
 )
 
 // Socket is the path of an agent Pod's control socket in its Node's file system. The end of a
@@ -91,23 +96,26 @@ type ServiceSpec struct {
 	Label, Value    string // selector
 	Type            corev1.ServiceType
 	Local, Headless bool
+	Datagrams       bool   // serves UDP at its port 80 too
+	Affinity        bool   // sessionAffinity ClientIP
 	Load            bool   // has the ports of the measurements
 	Pool            string // IPAddressPool of the VIP; "" where the lab has only one
 }
 
 func ServiceSpecs(plan topology.Plan) []ServiceSpec {
 	specs := []ServiceSpec{
-		{Name: ServiceEcho, Label: labelRole, Value: "echo"},
+		{Name: ServiceEcho, Label: labelRole, Value: "echo", Datagrams: true},
 		{Name: ServiceItself, Label: labelSingle, Value: "true", Load: true},
 		{Name: ServiceHeadless, Label: labelRole, Value: "echo", Headless: true},
-		{Name: ServiceNodePort, Label: labelRole, Value: "echo", Type: corev1.ServiceTypeNodePort},
-		{Name: ServiceNodePortLocal, Label: labelSingle, Value: "true", Type: corev1.ServiceTypeNodePort, Local: true, Load: true},
+		{Name: ServiceNodePort, Label: labelRole, Value: "echo", Type: corev1.ServiceTypeNodePort, Datagrams: true},
+		{Name: ServiceNodePortLocal, Label: labelSingle, Value: "true", Type: corev1.ServiceTypeNodePort, Local: true, Datagrams: true, Load: true},
+		{Name: ServiceAffinity, Label: labelRole, Value: "echo", Type: corev1.ServiceTypeNodePort, Affinity: true},
 	}
 	for _, name := range VIPServices(plan) {
 		if !HasLoadBalancer(plan) || !VIPFor(plan, name) {
 			continue
 		}
-		s := ServiceSpec{Name: name, Label: labelRole, Value: "echo", Type: corev1.ServiceTypeLoadBalancer}
+		s := ServiceSpec{Name: name, Label: labelRole, Value: "echo", Type: corev1.ServiceTypeLoadBalancer, Datagrams: true}
 		if Local(name) {
 			s.Label, s.Value, s.Local, s.Load = labelSingle, "true", true, true
 		}
@@ -214,6 +222,9 @@ func podObject(p Pod, image string) *corev1.Pod {
 	if p.HostNetwork {
 		shareNode(&pod.Spec)
 	}
+	if p.HostPort != 0 {
+		pod.Spec.Containers[0].Ports = []corev1.ContainerPort{{Name: "http", ContainerPort: agent.PortHTTP, HostPort: int32(p.HostPort)}}
+	}
 	if p.Second {
 		pod.Spec.Containers = append(pod.Spec.Containers, container("second", "--http", strconv.Itoa(SecondPort), "--tcp", "0", "--udp", "0"))
 	}
@@ -250,6 +261,9 @@ func ServiceObject(s ServiceSpec) *corev1.Service {
 			Ports:    []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromInt32(agent.PortHTTP)}},
 		},
 	}
+	if s.Datagrams {
+		service.Spec.Ports = append(service.Spec.Ports, corev1.ServicePort{Name: "udp", Protocol: corev1.ProtocolUDP, Port: 80, TargetPort: intstr.FromInt32(agent.PortUDP)})
+	}
 	if s.Load {
 		for _, protocol := range []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP} {
 			service.Spec.Ports = append(service.Spec.Ports, corev1.ServicePort{Name: "load-" + strings.ToLower(string(protocol)),
@@ -258,6 +272,9 @@ func ServiceObject(s ServiceSpec) *corev1.Service {
 	}
 	if s.Pool != "" {
 		service.Annotations = map[string]string{"metallb.io/address-pool": s.Pool}
+	}
+	if s.Affinity {
+		service.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
 	}
 	if s.Headless {
 		service.Spec.ClusterIP = corev1.ClusterIPNone

@@ -30,6 +30,7 @@ type Pod struct {
 	Node        string
 	HostNetwork bool
 	Second      bool // has a second container
+	HostPort    int  // of its Node, where its HTTP port is served too; 0 for none
 	Labels      map[string]string
 }
 
@@ -78,7 +79,7 @@ func PodsOf(plan topology.Plan, subjects []Subject) Pods {
 		covered[node] = covered[node] || !x.Isolated
 	}
 	visitorNode := nodes[len(nodes)-1].Name
-	c.Visitor = Pod{Name: "visitor", Namespace: GuestsNamespace, Node: visitorNode, Second: true,
+	c.Visitor = Pod{Name: "visitor", Namespace: GuestsNamespace, Node: visitorNode, Second: true, HostPort: visitorPort,
 		Labels: map[string]string{labelRole: "visitor"}}
 	for _, n := range plan.Nodes() {
 		if !covered[n.Name] && n.Name != visitorNode {

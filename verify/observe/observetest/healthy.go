@@ -89,7 +89,9 @@ func Healthy(plan topology.Plan) observe.State {
 		x := workload.ServiceObject(spec)
 		x.Spec.ClusterIP = fmt.Sprintf("10.96.1.%d", i+1)
 		if spec.Type != "" {
-			x.Spec.Ports[0].NodePort = int32(30000 + i)
+			for k := range x.Spec.Ports {
+				x.Spec.Ports[k].NodePort = int32(30000 + 10*i + int(x.Spec.Ports[k].Port)%10)
+			}
 		}
 		if spec.Type == corev1.ServiceTypeLoadBalancer {
 			x.Status.LoadBalancer.Ingress = nextVIP()
@@ -100,6 +102,14 @@ func Healthy(plan topology.Plan) observe.State {
 			pods = append(pods, s.Pod(workload.Namespace, name))
 		}
 		addSlice(workload.Namespace, spec.Name, pods...)
+	}
+	api := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: workload.ServiceAPI},
+		Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.1", Ports: []corev1.ServicePort{{Port: 443}}}}
+	s.Services = append(s.Services, api)
+	addSlice(api.Namespace, api.Name)
+	for _, m := range plan.WithRole(topology.RoleControlPlane) {
+		last := s.Slices[len(s.Slices)-1]
+		last.Endpoints = append(last.Endpoints, discoveryv1.Endpoint{Addresses: []string{m.Address().String()}})
 	}
 	first := workload.WorkersFirst(plan)[0].Name
 	if workload.HasIngress(plan) {
@@ -129,5 +139,6 @@ const testLeaf = "c0ffee"
 func Snapshot(plan topology.Plan, support components.Support, s observe.State) observe.Snapshot {
 	w := observe.New(plan, support, checks.Pods(plan), s, observe.UnmetOf(s, plan, checks.Pods(plan)), nil)
 	w.Leaf = testLeaf
+	w.CA, _ = certificates()
 	return w
 }

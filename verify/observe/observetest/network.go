@@ -64,9 +64,12 @@ func (n Network) answer(from string, s observe.Station, p agent.Probe) agent.Res
 	case agent.DNS:
 		return AnswersOf(agent.Answer{Outcome: agent.Reply, RTTMicros: 500, DNS: n.resolve(p.Target)})
 	}
-	u, err := url.Parse(p.Target)
-	if err != nil {
-		panic(err)
+	u := &url.URL{Host: p.Target}
+	if p.Kind != agent.UDP {
+		var err error
+		if u, err = url.Parse(p.Target); err != nil {
+			panic(err)
+		}
 	}
 	host, portText, err := net.SplitHostPort(u.Host)
 	if err != nil {
@@ -90,7 +93,11 @@ func (n Network) answer(from string, s observe.Station, p agent.Probe) agent.Res
 		var answers []agent.Answer
 		for i := range max(p.Count, 1) {
 			name := names[i%len(names)]
-			answers = append(answers, Reply(name, n.W.NodeOfPod(name), source))
+			a := Reply(name, n.W.NodeOfPod(name), source)
+			if p.Kind == agent.UDP {
+				a.Status, a.Seen.Bytes = 0, max(p.Size, 13)
+			}
+			answers = append(answers, a)
 		}
 		return AnswersOf(answers...)
 	}
@@ -114,8 +121,14 @@ func (n Network) answer(from string, s observe.Station, p agent.Probe) agent.Res
 			client, _ := n.W.Plan.Machine(node)
 			return AnswersOf(Reply(m.Name, "", n.W.SourceIP(client.Name, at)))
 		}
+		if visitor := n.W.Pods.Visitor; m.Name == visitor.Node && port == visitor.HostPort {
+			return pods([]string{visitor.Name})
+		}
 		for name, x := range n.W.Services {
 			if x.NodePorts[80] == int32(port) {
+				if name == workload.ServiceAffinity {
+					return pods(x.Ready[:1])
+				}
 				if name != workload.ServiceNodePortLocal {
 					return pods(x.Ready)
 				}
@@ -129,11 +142,18 @@ func (n Network) answer(from string, s observe.Station, p agent.Probe) agent.Res
 			return n.ingress(p, u)
 		}
 	}
-	for _, x := range n.W.Services {
+	if host == n.W.Services[workload.ServiceAPI].ClusterIP && !outside {
+		_, leaf := certificates()
+		return AnswersOf(agent.Answer{Outcome: agent.Reply, Status: 200, Certificate: &agent.Certificate{DER: leaf}})
+	}
+	for name, x := range n.W.Services {
 		switch host {
 		case x.ClusterIP:
 			if outside {
 				return Silence(agent.Timeout, "i/o timeout")
+			}
+			if name == workload.ServiceAffinity {
+				return pods(x.Ready[:1])
 			}
 			return pods(x.Ready)
 		case x.VIP:
