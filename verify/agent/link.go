@@ -73,10 +73,12 @@ type sizer struct {
 	conn     net.Conn
 	patience time.Duration // for one answer
 	rtt      int64         // of the first answer, in µs
+	controls int           // sent so far
 }
 
 // arrives sends one datagram, again if the first was lost, and waits until the server's
-// agent confirms its size.
+// agent confirms its size. A small one that follows it is the control: whoever confirms only
+// that one did not receive the other. So a busy machine that answers late loses nothing.
 func (s *sizer) arrives(size int) error {
 	payload, buf := make([]byte, size), make([]byte, 4096)
 	err := s.ctx.Err()
@@ -88,6 +90,11 @@ func (s *sizer) arrives(size int) error {
 		if err != nil {
 			continue // an ICMP error of the datagram before
 		}
+		s.controls++
+		control := s.controls // bytes; a late confirmation of an earlier one has another size
+		if _, err = s.conn.Write(payload[:control]); err != nil {
+			continue
+		}
 		_ = s.conn.SetReadDeadline(start.Add(s.patience))
 		for {
 			var n int
@@ -95,15 +102,18 @@ func (s *sizer) arrives(size int) error {
 				break
 			}
 			var seen Seen
-			if json.Unmarshal(buf[:n], &seen) == nil && seen.Bytes == size {
+			if json.Unmarshal(buf[:n], &seen) != nil {
+				continue
+			}
+			if seen.Bytes == size {
 				if s.rtt == 0 {
-					rtt := time.Since(start)
-					s.rtt = rtt.Microseconds()
-					// From here on a datagram that takes ten times as long is lost; a search
-					// through a path that drops silently stays within the probe's time.
-					s.patience = min(s.patience, max(20*time.Millisecond, 10*rtt))
+					s.rtt = time.Since(start).Microseconds()
 				}
 				return nil
+			}
+			if seen.Bytes == control {
+				err = errors.New("only a smaller datagram arrived")
+				break
 			}
 		}
 	}
