@@ -181,9 +181,9 @@ func TestAfter(t *testing.T) {
 	socket := filepath.Join(dir, "s")
 	late := shell(dir, "late", "exec sleep 86395")
 	late.After = socket
-	n := start(t, dir, shell(dir, "first", "exec sleep 86396"), late)
-	until(t, "the first runs", func() bool { return n.read("first.started") != "" })
-	time.Sleep(100 * time.Millisecond)
+	n := start(t, dir, late, shell(dir, "first", "exit"))
+	// The first exits and is started again: PID 1 has had the time to start the late one.
+	until(t, "the first was started twice", func() bool { return strings.Count(n.read("first.started"), "started") > 1 })
 	if n.read("late.started") != "" {
 		t.Error("it did not wait for its socket")
 	}
