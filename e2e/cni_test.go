@@ -4,13 +4,14 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"netlab.dev/netlab/components"
 	speclabs "netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers/providertest"
+	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/checks"
 	"netlab.dev/netlab/verify/report"
@@ -24,17 +25,54 @@ type cniLab struct {
 	way      verifytest.Way
 }
 
-// cniLabs are the ready labs of every CNI and mode. That of quickstart, Flannel with
-// VXLAN, is in TestLabs.
-func cniLabs() map[string]cniLab {
-	return map[string]cniLab{
-		"flannel-host-gw": {report.NotEnforced, verifytest.Way{Inside: "kube-proxy", Outside: "kube-proxy"}},
-		"calico-vxlan":    {report.Enforced, verifytest.Way{Encapsulated: true, Inside: "kube-proxy", Outside: "kube-proxy"}},
-		"calico-bgp":      {report.Enforced, verifytest.Way{Inside: "kube-proxy", Outside: "kube-proxy"}},
-		// Cilium implements Services where its programs see a Pod's packets, with kube-proxy or not.
-		"cilium-vxlan":      {report.Enforced, verifytest.Way{Encapsulated: true, Inside: "CNI", Outside: "kube-proxy"}},
-		"cilium-native":     {report.Enforced, verifytest.Way{Inside: "CNI", Outside: "CNI"}},
-		"cilium-kube-proxy": {report.Enforced, verifytest.Way{Inside: "CNI", Outside: "kube-proxy"}},
+// cniLabOf derives from what a ready lab's CNI supports what its policies come to, and how its
+// packets go. Adding a CNI adds nothing here.
+func cniLabOf(t *testing.T, catalog components.Catalog, scenario string) (want cniLab, cni string) {
+	t.Helper()
+	file := "../scenarios/" + scenario + ".yaml"
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := catalog.Known()
+	known.Providers = []string{"netns"}
+	plan, err := topology.Load(file, data, known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := catalog.Resolve(plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := set.Support(components.Artifacts{})
+	want = cniLab{report.NotEnforced, verifytest.Way{Encapsulated: s.Encapsulation.Kind != "", Inside: "kube-proxy", Outside: "kube-proxy"}}
+	if s.NetworkPolicy {
+		want.policies = report.Enforced
+	}
+	if s.ReplacesProxy {
+		want.way.Outside = "CNI"
+	}
+	if s.ReplacesProxy || s.ServesPods {
+		want.way.Inside = "CNI"
+	}
+	return want, plan.CNI.Name
+}
+
+// TestCNIMatrix: cni-matrix.yaml has a lab of every CNI.
+func TestCNIMatrix(t *testing.T) {
+	catalog, err := components.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := map[string]bool{}
+	for _, scenario := range append(matrix(t), "quickstart") {
+		_, cni := cniLabOf(t, catalog, scenario)
+		tried[cni] = true
+	}
+	for cni := range catalog.Known().CNIs {
+		if !tried[cni] {
+			t.Errorf("cni-matrix.yaml has no lab of %s", cni)
+		}
 	}
 }
 
@@ -66,19 +104,14 @@ func TestCNIs(t *testing.T) {
 	providertest.NeedLabs(t)
 	l := newLabs(t)
 	scenarios := matrix(t)
-	for scenario := range cniLabs() {
-		if !slices.Contains(scenarios, scenario) {
-			t.Errorf("cni-matrix.yaml leaves out %s", scenario)
-		}
+	catalog, err := components.Load()
+	if err != nil {
+		t.Fatal(err)
 	}
 	b := l.lab(t, nameOfCNI, "")
 	changed := false // the lab before still runs
 	for i, scenario := range scenarios {
-		want, known := cniLabs()[scenario]
-		if !known {
-			t.Errorf("cni-matrix.yaml names %s, of which nothing is expected here", scenario)
-			continue
-		}
+		want, _ := cniLabOf(t, catalog, scenario)
 		t.Run(scenario, func(t *testing.T) {
 			data, err := os.ReadFile("../scenarios/" + scenario + ".yaml")
 			if err != nil {
