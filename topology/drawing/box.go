@@ -2,7 +2,6 @@ package drawing
 
 import (
 	"slices"
-	"strings"
 
 	"netlab.dev/netlab/topology"
 )
@@ -79,9 +78,9 @@ func (l *layout) fill(b *Box, m topology.Machine) {
 		b.Texts = append(b.Texts, fit(Text{Value: nicText(nic), Point: Point{b.inside, y}}, room))
 	}
 	y += 9
-	for _, name := range slices.SortedStableFunc(slices.Values(interfacesOf(m.Name, l.options)), tunnelsFirst) {
-		c := Chip{Rect: Rect{b.inside, y, room, 18}, Interface: name}
-		c.Texts = []Text{fit(Text{Value: name, Class: "dim", Point: Point{b.inside + chipPad, y + 12.5}}, room-2*chipPad)}
+	for _, i := range slices.SortedStableFunc(slices.Values(interfacesOf(m.Name, l.options)), tunnelsFirst) {
+		c := Chip{Rect: Rect{b.inside, y, room, 18}, Interface: i.Name}
+		c.Texts = []Text{fit(Text{Value: i.Name, Class: "dim", Point: Point{b.inside + chipPad, y + 12.5}}, room-2*chipPad)}
 		b.Chips = append(b.Chips, c)
 		y += c.H + chipGap
 	}
@@ -102,16 +101,14 @@ func (l *layout) fill(b *Box, m topology.Machine) {
 }
 
 // tunnelsFirst sorts tunnels before bridges of Pods, so that they are nearer to the NICs.
-func tunnelsFirst(a, b string) int {
-	rank := func(name string) int {
-		for _, word := range []string{"vxlan", "flannel", "tunl", "geneve"} {
-			if strings.Contains(name, word) {
-				return 0
-			}
-		}
-		return 1
+func tunnelsFirst(a, b Interface) int {
+	switch {
+	case a.Tunnel == b.Tunnel:
+		return 0
+	case a.Tunnel:
+		return -1
 	}
-	return rank(a) - rank(b)
+	return 1
 }
 
 func podChip(p Pod, x, y, room float64) Chip {

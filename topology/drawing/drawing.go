@@ -42,6 +42,7 @@ func (p Pod) label() string {
 type Interface struct {
 	Machine string
 	Name    string
+	Tunnel  bool // wraps packets between Nodes: drawn nearest to the NICs
 }
 
 // Drawing is a Plan with its layout, in pixels from the upper left.
@@ -206,11 +207,11 @@ func podsOf(machine string, o Options) []Pod {
 	return out
 }
 
-func interfacesOf(machine string, o Options) []string {
-	var out []string
+func interfacesOf(machine string, o Options) []Interface {
+	var out []Interface
 	for _, i := range o.Interfaces {
 		if i.Machine == machine {
-			out = append(out, i.Name)
+			out = append(out, i)
 		}
 	}
 	return out

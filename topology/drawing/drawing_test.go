@@ -80,7 +80,7 @@ func peopled(plan topology.Plan) Options {
 		o.Pods = append(o.Pods, Pod{Name: "echo-" + n.Name, Node: n.Name, IP: fmt.Sprintf("10.244.%d.3", i)},
 			Pod{Name: "policy-allow-namespace", Node: n.Name, IP: fmt.Sprintf("10.244.%d.14", i)},
 			Pod{Name: "ingress-nginx-controller-7d9f6bdc5-x2x4q", Node: n.Name, IP: fmt.Sprintf("10.244.%d.114", i)})
-		o.Interfaces = append(o.Interfaces, Interface{n.Name, "cni0"}, Interface{n.Name, "flannel.1"})
+		o.Interfaces = append(o.Interfaces, Interface{Machine: n.Name, Name: "cni0"}, Interface{Machine: n.Name, Name: "flannel.1", Tunnel: true})
 	}
 	return o
 }

@@ -349,3 +349,15 @@ func TestScales(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// An interface between which and a NIC packets are wrapped is a tunnel, whatever its name.
+func TestTunnelsOfScene(t *testing.T) {
+	s := sceneOf(subject(t, "sampled").Report, lab(t, "quickstart").Plan)
+	found := map[string]bool{}
+	for _, i := range s.interfaces {
+		found[i.Name] = i.Tunnel
+	}
+	if !found["flannel.1"] || found["cni0"] || len(found) < 2 {
+		t.Errorf("tunnels among the interfaces: %v", found)
+	}
+}

@@ -30,14 +30,14 @@ func sceneOf(r report.Report, plan topology.Plan) scene {
 		if p.Evidence == nil {
 			continue
 		}
-		for _, h := range p.Evidence.Hops {
+		for i, h := range p.Evidence.Hops {
 			switch {
 			case h.Pod != "":
 				s.pod(h.Pod, h.Machine, podAddress(h))
 			case h.Peer != "":
 				s.pod(h.Peer, h.Machine, "")
 			case h.Interface != "lo" && !isNIC(plan, h.Machine, h.Interface):
-				s.inner(h.Machine, h.Interface)
+				s.inner(h.Machine, h.Interface, wraps(p.Evidence.Hops, i))
 			}
 		}
 	}
@@ -77,10 +77,27 @@ func (s *scene) pod(name, node, ip string) {
 	}
 }
 
-func (s *scene) inner(machine, name string) {
-	if i := (drawing.Interface{Machine: machine, Name: name}); !slices.Contains(s.interfaces, i) {
-		s.interfaces = append(s.interfaces, i)
+func (s *scene) inner(machine, name string, tunnel bool) {
+	i := slices.IndexFunc(s.interfaces, func(i drawing.Interface) bool { return i.Machine == machine && i.Name == name })
+	if i < 0 {
+		i = len(s.interfaces)
+		s.interfaces = append(s.interfaces, drawing.Interface{Machine: machine, Name: name})
 	}
+	s.interfaces[i].Tunnel = s.interfaces[i].Tunnel || tunnel
+}
+
+// wraps reports whether a hop's packet is encapsulated at the next hop of the machine, or was
+// at the previous one: its interface is the tunnel.
+func wraps(hops []report.Hop, i int) bool {
+	for _, j := range []int{i - 1, i + 1} {
+		if j < 0 || j >= len(hops) || hops[j].Machine != hops[i].Machine || hops[j].Leg != hops[i].Leg {
+			continue
+		}
+		if hops[i].Outer == nil && hops[j].Outer != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // node is the Node of a Pod, "" for a Pod that is not in the scene.
