@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -64,15 +65,25 @@ func testArgumentsInside(t *testing.T) {
 		must(unix.Mount("test", dir, "tmpfs", 0, ""))
 	}
 	must(unix.Mount("proc", "/proc", "proc", 0, ""))
+	// A hierarchy whose root is the test's own cgroup: the labs in it are not the machine's.
+	hierarchy, own := filepath.Join(state, "..", "cgroup"), filepath.Join(state, "..", "cgroup", "nlt-names")
+	must(errors.Join(os.Mkdir(hierarchy, 0o755), unix.Mount("cgroup", hierarchy, "cgroup2", 0, ""), os.MkdirAll(own, 0o755)))
+	must(errors.Join(os.Mkdir("/sys/fs/cgroup/unified", 0o755), unix.Mount(own, "/sys/fs/cgroup/unified", "", unix.MS_BIND, "")))
+	must(unix.Unmount(hierarchy, unix.MNT_DETACH))
+	t.Cleanup(func() { // the cgroup of the test, by the hierarchy once more
+		must(errors.Join(unix.Unmount("/sys/fs/cgroup/unified", 0), unix.Mount("cgroup", hierarchy, "cgroup2", 0, "")))
+		must(errors.Join(os.Remove(own), unix.Unmount(hierarchy, 0)))
+	})
 
 	root := providers.DefaultRoot()
 	sleeps, ended := map[labs.Name]*exec.Cmd{}, map[labs.Name]chan struct{}{}
 	for _, text := range []string{"one", "two"} {
 		lab := labs.MustName(text)
-		must(root.Write(providers.State{Plan: topology.Plan{Lab: lab, Provider: "netns"}, Phase: providers.PhaseUp}))
+		cp := topology.Machine{Name: "cp", Kind: topology.KindNode, Role: topology.RoleControlPlane}
+		must(root.Write(providers.State{Plan: topology.Plan{Lab: lab, Provider: "netns", Machines: []topology.Machine{cp}}, Phase: providers.PhaseUp}))
 		must(os.WriteFile(filepath.Join(root.Dir(lab), "ca.key"), []byte("secret"), 0o600))
 		sleep := exec.Command("sleep", "600")
-		sleep.Env = append(os.Environ(), local.LabelKey+"="+text)
+		must(local.Enrol(lab, sleep))
 		must(sleep.Start())
 		done := make(chan struct{})
 		go func() { sleep.Wait(); close(done) }()
@@ -120,6 +131,23 @@ func testArgumentsInside(t *testing.T) {
 	var out, stderr bytes.Buffer
 	if code := Main([]string{"down", "one"}, strings.NewReader(""), &out, &stderr); code != exitOK || there("one") || !there("two") {
 		t.Errorf("netlab down one: exit code %d, one is there: %t, two is there: %t\n%s%s", code, there("one"), there("two"), out.String(), stderr.String())
+	}
+	// What is not a lab's goes with no verb, whatever its name and whoever carries a lab's label.
+	photo := filepath.Join(state, "photos", "cat.jpg")
+	must(os.Mkdir(filepath.Dir(photo), 0o755))
+	must(os.WriteFile(photo, []byte("a cat"), 0o644))
+	stranger := exec.Command("sleep", "600")
+	stranger.Env = append(os.Environ(), local.LabelKey+"=photos")
+	must(stranger.Start())
+	for _, args := range [][]string{{"list"}, {"down", "photos"}, {"down", "--all"}} {
+		var out, stderr bytes.Buffer
+		code := Main(args, strings.NewReader(""), &out, &stderr)
+		if _, err := os.Stat(photo); code != exitOK || err != nil || args[0] == "list" && strings.Contains(out.String(), "photos") || stranger.Process.Signal(syscall.Signal(0)) != nil {
+			t.Errorf("netlab %q: exit code %d, the user's file: %v\n%s%s", args, code, err, out.String(), stderr.String())
+		}
+	}
+	if there("two") {
+		t.Error("netlab down --all left lab two")
 	}
 	select {
 	case <-ended[labs.MustName("one")]:

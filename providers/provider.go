@@ -42,8 +42,9 @@ type Provider interface {
 	// Attach finds the machines of a lab that Create has created. With an error for which
 	// OnlyOff holds, the Running has all machines that are on.
 	Attach(ctx context.Context, plan topology.Plan, dir string) (Running, error)
-	// Delete removes everything of the lab: by its state directory, or without it by label.
-	// It never stops early; the errors of all steps are joined. A missing lab is not an error.
+	// Delete removes everything of the lab but its state directory: by the records in it, or
+	// without them by name. It never stops early; the errors of all steps are joined. A missing
+	// lab is not an error.
 	Delete(ctx context.Context, lab labs.Name, dir string) error
 }
 

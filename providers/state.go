@@ -101,7 +101,7 @@ func DefaultRoot() Root {
 // Dir is the state directory of a lab, whether it exists or not.
 func (r Root) Dir(lab labs.Name) string { return filepath.Join(string(r), lab.Label()) }
 
-// Labs lists the labs that have a state directory; other directories are ignored.
+// Labs lists the labs that have a state directory; directories that are not a lab's are ignored.
 func (r Root) Labs() ([]labs.Name, error) {
 	entries, err := os.ReadDir(string(r))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -109,7 +109,7 @@ func (r Root) Labs() ([]labs.Name, error) {
 	}
 	var found []labs.Name // sorted, as the entries are
 	for _, e := range entries {
-		if lab, bad := labs.ParseName(e.Name()); bad == nil && e.IsDir() {
+		if lab, bad := labs.ParseName(e.Name()); bad == nil && e.IsDir() && r.Marked(lab) {
 			found = append(found, lab)
 		}
 	}
@@ -167,24 +167,58 @@ func (e *BusyError) Error() string { return fmt.Sprintf("lab %s is in use by %s"
 // Hint says what to do about it.
 func (e *BusyError) Hint() string { return "wait for it to end, or stop it with Ctrl-C first" }
 
-// Read reads the state of a lab. The error is fs.ErrNotExist if there is none and a
-// *VersionError if another version of netlab wrote it.
+// DamagedError reports that a state exists and cannot be read.
+type DamagedError struct {
+	Lab labs.Name
+	Err error
+}
+
+func (e *DamagedError) Error() string { return fmt.Sprintf("state of lab %s: %v", e.Lab, e.Err) }
+
+func (e *DamagedError) Unwrap() error { return e.Err }
+
+// Hint says how to continue.
+func (e *DamagedError) Hint() string {
+	return fmt.Sprintf("restore the file from a backup, or remove the lab with `netlab down %s`", e.Lab)
+}
+
+// Read reads the state of a lab. The error is fs.ErrNotExist if there is none, a *VersionError if
+// another version of netlab wrote it, and a *DamagedError if it is there and not whole.
 func (r Root) Read(lab labs.Name) (State, error) {
-	var s State
 	if err := lab.Check(); err != nil {
-		return s, err
+		return State{}, err
 	}
-	data, err := os.ReadFile(filepath.Join(r.Dir(lab), "state.json"))
+	path := filepath.Join(r.Dir(lab), stateFile)
+	data, err := os.ReadFile(path)
 	if err != nil {
+		return State{}, err
+	}
+	s, err := outline(data, lab)
+	var other *VersionError
+	if errors.As(err, &other) {
 		return s, err
 	}
-	if s, err = outline(data, lab); err != nil {
-		return s, err
+	if err == nil {
+		err = json.Unmarshal(data, &s)
 	}
-	if err := json.Unmarshal(data, &s); err != nil {
-		return State{}, fmt.Errorf("state of lab %s: %w", lab, err)
+	if err == nil {
+		err = s.whole()
+	}
+	if err != nil {
+		return State{}, &DamagedError{lab, &atomicfile.DamagedError{Path: path, Err: err}}
 	}
 	return s, nil
+}
+
+// whole returns what a state lacks that every lab has.
+func (s State) whole() error {
+	if len(s.Plan.WithRole(topology.RoleControlPlane)) == 0 {
+		return errors.New("its plan has no control plane")
+	}
+	if s.Plan.Provider == "" || s.Phase == "" {
+		return errors.New("it has no provider or no phase")
+	}
+	return nil
 }
 
 // header has the fields of every schema version.
@@ -203,10 +237,10 @@ type header struct {
 func outline(data []byte, lab labs.Name) (s State, err error) {
 	var h header
 	if err := json.Unmarshal(data, &h); err != nil {
-		return s, fmt.Errorf("state of lab %s: %w", lab, err)
+		return s, err
 	}
 	if h.Plan.Lab != lab {
-		return s, fmt.Errorf("state of lab %s: it belongs to lab %s", lab, h.Plan.Lab)
+		return s, fmt.Errorf("it belongs to lab %s", h.Plan.Lab)
 	}
 	s.SchemaVersion, s.Plan.Lab, s.Plan.Provider = h.SchemaVersion, h.Plan.Lab, h.Plan.Provider
 	s.File, s.Phase, s.Created = h.File, h.Phase, h.Created
@@ -222,13 +256,12 @@ func (r Root) Write(s State) error {
 		return err
 	}
 	s.SchemaVersion = stateVersion
-	dir := r.Dir(s.Plan.Lab)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("create the lab's state directory: %w", err)
+	if err := r.Claim(s.Plan.Lab); err != nil {
+		return err
 	}
 	data, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(dir, "state.json"), data, 0o600)
+	return atomicfile.Write(filepath.Join(r.Dir(s.Plan.Lab), stateFile), data, 0o600)
 }

@@ -132,7 +132,7 @@ func TestStateRoundTrip(t *testing.T) {
 	}
 	want := State{
 		SchemaVersion: stateVersion,
-		Plan:          topology.Plan{Lab: labs.MustName("a"), Provider: "netns", Names: map[string][]netip.Addr{"x.test": {netip.MustParseAddr("192.0.2.1")}}},
+		Plan:          topology.Plan{Lab: labs.MustName("a"), Provider: "netns", Machines: []topology.Machine{{Name: "cp", Kind: topology.KindNode, Role: topology.RoleControlPlane}}, Names: map[string][]netip.Addr{"x.test": {netip.MustParseAddr("192.0.2.1")}}},
 		File:          "/labs/a.yaml", Phase: PhaseCreating, Created: time.Now().UTC().Round(0), APIPort: 40123,
 		Artifacts: components.Artifacts{Rootfs: []string{"/c/r"}, Programs: map[string]string{"runc": "/c/runc"}},
 	}
@@ -160,21 +160,72 @@ func TestStateRoundTrip(t *testing.T) {
 			t.Errorf("%s has mode %v, want %v (%v)", path, info.Mode(), mode, err)
 		}
 	}
-	if entries, err := os.ReadDir(root.Dir(labs.MustName("a"))); err != nil || len(entries) != 1 {
-		t.Errorf("next to the state: %v (%v)", entries, err)
+	if entries, err := os.ReadDir(root.Dir(labs.MustName("a"))); err != nil || len(entries) != 2 {
+		t.Errorf("beside the state and the mark: %v (%v)", entries, err)
 	}
 }
 
-func TestReadBrokenState(t *testing.T) {
+// A state that is there and not whole is neither absent nor taken for a lab's, and says what to do.
+func TestReadDamagedState(t *testing.T) {
+	root, lab := Root(t.TempDir()), labs.MustName("a")
+	for _, text := range []string{"", "{}", `{"plan": `, "null", "[]", "\x00\x00\x00", `{"schemaVersion": 1, "plan": {"lab": "a", "provider": "netns"}, "phase": "up"}`} {
+		if err := errors.Join(os.MkdirAll(root.Dir(lab), 0o700), os.WriteFile(filepath.Join(root.Dir(lab), "state.json"), []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		s, err := root.Read(lab)
+		var damaged *DamagedError
+		if !errors.As(err, &damaged) || !strings.Contains(err.Error(), "lab a") || !strings.Contains(err.Error(), "state.json is damaged") || !strings.Contains(damaged.Hint(), "`netlab down a`") || s.Phase != "" {
+			t.Errorf("%q reads as %+v (%v)", text, s, err)
+		}
+	}
+}
+
+// A directory is a lab's by netlab's mark, or by a state; everything else is left alone.
+func TestMark(t *testing.T) {
 	root := Root(t.TempDir())
-	if err := os.MkdirAll(root.Dir(labs.MustName("a")), 0o755); err != nil {
+	photos, lost, made, old, torn := labs.MustName("photos"), labs.MustName("lost"), labs.MustName("made"), labs.MustName("old"), labs.MustName("torn")
+	for path, text := range map[string]string{
+		"photos/cat.jpg": "a cat", "lost+found/x": "", "torn/state.json": "{}", "torn/cat.jpg": "a cat",
+		"old/state.json": `{"plan": {"lab": "old", "provider": "kind"}, "phase": "up"}`, "old/nodes/w1/machine.json": "{}",
+	} {
+		path = filepath.Join(string(root), path)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Mkdir(root.Dir(lost), 0o755), root.Claim(made), os.WriteFile(filepath.Join(root.Dir(made), "state.json"), nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(root.Dir(labs.MustName("a")), "state.json"), []byte(`{"plan": `), 0o600); err != nil {
-		t.Fatal(err)
+	if found, err := root.Labs(); err != nil || !slices.Equal(found, []labs.Name{made, old}) {
+		t.Errorf("the labs are %v (%v)", found, err)
 	}
-	if _, err := root.Read(labs.MustName("a")); err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "lab a") {
-		t.Errorf("half a state reads as %v", err)
+	for _, lab := range []labs.Name{photos, torn} {
+		for what, err := range map[string]error{"claim": root.Claim(lab), "write": root.Write(State{Plan: topology.Plan{Lab: lab}})} {
+			if err == nil || !strings.Contains(err.Error(), "no mark of netlab") {
+				t.Errorf("%s of the user's directory %s: %v", what, lab, err)
+			}
+		}
+		err := root.RemoveDir(lab)
+		if (err != nil) != (lab == torn) {
+			t.Errorf("removal of %s: %v", lab, err)
+		}
+		if text, err := os.ReadFile(filepath.Join(root.Dir(lab), "cat.jpg")); lab == photos && (err != nil || string(text) != "a cat") {
+			t.Errorf("the user's directory %s was removed (%v)", lab, err)
+		}
+	}
+	for _, lab := range []labs.Name{made, old} {
+		if err := root.RemoveDir(lab); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(root.Dir(lab)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is left (%v)", lab, err)
+		}
+	}
+	if err := errors.Join(root.Claim(lost), root.Claim(lost), root.RemoveDir(labs.MustName("none"))); err != nil {
+		t.Errorf("an empty directory: %v", err)
+	}
+	if info, err := os.Stat(root.Dir(lost)); err != nil || info.Mode().Perm() != 0o700 || !root.Marked(lost) {
+		t.Errorf("a claimed directory is %v, marked %t (%v)", info.Mode(), root.Marked(lost), err)
 	}
 }
 

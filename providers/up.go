@@ -160,19 +160,25 @@ func (i *installer) forgetNodes(ctx context.Context, running Running, had []stri
 	return nil
 }
 
-// Down removes a lab, with or without a state directory. It continues after ctx was cancelled,
-// within its own time limit, so that nothing is left half removed.
-func Down(ctx context.Context, root Root, p Provider, lab labs.Name) error {
+// Down removes a lab that one of the makers created, with or without a state directory. It
+// continues after ctx was cancelled, within its own time limit, so that nothing is left half
+// removed, and after an error: the state is removed last, and only if nothing else is left.
+func Down(ctx context.Context, root Root, lab labs.Name, makers ...Provider) error {
 	if err := lab.Check(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteLimit)
-	defer cancel()
 	if state, err := root.Read(lab); err == nil {
 		state.Phase = PhaseDeleting
-		if err := root.Write(state); err != nil {
-			return err
-		}
+		_ = root.Write(state) // on a full or read-only disk the lab is removed all the same
 	}
-	return p.Delete(ctx, lab, root.Dir(lab))
+	var errs error
+	for _, p := range makers {
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteLimit)
+		errs = errors.Join(errs, p.Delete(limited, lab, root.Dir(lab)))
+		cancel()
+	}
+	if errs != nil {
+		return errs
+	}
+	return root.RemoveDir(lab)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -35,12 +34,7 @@ func (e Engine) Down(ctx context.Context, lab labs.Name) (result DownResult, err
 		return result, err
 	}
 	result.Unmerged, err = e.Unmerge(lab)
-	for _, p := range makers {
-		if left := providers.Down(ctx, e.Root, p, lab); left != nil {
-			return result, errors.Join(err, left)
-		}
-	}
-	return result, err
+	return result, errors.Join(err, providers.Down(ctx, e.Root, lab, makers...))
 }
 
 // makers returns the providers that may have created a lab. The state names it, also one that
@@ -67,7 +61,7 @@ func (e Engine) makers(lab labs.Name) ([]providers.Provider, error) {
 
 // left reports whether any part of a lab exists. A lab of another machine is refused.
 func (e Engine) left(lab labs.Name) (bool, error) {
-	if _, err := os.Stat(e.Root.Dir(lab)); err == nil {
+	if e.Root.Marked(lab) {
 		return true, nil
 	}
 	if local.Guest(local.GuestsDir, lab) {
@@ -94,6 +88,9 @@ func (e Engine) All() ([]labs.Name, error) {
 // refuseStranger returns an error if parts of a lab of this name exist without a state in our
 // state directory: the lab belongs to another state directory, or its state was lost.
 func (e Engine) refuseStranger(lab labs.Name) error {
+	if err := e.Root.Free(lab); err != nil {
+		return err
+	}
 	names, err := e.All()
 	switch {
 	case local.Guest(local.GuestsDir, lab):

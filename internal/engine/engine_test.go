@@ -43,9 +43,9 @@ func (f *fake) Attach(_ context.Context, plan topology.Plan, _ string) (provider
 	return providers.Running{Plan: plan, Machines: map[string]providers.Machine{"cp": nil}}, f.attached
 }
 
-func (f *fake) Delete(_ context.Context, lab labs.Name, dir string) error {
+func (f *fake) Delete(_ context.Context, lab labs.Name, _ string) error {
 	f.note("delete", lab)
-	return errors.Join(f.deletes, os.RemoveAll(dir))
+	return f.deletes
 }
 
 func (f *fake) Stop(_ context.Context, lab labs.Name, _ string) error {
@@ -132,7 +132,15 @@ func TestDown(t *testing.T) {
 	b.fakes["kind"].deletes = errors.New("docker is away")
 	_, err := b.Down(ctx, a)
 	failsWith(t, err, "docker is away", "")
-	b.expect(t, "a down that fails at kind's part", "libvirt: delete a", "kind: delete a")
+	b.expect(t, "a down that fails at kind's part", "libvirt: delete a", "kind: delete a", "netns: delete a")
+
+	b.lab(t, "a", "kind", providers.PhaseUp)
+	_, err = b.Down(ctx, a)
+	failsWith(t, err, "docker is away", "")
+	if state, err := b.Root.Read(a); err != nil || state.Phase != providers.PhaseDeleting {
+		t.Errorf("something is left of the lab, and its state is %+v (%v)", state, err)
+	}
+	b.expect(t, "a down that fails", "kind: delete a")
 
 	if _, err := b.Down(ctx, labs.Name{}); err == nil {
 		t.Error("the zero Name is taken down")

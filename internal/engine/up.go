@@ -153,7 +153,7 @@ func (e Engine) makeRoom(ctx context.Context, was before, p Progress) (err error
 	}
 	done := p.Step("remove the old cluster")
 	defer func() { done(err) }()
-	return providers.Down(ctx, e.Root, provider, was.state.Plan.Lab)
+	return providers.Down(ctx, e.Root, was.state.Plan.Lab, provider)
 }
 
 // stocked is a lab with its software and rendered manifests.

@@ -50,6 +50,9 @@ func create(ctx context.Context, req providers.Request, nodes []node) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its docker commands are killed with it
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
+	if err := local.Enrol(req.Plan.Lab, cmd); err != nil {
+		return err
+	}
 	_, err = command.Run(cmd)
 	var failed *command.Error
 	switch {

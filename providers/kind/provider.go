@@ -40,10 +40,8 @@ func (p Provider) Create(ctx context.Context, req providers.Request) (providers.
 	if err := req.Plan.Lab.Check(); err != nil {
 		return providers.Running{}, err
 	}
-	for _, d := range []string{"nodes", "logs"} {
-		if err := os.MkdirAll(filepath.Join(req.Dir, d), 0o755); err != nil {
-			return providers.Running{}, err
-		}
+	if err := local.MakeDirs(req); err != nil {
+		return providers.Running{}, err
 	}
 	e, err := engineOf(ctx, req.Dir)
 	if err != nil {
@@ -256,7 +254,7 @@ func (p Provider) Delete(ctx context.Context, lab labs.Name, dir string) error {
 		}
 		errs = errors.Join(errs, err, e.remove(ctx, names(there)...))
 	}
-	return errors.Join(errs, local.Delete(ctx, lab, dir))
+	return errors.Join(errs, local.Stop(ctx, lab))
 }
 
 func names(there map[string]container) []string {

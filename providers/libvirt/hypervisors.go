@@ -115,10 +115,15 @@ func remember(dir string, p place) error {
 	return atomicfile.Write(filepath.Join(dir, placeFile), data, 0o644)
 }
 
-func recall(dir string) (p place, known bool) {
-	data, err := os.ReadFile(filepath.Join(dir, placeFile))
-	known = err == nil && json.Unmarshal(data, &p) == nil
-	return p, known
+// recall returns what remember recorded; known is false if there is no record. A damaged one is an
+// error: the lab's machines may be anywhere.
+func recall(dir string) (p place, known bool, err error) {
+	path := filepath.Join(dir, placeFile)
+	known, err = atomicfile.ReadJSON(path, &p)
+	if err != nil {
+		err = hint.With(err, "it lists the hypervisors of the lab; if none is left with machines of it, remove "+path)
+	}
+	return p, known, err
 }
 
 // remoteRoot is netlab's directory on a remote machine. It has for each lab its owner, the netlab

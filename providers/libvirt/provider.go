@@ -73,13 +73,14 @@ func (p Provider) Create(ctx context.Context, req providers.Request) (running pr
 // machines creates the networks and starts every machine of the plan, with containerd; again are
 // the Nodes that were restarted.
 func (p Provider) machines(ctx context.Context, req providers.Request) (running providers.Running, again []string, err error) {
-	for _, d := range []string{"nodes", "logs"} {
-		if err := os.MkdirAll(filepath.Join(req.Dir, d), 0o755); err != nil {
-			return running, nil, err
-		}
+	if err := local.MakeDirs(req); err != nil {
+		return running, nil, err
 	}
 	at := placeOf(req.Plan)
-	was, _ := recall(req.Dir)
+	was, _, err := recall(req.Dir)
+	if err != nil {
+		return running, nil, err
+	}
 	hs, err := at.with(was).connect(ctx) // including those that the lab leaves
 	if err != nil {
 		return running, nil, err

@@ -79,7 +79,7 @@ func (v vms) delete(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
-	if err := (Provider{}).Delete(ctx, v.req.Plan.Lab, v.req.Dir); err != nil {
+	if err := providers.Down(ctx, providers.Root(filepath.Dir(v.req.Dir)), v.req.Plan.Lab, Provider{}); err != nil {
 		t.Error(err)
 	}
 }

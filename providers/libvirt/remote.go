@@ -232,7 +232,7 @@ func (h *hypervisor) unlink(ctx context.Context, lab labs.Name) error {
 // forget removes a lab's files on a remote machine.
 func (h *hypervisor) forget(ctx context.Context, lab labs.Name) error {
 	if h.remote == nil {
-		return nil // local.Delete does it
+		return nil // they are in the state directory
 	}
 	_, err := h.remote.Run(ctx, nil, "sh", "-c", `rm -rf "$1" && { rmdir "${1%/*}" 2>/dev/null || true; }`, "sh", remoteDir(lab))
 	return err

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"path/filepath"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
 
 	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/local"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/topology/fabric"
@@ -22,7 +23,10 @@ func (p Provider) Stop(ctx context.Context, lab labs.Name, dir string) error {
 	if err := lab.Check(); err != nil {
 		return err
 	}
-	at, known := recall(dir)
+	at, known, err := recall(dir)
+	if err != nil {
+		return err
+	}
 	if !known {
 		at.URI = resolve("")
 	}
@@ -65,11 +69,12 @@ func (p Provider) Delete(ctx context.Context, lab labs.Name, dir string) error {
 	if err := lab.Check(); err != nil {
 		return err
 	}
-	at, known := recall(dir)
-	var errs error
+	at, known, errs := recall(dir)
 	if !known {
+		var err error
 		at.URI = resolve("")
-		at.Remote, errs = fabric.KnownEnds(lab)
+		at.Remote, err = fabric.KnownEnds(lab)
+		errs = errors.Join(errs, err)
 	}
 	hs, missed := at.reach(ctx)
 	defer hs.close()
@@ -88,13 +93,13 @@ func (p Provider) Delete(ctx context.Context, lab labs.Name, dir string) error {
 	far = slices.DeleteFunc(far, func(uri string) bool { return uri == "" })
 	errs = errors.Join(errs, missed[""])
 	if len(far) == 0 {
-		return errors.Join(errs, local.Delete(ctx, lab, dir))
+		return errors.Join(errs, local.Stop(ctx, lab))
 	}
 	for _, uri := range far {
 		errs = errors.Join(errs, hint.With(fmt.Errorf("machines of lab %s are left at %s: %w", lab, uri, missed[uri]),
 			fmt.Sprintf("repeat `netlab down %s` when it is reachable; if it no longer exists, remove %s", lab, dir)))
 	}
-	return errors.Join(errs, local.Stop(ctx, lab), os.MkdirAll(dir, 0o755), remember(dir, place{Remote: far}))
+	return errors.Join(errs, local.Stop(ctx, lab), providers.Root(filepath.Dir(dir)).Claim(lab), remember(dir, place{Remote: far}))
 }
 
 // Find implements providers.Finder. Without a responding libvirt there are no labs.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -120,7 +121,7 @@ func ControlPlane(ctx context.Context, req providers.Request, running *providers
 		if err := waitEach(limited, *running); err != nil {
 			return err
 		}
-		return os.WriteFile(bootstrapped, nil, 0o644)
+		return atomicfile.Write(bootstrapped, nil, 0o644)
 	}
 	return nil
 }
@@ -144,30 +145,49 @@ func Inspect(ctx context.Context, state providers.State, dir string) error {
 	return errs
 }
 
-// Stop kills every labelled process of a lab and removes its networks and cgroups, even if one of
-// these fails. Its files stay.
+// Limits of the steps of Stop: one that hangs must leave time for the others.
+const (
+	killLimit   = 15 * time.Second
+	unlinkLimit = 20 * time.Second
+	cgroupLimit = 10 * time.Second
+)
+
+// Stop kills every process of a lab and removes its networks and cgroups, even if one of these
+// fails. Its files stay.
 func Stop(ctx context.Context, lab labs.Name) error {
 	if err := lab.Check(); err != nil {
 		return err
 	}
-	errs := KillAll(ctx, func() []int { return Processes(lab) })
-	errs = errors.Join(errs, fabric.Delete(ctx, lab))
-	return errors.Join(errs, RemoveCgroups(ctx, lab, ""))
-}
-
-// Delete does what Stop does and removes the state directory, which must have the lab's name.
-func Delete(ctx context.Context, lab labs.Name, dir string) error {
-	if err := lab.Check(); err != nil {
-		return err
-	}
-	if filepath.Base(dir) != lab.Label() {
-		return fmt.Errorf("%q is not the state directory of lab %s", dir, lab)
-	}
-	errs := Stop(ctx, lab)
-	if err := os.RemoveAll(dir); err != nil {
-		errs = errors.Join(errs, fmt.Errorf("remove the lab's state: %w", err))
+	var errs error
+	for _, step := range []struct {
+		limit time.Duration
+		do    func(context.Context) error
+	}{
+		{killLimit, func(ctx context.Context) error {
+			thaw(lab, "")
+			return KillAll(ctx, func() []int { return Processes(lab) })
+		}},
+		{unlinkLimit, func(ctx context.Context) error { return fabric.Delete(ctx, lab) }},
+		{cgroupLimit, func(ctx context.Context) error { return RemoveCgroups(ctx, lab, "") }},
+	} {
+		limited, cancel := context.WithTimeout(ctx, step.limit)
+		errs = errors.Join(errs, step.do(limited))
+		cancel()
 	}
 	return errs
+}
+
+// MakeDirs makes the directories in a lab's state directory that every provider needs.
+func MakeDirs(req providers.Request) error {
+	if err := providers.Root(filepath.Dir(req.Dir)).Claim(req.Plan.Lab); err != nil {
+		return err
+	}
+	for _, d := range []string{"nodes", "logs"} {
+		if err := os.MkdirAll(filepath.Join(req.Dir, d), 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Authority returns the lab's CA and the keys that several control planes share, and creates
@@ -184,8 +204,16 @@ func authority(dir string) (*kubeadm.Authority, error) {
 	certPath, keyPath := filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key")
 	cert, err1 := os.ReadFile(certPath)
 	key, err2 := os.ReadFile(keyPath)
-	if err1 == nil && err2 == nil {
-		return kubeadm.LoadAuthority(cert, key)
+	switch missing1, missing2 := errors.Is(err1, fs.ErrNotExist), errors.Is(err2, fs.ErrNotExist); {
+	case err1 == nil && err2 == nil:
+		ca, err := kubeadm.LoadAuthority(cert, key)
+		if err != nil {
+			err = hint.With(fmt.Errorf("the lab's certificate authority, %s and %s, is damaged: %w", certPath, keyPath, err), "restore both files from a backup, or remove the lab with `netlab down`")
+		}
+		return ca, err
+	case !missing1 || !missing2:
+		// Nodes have certificates of the authority that was here: a new one would lock them out.
+		return nil, hint.With(fmt.Errorf("one of %s and %s is missing: %w", certPath, keyPath, errors.Join(err1, err2)), "restore it from a backup, or remove the lab with `netlab down`")
 	}
 	ca, err := kubeadm.NewAuthority()
 	if err != nil {

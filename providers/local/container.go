@@ -76,8 +76,12 @@ func (c Container) Start(ctx context.Context, runc string, lowers []string, spec
 	}
 	defer log.Close()
 	options := "lowerdir=" + strings.Join(lowers, ":") + ",upperdir=" + c.Path("upper") + ",workdir=" + c.Path("work")
-	cmd := exec.CommandContext(ctx, "sh", "-ec", `mount -t overlay overlay -o "$1" "$2"; shift 2; exec "$@"`, "sh",
-		options, c.Path("rootfs"),
+	procs, err := enrolment(c.Lab) // runc moves the container into its cgroup
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "sh", "-ec", join+`mount -t overlay overlay -o "$1" "$2"; shift 2; exec "$@"`, "sh",
+		procs, options, c.Path("rootfs"),
 		runc, "--root="+c.Path("runc"), "--log="+c.Path("runc.log"),
 		"run", "--detach", "--bundle="+c.Dir, "--pid-file="+c.Path("pid"), c.Name)
 	cmd.Env = append(os.Environ(), LabelKey+"="+c.Lab.Label())
@@ -136,6 +140,7 @@ func (c Container) Clear(ctx context.Context) error {
 	if err := c.check(); err != nil {
 		return err
 	}
+	thaw(c.Lab, c.Name)
 	err := KillAll(ctx, func() []int { return InCgroups(c.Lab, c.Name) })
 	return errors.Join(err, RemoveCgroups(ctx, c.Lab, c.Name), os.RemoveAll(c.Path("runc")), os.RemoveAll(c.Path("pid")))
 }

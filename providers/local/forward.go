@@ -92,6 +92,9 @@ func StartForward(plan topology.Plan, dir, self string, port int) (int, error) {
 	cmd.Env = append(os.Environ(), LabelKey+"="+plan.Lab.Label())
 	cmd.ExtraFiles = []*os.File{file}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := Enrol(plan.Lab, cmd); err != nil {
+		return 0, fmt.Errorf("start the API server's forwarder: %w", err)
+	}
 	if err := cmd.Start(); err != nil {
 		return 0, fmt.Errorf("start the API server's forwarder: %w", err)
 	}

@@ -124,7 +124,10 @@ func (h host) start(ctx context.Context, plan topology.Plan, artifacts component
 		return errors.New("the lab's artifacts have no runc or no Debian base")
 	}
 	now := made{Self: artifacts.Self, Lowers: lowersOf(services, artifacts.Debian())}
-	was := h.recall()
+	was, err := h.recall()
+	if err != nil {
+		return err
+	}
 	running := h.PID() != 0 && h.inPlace() && slices.Equal(was.Lowers, now.Lowers) && was.Self == now.Self
 	if !running {
 		if err := h.clear(ctx); err != nil {
@@ -185,12 +188,17 @@ func (h host) inPlace() bool {
 	return err1 == nil && err2 == nil && os.SameFile(is, want)
 }
 
-func (h host) recall() (was made) {
-	data, err := os.ReadFile(h.Path("made.json"))
-	if err != nil || json.Unmarshal(data, &was) != nil {
-		return made{}
+func (h host) recall() (was made, err error) {
+	path := h.Path("made.json")
+	found, err := atomicfile.ReadJSON(path, &was)
+	if err == nil && found && len(was.Lowers) == 0 {
+		err = &atomicfile.DamagedError{Path: path, Err: errors.New("it has no lower directories")}
 	}
-	return was
+	if err != nil {
+		err = hint.With(fmt.Errorf("record of host %s: %w", h.Name, err),
+			fmt.Sprintf("restore the file from a backup; or remove it, after which the next `netlab up` recreates %s and its files are lost", h.Name))
+	}
+	return was, err
 }
 
 func (h host) remember(now made) error {

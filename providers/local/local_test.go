@@ -17,37 +17,117 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netlab.dev/netlab/internal/procfs"
 	"netlab.dev/netlab/labs"
 )
 
-// labelledSleep runs a process of a lab.
-func labelledSleep(t *testing.T, lab labs.Name) *exec.Cmd {
+// sleeper runs a process, as one of a lab if enrol is set, with the lab's label in any case.
+func sleeper(t *testing.T, lab labs.Name, enrol bool, argv ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("sleep", "86390")
+	if len(argv) > 0 {
+		cmd.Args = argv
+	}
 	cmd.Env = append(os.Environ(), LabelKey+"="+lab.Label())
+	if enrol {
+		if err := Enrol(lab, cmd); err != nil {
+			t.Skip("requires the right to make a cgroup: ", err)
+		}
+		t.Cleanup(func() { RemoveCgroups(context.Background(), lab, "") })
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	for !slices.Contains(Processes(lab), cmd.Process.Pid) { // its label comes with exec
+	for { // its label and its cgroup come with exec
+		if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", cmd.Process.Pid)); err != nil || string(name) == "sleep\n" {
+			return cmd
+		}
 		time.Sleep(time.Millisecond)
 	}
-	return cmd
 }
 
-// A lab's processes are found by their label, and another lab's are not, though its name
-// begins alike.
-func TestProcessesByLabel(t *testing.T) {
-	a, b := labelledSleep(t, labs.MustName("nlt-local")), labelledSleep(t, labs.MustName("nlt-local-2"))
-	if got := Processes(labs.MustName("nlt-local")); !slices.Equal(got, []int{a.Process.Pid}) {
+// A lab's processes are those in its cgroup: not those of another lab, though its name begins
+// alike, and not those that inherited its label, as a terminal multiplexer does that was started
+// in a lab's shell.
+func TestProcesses(t *testing.T) {
+	one, two := labs.MustName("nlt-local"), labs.MustName("nlt-local-2")
+	a, b, stranger := sleeper(t, one, true), sleeper(t, two, true), sleeper(t, one, false)
+	if got := Processes(one); !slices.Equal(got, []int{a.Process.Pid}) {
 		t.Errorf("processes are %v, want %d", got, a.Process.Pid)
 	}
+	if got := Labs(); !slices.Contains(got, one) || !slices.Contains(got, two) {
+		t.Errorf("the labs are %v", got)
+	}
 	go a.Wait()
-	if err := KillAll(t.Context(), func() []int { return Processes(labs.MustName("nlt-local")) }); err != nil {
+	if err := Stop(t.Context(), one); err != nil {
 		t.Fatal(err)
 	}
-	if got := Processes(labs.MustName("nlt-local-2")); !slices.Equal(got, []int{b.Process.Pid}) {
+	if got := Processes(two); !slices.Equal(got, []int{b.Process.Pid}) {
 		t.Errorf("the other lab's processes are %v, want %d", got, b.Process.Pid)
+	}
+	if !procfs.Alive(stranger.Process.Pid) {
+		t.Error("a process that has only the label was killed")
+	}
+	if slices.Contains(Labs(), one) {
+		t.Error("a label in the environment of a process is taken for a lab")
+	}
+}
+
+// The forwarder of a lab that an earlier version made runs outside the lab's cgroup.
+func TestEarlierForwarder(t *testing.T) {
+	lab := labs.MustName("nlt-local")
+	if os.Geteuid() != 0 {
+		t.Skip("requires root: an earlier forwarder is root's")
+	}
+	dir := t.TempDir()
+	forwarder := exec.Command("sh")
+	forwarder.Args = []string{"sh", "forward", lab.Label(), "cp", "192.0.2.1:6443"}
+	if err := unix.Mkfifo(filepath.Join(dir, "forward"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	forwarder.Dir, forwarder.Env = dir, []string{LabelKey + "=" + lab.Label()} // sh waits for its script, the FIFO
+	if err := forwarder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { forwarder.Process.Kill(); forwarder.Wait() })
+	for !slices.Contains(Processes(lab), forwarder.Process.Pid) {
+		if !procfs.Alive(forwarder.Process.Pid) {
+			t.Fatal("it ended")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// A paused container on cgroup v1 does not take its SIGKILL: it is thawed first.
+func TestStopOfAPausedContainer(t *testing.T) {
+	const freezer = "/sys/fs/cgroup/freezer"
+	if _, err := os.Stat(filepath.Join(freezer, "cgroup.procs")); err != nil || os.Geteuid() != 0 {
+		t.Skip("requires root and the freezer of cgroup v1")
+	}
+	lab := labs.MustName("nlt-frozen")
+	dir := filepath.Join(freezer, CgroupOf(lab, "w1"), "pod")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sleep", "86390")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go cmd.Wait()
+	t.Cleanup(func() { os.WriteFile(filepath.Join(dir, "freezer.state"), []byte("THAWED"), 0); cmd.Process.Kill() })
+	for file, text := range map[string]string{"cgroup.procs": strconv.Itoa(cmd.Process.Pid), "freezer.state": "FROZEN"} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := Stop(ctx, lab); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(freezer, CgroupOf(lab, ""))); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the cgroup is left (%v)", err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 
+	"netlab.dev/netlab/internal/atomicfile"
 	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
@@ -47,6 +48,28 @@ func NodeOf(plan topology.Plan, m topology.Machine, pid int, logs string) (provi
 	return Machine{Lab: plan.Lab, Name: m.Name, PID: pid, Node: true, LogDir: logs}, nil
 }
 
+// recordFile, in a Node's directory, has what the Node was created from.
+const recordFile = "machine.json"
+
+// refuseDamaged returns an error if the record of a Node is there and damaged: the Node has data,
+// and without its record nobody can tell whether it is still what the plan says.
+func refuseDamaged(dir, name string) error {
+	path := filepath.Join(dir, recordFile)
+	var record struct { // a topology.Machine, or an object with one
+		Name    string
+		Machine struct{ Name string }
+	}
+	found, err := atomicfile.ReadJSON(path, &record)
+	if err == nil && found && record.Name != name && record.Machine.Name != name {
+		err = &atomicfile.DamagedError{Path: path, Err: errors.New("it has no machine of this name")}
+	}
+	if err != nil {
+		return hint.With(fmt.Errorf("record of Node %s: %w", name, err),
+			fmt.Sprintf("restore the file from a backup; or remove it, after which the next `netlab up` recreates %s and its data (etcd, images, volumes) are lost", name))
+	}
+	return nil
+}
+
 // RemoveExtra removes Nodes that are no longer in the plan or have changed in it, and Nodes whose
 // creation did not complete, among those named and those with a directory in the lab's state
 // directory. made returns what a Node was created from, false if that is unknown.
@@ -57,6 +80,11 @@ func RemoveExtra(plan topology.Plan, dir string, named []string, made func(name 
 	}
 	for _, e := range entries {
 		named = append(named, e.Name())
+	}
+	for _, m := range plan.Nodes() { // all of them before anything is removed
+		if err := refuseDamaged(filepath.Join(dir, "nodes", m.Name), m.Name); err != nil {
+			return err
+		}
 	}
 	slices.Sort(named)
 	for _, name := range slices.Compact(named) {

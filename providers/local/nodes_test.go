@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
@@ -56,6 +57,17 @@ func TestRemoveExtra(t *testing.T) {
 	err := RemoveExtra(plan, dir, nil, made, func(string) error { return errors.New("busy") })
 	if err == nil || !strings.Contains(err.Error(), "remove Node gone: busy") {
 		t.Errorf("%v", err)
+	}
+	// A damaged record is neither absent, which removes a Node that never ran, nor whole.
+	removed = nil
+	for _, text := range []string{"", `{"name": "w1"`, "{}", `{"name": "w2"}`, "\x00\x00"} {
+		if err := os.WriteFile(filepath.Join(dir, "nodes", "w1", recordFile), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		err := RemoveExtra(plan, dir, nil, made, remove)
+		if err == nil || len(removed) > 0 || !strings.Contains(err.Error(), "machine.json is damaged") || !strings.Contains(hint.Of(err)[0], "etcd") {
+			t.Errorf("with the record %q: removed %q (%v)", text, removed, err)
+		}
 	}
 	if err := RemoveExtra(plan, filepath.Join(dir, "none"), nil, made, remove); err != nil {
 		t.Errorf("a lab without Nodes: %v", err)

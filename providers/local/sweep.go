@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -17,7 +18,8 @@ import (
 	"netlab.dev/netlab/labs"
 )
 
-// LabelKey is the environment variable that labels every process of a lab.
+// LabelKey is the environment variable that names the lab of a process, for people who look at
+// one. It proves nothing: children inherit it, and everybody can set it.
 const LabelKey = "NETLAB_LAB"
 
 // cgroupRoot is the parent cgroup of all labs.
@@ -28,13 +30,77 @@ func CgroupOf(lab labs.Name, machine string) string {
 	return filepath.Join(cgroupRoot, lab.Label(), machine)
 }
 
-// labelled reports whether a process has the lab's label.
-func labelled(pid int, lab labs.Name) bool {
-	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+// helpers is the cgroup of a lab's processes outside of its machines; no machine's name has a "_".
+const helpers = "_helpers"
+
+// join is a shell script that moves the shell into the cgroup whose cgroup.procs is $1 and
+// removes that argument.
+const join = `echo 0 >"$1"; shift; `
+
+// Enrol has a command start in the lab's cgroup, where `down` finds it and its children. The
+// command must not have been started.
+func Enrol(lab labs.Name, cmd *exec.Cmd) error {
+	procs, err := enrolment(lab)
 	if err != nil {
-		return false
+		return err
 	}
-	return slices.Contains(SplitZero(env), LabelKey+"="+lab.Label())
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		return err
+	}
+	cmd.Args = append([]string{"sh", "-ec", join + `exec "$@"`, "sh", procs, cmd.Path}, cmd.Args[1:]...)
+	cmd.Path, cmd.Err = sh, nil
+	return nil
+}
+
+// enrolment returns the cgroup.procs file of the cgroup helpers of a lab, and makes the cgroup:
+// in the unified hierarchy, or else in one that takes processes without conditions.
+func enrolment(lab labs.Name) (string, error) {
+	if err := lab.Check(); err != nil {
+		return "", err
+	}
+	var root string
+	for _, m := range cgroupMounts() {
+		if m.unified {
+			root = m.path
+			break
+		}
+		if slices.Contains(m.options, "pids") || root == "" && slices.Contains(m.options, "freezer") {
+			root = m.path
+		}
+	}
+	if root == "" {
+		return "", errors.New("no cgroup hierarchy with the controller pids is mounted")
+	}
+	dir := filepath.Join(root, CgroupOf(lab, helpers))
+	var err error
+	for range 10 { // another lab's `down` may remove the empty parent meanwhile
+		if err = os.MkdirAll(dir, 0o755); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return filepath.Join(dir, "cgroup.procs"), err
+}
+
+// cgroupMount is a mounted hierarchy.
+type cgroupMount struct {
+	path    string
+	unified bool
+	options []string // of the hierarchy: on cgroup v1 its controllers
+}
+
+func cgroupMounts() (mounts []cgroupMount) {
+	data, _ := os.ReadFile("/proc/self/mountinfo")
+	for line := range strings.Lines(string(data)) {
+		// proc_pid_mountinfo(5): …, mount point (5th), … - type, source, options.
+		before, after, _ := strings.Cut(line, " - ")
+		place, source := strings.Fields(before), strings.Fields(after)
+		if len(place) < 5 || len(source) < 3 || source[0] != "cgroup" && source[0] != "cgroup2" {
+			continue
+		}
+		mounts = append(mounts, cgroupMount{place[4], source[0] == "cgroup2", strings.Split(source[2], ",")})
+	}
+	return mounts
 }
 
 // SplitZero splits the lists in /proc/<pid>/environ and cmdline.
@@ -60,17 +126,31 @@ func KillAll(ctx context.Context, list func() []int) error {
 	}
 }
 
-// Processes lists the lab's live processes except this one, found by label and by
-// cgroup: a runc killed between clone and exec has no label yet.
+// Processes lists the lab's live processes except this one: those in its cgroups, and the programs
+// of labs that earlier versions of netlab made, which ran in the cgroup of the user's session.
 func Processes(lab labs.Name) []int {
 	pids := InCgroups(lab, "")
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil && labelled(pid, lab) && !slices.Contains(pids, pid) {
+		if pid, err := strconv.Atoi(e.Name()); err == nil && earlier(pid, lab) && !slices.Contains(pids, pid) {
 			pids = append(pids, pid)
 		}
 	}
 	return slices.DeleteFunc(pids, func(pid int) bool { return pid == os.Getpid() })
+}
+
+// earlier reports whether a process is a forwarder or an agent that an earlier version of netlab
+// started for the lab: root's, with the label and with the lab's command line.
+func earlier(pid int, lab labs.Name) bool {
+	at := fmt.Sprintf("/proc/%d/", pid)
+	line, err := os.ReadFile(at + "cmdline")
+	args := SplitZero(line)
+	if err != nil || len(args) < 3 || !(args[1] == "forward" && args[2] == lab.Label() || args[1] == "agent" && args[2] == "serve") {
+		return false
+	}
+	var st unix.Stat_t
+	env, err := os.ReadFile(at + "environ")
+	return err == nil && unix.Stat(at, &st) == nil && st.Uid == 0 && slices.Contains(SplitZero(env), LabelKey+"="+lab.Label())
 }
 
 // InCgroups lists the processes of a lab, or of one of its machines, by its cgroup in every
@@ -94,28 +174,14 @@ func InCgroups(lab labs.Name, machine string) []int {
 	return pids
 }
 
-// Labs lists the labs that have cgroups or processes on this machine.
+// Labs lists the labs that have cgroups on this machine.
 func Labs() []labs.Name {
 	var found []labs.Name
-	add := func(name string) {
-		if lab, err := labs.ParseName(name); err == nil {
-			found = append(found, lab)
-		}
-	}
 	for _, dir := range cgroupDirs(cgroupRoot) {
 		entries, _ := os.ReadDir(dir)
 		for _, e := range entries {
-			if e.IsDir() {
-				add(e.Name())
-			}
-		}
-	}
-	procs, _ := filepath.Glob("/proc/[0-9]*/environ")
-	for _, proc := range procs {
-		env, _ := os.ReadFile(proc)
-		for _, v := range SplitZero(env) {
-			if name, ok := strings.CutPrefix(v, LabelKey+"="); ok {
-				add(name)
+			if lab, err := labs.ParseName(e.Name()); err == nil && e.IsDir() {
+				found = append(found, lab)
 			}
 		}
 	}
@@ -124,19 +190,27 @@ func Labs() []labs.Name {
 
 // cgroupDirs returns the directories of a cgroup in all mounted hierarchies where it exists.
 func cgroupDirs(cgroup string) []string {
-	data, _ := os.ReadFile("/proc/self/mountinfo")
 	var dirs []string
-	for line := range strings.Lines(string(data)) {
-		before, after, _ := strings.Cut(line, " - ")
-		if !strings.HasPrefix(after, "cgroup ") && !strings.HasPrefix(after, "cgroup2 ") {
-			continue
-		}
-		dir := filepath.Join(strings.Fields(before)[4], cgroup)
+	for _, m := range cgroupMounts() {
+		dir := filepath.Join(m.path, cgroup)
 		if _, err := os.Stat(dir); err == nil {
 			dirs = append(dirs, dir)
 		}
 	}
 	return dirs
+}
+
+// thaw lets the processes of a lab, or of one of its machines, run again where a container is
+// paused: on cgroup v1 a frozen process does not take its SIGKILL (freezer-subsystem.rst).
+func thaw(lab labs.Name, machine string) {
+	for _, dir := range cgroupDirs(CgroupOf(lab, machine)) {
+		filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.Name() == "freezer.state" {
+				_ = os.WriteFile(path, []byte("THAWED"), 0) // what stays frozen is reported by KillAll
+			}
+			return nil
+		})
+	}
 }
 
 // RemoveCgroups removes the cgroups of a lab, or of one of its machines, deepest first. A

@@ -31,10 +31,8 @@ func (p Provider) Create(ctx context.Context, req providers.Request) (providers.
 	if err := req.Plan.Lab.Check(); err != nil {
 		return providers.Running{}, err
 	}
-	for _, d := range []string{"nodes", "logs"} {
-		if err := os.MkdirAll(filepath.Join(req.Dir, d), 0o755); err != nil {
-			return providers.Running{}, err
-		}
+	if err := local.MakeDirs(req); err != nil {
+		return providers.Running{}, err
 	}
 	if err := p.removeExtra(ctx, req); err != nil {
 		return providers.Running{}, err
@@ -155,6 +153,6 @@ func (p Provider) Stop(ctx context.Context, lab labs.Name, dir string) error {
 }
 
 // Delete implements providers.Provider.
-func (p Provider) Delete(ctx context.Context, lab labs.Name, dir string) error {
-	return local.Delete(ctx, lab, dir)
+func (p Provider) Delete(ctx context.Context, lab labs.Name, _ string) error {
+	return local.Stop(ctx, lab)
 }

@@ -238,7 +238,7 @@ func (l *lab) gone(t *testing.T, before residue.Snapshot) {
 	for _, when := range []string{"first", "second"} {
 		ctx, cancel := context.WithTimeout(t.Context(), l.limit())
 		defer cancel()
-		if err := l.New().Delete(ctx, l.plan.Lab, l.dir); err != nil {
+		if err := providers.Down(ctx, l.root, l.plan.Lab, l.New()); err != nil {
 			t.Fatalf("%s delete: %v", when, err)
 		}
 	}

@@ -200,7 +200,7 @@ func (l *lab) remove(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), l.limit())
 	defer cancel()
-	if err := l.New().Delete(ctx, l.plan.Lab, l.dir); err != nil {
+	if err := providers.Down(ctx, l.root, l.plan.Lab, l.New()); err != nil {
 		t.Errorf("delete: %v", err)
 	}
 }
