@@ -215,9 +215,6 @@ func (s State) whole() error {
 	if len(s.Plan.WithRole(topology.RoleControlPlane)) == 0 {
 		return errors.New("its plan has no control plane")
 	}
-	if s.Plan.Provider == "" || s.Phase == "" {
-		return errors.New("it has no provider or no phase")
-	}
 	return nil
 }
 

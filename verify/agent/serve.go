@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -195,11 +196,21 @@ func (s Server) answerUDP(c *net.UDPConn) error {
 		if err != nil {
 			continue // an ICMP error of an earlier answer
 		}
+		if isAnswer(buf[:n]) {
+			continue
+		}
 		seen := s.seen(remote)
 		seen.Bytes = n
 		answer, _ := json.Marshal(seen)
 		c.WriteMsgUDPAddrPort(answer, sameSource(oob[:oobn]), remote)
 	}
+}
+
+// isAnswer recognizes the answer of an agent, which is not answered: a datagram with the source
+// port of another agent, or of an echo service, would be answered back and forth for ever.
+func isAnswer(datagram []byte) bool {
+	var seen Seen
+	return bytes.HasPrefix(datagram, []byte("{")) && json.Unmarshal(datagram, &seen) == nil && seen.Name != "" && seen.Remote != ""
 }
 
 // sameSource turns the IP_PKTINFO of a received datagram into that of its answer: the

@@ -20,6 +20,10 @@ import (
 // captureSlack is how long after its caller's limit a capture that was not stopped ends.
 const captureSlack = 10 * time.Second
 
+// maxCapture bounds what one capture returns, in bytes: an agent's own limits are lower, but what
+// answers at the socket of a Pod may be anything.
+const maxCapture = 256 << 20
+
 // capturing is a running capture. Its place may be read when it is done.
 type capturing struct {
 	place trace.Place
@@ -66,18 +70,21 @@ func (c *capturing) run(ctx context.Context, a *client, s observe.Station, body 
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
 		return fmt.Errorf("%s: %s", response.Status, strings.TrimSpace(string(text)))
 	}
-	in := json.NewDecoder(response.Body)
+	in, begun := json.NewDecoder(io.LimitReader(response.Body, maxCapture)), false
 	for {
 		var got agent.Captured
 		if err := in.Decode(&got); err != nil {
 			return fmt.Errorf("the capture stopped early: %w", err)
 		}
 		switch {
+		case got.Ready != nil && begun:
+			return errors.New("the capture began twice: the agent at the socket is not netlab's")
 		case got.Ready != nil:
 			if s.IP != "" && got.Ready.IP != s.IP {
 				return fmt.Errorf("the previous Pod, at %s, still answers at its socket", got.Ready.IP)
 			}
 			c.place.Ready = *got.Ready
+			begun = true
 			close(c.ready)
 		case got.Frame != nil:
 			c.place.Frames = append(c.place.Frames, *got.Frame)

@@ -49,6 +49,9 @@ func (a *client) ask(ctx context.Context, s observe.Station, probes []agent.Prob
 	return answered.Results, nil
 }
 
+// maxAnswer bounds an agent's answer in bytes: it comes out of a Pod, which may be anybody's.
+const maxAnswer = 16 << 20
+
 // request makes one request to an agent's control socket: in and out are JSON, or nil.
 func (a *client) request(ctx context.Context, s observe.Station, method, path string, in, out any) (err error) {
 	defer func() {
@@ -80,7 +83,14 @@ func (a *client) request(ctx context.Context, s observe.Station, method, path st
 	if out == nil {
 		return nil
 	}
-	return json.NewDecoder(response.Body).Decode(out)
+	limited := &io.LimitedReader{R: response.Body, N: maxAnswer}
+	if err := json.NewDecoder(limited).Decode(out); err != nil {
+		if limited.N <= 0 {
+			return fmt.Errorf("its answer exceeds %d MiB", maxAnswer>>20)
+		}
+		return err
+	}
+	return nil
 }
 
 func (a *client) client(s observe.Station) (*http.Client, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -73,5 +74,38 @@ func TestClient(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// What answers at an agent's socket may be anything that runs in a Pod: its answers are bounded,
+// and a capture that begins twice is an error.
+func TestClientOfAStranger(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "a.sock")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/probe", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"name": "`)
+		for line := []byte(strings.Repeat("x", 1<<16)); ; {
+			if _, err := w.Write(line); err != nil {
+				return
+			}
+		}
+	})
+	mux.HandleFunc("/capture", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"ready": {}} {"ready": {}} {"end": {}}`) })
+	server := &http.Server{Handler: mux}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	a, s := newClient(map[string]providers.Machine{"w1": hostMachine{}}), observe.Station{Machine: "w1", Socket: socket}
+	defer a.close()
+	if _, err := a.ask(t.Context(), s, []agent.Probe{{Kind: "smoke"}}); err == nil || !strings.Contains(err.Error(), "exceeds 16 MiB") {
+		t.Errorf("an endless answer: %v", err)
+	}
+	c := a.capture(t.Context(), s, time.Second, nil)
+	<-c.done
+	if !strings.Contains(c.place.Err, "began twice") {
+		t.Errorf("a capture that begins twice: %q", c.place.Err)
 	}
 }

@@ -53,6 +53,7 @@ func reportOf(w observe.Snapshot, rows []*attempt, cniVersion string) report.Rep
 	for _, node := range w.Cordoned {
 		out.Notices = append(out.Notices, fmt.Sprintf("Node %s is cordoned (kubectl uncordon %s)", node, node))
 	}
+	out.Escape()
 	return out
 }
 

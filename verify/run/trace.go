@@ -73,6 +73,7 @@ func Trace(ctx context.Context, running providers.Running, o Options, way TraceR
 	if out.Outcome != agent.Reply {
 		out.Answered = observe.Join(out.Answered, cmp.Or(w.Away[cmp.Or(from.Node, from.Name)], w.Away[nodeNamed(w, way.To)]))
 	}
+	out.Escape()
 	return out, nil
 }
 
