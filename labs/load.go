@@ -3,9 +3,13 @@ package labs
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
+	"time"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
@@ -54,6 +58,21 @@ func load(data []byte, known Known, checks []Check) (Lab, Problems) {
 	return lab, d.problems
 }
 
+// readLimit bounds the wait for a lab file that is a pipe.
+const readLimit = 10 * time.Second
+
+// ReadFile reads a lab file, which may be a pipe: at most what Load accepts and a byte more, and
+// for at most readLimit.
+func ReadFile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO without a writer is empty
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	_ = f.SetReadDeadline(time.Now().Add(readLimit)) // an ordinary file has none and needs none
+	return io.ReadAll(io.LimitReader(f, maxFile+4))  // a byte order mark does not count
+}
+
 // decode reads a file of a kind strictly into what out points to. Without a decoder the
 // problems are final; with one, more may be added to it.
 func decode(data []byte, kind string, out any) (*decoder, Problems) {
@@ -79,7 +98,7 @@ func decode(data []byte, kind string, out any) (*decoder, Problems) {
 	d.resolve(root, map[string]ast.Node{})
 	d.decode(root, reflect.ValueOf(out).Elem(), "")
 	if d.uses > maxUses {
-		return nil, Problems{{Line: 1, What: fmt.Sprintf("follows more than %d aliases", maxUses)}}
+		return nil, Problems{{Line: 1, What: fmt.Sprintf("follows more than %d aliases and merged keys", maxUses)}}
 	}
 	if _, ok := d.follow(root).(ast.MapNode); !ok {
 		return nil, d.problems // nothing was decoded

@@ -10,6 +10,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/labs/labstest"
@@ -76,10 +79,18 @@ func TestLoadRefuses(t *testing.T) {
 		bomb += fmt.Sprintf("%s: &%s {<<: [*%s, *%s]}\n", next, next, last, last)
 		last = next
 	}
+	var keys []string
+	for i := range 3000 {
+		keys = append(keys, fmt.Sprintf("k%d: 1", i))
+	}
 	for name, c := range map[string]struct{ file, want string }{
 		"no UTF-8":          {"\xff\xfe", "lab.yaml:1: is not valid UTF-8"},
 		"large":             {minimal + strings.Repeat("#", 64<<10), "lab.yaml:1: exceeds 64 KiB, the size limit of a lab file"},
-		"aliases multiply":  {bomb + "kubernetes: *" + last + "\n", "lab.yaml:1: follows more than 10000 aliases"},
+		"aliases multiply":  {bomb + "kubernetes: *" + last + "\n", "lab.yaml:1: follows more than 10000 aliases and merged keys"},
+		"merges multiply":   {minimal + "x: &a {" + strings.Join(keys, ", ") + "}\nhosts: [{<<: [" + strings.Repeat("*a, ", 7000) + "*a]}]\n", "lab.yaml:1: follows more than 10000 aliases and merged keys"},
+		"nested lists":      {minimal + "hosts: " + strings.Repeat("[", 60000), "lab.yaml:5: nests more than 100 lists and mappings"},
+		"nested mappings":   {minimal + "hosts: " + strings.Repeat("{a: ", 16000), "lab.yaml:5: nests more than 100 lists and mappings"},
+		"nested entries":    {minimal + "hosts:\n" + strings.Repeat("- ", 30000) + "a", "lab.yaml:6: nests more than 100 lists and mappings"},
 		"alias in itself":   {minimal + "networks: &n [*n]\n", "lab.yaml:5: networks[0]: undefined anchor of alias *n; define &n above it"},
 		"merge of a scalar": {minimal + "kubernetes: {<<: 5}\n", "lab.yaml:5: kubernetes: << expects a mapping, got number 5"},
 		"key without name":  {minimal + "? *x\n: b\n", "lab.yaml:5: a key must be a scalar"},
@@ -91,6 +102,32 @@ func TestLoadRefuses(t *testing.T) {
 				t.Errorf("got  %v\nwant %s", err, c.want)
 			}
 		})
+	}
+}
+
+// A lab file that never ends, or that nobody writes, is read up to the limits.
+func TestReadFile(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"/dev/zero": "exceeds 64 KiB", fifo: "is empty"} {
+		data, err := labs.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := labs.Load("lab.yaml", data, labstest.Known()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", path, err, want)
+		}
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	go func() { time.Sleep(50 * time.Millisecond); w.WriteString(minimal); w.Close() }()
+	if data, err := labs.ReadFile(fmt.Sprintf("/dev/fd/%d", r.Fd())); err != nil || string(data) != minimal {
+		t.Errorf("a pipe gives %q (%v)", data, err)
 	}
 }
 

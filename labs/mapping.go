@@ -70,6 +70,9 @@ func (d *decoder) mergedEntries(value ast.Node, path string) []entry {
 		return out
 	}
 	entries, ok := d.entries(node, path)
+	if d.uses += len(entries); d.uses > maxUses {
+		return nil
+	}
 	if !ok {
 		d.at(value, path, "", "<< expects a mapping, got %s", describe(node))
 	}

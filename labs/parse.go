@@ -1,6 +1,7 @@
 package labs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,13 +12,18 @@ import (
 )
 
 const (
+	maxNesting = 100
+
 	maxFile = 64 << 10 // bytes; no lab file is larger, and the parser is slow on hostile input
-	maxUses = 10_000   // limit of resolved aliases: nested ones multiply, so a small file can expand to a large one
+	maxUses = 10_000   // limit of resolved aliases and merged keys: nested ones multiply, so a small file can expand to a large one
 )
 
 // parse returns the root node of the only document in a YAML file, or the problem that
 // prevents it.
 func parse(data []byte) (root ast.Node, problem *Problem) {
+	if line := nestsTooDeep(data); line > 0 {
+		return nil, &Problem{Line: line, What: fmt.Sprintf("nests more than %d lists and mappings", maxNesting)}
+	}
 	// The parser gets untrusted input: report its panic as a problem of the file instead
 	// of crashing.
 	defer func() {
@@ -41,6 +47,31 @@ func parse(data []byte) (root ast.Node, problem *Problem) {
 		}
 	}
 	return root, nil
+}
+
+// nestsTooDeep returns the line in which lists and mappings nest deeper than maxNesting within
+// lines, 0 if none does: the parser takes gigabytes and minutes for such a file. Nesting by
+// indentation is bounded by maxFile. Brackets in texts count too; they are balanced, or few.
+func nestsTooDeep(data []byte) int {
+	depth := 0
+	for i, line := range bytes.Split(data, []byte("\n")) {
+		entries := 0
+		for rest := bytes.TrimLeft(line, " "); len(rest) > 1 && (rest[0] == '-' || rest[0] == '?') && rest[1] == ' '; rest = bytes.TrimLeft(rest[1:], " ") {
+			entries++
+		}
+		for _, c := range line {
+			switch c {
+			case '[', '{':
+				depth++
+			case ']', '}':
+				depth = max(depth-1, 0)
+			}
+			if depth+entries > maxNesting {
+				return i + 1
+			}
+		}
+	}
+	return 0
 }
 
 func syntaxProblem(data []byte, err error) *Problem {

@@ -3,7 +3,6 @@ package labs
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 )
@@ -76,7 +75,7 @@ func (ps Problems) At(filename string) error { return ps.Located(filename).err()
 // Line stays 0 where the file can no longer be read.
 func (ps Problems) Located(filename string) Problems {
 	located := slices.Clone(ps)
-	data, err := os.ReadFile(filename)
+	data, err := ReadFile(filename)
 	if d, _ := decode(data, Kind, &Lab{}); err == nil && d != nil {
 		for i := range located {
 			located[i].Line = d.lineOf(located[i].Field)

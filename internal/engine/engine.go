@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
@@ -72,7 +71,7 @@ func (e Engine) Known() labs.Known {
 
 // Plan reads a lab file and makes its Plan. The notes are about deprecated spellings.
 func (e Engine) Plan(file string) (plan topology.Plan, notes labs.Problems, err error) {
-	data, err := os.ReadFile(file)
+	data, err := labs.ReadFile(file)
 	if err != nil {
 		return plan, nil, hint.With(err, "give the path of a lab file, such as scenarios/quickstart.yaml")
 	}
@@ -108,7 +107,7 @@ func (e Engine) Default() (components.Set, error) {
 func (e Engine) Files(args []string) ([]string, error) {
 	var files []string
 	for _, arg := range args {
-		data, err := os.ReadFile(arg)
+		data, err := labs.ReadFile(arg)
 		if err != nil || !labs.IsMatrix(data) {
 			files = append(files, arg) // Plan reports what is wrong with it
 			continue
