@@ -105,7 +105,7 @@ func (r Root) RemoveDir(lab labs.Name) error {
 	var errs error
 	for _, e := range entries {
 		if e.Name() != markFile && e.Name() != stateFile {
-			errs = errors.Join(errs, os.RemoveAll(filepath.Join(dir, e.Name())))
+			errs = errors.Join(errs, removeTree(filepath.Join(dir, e.Name())))
 		}
 	}
 	for _, name := range []string{stateFile, markFile, ""} {
