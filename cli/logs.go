@@ -3,9 +3,10 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
+
+	"netlab.dev/netlab/internal/engine"
 )
 
 func (a *app) logsCommand() *cobra.Command {
@@ -31,7 +32,7 @@ func (a *app) logsCommand() *cobra.Command {
 			}
 			for _, l := range logs {
 				fmt.Fprintf(a.stdout, "==> %s <==\n", l.Name)
-				if err := a.printFile(l.Path); err != nil {
+				if err := a.print(l); err != nil {
 					return err
 				}
 			}
@@ -40,8 +41,8 @@ func (a *app) logsCommand() *cobra.Command {
 	}
 }
 
-func (a *app) printFile(path string) error {
-	f, err := os.Open(path)
+func (a *app) print(l engine.Log) error {
+	f, err := l.Open()
 	if err != nil {
 		return err
 	}

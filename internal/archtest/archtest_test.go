@@ -25,7 +25,7 @@ type rule struct {
 }
 
 // leaves are what several stages share: each does one thing that has nothing to do with labs.
-var leaves = []string{"internal/atomicfile", "internal/hint", "internal/kube", "internal/lockfile", "internal/procfs", "internal/shell", "internal/unixhttp"}
+var leaves = []string{"internal/atomicfile", "internal/hint", "internal/kube", "internal/lockfile", "internal/procfs", "internal/regular", "internal/shell", "internal/unixhttp"}
 
 // rules holds, in the order in which data flows, one rule for each package. The first rule
 // whose pattern matches a package is its rule.

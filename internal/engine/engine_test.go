@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/internal/hint"
@@ -306,6 +308,15 @@ func TestLogs(t *testing.T) {
 	for _, f := range []string{"cp/kubelet.log", "w1/kubelet.log", "client.log"} {
 		if err := errors.Join(os.MkdirAll(filepath.Dir(filepath.Join(dir, f)), 0o755), os.WriteFile(filepath.Join(dir, f), nil, 0o644)); err != nil {
 			t.Fatal(err)
+		}
+	}
+	// What a machine puts beside its logs leads to no file of this machine, and holds nobody up.
+	if err := errors.Join(os.Symlink("/etc/shadow", filepath.Join(dir, "w1", "x.log")), unix.Mkfifo(filepath.Join(dir, "w1", "y.log"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"w1/x.log", "w1/y.log", "../state.json"} {
+		if f, err := (Log{name, dir}).Open(); err == nil {
+			t.Errorf("%s is opened as a log", f.Name())
 		}
 	}
 	for pattern, want := range map[string]string{"*": "cp/kubelet.log w1/kubelet.log client.log", "w1": "w1/kubelet.log", "client": "client.log"} {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"netlab.dev/netlab/internal/hint"
+	"netlab.dev/netlab/internal/regular"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 )
@@ -67,7 +68,21 @@ func (e Engine) Load(ctx context.Context, lab labs.Name, archive string, p Progr
 }
 
 // Log is a machine's log file.
-type Log struct{ Name, Path string }
+type Log struct {
+	Name string // below the directory of all logs
+	dir  string
+}
+
+// Open opens the log for reading. Machines write into their directories what they like: a link or
+// a FIFO there is not a log.
+func (l Log) Open() (*os.File, error) {
+	root, err := os.OpenRoot(l.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return regular.Open(root, l.Name)
+}
 
 // Logs returns the logs of the machines whose names match a pattern (path.Match's). Those of
 // virtual machines are fetched first; stale is why they may be out of date.
@@ -86,7 +101,9 @@ func (e Engine) Logs(ctx context.Context, lab labs.Name, pattern string) (found 
 		if err != nil {
 			return nil, stale, err
 		}
-		found = append(found, Log{name, file})
+		if info, err := os.Lstat(file); err == nil && info.Mode().IsRegular() {
+			found = append(found, Log{name, dir})
+		}
 	}
 	if len(found) == 0 {
 		err = hint.With(fmt.Errorf("no logs found in %s", dir), "`netlab list` lists the labs, `netlab status LAB` their machines")

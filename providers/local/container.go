@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netlab.dev/netlab/internal/procfs"
+	"netlab.dev/netlab/internal/regular"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers/command"
 )
@@ -70,7 +71,12 @@ func (c Container) Start(ctx context.Context, runc string, lowers []string, spec
 	if err := os.WriteFile(c.Path("config.json"), config, 0o644); err != nil {
 		return err
 	}
-	log, err := os.OpenFile(filepath.Join(c.Logs, "init.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	logs, err := os.OpenRoot(c.Logs) // the container's /var/log: it may have put anything there
+	if err != nil {
+		return err
+	}
+	defer logs.Close()
+	log, err := regular.Append(logs, "init.log")
 	if err != nil {
 		return err
 	}
@@ -89,7 +95,7 @@ func (c Container) Start(ctx context.Context, runc string, lowers []string, spec
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Setpgid: true}
 	if err := cmd.Run(); err != nil {
 		said, _ := os.ReadFile(c.Path("runc.log"))
-		more, _ := os.ReadFile(log.Name())
+		more, _ := regular.Read(logs, "init.log", 1<<20)
 		return &command.Error{Args: cmd.Args, Output: strings.TrimSpace(string(said) + "\n" + string(more)), Err: err}
 	}
 	return nil

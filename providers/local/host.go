@@ -19,6 +19,7 @@ import (
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/internal/atomicfile"
 	"netlab.dev/netlab/internal/hint"
+	"netlab.dev/netlab/internal/regular"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/pid1"
@@ -244,7 +245,7 @@ func (h host) furnish(plan topology.Plan, services []components.HostService) (ha
 
 // writeChanged atomically replaces a file whose content differs.
 func writeChanged(root *os.Root, path, text string) (bool, error) {
-	if was, err := root.ReadFile(path); err == nil && string(was) == text {
+	if was, err := regular.Read(root, path, 1<<20); err == nil && string(was) == text {
 		return false, nil
 	}
 	if err := root.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -3,12 +3,15 @@ package local
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"netlab.dev/netlab/labs"
 )
@@ -44,11 +47,22 @@ func (m Machine) Command(ctx context.Context, argv ...string) *exec.Cmd {
 	return cmd
 }
 
-// Dial connects to a unix socket in the machine's file system, by /proc/<pid>/root, which
-// requires no network access and is short: sockaddr_un holds 107 bytes.
+// Dial connects to a unix socket in the machine's file system, which requires no network access.
+// The path is resolved as in the machine: a link in it leads to no socket of this machine. The
+// address is short whatever the path: sockaddr_un holds 107 bytes.
 func (m Machine) Dial(ctx context.Context, path string) (net.Conn, error) {
+	root, err := os.Open(fmt.Sprintf("/proc/%d/root", m.PID))
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	socket, err := unix.Openat2(int(root.Fd()), path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
+	if err != nil {
+		return nil, &fs.PathError{Op: "connect", Path: path, Err: err}
+	}
+	defer unix.Close(socket)
 	var d net.Dialer
-	return d.DialContext(ctx, "unix", fmt.Sprintf("/proc/%d/root%s", m.PID, path))
+	return d.DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d", socket))
 }
 
 // Logs is the machine's log directory.

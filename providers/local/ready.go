@@ -13,6 +13,7 @@ import (
 
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/internal/hint"
+	"netlab.dev/netlab/internal/regular"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/pid1"
 	"netlab.dev/netlab/topology/fabric"
@@ -68,7 +69,7 @@ func (h host) status() (status pid1.Status, err error) {
 		return status, err
 	}
 	defer root.Close()
-	data, err := root.ReadFile(strings.TrimPrefix(pid1.StatusFile, "/"))
+	data, err := regular.Read(root, strings.TrimPrefix(pid1.StatusFile, "/"), 1<<20)
 	if err != nil {
 		return status, err
 	}
