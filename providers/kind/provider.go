@@ -127,7 +127,7 @@ func (p Provider) plug(ctx context.Context, req providers.Request, ca *kubeadm.A
 		return running, err
 	}
 	for _, m := range plan.Nodes() {
-		if err := fabric.Adopt(ctx, plan.Lab, m.Name, namespace(running, m.Name)); err != nil {
+		if err := fabric.Adopt(ctx, plan.Lab, m.Name, running.Machines[m.Name].(local.Machine).PID); err != nil {
 			return running, err
 		}
 	}

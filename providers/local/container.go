@@ -20,6 +20,7 @@ import (
 	"netlab.dev/netlab/internal/regular"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers/command"
+	"netlab.dev/netlab/topology/fabric"
 )
 
 // Container is a machine of namespaces over an overlay of a root file system, run by
@@ -55,6 +56,15 @@ func (c Container) MakeDirs() error {
 		}
 	}
 	return nil
+}
+
+// Running reports whether the container runs, and makes sure that its network namespace ends with
+// it: earlier versions of netlab pinned it.
+func (c Container) Running(ctx context.Context) (bool, error) {
+	if c.PID() == 0 {
+		return false, nil
+	}
+	return true, c.adopt(ctx)
 }
 
 // Start runs the container over lower directories, the topmost first. Its overlay is mounted
@@ -98,7 +108,16 @@ func (c Container) Start(ctx context.Context, runc string, lowers []string, spec
 		more, _ := regular.Read(logs, "init.log", 1<<20)
 		return &command.Error{Args: cmd.Args, Output: strings.TrimSpace(string(said) + "\n" + string(more)), Err: err}
 	}
-	return nil
+	return c.adopt(ctx)
+}
+
+// adopt has the container's network namespace end with its PID 1.
+func (c Container) adopt(ctx context.Context) error {
+	pid := c.PID()
+	if pid == 0 {
+		return nil // it has exited: Create gives it another namespace
+	}
+	return fabric.Adopt(ctx, c.Lab, c.Name, pid)
 }
 
 // PID returns the process id of PID 1 on this machine, or 0 if the container is not running.

@@ -142,6 +142,16 @@ func (h host) start(ctx context.Context, plan topology.Plan, artifacts component
 		if err := h.MakeDirs(); err != nil {
 			return err
 		}
+		if !fabric.Has(h.Lab, h.Name) { // it ended with the PID 1 that was cleared
+			if err := fabric.Restore(ctx, plan, []string{h.Name}); err != nil {
+				return err
+			}
+		}
+	}
+	if running {
+		if err := h.adopt(ctx); err != nil {
+			return err
+		}
 	}
 	want, err := h.furnish(plan, services)
 	if err != nil {

@@ -47,7 +47,9 @@ func (p Provider) Create(ctx context.Context, req providers.Request) (providers.
 	segments.Go(func() error { return local.Segments(early, req) })
 	for _, m := range req.Plan.Nodes() {
 		n := nodeOf(req.Plan.Lab, req.Dir, m)
-		if n.PID() != 0 {
+		if runs, err := n.Running(ctx); err != nil {
+			return providers.Running{}, err
+		} else if runs {
 			continue
 		}
 		stopped = append(stopped, n)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -163,31 +164,154 @@ func TestAfterKill(t *testing.T) {
 	}
 }
 
-func TestAdopt(t *testing.T) {
-	needRoot(t)
-	snapshot(t)
-	p := quickstart("nlt-d-adopt")
-	container := exec.Command("unshare", "--net", "sh", "-c", "echo; exec sleep 60")
+// A container is a process in a network namespace; boot starts another one of the machine.
+func boot(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	container := exec.Command(args[0], append(args[1:], "sh", "-c", "echo; exec sleep 60")...)
 	out, err := container.StdoutPipe()
 	must(t, err)
 	must(t, container.Start())
 	t.Cleanup(func() { container.Process.Kill(); container.Wait() })
 	out.Read(make([]byte, 1))
-	path := "/proc/" + pid(container) + "/ns/net"
+	return container
+}
+
+func TestAdopt(t *testing.T) {
+	needRoot(t)
+	snapshot(t)
+	p := quickstart("nlt-d-adopt")
+	container := boot(t, "unshare", "--net")
 	for range 2 {
-		must(t, Adopt(t.Context(), p.Lab, "w1", path))
+		must(t, Adopt(t.Context(), p.Lab, "w1", container.Process.Pid))
 	}
 	create(t, p)
 	noDiff(t, p)
 	if got := run(t, "nsenter", "--target", pid(container), "--net", "ip", "-o", "-4", "addr"); !strings.Contains(got, "eth1    inet 172.31.0.12/24") {
 		t.Errorf("the container's addresses: %s", got)
 	}
-	if err := Adopt(t.Context(), p.Lab, "w2", "/proc/self/ns/net"); err == nil {
+	if err := Adopt(t.Context(), p.Lab, "w2", os.Getpid()); err == nil {
 		t.Error("adopted the machine's own namespace")
 	}
-	if err := Adopt(t.Context(), p.Lab, "w2", "/proc/0/ns/net"); !errors.Is(err, os.ErrNotExist) {
+	if err := Adopt(t.Context(), p.Lab, "w2", 1<<22+1); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("adopted nothing: %v", err)
 	}
+}
+
+// When the PID 1 of a machine dies, its namespace, NICs and ports are gone: it is silent. Create
+// gives the next one new NICs.
+func TestDeadMachineIsSilent(t *testing.T) {
+	needRoot(t)
+	snapshot(t)
+	p := quickstart("nlt-d-dead")
+	create(t, p)
+	container := boot(t, "nsenter", "--net="+Path(p.Lab, "w1"))
+	must(t, Adopt(t.Context(), p.Lab, "w1", container.Process.Pid))
+	noDiff(t, p)
+	w1, _ := p.Machine("w1")
+	answers := func() bool { // with a reset, since nothing listens
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		_, err := Dial(ctx, p.Lab, "client", "tcp4", w1.Address().String()+":9")
+		return errors.Is(err, unix.ECONNREFUSED)
+	}
+	if !answers() {
+		t.Fatal("w1 does not answer while it is on")
+	}
+	must(t, container.Process.Kill())
+	container.Wait()
+	ports := func() (found int) {
+		must(t, Enter(p.Lab, "", func() error {
+			return withSpace(func(s *space) error {
+				for _, nic := range w1.NICs {
+					if s.links[nic.Port] != nil {
+						found++
+					}
+				}
+				return nil
+			})
+		}))
+		return found
+	}
+	for deadline := time.Now().Add(10 * time.Second); ports() > 0 && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if ports() > 0 || answers() {
+		t.Errorf("w1 is dead, has %d ports and answers", ports())
+	}
+	if err := Enter(p.Lab, "w1", func() error { return nil }); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("enter w1: %v", err)
+	}
+	if diff, err := Diff(p); err != nil || !slices.Contains(diff, "add machine w1") {
+		t.Errorf("diff: %q (%v)", diff, err)
+	}
+	create(t, p)
+	noDiff(t, p)
+	if !answers() {
+		t.Error("the new w1 does not answer")
+	}
+}
+
+// A process that gets the id of a dead PID 1 is not taken for it.
+func TestReusedProcessID(t *testing.T) {
+	needRoot(t)
+	snapshot(t)
+	p := quickstart("nlt-d-reuse")
+	create(t, p)
+	container := boot(t, "unshare", "--net")
+	must(t, unpin(Name(p.Lab, "w1")))
+	must(t, link(Name(p.Lab, "w1"), container.Process.Pid, "17"))
+	if holder, linked := holderOf(Name(p.Lab, "w1")); holder != 0 || !linked || pinned(Name(p.Lab, "w1")) {
+		t.Errorf("process %d is taken for one that started at another time", holder)
+	}
+	if _, err := open(Name(p.Lab, "w1")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("open: %v", err)
+	}
+	create(t, p)
+	noDiff(t, p)
+	if got := run(t, "nsenter", "--target", pid(container), "--net", "ip", "-o", "link"); strings.Contains(got, "eth0") {
+		t.Errorf("the stranger got NICs: %s", got)
+	}
+}
+
+// A link that is down shows no carrier, keeps its addresses, and is found and undone by Create;
+// Restore leaves other machines' links alone.
+func TestLink(t *testing.T) {
+	needRoot(t)
+	snapshot(t)
+	p := quickstart("nlt-d-link")
+	create(t, p)
+	w1, _ := p.Machine("w1")
+	client, _ := p.Machine("client")
+	carrier := func() string {
+		return run(t, "nsenter", "--net="+Path(p.Lab, "w1"), "ip", "-o", "addr", "show", "eth0")
+	}
+	before := carrier()
+	for range 2 {
+		must(t, SetLink(t.Context(), p.Lab, w1.NICs[:1], false))
+	}
+	link := run(t, "nsenter", "--net="+Path(p.Lab, "w1"), "ip", "-o", "link", "show", "eth0")
+	if !strings.Contains(link, "NO-CARRIER") || strings.Contains(link, "LOWER_UP") || carrier() != before {
+		t.Errorf("eth0 is %s%swas %s", link, carrier(), before)
+	}
+	if down, err := LinksDown(p); err != nil || len(down) != 1 || !slices.Equal(down["w1"], []string{"eth0"}) {
+		t.Errorf("down: %v (%v)", down, err)
+	}
+	must(t, Restore(t.Context(), p, []string{"client"}))
+	if diff, err := Diff(p); err != nil || !slices.Equal(diff, []string{"set the link of w1 eth0 up"}) {
+		t.Errorf("diff: %q (%v)", diff, err)
+	}
+	for range 2 {
+		must(t, Unplug(t.Context(), p.Lab, client))
+	}
+	if err := SetLink(t.Context(), p.Lab, client.NICs, true); err == nil {
+		t.Error("set a link of a machine that is off")
+	}
+	must(t, Restore(t.Context(), p, []string{"client"}))
+	if diff, err := Diff(p); err != nil || !slices.Equal(diff, []string{"set the link of w1 eth0 up"}) {
+		t.Errorf("diff after the client is back: %q (%v)", diff, err)
+	}
+	must(t, SetLink(t.Context(), p.Lab, w1.NICs[:1], true))
+	noDiff(t, p)
 }
 
 func must(t testing.TB, err error) {

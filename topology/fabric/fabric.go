@@ -5,9 +5,9 @@
 // the machine that netlab runs on are not changed, except by HostAccess and a network's Uplink,
 // which a lab file has to request.
 //
-// The namespaces are pinned under /run/netns as `ip netns` does. Their names identify the lab:
-// Name(lab, "") is the fabric, Name(lab, machine) a machine. They have no route to the networks
-// of the machine that netlab runs on.
+// The namespaces have names under /run/netns, so that `ip netns exec` finds them: Name(lab, "") is
+// the fabric, Name(lab, machine) a machine. They have no route to the networks of the machine that
+// netlab runs on. A machine's namespace ends with its PID 1 (see Adopt).
 //
 // Not included: starting Nodes, and what a CNI or the user creates in a machine's namespace; links,
 // addresses and routes that the plan does not list are ignored there. In the fabric's
@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"netlab.dev/netlab/topology"
@@ -33,7 +32,11 @@ import (
 // their NICs and their pinned namespace. It is idempotent; concurrent calls wait for each
 // other.
 func Create(ctx context.Context, plan topology.Plan) error {
-	if err := plan.Lab.Check(); err != nil {
+	return (&work{plan: plan}).create(ctx)
+}
+
+func (w *work) create(ctx context.Context) error {
+	if err := w.plan.Lab.Check(); err != nil {
 		return err
 	}
 	unlock, err := lock(ctx)
@@ -44,7 +47,6 @@ func Create(ctx context.Context, plan topology.Plan) error {
 	if err := makeDir(); err != nil {
 		return err
 	}
-	w := &work{plan: plan}
 	w.walk(ctx)
 	if len(w.errs) == 0 && len(w.changes) > 0 {
 		w.check("wait for the links", w.settle(ctx))
@@ -76,6 +78,7 @@ func Diff(plan topology.Plan) ([]string, error) {
 // do, which either records or corrects it, so that Diff and Create always agree.
 type work struct {
 	plan    topology.Plan
+	skip    func(topology.Machine) bool // machines whose NICs are not compared; nil: none
 	dry     bool
 	changes []string
 	errs    []error
@@ -131,6 +134,9 @@ func (w *work) walk(ctx context.Context) {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
+				if w.skip != nil && w.skip(m) {
+					continue
+				}
 				if m.Remote != "" {
 					continue // its ports are in the fabric of another machine
 				}
@@ -153,7 +159,7 @@ func (w *work) walk(ctx context.Context) {
 func (w *work) settle(ctx context.Context) error {
 	links := map[string][]string{} // by machine; "" is the fabric
 	for _, m := range w.plan.Machines {
-		if m.OwnKernel {
+		if m.OwnKernel || w.skip != nil && w.skip(m) {
 			continue // its provider plugs its NICs
 		}
 		for _, nic := range m.NICs {
@@ -200,7 +206,7 @@ func (w *work) namespace(change, name string) bool {
 }
 
 func (w *work) machine(fabric *space, m topology.Machine) error {
-	fd, err := netns.GetFromName(Name(w.plan.Lab, m.Name))
+	fd, err := open(Name(w.plan.Lab, m.Name))
 	if err != nil {
 		return err
 	}

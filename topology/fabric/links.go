@@ -181,7 +181,7 @@ func (w *work) nic(fabric, inner *space, machine int, m topology.Machine, nic to
 		})
 	}
 	w.mtu("fabric", fabric, nic.Port, nic.MTU)
-	w.up("fabric", fabric, nic.Port)
+	w.connect(fabric, m, nic)
 
 	w.mtu(m.Name, inner, nic.Name, nic.MTU)
 	if link := inner.links[nic.Name]; link.Attrs().HardwareAddr.String() != mac.String() {
@@ -287,6 +287,13 @@ func (w *work) mtu(machine string, s *space, name string, mtu int) {
 func (w *work) up(machine string, s *space, name string) {
 	if l := s.links[name]; l != nil && l.Attrs().Flags&net.FlagUp == 0 {
 		w.do("set "+machine+" "+name+" up", func() error { return s.LinkSetUp(l) })
+	}
+}
+
+// connect sets the link of a NIC up, which SetLink may have set down.
+func (w *work) connect(s *space, m topology.Machine, nic topology.NIC) {
+	if port := s.links[nic.Port]; port != nil && port.Attrs().Flags&net.FlagUp == 0 {
+		w.do("set the link of "+m.Name+" "+nic.Name+" up", func() error { return s.LinkSetUp(port) })
 	}
 }
 

@@ -62,7 +62,7 @@ func Enter(lab labs.Name, machine string, fn func() error) error {
 	if err := lab.Check(); err != nil {
 		return err
 	}
-	ns, err := netns.GetFromName(Name(lab, machine))
+	ns, err := open(Name(lab, machine))
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("enter namespace %s: %w", Name(lab, machine), err)
 	} else if err != nil {
@@ -70,42 +70,6 @@ func Enter(lab labs.Name, machine string, fn func() error) error {
 	}
 	defer ns.Close()
 	return inside(ns, fn)
-}
-
-// Adopt pins an existing network namespace (for a container: /proc/<pid>/ns/net) as the
-// machine's, so that Create plugs NICs into it. It is idempotent, and replaces the pin after a
-// container has restarted with a new namespace. Delete removes only the NICs and the pin.
-func Adopt(ctx context.Context, lab labs.Name, machine, path string) error {
-	if err := lab.Check(); err != nil {
-		return err
-	}
-	given, err := inode(path)
-	if err != nil {
-		return fmt.Errorf("adopt namespace of %s: %w", machine, err)
-	}
-	for _, own := range []string{"/proc/thread-self/ns/net", "/proc/1/ns/net"} {
-		if mine, err := inode(own); err == nil && mine == given {
-			return fmt.Errorf("adopt namespace of %s: %s is this machine's network namespace", machine, path)
-		}
-	}
-	unlock, err := lock(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if err := makeDir(); err != nil {
-		return err
-	}
-	name := Name(lab, machine)
-	if pinned(name) {
-		if now, err := inode(filepath.Join(dir, name)); err == nil && now == given {
-			return nil
-		}
-		if err := unpin(name); err != nil {
-			return err
-		}
-	}
-	return pinPath(name, path)
 }
 
 // inside runs fn on a thread in the namespace.
@@ -255,16 +219,24 @@ func pins(lab labs.Name) ([]string, error) {
 	return names, err
 }
 
-// pinned reports whether a namespace is mounted at the name. A plain file of that name is
-// left by a kill between creating the file and mounting on it.
+// pinned reports whether a name stands for a namespace: it is mounted there, or of a running
+// process. A plain file of that name is left by a kill between creating the file and mounting on it.
 func pinned(name string) bool {
+	if pid, linked := holderOf(name); linked {
+		return pid != 0
+	}
 	var st unix.Statfs_t
 	err := unix.Statfs(filepath.Join(dir, name), &st)
 	return err == nil && st.Type == unix.NSFS_MAGIC
 }
 
-// pin creates and pins a namespace.
+// pin creates and pins a namespace. It replaces a link to that of a machine that is off.
 func pin(name string) error {
+	if _, linked := holderOf(name); linked {
+		if err := unpin(name); err != nil {
+			return err
+		}
+	}
 	return onThread(
 		func() error { return unix.Unshare(unix.CLONE_NEWNET) },
 		func() error { return pinPath(name, "/proc/thread-self/ns/net") },

@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -14,10 +15,12 @@ func TestNoName(t *testing.T) {
 	_, diff := Diff(topology.Plan{})
 	_, ends := KnownEnds(none)
 	_, dial := Dial(ctx, none, "", "tcp4", "127.0.0.1:1")
+	_, down := LinksDown(topology.Plan{})
 	_, listen := Listen(ctx, none, "", "tcp4", "127.0.0.1:0")
 	for what, err := range map[string]error{
 		"Create": Create(ctx, topology.Plan{}), "Diff": diff, "Delete": Delete(ctx, none), "Enter": Enter(none, "", func() error { return nil }),
-		"Adopt": Adopt(ctx, none, "w1", "/proc/self/ns/net"), "Dial": dial, "Listen": listen, "KnownEnds": ends,
+		"Adopt": Adopt(ctx, none, "w1", os.Getpid()), "Dial": dial, "Listen": listen, "KnownEnds": ends,
+		"Unplug": Unplug(ctx, none, topology.Machine{}), "SetLink": SetLink(ctx, none, nil, true), "LinksDown": down, "Restore": Restore(ctx, topology.Plan{}, nil),
 		"HostAccess": HostAccess(ctx, topology.Plan{}, false),
 		"Stretch":    Stretch(ctx, topology.Plan{}, nil), "Plug": Plug(ctx, topology.Plan{}, topology.NIC{}, "/proc/self/ns/net", "tap"),
 	} {

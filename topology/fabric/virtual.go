@@ -99,7 +99,7 @@ func (w *work) ports(s *space, m topology.Machine) {
 			w.do("plug port "+nic.Port+" of "+m.Name+" into network "+nic.Network, func() error { return s.LinkSetMaster(port, bridge) })
 		}
 		w.mtu("fabric", s, nic.Port, nic.MTU)
-		w.up("fabric", s, nic.Port)
+		w.connect(s, m, nic)
 	}
 }
 
