@@ -42,9 +42,25 @@ func (a *app) complete(root *cobra.Command) {
 		"exec": {labNames, machines}, "shell": {labNames, machines}, "logs": {labNames, machines},
 		"load": {labNames, archive}, "trace": {labNames, a.traceEnds, a.traceEnds},
 	}
-	endless := map[string]cobra.CompletionFunc{"build": labFile, "compare": labFile}
-	for _, verb := range root.Commands() {
-		byArgument, more := verbs[verb.Name()], endless[verb.Name()]
+	nics := func(_ *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
+		return beginning(start, a.nicNames(args[0])), cobra.ShellCompDirectiveNoFileComp
+	}
+	verbs["power"], verbs["link"] = []cobra.CompletionFunc{labNames}, []cobra.CompletionFunc{labNames}
+	endless := map[string]cobra.CompletionFunc{"build": labFile, "compare": labFile, "power": machines, "link": nics}
+	all := root.Commands()
+	for _, verb := range all {
+		if endless[verb.Name()] != nil {
+			all = append(all, verb.Commands()...) // off, on; down, up
+		}
+	}
+	for _, verb := range all {
+		of := verb.Name()
+		if verb.Parent() != root {
+			of = verb.Parent().Name()
+		} else if verb.HasSubCommands() {
+			continue
+		}
+		byArgument, more := verbs[of], endless[of]
 		verb.ValidArgsFunction = func(cmd *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
 			switch {
 			case len(args) < len(byArgument):
@@ -93,6 +109,22 @@ func (a *app) machineNames(lab string) []string {
 	var names []string
 	for _, m := range state.Plan.Machines {
 		names = append(names, m.Name)
+	}
+	return names
+}
+
+// nicNames lists the machines of a lab and their NICs, as MACHINE:NIC.
+func (a *app) nicNames(lab string) []string {
+	state, err := a.stateNamed(lab)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, m := range state.Plan.Machines {
+		names = append(names, m.Name)
+		for _, nic := range m.NICs {
+			names = append(names, m.Name+":"+nic.Name)
+		}
 	}
 	return names
 }

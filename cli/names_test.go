@@ -103,6 +103,7 @@ func testArgumentsInside(t *testing.T) {
 	for _, verb := range [][]string{
 		{"down"}, {"graph"}, {"verify"}, {"status"}, {"kubeconfig"}, {"kubeconfig", "--unmerge"}, {"stop"}, {"start"}, {"logs"},
 		{"exec", "LAB", "w1", "true"}, {"shell", "LAB", "w1"}, {"kubectl", "LAB", "get", "pods"}, {"load", "LAB", "image.tar"}, {"trace", "LAB", "client", "echo"},
+		{"power", "off", "LAB", "w1"}, {"power", "on", "LAB", "w1"}, {"power", "cycle", "LAB", "w1"}, {"link", "down", "LAB", "w1"}, {"link", "up", "LAB", "w1:eth0"},
 		{"snapshot", "save", "LAB", "a"}, {"snapshot", "restore", "LAB", "a"}, {"snapshot", "list", "LAB"},
 	} {
 		some := refused

@@ -82,6 +82,8 @@ func (a *app) rootCommand() *cobra.Command {
 		a.kubeconfigCommand(),
 		a.loadCommand(),
 		a.logsCommand(),
+		a.powerCommand(),
+		a.linkCommand(),
 		a.stopCommand(),
 		a.startCommand(),
 		a.snapshotCommand(),

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -46,6 +47,9 @@ func (a *app) statusText(s engine.LabStatus) error {
 	fmt.Fprintln(w, "MACHINE\tROLE\tADDRESS\tRUNNING\tMEMORY")
 	for _, m := range s.Machines {
 		runs, memory := "yes", ""
+		if len(m.LinksDown) > 0 {
+			runs += ", " + strings.Join(m.LinksDown, " ") + " down"
+		}
 		if !m.Running {
 			runs = "no"
 		}

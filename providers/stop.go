@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -74,9 +73,8 @@ func Start(ctx context.Context, root Root, p Provider, lab labs.Name, step compo
 	if !state.Made() {
 		return Running{}, state.NotUp()
 	}
-	if _, err := os.Stat(state.Artifacts.Self); err != nil {
-		return Running{}, hint.With(fmt.Errorf("artifacts of lab %s not found in the cache: %w", lab, err),
-			fmt.Sprintf("`netlab up %s` starts it with the current artifacts", state.File))
+	if err := state.stocked(); err != nil {
+		return Running{}, err
 	}
 	began := time.Now()
 	state.Phase = PhaseStarting

@@ -31,7 +31,9 @@ type MachineStatus struct {
 	Role    string `json:"role"`
 	Address string `json:"address"`
 	Running bool   `json:"running"`
-	Memory  int64  `json:"memoryBytes,omitempty"` // of a Node, page cache left out
+	// LinksDown are the NICs whose link is down at the switch.
+	LinksDown []string `json:"linksDown,omitempty"`
+	Memory    int64    `json:"memoryBytes,omitempty"` // of a Node, page cache left out
 }
 
 // phaseOrphaned is the phase of a lab that has no state, only parts with its label.
@@ -66,10 +68,14 @@ func (e Engine) Status(ctx context.Context, lab labs.Name) (LabStatus, error) {
 	if state.Phase != providers.PhaseStopped {
 		running, _ = provider.Attach(ctx, state.Plan, e.Root.Dir(lab)) // Healthy reports what is missing
 	}
+	links := map[string][]string{}
+	if switcher, able := provider.(providers.Switcher); able && state.Phase == providers.PhaseUp {
+		links, _ = switcher.LinksDown(ctx, state.Plan) // Healthy reports what is missing
+	}
 	for _, m := range state.Plan.Machines {
 		_, runs := running.Machines[m.Name]
 		runs = runs && !slices.Contains(running.Off, m.Name)
-		s.Machines = append(s.Machines, MachineStatus{m.Name, m.Role, m.Address().String(), runs, e.memory(state.Plan, m)})
+		s.Machines = append(s.Machines, MachineStatus{Name: m.Name, Role: m.Role, Address: m.Address().String(), Running: runs, LinksDown: links[m.Name], Memory: e.memory(state.Plan, m)})
 	}
 	for _, problem := range hint.Split(providers.Healthy(ctx, provider, state, e.Root.Dir(lab))) {
 		s.Problems = append(s.Problems, problem.Error())

@@ -163,6 +163,9 @@ func (p Provider) prepare(ctx context.Context, req providers.Request, hs hypervi
 			if plugged, err := h.plugged(ctx, req.Plan, m); err != nil {
 				return nil, nil, err
 			} else if plugged {
+				if err := setGuestLinks(h, req.Plan.Lab, m.Name, m.NICs, true); err != nil {
+					return nil, nil, err
+				}
 				continue
 			}
 		}

@@ -81,6 +81,9 @@ func Run(t *testing.T, s Suite) {
 		t.Run("inside", func(t *testing.T) { s.Inside(t, Lab{string(root), l.plan, l.running}) })
 	}
 	t.Run("killed node", l.killed)
+	if _, able := s.New().(providers.Switcher); able {
+		t.Run("power and links", l.switched)
+	}
 	if _, able := s.New().(providers.Stopper); able {
 		t.Run("stop and start", func(t *testing.T) { l.stopped(t, before) })
 	}

@@ -1,0 +1,110 @@
+package providertest
+
+import (
+	"bytes"
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/providers/command"
+	"netlab.dev/netlab/topology"
+)
+
+// switched: single machines are switched off and on, and a cable is pulled; what else is in the lab
+// is left alone.
+func (l *lab) switched(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), l.limit())
+	defer cancel()
+	s := l.New().(providers.Switcher)
+	a, _ := l.plan.Machine("a")
+	client, _ := l.plan.Machine("client")
+	l.pulled(ctx, t, s, a)
+
+	if got := l.answerOf(ctx, t, a); got != "refused" {
+		t.Errorf("a machine that is on answers a closed port with %q", got)
+	}
+	was := l.boots(t)
+	for range 2 {
+		if err := s.PowerOff(ctx, l.plan, l.dir, []topology.Machine{a, client}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := l.answerOf(ctx, t, a); got == "refused" || got == "reply" {
+		t.Errorf("a machine that is off answers: %s", got)
+	}
+	running, err := l.New().Attach(ctx, l.plan, l.dir)
+	slices.Sort(running.Off)
+	if !providers.OnlyOff(err) || !slices.Equal(running.Off, []string{"a", "client"}) {
+		t.Errorf("off are %q (%v)", running.Off, err)
+	}
+	state, err := l.root.Read(l.plan.Lab)
+	if err != nil {
+		t.Fatal(err)
+	}
+	off := time.Now()
+	if err := providers.PowerOn(ctx, l.root, s, state, []topology.Machine{a, client}, l.request(t).Step); err != nil {
+		t.Fatal(err)
+	}
+	if running, err = l.New().Attach(ctx, l.plan, l.dir); err != nil || len(running.Off) > 0 {
+		t.Fatalf("off are %q (%v)", running.Off, err)
+	}
+	l.running.Machines = running.Machines
+	is := l.boots(t)
+	if is["a"] == was["a"] || is["client"] == was["client"] {
+		t.Errorf("boots are %v, were %v", is, was)
+	}
+	for _, boots := range []map[string]string{was, is} {
+		delete(boots, "a")
+		delete(boots, "client")
+	}
+	if !maps.Equal(was, is) {
+		t.Errorf("other machines were started again: %v, then %v", was, is)
+	}
+	l.heard(ctx, t, "a", off)
+	l.ready(ctx, t)
+	l.healthy(t)
+}
+
+// pulled sets the link of a machine's last NIC down and up.
+func (l *lab) pulled(ctx context.Context, t *testing.T, s providers.Switcher, m topology.Machine) {
+	t.Helper()
+	nic := m.NICs[len(m.NICs)-1]
+	for _, up := range []bool{false, false, true} {
+		if err := s.SetLink(ctx, l.plan, m, nic, up); err != nil {
+			t.Fatal(err)
+		}
+		down, err := s.LinksDown(ctx, l.plan)
+		if err != nil || slices.Contains(down[m.Name], nic.Name) == up {
+			t.Errorf("links down: %v (%v), %s %s is to be up: %t", down, err, m.Name, nic.Name, up)
+		}
+		want := map[bool]string{true: "1", false: "0"}[up]
+		for {
+			out, err := command.Run(l.running.Machines[m.Name].Command(ctx, "cat", "/sys/class/net/"+nic.Name+"/carrier"))
+			if err == nil && string(bytes.TrimSpace(out)) == want {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				t.Fatalf("carrier of %s %s is %q (%v), want %s", m.Name, nic.Name, out, err, want)
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}
+}
+
+// answerOf is how a closed TCP port of a machine answers the router.
+func (l *lab) answerOf(ctx context.Context, t *testing.T, m topology.Machine) string {
+	t.Helper()
+	// The exit status is not 0 without a reply; the outcome is in the output.
+	out, _ := l.running.Machines["router"].Command(ctx, "netlab", "agent", "probe", "tcp", m.Address().String()+":9").Output()
+	for _, outcome := range []string{"refused", "timeout", "unreachable", "reply"} {
+		if strings.Contains(string(out), `"`+outcome+`"`) {
+			return outcome
+		}
+	}
+	return string(out)
+}
