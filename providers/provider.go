@@ -61,6 +61,8 @@ type Running struct {
 	APIPort    int                // that port, if Create returned the Running
 	Machines   map[string]Machine // by name: Nodes that are on, and outside hosts
 	Off        []string           // names of machines that are off
+	// LinksDown are the NICs whose link is down, by machine, where the engine asked (Switcher).
+	LinksDown map[string][]string
 	// Finish is the part of Create that can run in parallel with the installation of
 	// components; nil if there is none. Until it has succeeded, the next Create repeats it.
 	Finish func(context.Context) error

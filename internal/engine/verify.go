@@ -101,6 +101,15 @@ func (e Engine) verifiable(ctx context.Context, lab labs.Name) (running provider
 	if set, err = e.Catalog.Resolve(state.Plan); err != nil {
 		return running, set, options, state, err
 	}
+	p, err := e.provider(state.Plan.Provider)
+	if err != nil {
+		return running, set, options, state, err
+	}
+	if s, able := p.(providers.Switcher); able {
+		if running.LinksDown, err = s.LinksDown(ctx, state.Plan); err != nil {
+			return running, set, options, state, err
+		}
+	}
 	options, err = verifyOptions(set, state.Artifacts)
 	return running, set, options, state, err
 }

@@ -2,8 +2,10 @@ package checks
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/agent"
@@ -19,6 +21,41 @@ func machineOff(c Case) string {
 		}
 	}
 	return ""
+}
+
+// linkDown reports the first machine on the path that lost the link by which it is on the network of
+// the other machines of the path: its first NIC's, which Nodes and VIPs use.
+func linkDown(c Case) string {
+	for _, name := range onThePath(c) {
+		m, known := c.Plan.Machine(name)
+		if known && len(m.NICs) > 0 && slices.Contains(c.LinksDown[name], m.NICs[0].Name) && (c.Finding.Outcome == report.Fail || c.Row.Policy() != nil) {
+			return linkText(name, m.NICs[0].Name)
+		}
+	}
+	return ""
+}
+
+func linkText(machine, nic string) string {
+	return fmt.Sprintf("the link of %s %s is down", machine, nic)
+}
+
+// Links lists the links of a lab that are down, in words.
+func Links(s observe.Snapshot) (lines []string) {
+	for _, m := range s.Plan.Machines {
+		for _, nic := range s.LinksDown[m.Name] {
+			lines = append(lines, linkText(m.Name, nic))
+		}
+	}
+	return lines
+}
+
+// outOfOrder lists what is off or has no link in the lab, for a failure that nothing else explains.
+func outOfOrder(c Case) string {
+	lines := Links(c.Snapshot)
+	if len(c.Off) > 0 {
+		lines = append(lines, "machines that are off: "+strings.Join(c.Off, ", "))
+	}
+	return strings.Join(lines, "; ")
 }
 
 // onThePath lists the machines that packets of a row should cross: its ends, Nodes and routers,

@@ -50,7 +50,7 @@ func Explain(ctx context.Context, s observe.Snapshot, look func(context.Context)
 // everything; a row that could not be probed has its reason already, except a policy whose control
 // failed.
 func explained(c Case) string {
-	if why := cmp.Or(machineOff(c), nodesNotReady(c)); why != "" || c.Row.Expected == report.Unreachable {
+	if why := cmp.Or(machineOff(c), linkDown(c), nodesNotReady(c)); why != "" || c.Row.Expected == report.Unreachable {
 		return why
 	}
 	if why := deniedByPolicy(c); why != "" {
@@ -65,10 +65,10 @@ func explained(c Case) string {
 			return why
 		}
 	}
-	if len(c.Off) > 0 && c.Finding.Outcome == report.Fail {
-		return "machines that are off: " + strings.Join(c.Off, ", ")
+	if c.Finding.Outcome != report.Fail {
+		return ""
 	}
-	return ""
+	return outOfOrder(c)
 }
 
 // nodesNotReady reports the first Node on the path that is not Ready.

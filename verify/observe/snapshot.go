@@ -41,20 +41,21 @@ func OutsideTarget(plan topology.Plan, node string) (topology.Machine, bool) {
 // Snapshot resolves the paths' names while the lab runs: addresses, ports, and the endpoints
 // of Services. It is read once, after waiting, and does not change.
 type Snapshot struct {
-	Plan     topology.Plan
-	Support  components.Support
-	Pods     workload.Pods
-	PodIPs   map[string]string
-	Services map[string]Service
-	Ingress  Service
-	PodCIDRs map[string]netip.Prefix // by Node
-	Foreign  map[string]bool         // addresses of all Pods that have their own, of any namespace
-	Leaf     string                  // fingerprint of the Ingress's certificate
-	CA       []byte                  // the cluster's, in PEM
-	Unmet    map[string]string       // What → Why
-	Off      []string                // machines that are off
-	Away     map[string]string       // of those, and of Nodes whose kubelet is silent: why nothing on them answers
-	Cordoned []string                // Nodes
+	Plan      topology.Plan
+	Support   components.Support
+	Pods      workload.Pods
+	PodIPs    map[string]string
+	Services  map[string]Service
+	Ingress   Service
+	PodCIDRs  map[string]netip.Prefix // by Node
+	Foreign   map[string]bool         // addresses of all Pods that have their own, of any namespace
+	Leaf      string                  // fingerprint of the Ingress's certificate
+	CA        []byte                  // the cluster's, in PEM
+	Unmet     map[string]string       // What → Why
+	Off       []string                // machines that are off
+	LinksDown map[string][]string     // NICs whose link is down at the switch, by machine
+	Away      map[string]string       // of those, and of Nodes whose kubelet is silent: why nothing on them answers
+	Cordoned  []string                // Nodes
 }
 
 // Service is a Service as it is in the cluster.

@@ -16,6 +16,7 @@ import (
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/checks"
+	"netlab.dev/netlab/verify/observe"
 	"netlab.dev/netlab/verify/observe/observetest"
 	"netlab.dev/netlab/verify/plantest"
 	"netlab.dev/netlab/verify/report"
@@ -70,6 +71,44 @@ func TestMachineOff(t *testing.T) {
 		if got := reportOf(w, rows, "").Notices; len(got) == 0 || got[0] != c.off+" is off" {
 			t.Errorf("%s without %s: notices %q", c.scenario, c.off, got)
 		}
+	}
+}
+
+// Paths that need a link that is down name it, and the report does; others pass.
+func TestLinkDown(t *testing.T) {
+	plan := plantest.Plan(t, "quickstart")
+	s := observetest.Healthy(plan)
+	w := observetest.Snapshot(plan, plantest.Flannel(), s)
+	w.LinksDown = map[string][]string{"w2": {"eth0"}}
+	lost := withoutMachine(plan, "w2")
+	n := observetest.Network{W: w, Upset: func(from string, p agent.Probe, r *agent.Result) *agent.Result {
+		if w.NodeOfPod(from) == "w2" {
+			return r
+		}
+		return lost(from, p, r)
+	}}
+	r := verification{snapshot: w, settle: time.Millisecond, ask: func(_ context.Context, s observe.Station, probes []agent.Probe) ([]agent.Result, error) {
+		return n.Ask(s, probes), nil
+	}}
+	var paths []checks.Row
+	for _, p := range checks.Rows(plan, plantest.Flannel()) {
+		if p.Policy() == nil {
+			paths = append(paths, p)
+		}
+	}
+	rows := r.all(t.Context(), paths)
+	checks.Explain(t.Context(), w, func(context.Context) observe.State { return s }, r.reaches, judgedOf(rows))
+	failed := 0
+	for _, x := range rows {
+		if x.Finding.Outcome == report.Fail {
+			failed++
+			if !strings.Contains(x.Finding.Reason, "the link of w2 eth0 is down") {
+				t.Errorf("%s %s → %s: %q", x.Row.ID, x.Row.From.Name, x.Row.To.Name, x.Finding.Reason)
+			}
+		}
+	}
+	if got := reportOf(w, rows, "").Notices; failed < 5 || len(got) < 2 || got[0] != "the link of w2 eth0 is down" || !strings.HasPrefix(got[1], "VIP ") {
+		t.Errorf("%d paths fail; notices %q", failed, got)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"netlab.dev/netlab/topology"
+	"netlab.dev/netlab/verify/checks"
 	"netlab.dev/netlab/verify/observe"
 	"netlab.dev/netlab/verify/report"
 )
@@ -57,10 +58,11 @@ func reportOf(w observe.Snapshot, rows []*attempt, cniVersion string) report.Rep
 	return out
 }
 
-// notices lists the machines that are off and the Nodes that are silent and, if there is such a
-// Node, who announces each VIP now.
+// notices lists the machines that are off, the Nodes that are silent, the links that are down and,
+// if a Node is concerned, who announces each VIP now.
 func notices(w observe.Snapshot, paths []report.Result) (lines []string) {
-	node := false
+	lines = checks.Links(w)
+	node := slices.ContainsFunc(w.Plan.Nodes(), func(m topology.Machine) bool { return len(w.LinksDown[m.Name]) > 0 })
 	for _, m := range w.Plan.Machines {
 		if why := w.Away[m.Name]; why != "" {
 			lines = append(lines, why)
