@@ -127,7 +127,8 @@ func held(ctx context.Context, name string, node Machine) (loadedImages, error) 
 func copyImage(ctx context.Context, ref string, from Machine, name string, to Machine, step components.Step) (err error) {
 	done := step("load into " + name + ": " + ref)
 	defer func() { done(err) }()
-	source := from.Command(ctx, "ctr", "--namespace=k8s.io", "images", "export", "-", ref)
+	// Without --local ctr prints its progress into the archive.
+	source := from.Command(ctx, "ctr", "--namespace=k8s.io", "images", "export", "--local", "-", ref)
 	var failed strings.Builder
 	source.Stderr = &failed
 	out, err := source.StdoutPipe()

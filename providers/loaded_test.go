@@ -27,7 +27,7 @@ type store struct{ dir string }
 const storeCtr = `cd "$0"; [ "$1 $2" = "ctr --namespace=k8s.io" ]
 case "$3 $4" in
 "images ls") echo "REF TYPE DIGEST SIZE"; cat images;;
-"images export") echo "archive of $6";;
+"images export") [ "$5" = --local ] || echo "progress"; echo "archive of $7";;
 "images import")
 	[ ! -e full ] || { echo "write layer: no space left on device" >&2; exit 1; }
 	cat >>archive; cat says;;

@@ -113,15 +113,8 @@ const (
 	emulatedNodesLimit = 20 * time.Minute
 )
 
-// restoreNodes registers Nodes as they were, restarts the kubelets of sick ones, and waits until
-// all Nodes of the plan are ready.
-func (i *installer) restoreNodes(ctx context.Context, running Running, sick []NodeProblem, record applied.Record) error {
-	limit := nodesLimit
-	if running.Plan.Capabilities.Emulated {
-		limit = emulatedNodesLimit
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+// restartKubelets registers Nodes as they were, and restarts the kubelets of sick ones.
+func (i *installer) restartKubelets(ctx context.Context, running Running, sick []NodeProblem, record applied.Record) error {
 	for _, n := range sick {
 		machine, planned := running.Machines[n.Name]
 		if !planned {
@@ -137,6 +130,17 @@ func (i *installer) restoreNodes(ctx context.Context, running Running, sick []No
 			return fmt.Errorf("restart the kubelet of Node %s: %w", n.Name, err)
 		}
 	}
+	return nil
+}
+
+// awaitNodes waits until all Nodes of the plan are ready.
+func (i *installer) awaitNodes(ctx context.Context, running Running) error {
+	limit := nodesLimit
+	if running.Plan.Capabilities.Emulated {
+		limit = emulatedNodesLimit
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	for {
 		left, err := nodeProblems(ctx, i.client, running, applied.Record{})
 		if err == nil && len(left) == 0 {

@@ -73,16 +73,19 @@ func (n *notebook) record() (r applied.Record) {
 	return r
 }
 
-// awaitBootstrap waits until the workloads of the bootstrap are available.
-func (i *installer) awaitBootstrap(ctx context.Context) error {
+// await waits until the workloads of a record are available: those of the bootstrap, and those of
+// components, of which a Node that was registered again lost some.
+func (i *installer) await(ctx context.Context, record applied.Record) error {
 	ctx, cancel := context.WithTimeout(ctx, i.limit)
 	defer cancel()
 	all, ctx := errgroup.WithContext(ctx)
-	for _, o := range i.note.parts[bootstrapPart] {
-		if o.Awaited {
-			all.Go(func() error {
-				return rolledOut(ctx, i.client, components.Workload{Kind: o.Kind, Namespace: o.Namespace, Name: o.Name})
-			})
+	for _, p := range record.Parts {
+		for _, o := range p.Objects {
+			if o.Awaited {
+				all.Go(func() error {
+					return rolledOut(ctx, i.client, components.Workload{Kind: o.Kind, Namespace: o.Namespace, Name: o.Name})
+				})
+			}
 		}
 	}
 	return all.Wait()

@@ -64,6 +64,9 @@ func Up(ctx context.Context, root Root, p Provider, req Request, parts []compone
 	if err != nil {
 		return running, err
 	}
+	if err := i.restartKubelets(ctx, running, sick, record); err != nil {
+		return running, err
+	}
 	upCtx := ctx
 	work, ctx := errgroup.WithContext(ctx)
 	for _, part := range parts {
@@ -75,7 +78,7 @@ func Up(ctx context.Context, root Root, p Provider, req Request, parts []compone
 		}
 		return i.restoreBootstrap(ctx, running, record)
 	})
-	work.Go(func() error { return i.restoreNodes(ctx, running, sick, record) })
+	work.Go(func() error { return i.awaitNodes(ctx, running) })
 	work.Go(func() error { return i.forgetNodes(ctx, running, state.Nodes) })
 	work.Go(func() error { return atAPI(ctx, running) })
 	if err := work.Wait(); err != nil {
@@ -89,16 +92,15 @@ func Up(ctx context.Context, root Root, p Provider, req Request, parts []compone
 	return running, root.Write(state)
 }
 
-// remember waits for the bootstrap's workloads, and records what was applied and how the Nodes are
-// registered.
+// remember waits for all workloads, and records what was applied and how the Nodes are registered.
 func (i *installer) remember(ctx context.Context, running Running, dir string) (err error) {
 	if err := i.noteBootstrap(ctx); err != nil {
 		return err
 	}
-	if err := i.awaitBootstrap(ctx); err != nil {
+	record := i.note.record()
+	if err := i.await(ctx, record); err != nil {
 		return err
 	}
-	record := i.note.record()
 	if record.Nodes, err = i.registered(ctx, running); err != nil {
 		return err
 	}
