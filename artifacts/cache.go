@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"netlab.dev/netlab/internal/atomicfile"
 )
 
 // The kinds of entries of the cache, each a directory of <name>-<key>. An entry is made in
@@ -86,11 +88,24 @@ func (c Cache) path(i item) string { return filepath.Join(c.Dir, i.kind, i.Strin
 // have reports whether the cache holds an entry, and returns its record.
 func (c Cache) have(i item) (record, bool) {
 	var rec record
-	data, err := os.ReadFile(filepath.Join(c.path(i), recordFile))
-	if err != nil || json.Unmarshal(data, &rec) != nil {
+	found, err := atomicfile.ReadJSON(filepath.Join(c.path(i), recordFile), &rec)
+	if err != nil || !found || rec.From == "" {
 		return record{}, false
 	}
 	return rec, true
+}
+
+// setAside moves an entry whose record is missing or damaged out of the way of a new one, to where
+// sweep removes it: nobody knows whether it is whole.
+func (c Cache) setAside(i item) error {
+	aside := c.tmp(i) + "-damaged"
+	if err := errors.Join(os.RemoveAll(aside), os.MkdirAll(filepath.Dir(aside), 0o755)); err != nil {
+		return err
+	}
+	if err := os.Rename(c.path(i), aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("set the damaged entry %s of the cache aside: %w", i, err)
+	}
+	return nil
 }
 
 // keep returns the path of an entry, and makes it if the cache lacks it. Two processes that
@@ -118,6 +133,9 @@ func (c Cache) keep(ctx context.Context, i item, make func(dir string, rec *reco
 		return "", err
 	}
 	defer os.RemoveAll(tmp)
+	if err := c.setAside(i); err != nil {
+		return "", err
+	}
 	rec, start := record{From: fromBuild}, time.Now()
 	if err := make(tmp, &rec); err != nil {
 		return "", err
@@ -130,7 +148,7 @@ func (c Cache) keep(ctx context.Context, i item, make func(dir string, rec *reco
 	if err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(filepath.Join(tmp, recordFile), data, 0o644); err != nil {
+	if err := atomicfile.Write(filepath.Join(tmp, recordFile), data, 0o644); err != nil {
 		return "", err
 	}
 	return path, os.Rename(tmp, path)

@@ -302,3 +302,38 @@ func needs(t *testing.T, tools ...string) {
 		}
 	}
 }
+
+// An entry whose record is damaged is set aside and made once more: it is neither whole nor
+// absent, and its directory would stand in the way of a new one for ever.
+func TestDamagedRecord(t *testing.T) {
+	for _, text := range []string{"", "{}", `{"from": "bui`, "\x00\x00"} {
+		c, made := Cache{Dir: t.TempDir()}, 0
+		keep := func() (string, error) {
+			return c.keep(t.Context(), slowThing, func(dir string, _ *record) error {
+				made++
+				return os.WriteFile(filepath.Join(dir, "thing"), fmt.Append(nil, made), 0o644)
+			})
+		}
+		path, err := keep()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(path, recordFile), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if path, err = keep(); err != nil {
+				t.Fatalf("with the record %q: %v", text, err)
+			}
+		}
+		if thing, err := os.ReadFile(filepath.Join(path, "thing")); err != nil || made != 2 || string(thing) != "2" {
+			t.Errorf("with the record %q: made %d times, is %q (%v)", text, made, thing, err)
+		}
+		if err := c.sweep(); err != nil {
+			t.Error(err)
+		}
+		if left, err := os.ReadDir(filepath.Join(c.Dir, inTmp)); err != nil || len(left) > 0 {
+			t.Errorf("left: %v (%v)", left, err)
+		}
+	}
+}
