@@ -82,15 +82,15 @@ func kubeconfig(cluster, server, user string, ca, cert, key []byte) []byte {
 	return fmt.Appendf(nil, `apiVersion: v1
 kind: Config
 clusters:
-- name: %[1]s
-  cluster: {server: %[2]s, certificate-authority-data: %[4]s}
+- name: %[1]q
+  cluster: {server: %[2]q, certificate-authority-data: %[4]s}
 users:
-- name: %[3]s
+- name: %[3]q
   user: {client-certificate-data: %[5]s, client-key-data: %[6]s}
 contexts:
-- name: %[1]s
-  context: {cluster: %[1]s, user: %[3]s}
-current-context: %[1]s
+- name: %[1]q
+  context: {cluster: %[1]q, user: %[3]q}
+current-context: %[1]q
 `, cluster, server, user, b64(ca), b64(cert), b64(key))
 }
 
@@ -110,7 +110,7 @@ authorization: {mode: Webhook}
 tlsCertFile: /var/lib/kubelet/pki/kubelet.crt
 tlsPrivateKeyFile: /var/lib/kubelet/pki/kubelet.key
 clusterDNS: [%s]
-clusterDomain: %s
+clusterDomain: %q
 staticPodPath: /etc/kubernetes/manifests
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 cgroupDriver: cgroupfs
@@ -174,16 +174,16 @@ func kubeadmConfig(plan topology.Plan, node topology.Machine) string {
 kind: InitConfiguration
 localAPIEndpoint: {advertiseAddress: %[1]s, bindPort: %[2]d}
 nodeRegistration:
-  name: %[3]s
+  name: %[3]q
   criSocket: unix:///run/containerd/containerd.sock
   taints: %[9]s%[17]s
 ---
 apiVersion: kubeadm.k8s.io/v1beta4
 kind: ClusterConfiguration
-clusterName: %[4]s%[15]s
+clusterName: %[4]q%[15]s
 kubernetesVersion: %[5]s
 encryptionAlgorithm: ECDSA-P256
-networking: {podSubnet: %[6]s, serviceSubnet: %[7]s, dnsDomain: %[8]s}
+networking: {podSubnet: %[6]s, serviceSubnet: %[7]s, dnsDomain: %[8]q}
 apiServer:
   certSANs: [%[10]s]%[13]s
 controllerManager:%[13]s
@@ -209,7 +209,7 @@ clusterCIDR: %[6]s
 %[12]s# Both would write sysctls or scores that belong to the machine beneath.
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 oomScoreAdj: 0
-`, node.Address(), k.API.Port(), node.Name, plan.Lab, k.Version, k.PodCIDR(), k.ServiceCIDR(), k.Domain, taints,
-		strings.Join(apiNames(plan), ", "), strings.TrimSuffix(k.Proxy, "none"), proxy, envs, etcdConfig(plan, envs),
+`, node.Address(), k.API.Port(), node.Name, plan.Lab.String(), k.Version, k.PodCIDR(), k.ServiceCIDR(), k.Domain, taints,
+		quoted(apiNames(plan)), strings.TrimSuffix(k.Proxy, "none"), proxy, envs, etcdConfig(plan, envs),
 		endpoint, plan.HighlyAvailable(), patched)
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -404,6 +405,70 @@ func TestKubeletConfig(t *testing.T) {
 			if _, made := f[path]; !made {
 				t.Errorf("kubelet requires %s, which is not written", path)
 			}
+		}
+	}
+}
+
+// Labs and machines whose names YAML takes for numbers, booleans or nothing keep their names in
+// every file.
+func TestNumbersAsNames(t *testing.T) {
+	for _, name := range []string{"2024", "null", "on", "1e3", "0x10", "yes", "0b1", "1"} {
+		text := fmt.Sprintf("apiVersion: netlab/v1alpha1\nkind: Lab\nmetadata: {name: %q}\nnetworks: [{name: lan, cidr: 172.30.0.0/24}]\n"+
+			"nodes: [{name: %q, role: control-plane}]\nhosts: []\nloadBalancer: {name: none}\ningress: {name: none}\n", name, name)
+		lab, err := labs.Load("numbers.yaml", []byte(text), labstest.Known())
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := topology.Build(lab)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ca, err := NewAuthority()
+		if err != nil {
+			t.Fatal(err)
+		}
+		configs := 0
+		for path, f := range files(t, p, name, ca, Limits{}) {
+			if !bytes.HasPrefix(f.Data, []byte("apiVersion: kubeadm")) {
+				continue
+			}
+			configs++
+			reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(f.Data)))
+			for {
+				doc, err := reader.Read()
+				if errors.Is(err, io.EOF) {
+					break
+				}
+				var config struct {
+					Kind             string
+					ClusterName      string
+					NodeRegistration struct{ Name string }
+					APIServer        struct{ CertSANs []string }
+				}
+				if err := errors.Join(err, yaml.Unmarshal(doc, &config)); err != nil {
+					t.Fatalf("%s: %s: %v", name, path, err)
+				}
+				switch config.Kind {
+				case "InitConfiguration":
+					if config.NodeRegistration.Name != name {
+						t.Errorf("Node %q is registered as %q", name, config.NodeRegistration.Name)
+					}
+				case "ClusterConfiguration":
+					if config.ClusterName != name || !slices.Contains(config.APIServer.CertSANs, name) {
+						t.Errorf("cluster %q is called %q, with the names %q", name, config.ClusterName, config.APIServer.CertSANs)
+					}
+				}
+			}
+		}
+		if configs == 0 {
+			t.Error("no configuration of kubeadm found")
+		}
+		config, err := AdminKubeconfig(name, ca, "https://127.0.0.1:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err := clientcmd.Load(config); err != nil || c.CurrentContext != name || c.Contexts[name] == nil || c.Contexts[name].Cluster != name {
+			t.Errorf("the kubeconfig of %q: %+v (%v)", name, c, err)
 		}
 	}
 }

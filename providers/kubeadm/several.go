@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"netlab.dev/netlab/topology"
@@ -102,4 +103,13 @@ func apiNames(plan topology.Plan) []string {
 		}
 	}
 	return names
+}
+
+// quoted is the inside of a YAML list of strings: a machine may be called null, on or 1e3.
+func quoted(texts []string) string {
+	var out []string
+	for _, text := range texts {
+		out = append(out, strconv.Quote(text))
+	}
+	return strings.Join(out, ", ")
 }
