@@ -82,6 +82,7 @@ test-ci: test ## the same, then one lab on kind (Docker) and one of virtual mach
 	@$(call labs,-run '^($(subst $(space),|,$(ci-labs)))$$' $(ci-providers),bin/test-ci.log)
 	@for t in $(ci-labs); do grep -q -- "^--- PASS: $$t " bin/test-ci.log || { echo "$$t did not run"; exit 1; }; done
 
+test-all: export NETLAB_TEST_GENERATED := 4
 test-all: test ## the same as test, then all labs on kind (Docker, Podman) and libvirt
 	@$(call install,$(provider-tools))
 	@bin/netlab build scenarios/*.yaml >bin/build.log 2>&1 || { cat bin/build.log; exit 1; }

@@ -50,7 +50,7 @@ func TestLabs(t *testing.T) {
 
 // names of all labs that the tests make.
 func names() []string {
-	return []string{"nlt-quick", "nlt-one", "nlt-two", "nlt-kill", "nlt-ha", nameOfCNI}
+	return []string{"nlt-quick", "nlt-one", "nlt-two", "nlt-kill", "nlt-ha", nameOfCNI, nameGenerated}
 }
 
 // labs are those of one test run: one netlab, one state directory, the user's cache.

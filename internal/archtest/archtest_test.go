@@ -86,7 +86,7 @@ func rules() []rule {
 		// cli/parts.go starts what netlab is inside a lab: PID 1, agents, helpers of providers.
 		{"cli/...", []string{"internal/...", "labs", "topology", "topology/drawing", "components/...", "artifacts", "providers/...", "verify/agent", "verify/checks", "verify/report/...", "verify/run"},
 			"a verb is flags and printing: the stages meet in internal/engine"},
-		{"e2e/...", stage("labs", "topology/...", "components", "artifacts", "providers/...", "verify/..."), "end-to-end tests run the program that users run"},
+		{"e2e/...", stage("labs", "labs/labstest", "topology/...", "components", "artifacts", "providers/...", "verify/..."), "end-to-end tests run the program that users run"},
 		{"bench/...", stage("labs", "topology/...", "components", "artifacts", "providers/...", "verify/..."), "benchmarks time the program that users run"},
 		{".", []string{"cli"}, "main only starts the command line"},
 	}
