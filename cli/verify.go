@@ -32,6 +32,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	throughput := routesFlag(c, "throughput", "also measure throughput with iperf3, over these `routes`")
 	latency := routesFlag(c, "latency", "also measure the latency of small requests, over these `routes`")
 	evidence := c.Flags().Bool("evidence", false, "show where the packets of every path were seen, not only of those that fail")
+	thorough := c.Flags().Bool("thorough", false, "also verify what takes up to minutes: a label that changes under a policy")
 	pcap := c.Flags().String("pcap", "", "write the packets of every path to a file in this `directory`")
 	offer(c, "pcap", directories)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -39,7 +40,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		options := engine.VerifyOptions{Pcap: *pcap}
+		options := engine.VerifyOptions{Pcap: *pcap, Thorough: *thorough}
 		if options.Throughput, err = routes(cmd, *throughput); err != nil {
 			return err
 		}

@@ -13,7 +13,12 @@ import (
 // Support is what the lab's CNI claims, and so what the paths expect of it, and what evidence calls
 // the services of outside hosts.
 type Support struct {
-	NetworkPolicy bool          `json:"networkPolicy"`
+	NetworkPolicy bool `json:"networkPolicy"`
+	IPBlockPods   bool `json:"ipBlockPods"` // an ipBlock of a NetworkPolicy selects Pods by their addresses
+	// RelabelSeconds bounds how long policies go on deciding by a Pod's earlier labels; 0: no
+	// longer than a new policy takes.
+	RelabelSeconds int `json:"relabelSeconds,omitempty"`
+
 	L7Policy      bool          `json:"l7Policy"`
 	L7Reason      string        `json:"l7Reason,omitempty"`     // why not, if L7Policy is false
 	RoutesPodCIDR bool          `json:"routesPodCIDR"`          // outside routers learn Pod routes (BGP)

@@ -17,6 +17,7 @@ import (
 // VerifyOptions are the options of Verify.
 type VerifyOptions struct {
 	Throughput, Latency []string // routes to measure
+	Thorough            bool     // verify the paths that take long too
 	Evidence            bool     // capture what passes too
 	Pcap                string   // a directory for the packets of every path; "" for none
 }
@@ -42,6 +43,7 @@ func (e Engine) Verify(ctx context.Context, lab labs.Name, o VerifyOptions, p Pr
 	if err != nil {
 		return VerifyResult{}, err
 	}
+	options.Thorough = o.Thorough
 	options.Throughput, options.Latency, options.Pcap = o.Throughput, o.Latency, o.Pcap
 	r, err := verify(ctx, running, options, o.Evidence, p)
 	if err != nil {

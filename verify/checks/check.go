@@ -30,6 +30,7 @@ type Check struct {
 	Asserts  []Assertion     // of a reply, and Silent of rows that must not get one
 	Suspects []Suspect       // what explains a failure, the nearest cause first
 
+	Thorough    bool         // asked only on demand: it takes long
 	Policy      *Policy      // of paths that test a policy
 	Measurement *Measurement // of throughput-* and latency-*
 }
@@ -79,7 +80,7 @@ func Find(id string) (Check, bool) {
 func IDs() []string {
 	var ids []string
 	for _, s := range Layout().Sections {
-		ids = append(ids, s.IDs...)
+		ids = append(ids, slices.DeleteFunc(slices.Clone(s.IDs), func(id string) bool { c, _ := Find(id); return c.Thorough })...)
 	}
 	return ids
 }
@@ -125,11 +126,18 @@ func labOf(plan topology.Plan, support components.Support) Lab {
 
 // Rows derives the rows of a plan: every id at least once, as a skip with its reason where
 // it does not apply to the lab. The order is fixed.
-func Rows(plan topology.Plan, support components.Support) []Row {
+func Rows(plan topology.Plan, support components.Support) []Row { return rowsOf(plan, support, false) }
+
+// ThoroughRows are those, with the rows of paths that take long.
+func ThoroughRows(plan topology.Plan, support components.Support) []Row {
+	return rowsOf(plan, support, true)
+}
+
+func rowsOf(plan topology.Plan, support components.Support, thorough bool) []Row {
 	lab := labOf(plan, support)
 	var out []Row
 	for _, c := range All() {
-		if c.Measurement != nil {
+		if c.Measurement != nil || c.Thorough && !thorough {
 			continue
 		}
 		for _, r := range c.Rows(lab) {

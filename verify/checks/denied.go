@@ -22,8 +22,8 @@ func deniedByPolicy(c Case) string {
 		return ""
 	}
 	if p := c.Row.Policy(); p != nil {
-		x := p.Scenario(c.Pods)
-		for _, l := range append(slices.Clone(x.Denied), x.Allowed) {
+		x := p.Scenario(c.Snapshot)
+		for _, l := range append(slices.Clone(x.Denied), x.Allowed...) {
 			port := agent.PortHTTP
 			if l.Kind == agent.TCP {
 				port = agent.PortTCP

@@ -23,22 +23,36 @@ const (
 	PolicyAllowNamespace = "policy-allow-namespace"
 	PolicyAllowPort      = "policy-allow-port"
 	PolicyEgressDeny     = "policy-egress-deny"
+	PolicyNamedPort      = "policy-named-port"
+	PolicyPortRange      = "policy-port-range"
+	PolicyIPBlock        = "policy-ipblock"
 	PolicyL7             = "policy-l7"
 )
 
 // Policy is a path that applies and removes a policy between two positive controls.
 type Policy struct {
-	Subject  *workload.Subject // the Pod that it selects; nil: another policy's, so that it runs after the others
-	Scenario func(workload.Pods) Scenario
+	Subject  *workload.Subject // the Pod that it selects; nil: that of another policy
+	After    string            // the id of that policy, which runs before it
+	Scenario func(observe.Snapshot) Scenario
+}
+
+// Pod is the name of the Pod that the policy selects. Policies that share one run one after
+// the other.
+func (p Policy) Pod() string {
+	if p.Subject != nil {
+		return p.Subject.Name
+	}
+	return p.After
 }
 
 // Scenario is one policy with the connections that show its effect: those that it denies,
-// and one that it must allow.
+// and those that it must allow.
 type Scenario struct {
 	Policy  *networkingv1.NetworkPolicy // nil: the object is specific to the CNI (see L7Rule)
 	Denied  []Leg
-	Allowed Leg
+	Allowed []Leg
 	Denial  Denial
+	Relabel bool // it denies its one leg until the client has the label of PolicyRelabel
 }
 
 // Denial is how a denied connection fails.
@@ -63,37 +77,49 @@ func (l Leg) Request() string { return l.Method + " " + l.Path }
 // leg is an HTTP leg.
 func leg(from, to observe.Ref) Leg { return Leg{From: from, To: to, Kind: agent.HTTP} }
 
+// frontend is the Pod that has the label app: frontend.
+func frontend(s observe.Snapshot) observe.Ref { return observe.AtPod(s.Pods.Echo[0]) }
+
+// other is a Pod that has not.
+func other(s observe.Snapshot) observe.Ref { return observe.AtPod(s.Pods.Echo[len(s.Pods.Echo)-1]) }
+
+// shape completes a NetworkPolicy, which selects its subject and denies all ingress, and
+// returns its legs. While rows are derived from a plan, the snapshot has no addresses.
+type shape func(s observe.Snapshot, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed []Leg)
+
 func policies() []Check {
-	frontend := func(p workload.Pods) observe.Ref { return observe.AtPod(p.Echo[0]) }
-	other := func(p workload.Pods) observe.Ref { return observe.AtPod(p.Echo[len(p.Echo)-1]) }
 	return []Check{
 		policy(PolicyDefaultDeny, "all ingress is denied", workload.Subject{},
-			func(p workload.Pods, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed Leg) {
-				return leg(other(p), subject), leg(other(p), frontend(p)) // other Pods are not affected
+			func(s observe.Snapshot, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed []Leg) {
+				return []Leg{leg(other(s), subject)}, []Leg{leg(other(s), frontend(s))} // other Pods are not affected
 			}),
 		policy(PolicyAllowLabel, "only app: frontend may reach app: nginx", workload.Subject{Labels: map[string]string{workload.LabelApp: "nginx"}},
-			func(p workload.Pods, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed Leg) {
+			func(s observe.Snapshot, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed []Leg) {
 				n.Spec.Ingress = ingressFrom(networkingv1.NetworkPolicyPeer{PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{workload.LabelApp: "frontend"}}})
 				n.Spec.PodSelector.MatchLabels = map[string]string{workload.LabelApp: "nginx"}
-				return leg(other(p), subject), leg(frontend(p), subject)
+				return []Leg{leg(other(s), subject)}, []Leg{leg(frontend(s), subject)}
 			}),
 		policy(PolicyAllowNamespace, "only one namespace may reach the Pod", workload.Subject{},
-			func(p workload.Pods, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed Leg) {
+			func(s observe.Snapshot, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed []Leg) {
 				n.Spec.Ingress = ingressFrom(networkingv1.NetworkPolicyPeer{NamespaceSelector: &metav1.LabelSelector{
 					MatchLabels: map[string]string{"kubernetes.io/metadata.name": workload.GuestsNamespace}}})
-				return leg(other(p), subject), leg(observe.AtPod(p.Visitor), subject)
+				return []Leg{leg(other(s), subject)}, []Leg{leg(observe.AtPod(s.Pods.Visitor), subject)}
 			}),
 		policy(PolicyAllowPort, "only one port of the Pod is allowed", workload.Subject{},
-			func(p workload.Pods, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed Leg) {
+			func(s observe.Snapshot, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed []Leg) {
 				port := intstr.FromInt32(agent.PortHTTP)
 				n.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{Ports: []networkingv1.NetworkPolicyPort{{Port: &port}}}}
-				return Leg{From: other(p), To: subject, Kind: agent.TCP}, leg(other(p), subject)
+				return []Leg{Leg{From: other(s), To: subject, Kind: agent.TCP}}, []Leg{leg(other(s), subject)}
 			}),
 		policy(PolicyEgressDeny, "all egress is denied", workload.Subject{Isolated: true},
-			func(p workload.Pods, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed Leg) {
+			func(s observe.Snapshot, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed []Leg) {
 				n.Spec.PolicyTypes = []networkingv1.PolicyType{networkingv1.PolicyTypeEgress}
-				return leg(subject, other(p)), leg(other(p), subject)
+				return []Leg{leg(subject, other(s))}, []Leg{leg(other(s), subject)}
 			}),
+		namedPort(),
+		portRange(),
+		ipBlock(),
+		relabel(),
 		l7(),
 	}
 }
@@ -105,23 +131,31 @@ func ingressFrom(peer networkingv1.NetworkPolicyPeer) []networkingv1.NetworkPoli
 const sectionPolicies = "Policies"
 
 // policy is the table's entry of a NetworkPolicy, which selects a Pod that has its id as its
-// name. shape completes the policy, which denies all ingress, and returns its legs.
-func policy(id, what string, subject workload.Subject,
-	shape func(p workload.Pods, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed Leg)) Check {
+// name.
+func policy(id, what string, subject workload.Subject, complete shape) Check {
 	subject.Name = id
-	scenario := func(p workload.Pods) Scenario {
+	return Policy{Subject: &subject}.entry(id, what, complete)
+}
+
+// policyAfter is that of one which selects the Pod of another policy, and runs after it.
+func policyAfter(id, what, after string, complete shape) Check {
+	return Policy{After: after}.entry(id, what, complete)
+}
+
+func (p Policy) entry(id, what string, complete shape) Check {
+	p.Scenario = func(s observe.Snapshot) Scenario {
 		n := &networkingv1.NetworkPolicy{
 			TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy"}, ObjectMeta: workload.OwnMeta(workload.Namespace, id, nil),
-			Spec: networkingv1.NetworkPolicySpec{PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{workload.LabelPolicy: id}},
+			Spec: networkingv1.NetworkPolicySpec{PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{workload.LabelPolicy: p.Pod()}},
 				PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}},
 		}
-		denied, allowed := shape(p, observe.AtPod(p.Subject(id)), n)
-		return Scenario{Policy: n, Denied: []Leg{denied}, Allowed: allowed, Denial: Silence}
+		denied, allowed := complete(s, observe.AtPod(s.Pods.Subject(p.Pod())), n)
+		return Scenario{Policy: n, Denied: denied, Allowed: allowed, Denial: Silence}
 	}
 	return Check{
 		ID: id, Section: sectionPolicies, Title: "NetworkPolicy: " + what,
 		Rows: func(l Lab) []Row {
-			denied := scenario(l.Pods).Denied[0]
+			denied := p.Scenario(l.planned()).Denied[0]
 			r := reach(denied.From, denied.To).over(denied.Kind)
 			r.Expected = report.Enforced
 			if !l.Support.NetworkPolicy {
@@ -131,8 +165,13 @@ func policy(id, what string, subject workload.Subject,
 		},
 		Asserts:  []Assertion{Steps{Denial: Silence}},
 		Suspects: []Suspect{lostPackets},
-		Policy:   &Policy{Subject: &subject, Scenario: scenario},
+		Policy:   &p,
 	}
+}
+
+// planned is the snapshot of a lab as far as its plan determines it.
+func (l Lab) planned() observe.Snapshot {
+	return observe.Snapshot{Plan: l.Plan, Support: l.Support, Pods: l.Pods}
 }
 
 // l7Path is the one path that the L7 policy allows, by GET.
@@ -141,13 +180,13 @@ const l7Path = "/public"
 // l7 is the table's entry of the L7 policy: from one client to one Pod, on one port, so that
 // its legs differ by the request alone. It selects the Pod of PolicyAllowPort.
 func l7() Check {
-	scenario := func(p workload.Pods) Scenario {
-		from, to := observe.AtPod(p.Echo[len(p.Echo)-1]), observe.AtPod(p.Subject(PolicyAllowPort))
+	scenario := func(s observe.Snapshot) Scenario {
+		from, to := other(s), observe.AtPod(s.Pods.Subject(PolicyAllowPort))
 		request := func(method, path string) Leg {
 			return Leg{From: from, To: to, Kind: agent.HTTP, Method: method, Path: path}
 		}
 		return Scenario{Denied: []Leg{request(http.MethodGet, "/private"), request(http.MethodPost, l7Path)},
-			Allowed: request(http.MethodGet, l7Path), Denial: Forbidden}
+			Allowed: []Leg{request(http.MethodGet, l7Path)}, Denial: Forbidden}
 	}
 	return Check{
 		ID: PolicyL7, Section: sectionPolicies, Title: "L7 policy: one HTTP method and path of a Pod is allowed",
@@ -157,21 +196,21 @@ func l7() Check {
 				r.Expected = report.Enforced
 				return []Row{r}
 			}
-			denied := scenario(l.Pods).Denied[0]
+			denied := scenario(l.planned()).Denied[0]
 			r := reach(denied.From, denied.To).over(denied.Kind)
 			r.Expected = report.Enforced
 			return []Row{r}
 		},
 		Asserts:  []Assertion{Steps{Denial: Forbidden}},
 		Suspects: []Suspect{lostPackets},
-		Policy:   &Policy{Scenario: scenario},
+		Policy:   &Policy{After: PolicyAllowPort, Scenario: scenario},
 	}
 }
 
 // L7Rule is the rule that PolicyL7 tests for a plan. The object that expresses it depends on
 // the CNI.
 func L7Rule(plan topology.Plan) components.HTTPRule {
-	subject := l7().Policy.Scenario(Pods(plan)).Allowed.To
+	subject := l7().Policy.Scenario(observe.Snapshot{Plan: plan, Pods: Pods(plan)}).Allowed[0].To
 	return components.HTTPRule{Namespace: workload.Namespace, Name: PolicyL7, Label: workload.LabelPolicy, Value: subject.Name,
 		Port: agent.PortHTTP, Method: http.MethodGet, Path: l7Path}
 }

@@ -22,7 +22,7 @@ func Flannel() components.Support {
 
 // Enforcing is a CNI that enforces policies and announces Pod CIDRs to outside routers.
 func Enforcing() components.Support {
-	return components.Support{NetworkPolicy: true, RoutesPodCIDR: true, L7Reason: "no Envoy"}
+	return components.Support{NetworkPolicy: true, IPBlockPods: true, RoutesPodCIDR: true, L7Reason: "no Envoy"}
 }
 
 // Plan is the plan of a lab in scenarios.

@@ -164,9 +164,11 @@ type Measurement struct {
 
 // The keys of measurements.
 const (
-	MeasuredEffect  = "policyEffect"        // from a policy's creation to its effect
-	MeasuredEnd     = "policyEnd"           // from its deletion to the end of its effect
-	MeasuredPayload = "unfragmentedPayload" // of UDP
+	MeasuredEffect     = "policyEffect"        // from a policy's creation to its effect
+	MeasuredEnd        = "policyEnd"           // from its deletion to the end of its effect
+	MeasuredPayload    = "unfragmentedPayload" // of UDP
+	MeasuredLabelled   = "labelEffect"         // from a label to its effect under a policy
+	MeasuredUnlabelled = "labelRemovalEffect"  // from the label's removal to its effect
 )
 
 // Units of measurements.

@@ -35,10 +35,10 @@ func resourceOf(policy runtime.Object) schema.GroupVersionResource {
 // itself answers each request; while it is in force, the Pod answers the allowed request,
 // and a proxy answers the others with 403. No reply does not count as an L7 policy.
 func (p policyRun) forbids(ctx context.Context, x checks.Scenario, policy runtime.Object) checks.Finding {
-	subject := x.Allowed.To.Name
-	f := checks.Finding{Outcome: report.Pass, Nodes: []string{x.Allowed.From.Node, x.Allowed.To.Node}}
+	subject := x.Allowed[0].To.Name
+	f := checks.Finding{Outcome: report.Pass, Nodes: []string{x.Allowed[0].From.Node, x.Allowed[0].To.Node}}
 	served := func(r agent.Result) bool { return answerer(r) == subject }
-	all := append([]checks.Leg{x.Allowed}, x.Denied...)
+	all := append(x.Allowed[:1:1], x.Denied...)
 	want := "200 from " + subject
 	for _, l := range all {
 		r, _, err := p.until(ctx, l, p.Control, served)
@@ -70,11 +70,11 @@ func (p policyRun) forbids(ctx context.Context, x checks.Scenario, policy runtim
 	if enforced {
 		f.Within(report.MeasuredEffect, "seconds to effect", p.Effect, effect)
 	}
-	r, _, err := p.until(ctx, x.Allowed, p.Control, served)
+	r, _, err := p.until(ctx, x.Allowed[0], p.Control, served)
 	if err != nil {
 		return broken(f, "under the policy: %v", err)
 	}
-	step(&f, report.StepAllowed, x.Allowed.Request()+" under the policy", want, answered(r), served(r))
+	step(&f, report.StepAllowed, x.Allowed[0].Request()+" under the policy", want, answered(r), served(r))
 	if err := remove(); err != nil {
 		return broken(f, "remove the policy: %v", err)
 	}

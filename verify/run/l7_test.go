@@ -60,6 +60,8 @@ func (p *proxy) Remove(context.Context, runtime.Object) error {
 	return nil
 }
 
+func (p *proxy) Label(context.Context, observe.Ref, string, string) error { return nil }
+
 func (p *proxy) Ask(_ context.Context, _ observe.Ref, probe agent.Probe) (agent.Result, error) {
 	u, err := url.Parse(probe.Target)
 	if err != nil {

@@ -51,6 +51,7 @@ type Options struct {
 	Settle     time.Duration             // how long a path that should work is retried; default 6 s
 	Evidence   bool                      // capture packets of every path; else only of those that fail
 	Pcap       string                    // directory for a capture file of each path; "" for none
+	Thorough   bool                      // verify the paths that take long too
 	Throughput []string                  // routes to measure, of Routes(); default none
 	Latency    []string                  // likewise
 	Progress   func(string)              // receives what is measured now; may be nil

@@ -18,14 +18,15 @@ import (
 
 // legProbe is a leg's probe; a Pod's address is known only now.
 func legProbe(w observe.Snapshot, l checks.Leg, timeout time.Duration) (agent.Probe, error) {
-	if _, err := w.Station(l.To); err != nil {
+	target, _, err := w.Address(l.From, l.To, l.Kind)
+	if err != nil {
 		return agent.Probe{}, err
 	}
 	p := agent.Probe{Kind: l.Kind, Method: l.Method, TimeoutMillis: int(timeout.Milliseconds())}
 	if l.Kind == agent.TCP {
-		p.Target = observe.JoinPort(w.PodIPs[l.To.Name], agent.PortTCP)
+		p.Target = target
 	} else {
-		p.Target = "http://" + observe.JoinPort(w.PodIPs[l.To.Name], agent.PortHTTP) + cmp.Or(l.Path, "/")
+		p.Target = "http://" + target + cmp.Or(l.Path, "/")
 	}
 	return p, nil
 }
@@ -35,6 +36,8 @@ type cluster interface {
 	Ask(ctx context.Context, from observe.Ref, probe agent.Probe) (agent.Result, error)
 	Apply(ctx context.Context, policy runtime.Object) error
 	Remove(ctx context.Context, policy runtime.Object) error
+	// Label sets a label of a Pod; "" takes it off.
+	Label(ctx context.Context, pod observe.Ref, key, value string) error
 }
 
 // timing bounds the steps of a policy.
@@ -64,8 +67,11 @@ type policyRun struct {
 
 // play runs the scenario of a policy; own is its object where it is specific to the CNI.
 func (p policyRun) play(ctx context.Context, x checks.Scenario, own runtime.Object, expected string) checks.Finding {
-	if x.Denial == checks.Forbidden {
+	switch {
+	case x.Denial == checks.Forbidden:
 		return p.forbids(ctx, x, own)
+	case x.Relabel:
+		return p.relabels(ctx, x, own)
 	}
 	return p.silences(ctx, x, expected)
 }

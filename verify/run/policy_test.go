@@ -6,9 +6,11 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"netlab.dev/netlab/verify/agent"
@@ -21,6 +23,7 @@ import (
 
 // enforcement fakes a CNI that is correct, or wrong in one way.
 type enforcement struct {
+	w        observe.Snapshot
 	play     checks.Scenario
 	enforces bool
 	delay    time.Duration // before a change takes effect
@@ -32,7 +35,11 @@ type enforcement struct {
 	mute     error         // of Ask
 	rejects  bool          // denies by RST instead of silence
 
+	relabel          time.Duration // before a changed label takes effect
+	labelled         bool
+	changed          time.Time // the label
 	applied, removed time.Time
+	mutex            sync.Mutex
 	probes           int
 	log              []string
 }
@@ -49,13 +56,27 @@ func (e *enforcement) Remove(context.Context, runtime.Object) error {
 	return nil
 }
 
+func (e *enforcement) Label(_ context.Context, pod observe.Ref, key, value string) error {
+	e.log = append(e.log, strings.TrimSpace("label "+pod.Name+" "+key+" "+value))
+	e.labelled, e.changed = value != "", time.Now()
+	return nil
+}
+
 func (e *enforcement) Ask(_ context.Context, from observe.Ref, p agent.Probe) (agent.Result, error) {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
 	e.probes++
 	if e.mute != nil && !e.applied.IsZero() {
 		return agent.Result{}, e.mute
 	}
 	on := !e.applied.IsZero() && time.Since(e.applied) >= e.delay && (e.removed.IsZero() || time.Since(e.removed) < e.delay || e.sticks)
-	denied := from == e.play.Denied[0].From && p.Kind == e.play.Denied[0].Kind
+	denied := slices.ContainsFunc(e.play.Denied, func(l checks.Leg) bool {
+		want, err := legProbe(e.w, l, 0)
+		return err == nil && from == l.From && p.Kind == want.Kind && p.Target == want.Target
+	})
+	if labelled := e.labelled == (time.Since(e.changed) >= e.relabel); !e.changed.IsZero() && labelled {
+		denied = false
+	}
 	if e.dead || e.enforces && on && (denied || e.overdoes) || e.lossy > 0 && e.probes%e.lossy == 0 {
 		if e.rejects {
 			return observetest.Silence(agent.Refused, "connection refused"), nil
@@ -67,7 +88,7 @@ func (e *enforcement) Ask(_ context.Context, from observe.Ref, p agent.Probe) (a
 
 // scenarioOf is the scenario of a policy's path.
 func scenarioOf(id string, w observe.Snapshot) checks.Scenario {
-	return checks.Row{ID: id}.Policy().Scenario(w.Pods)
+	return checks.Row{ID: id}.Policy().Scenario(w)
 }
 
 func TestPolicyPlay(t *testing.T) {
@@ -77,30 +98,30 @@ func TestPolicyPlay(t *testing.T) {
 	rows := []struct {
 		name     string
 		expected string
-		on       enforcement
+		on       *enforcement
 		outcome  string
 		reason   string
 		property string // how "name=observed" of one begins
 		log      string
 	}{
-		{"enforced", report.Enforced, enforcement{enforces: true}, report.Pass, "", "seconds to effect=0.", "apply remove"},
-		{"enforced by RST", report.Enforced, enforcement{enforces: true, rejects: true}, report.Pass, "", "denied under the policy=blocked", "apply remove"},
-		{"enforced late", report.Enforced, enforcement{enforces: true, delay: 150 * time.Millisecond}, report.Pass, "", "seconds to end=0.", "apply remove"},
-		{"expected, but not enforced", report.Enforced, enforcement{}, report.Fail, "denied under the policy: expected blocked, observed a reply", "after the policy=a reply", "apply remove"},
-		{"not enforced, as expected", report.NotEnforced, enforcement{}, report.Pass, "", "denied under the policy=a reply (not enforced)", "apply remove"},
-		{"enforced against expectation", report.NotEnforced, enforcement{enforces: true}, report.Fail, "observed blocked", "", "apply remove"},
-		{"lost packets are not a policy", report.NotEnforced, enforcement{lossy: 3}, report.Pass, "", "", "apply remove"},
-		{"blocks too much", report.Enforced, enforcement{enforces: true, overdoes: true}, report.Fail, "allowed under the policy: expected a reply", "", "apply remove"},
-		{"takes effect too late", report.Enforced, enforcement{enforces: true, delay: 550 * time.Millisecond}, report.Fail, "seconds to effect: expected at most 0.4, observed 0.", "denied under the policy=blocked", "apply remove"},
-		{"never ends", report.Enforced, enforcement{enforces: true, sticks: true}, report.Fail, "after the policy: expected a reply", "", "apply remove"},
-		{"no positive control before", report.Enforced, enforcement{dead: true}, report.Broken, "positive control before the policy got no reply in time", "", ""},
-		{"policy refused by the API server", report.Enforced, enforcement{refuses: errors.New("forbidden")}, report.Broken, "apply the policy: forbidden", "", "apply"},
-		{"agent lost under the policy", report.Enforced, enforcement{mute: errors.New("dial: no such file")}, report.Broken, "under the policy: dial: no such file", "", "apply remove"},
+		{"enforced", report.Enforced, &enforcement{enforces: true}, report.Pass, "", "seconds to effect=0.", "apply remove"},
+		{"enforced by RST", report.Enforced, &enforcement{enforces: true, rejects: true}, report.Pass, "", "denied under the policy=blocked", "apply remove"},
+		{"enforced late", report.Enforced, &enforcement{enforces: true, delay: 150 * time.Millisecond}, report.Pass, "", "seconds to end=0.", "apply remove"},
+		{"expected, but not enforced", report.Enforced, &enforcement{}, report.Fail, "denied under the policy: expected blocked, observed a reply", "denied after the policy=a reply", "apply remove"},
+		{"not enforced, as expected", report.NotEnforced, &enforcement{}, report.Pass, "", "denied under the policy=a reply (not enforced)", "apply remove"},
+		{"enforced against expectation", report.NotEnforced, &enforcement{enforces: true}, report.Fail, "observed blocked", "", "apply remove"},
+		{"lost packets are not a policy", report.NotEnforced, &enforcement{lossy: 3}, report.Pass, "", "", "apply remove"},
+		{"blocks too much", report.Enforced, &enforcement{enforces: true, overdoes: true}, report.Fail, "allowed under the policy: expected a reply", "", "apply remove"},
+		{"takes effect too late", report.Enforced, &enforcement{enforces: true, delay: 550 * time.Millisecond}, report.Fail, "seconds to effect: expected at most 0.4, observed 0.", "denied under the policy=blocked", "apply remove"},
+		{"never ends", report.Enforced, &enforcement{enforces: true, sticks: true}, report.Fail, "after the policy: expected a reply", "", "apply remove"},
+		{"no positive control before", report.Enforced, &enforcement{dead: true}, report.Broken, "positive control before the policy got no reply in time", "", ""},
+		{"policy refused by the API server", report.Enforced, &enforcement{refuses: errors.New("forbidden")}, report.Broken, "apply the policy: forbidden", "", "apply"},
+		{"agent lost under the policy", report.Enforced, &enforcement{mute: errors.New("dial: no such file")}, report.Broken, "under the policy: dial: no such file", "", "apply remove"},
 	}
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
-			r.on.play = scenarioOf(checks.PolicyAllowLabel, w)
-			f := policyRun{w, &r.on, quick}.play(context.Background(), r.on.play, nil, r.expected)
+			r.on.w, r.on.play = w, scenarioOf(checks.PolicyAllowLabel, w)
+			f := policyRun{w, r.on, quick}.play(context.Background(), r.on.play, nil, r.expected)
 			if f.Outcome != r.outcome || !strings.Contains(f.Reason, r.reason) {
 				t.Errorf("%s: %s; want %s: %s", f.Outcome, f.Reason, r.outcome, r.reason)
 			}
@@ -120,6 +141,49 @@ func TestPolicyPlay(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRelabel: a label that comes and goes is decided by both ways, within the CNI's bound.
+func TestRelabel(t *testing.T) {
+	plan := plantest.Plan(t, "quickstart")
+	quick := timing{Control: 60 * time.Millisecond, Effect: 200 * time.Millisecond, Pause: 2 * time.Millisecond, Probe: time.Millisecond}
+	for _, c := range []struct {
+		name    string
+		on      *enforcement
+		bound   int // of the CNI, in seconds
+		outcome string
+		reason  string
+		took    time.Duration // at least, each way
+	}{
+		{"at once", &enforcement{enforces: true}, 0, report.Pass, "", 0},
+		{"late, as the CNI says", &enforcement{enforces: true, relabel: 300 * time.Millisecond}, 1, report.Pass, "", 300 * time.Millisecond},
+		{"too late", &enforcement{enforces: true, relabel: 300 * time.Millisecond}, 0, report.Fail, "seconds from the label to its effect: expected at most 0.2, observed 0.3", 0},
+		{"never", &enforcement{enforces: true, relabel: time.Hour}, 0, report.Fail, "with the label: expected a reply", 0},
+		{"not enforced", &enforcement{}, 0, report.Fail, "without the label: expected blocked, observed a reply", 0},
+		{"no control", &enforcement{dead: true}, 0, report.Broken, "a deny would prove nothing", 0},
+	} {
+		support := plantest.Enforcing()
+		support.RelabelSeconds = c.bound
+		w := observetest.Snapshot(plan, support, observetest.Healthy(plan))
+		x := scenarioOf(checks.PolicyRelabel, w)
+		c.on.w, c.on.play = w, x
+		f := policyRun{w, c.on, quick}.play(t.Context(), x, x.Policy, report.Enforced)
+		if f.Outcome != c.outcome || !strings.Contains(f.Reason, c.reason) {
+			t.Errorf("%s: %s: %s", c.name, f.Outcome, f.Reason)
+		}
+		for _, key := range []string{report.MeasuredLabelled, report.MeasuredUnlabelled} {
+			m, ok := report.Result{Properties: f.Properties}.Measured(key)
+			if want := c.outcome == report.Pass; want != ok && want || ok && m.Value < c.took.Seconds() {
+				t.Errorf("%s: %s is %+v", c.name, key, m)
+			}
+		}
+		if f.Outcome == report.Pass {
+			stepped(t, f)
+		}
+		if log := strings.Join(c.on.log, ", "); c.on.labelled || strings.Contains(log, "apply") != strings.Contains(log, "remove") {
+			t.Errorf("%s: left behind: %s", c.name, log)
+		}
 	}
 }
 
@@ -147,11 +211,13 @@ func TestPolicyMatrix(t *testing.T) {
 		case p.ID == checks.PolicyL7:
 			x.Finding = policyRun{w, &proxy{subject: checks.L7Rule(plan).Value}, quick}.play(t.Context(), scenarioOf(p.ID, w), ownL7(ciliums(t)), p.Expected)
 		case p.ID == checks.PolicyAllowPort:
-			x.Finding = policyRun{w, &enforcement{play: scenarioOf(p.ID, w)}, quick}.play(t.Context(), scenarioOf(p.ID, w), nil, p.Expected) // fails
+			x.Finding = policyRun{w, &enforcement{w: w, play: scenarioOf(p.ID, w)}, quick}.play(t.Context(), scenarioOf(p.ID, w), nil, p.Expected) // fails
 		case p.ID == checks.PolicyAllowLabel:
-			x.Finding = policyRun{w, &enforcement{play: scenarioOf(p.ID, w), dead: true}, quick}.play(t.Context(), scenarioOf(p.ID, w), nil, p.Expected) // broken
+			x.Finding = policyRun{w, &enforcement{w: w, play: scenarioOf(p.ID, w), dead: true}, quick}.play(t.Context(), scenarioOf(p.ID, w), nil, p.Expected) // broken
+		case p.ID == checks.PolicyDefaultDeny:
+			x.Finding = policyRun{w, &enforcement{w: w, play: scenarioOf(p.ID, w), enforces: true, overdoes: true}, quick}.play(t.Context(), scenarioOf(p.ID, w), nil, p.Expected)
 		case p.Expected == report.Enforced:
-			x.Finding = policyRun{w, &enforcement{play: scenarioOf(p.ID, w), enforces: true}, quick}.play(t.Context(), scenarioOf(p.ID, w), nil, p.Expected) // in default-deny it denies the allowed path too
+			x.Finding = policyRun{w, &enforcement{w: w, play: scenarioOf(p.ID, w), enforces: true}, quick}.play(t.Context(), scenarioOf(p.ID, w), nil, p.Expected)
 		default:
 			continue
 		}
@@ -178,7 +244,7 @@ func TestPolicyInterrupted(t *testing.T) {
 	plan := plantest.Plan(t, "quickstart")
 	w := observetest.Snapshot(plan, plantest.Enforcing(), observetest.Healthy(plan))
 	ctx, cancel := context.WithCancel(context.Background())
-	on := &interrupting{enforcement: enforcement{play: scenarioOf(checks.PolicyDefaultDeny, w)}, cancel: cancel}
+	on := &interrupting{enforcement: enforcement{w: w, play: scenarioOf(checks.PolicyDefaultDeny, w)}, cancel: cancel}
 	policyRun{w, on, usualTiming(time.Second, 1)}.play(ctx, on.play, nil, report.Enforced)
 	if got := strings.Join(on.log, " "); got != "apply remove" {
 		t.Errorf("did %q", got)
@@ -202,4 +268,55 @@ func (i *interrupting) Apply(ctx context.Context, p runtime.Object) error {
 func (i *interrupting) Remove(ctx context.Context, p runtime.Object) error {
 	i.after = ctx.Err()
 	return i.enforcement.Remove(ctx, p)
+}
+
+// TestSharedPods: of policies that select one Pod only one is in force at a time, and each has
+// its turn.
+func TestSharedPods(t *testing.T) {
+	plan := plantest.Plan(t, "quickstart")
+	w := observetest.Snapshot(plan, plantest.Flannel(), observetest.Healthy(plan))
+	on := &sharing{inForce: map[string]string{}}
+	var paths []checks.Row
+	for _, p := range checks.Rows(plan, plantest.Flannel()) {
+		if p.Policy() != nil && p.Skip == "" {
+			paths = append(paths, p)
+		}
+	}
+	rows := verification{snapshot: w, settle: time.Second, on: on}.all(t.Context(), paths)
+	for _, x := range rows {
+		if x.Finding.Outcome != report.Pass {
+			t.Errorf("%s: %s %s", x.Row.ID, x.Finding.Outcome, x.Finding.Reason)
+		}
+	}
+	if len(on.overlaps) > 0 || on.turns != len(paths) {
+		t.Errorf("%d turns of %d policies; at once: %v", on.turns, len(paths), on.overlaps)
+	}
+}
+
+// sharing notes which policies are in force, by the Pod that they select.
+type sharing struct {
+	enforcement
+	inForce  map[string]string
+	turns    int
+	overlaps []string
+}
+
+func (s *sharing) Apply(_ context.Context, policy runtime.Object) error {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	name := policy.(*networkingv1.NetworkPolicy).Name
+	pod := checks.Row{ID: name}.Policy().Pod()
+	if other := s.inForce[pod]; other != "" {
+		s.overlaps = append(s.overlaps, other+" and "+name)
+	}
+	s.inForce[pod] = name
+	s.turns++
+	return nil
+}
+
+func (s *sharing) Remove(_ context.Context, policy runtime.Object) error {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	delete(s.inForce, checks.Row{ID: policy.(*networkingv1.NetworkPolicy).Name}.Policy().Pod())
+	return nil
 }

@@ -32,7 +32,7 @@ func reported(t *testing.T, s observe.State, upset func(string, agent.Probe, *ag
 		if p.Skip == "" {
 			quick := timing{Control: time.Millisecond, Effect: time.Millisecond, Watch: time.Millisecond, Pause: time.Millisecond, Probe: time.Millisecond}
 			play := scenarioOf(p.ID, w)
-			x.Finding = policyRun{w, &enforcement{play: play}, quick}.play(context.Background(), play, nil, p.Expected)
+			x.Finding = policyRun{w, &enforcement{w: w, play: play}, quick}.play(context.Background(), play, nil, p.Expected)
 			x.command, x.tries = policyCommand(w, play.Policy, play.Denied[0]), 1
 		}
 		rows = append(rows, x)

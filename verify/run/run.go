@@ -6,6 +6,7 @@ package run
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
@@ -49,7 +51,11 @@ func Run(ctx context.Context, running providers.Running, o Options) (report.Repo
 		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}
 	r := verification{snapshot: w, ask: agents.ask, settle: o.settle(running.Plan), on: liveCluster{w: w, agents: agents, client: client}, l7: o.L7Policy}
-	rows := r.all(ctx, checks.Rows(running.Plan, o.Support))
+	derived := checks.Rows
+	if o.Thorough {
+		derived = checks.ThoroughRows
+	}
+	rows := r.all(ctx, derived(running.Plan, o.Support))
 	if err := ctx.Err(); err != nil {
 		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}
@@ -137,7 +143,8 @@ type verification struct {
 
 func (r verification) all(ctx context.Context, paths []checks.Row) []*attempt {
 	rows := make([]*attempt, len(paths))
-	var reach, last []*attempt
+	var reach []*attempt
+	sharing := map[string][]*attempt{} // policies by the Pod that they select
 	var wg sync.WaitGroup
 	for i, p := range paths {
 		rows[i] = &attempt{Judged: checks.Judged{Row: p}}
@@ -146,29 +153,31 @@ func (r verification) all(ctx context.Context, paths []checks.Row) []*attempt {
 			rows[i].Finding = checks.Finding{Outcome: report.Skip, Reason: p.Skip}
 		case p.Policy() == nil:
 			reach = append(reach, rows[i])
-		case p.Policy().Subject == nil:
-			last = append(last, rows[i]) // it selects another policy's Pod
 		default:
-			wg.Go(func() { r.policy(ctx, rows[i]) })
+			sharing[p.Policy().Pod()] = append(sharing[p.Policy().Pod()], rows[i])
 		}
+	}
+	for _, of := range sharing {
+		wg.Go(func() {
+			for _, x := range of {
+				r.policy(ctx, x)
+			}
+		})
 	}
 	r.reachability(ctx, reach)
 	wg.Wait()
-	for _, x := range last {
-		r.policy(ctx, x)
-	}
 	return rows
 }
 
 func (r verification) policy(ctx context.Context, to *attempt) {
 	start := time.Now()
-	scenario := to.Row.Policy().Scenario(r.snapshot.Pods)
+	scenario := to.Row.Policy().Scenario(r.snapshot)
 	var own runtime.Object = ownL7(r.l7)
 	if scenario.Policy != nil {
 		own = scenario.Policy
 	}
 	to.command = policyCommand(r.snapshot, own, scenario.Denied[0])
-	for _, leg := range append(slices.Clone(scenario.Denied), scenario.Allowed) {
+	for _, leg := range append(slices.Clone(scenario.Denied), scenario.Allowed...) {
 		for _, end := range []observe.Ref{leg.From, leg.To} {
 			if _, err := r.snapshot.Station(end); errors.As(err, new(observe.Absent)) {
 				to.Finding, to.tries = refusal(err), 1
@@ -321,5 +330,19 @@ func (l liveCluster) Remove(ctx context.Context, policy runtime.Object) error {
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
+	return err
+}
+
+func (l liveCluster) Label(ctx context.Context, pod observe.Ref, key, value string) error {
+	p, _ := l.w.Pods.Pod(pod.Name)
+	to := any(value)
+	if value == "" {
+		to = nil // a merge patch removes it
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": map[string]any{key: to}}})
+	if err != nil {
+		return err
+	}
+	_, err = l.client.Resource(corev1.SchemeGroupVersion.WithResource("pods")).Namespace(p.Namespace).Patch(ctx, p.Name, types.MergePatchType, patch, metav1.PatchOptions{})
 	return err
 }

@@ -45,6 +45,7 @@ const (
 	accountName = "agent"
 	UnknownHost = "nosuch.netlab.test"
 	AgentPath   = "/usr/local/bin/netlab"
+	PortName    = "http" // of agent.PortHTTP, in Pods with a network of their own
 	agentDir    = "/run/netlab/agents"
 	SecondPort  = 9080 // HTTP port of a Pod's second container
 
@@ -222,8 +223,8 @@ func podObject(p Pod, image string) *corev1.Pod {
 	if p.HostNetwork {
 		shareNode(&pod.Spec)
 	}
-	if p.HostPort != 0 {
-		pod.Spec.Containers[0].Ports = []corev1.ContainerPort{{Name: "http", ContainerPort: agent.PortHTTP, HostPort: int32(p.HostPort)}}
+	if !p.HostNetwork {
+		pod.Spec.Containers[0].Ports = []corev1.ContainerPort{{Name: PortName, ContainerPort: agent.PortHTTP, HostPort: int32(p.HostPort)}}
 	}
 	if p.Second {
 		pod.Spec.Containers = append(pod.Spec.Containers, container("second", "--http", strconv.Itoa(SecondPort), "--tcp", "0", "--udp", "0"))

@@ -144,6 +144,9 @@ policy-allow-label: ! ! ! ! enforced
 policy-allow-namespace: ✓ ✓ ✓ ✓ enforced
 policy-allow-port: ✓ ✗ ✓ ✓ enforced
 policy-egress-deny: ✓ ✓ ✓ ✓ enforced
+policy-named-port: ✓ ✓ ✓ ✓ enforced
+policy-port-range: ✓ ✓ ✓ ✓ enforced
+policy-ipblock: ✓ ✓ ✓ ✓ enforced
 policy-l7: ✓ ✓ ✓ ✓ enforced
 `
 	if b.String() != want {
