@@ -2,9 +2,11 @@ package checks_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -16,6 +18,30 @@ import (
 	"netlab.dev/netlab/verify/plantest"
 	"netlab.dev/netlab/verify/report"
 )
+
+// TestNoControl: a row that must be silent, whose control nobody can answer, says why.
+func TestNoControl(t *testing.T) {
+	plan := plantest.Plan(t, "quickstart")
+	s := observetest.Healthy(plan)
+	s.Refused = map[string]string{"pods/netlab-verify/node-w1": "ResourceQuota netlab-verify/few refuses it"}
+	s.Pods = slices.DeleteFunc(s.Pods, func(p *corev1.Pod) bool { return p.Name == "node-w1" })
+	explained := false
+	for _, r := range checks.Rows(plan, plantest.Flannel()) {
+		if r.ID != checks.OutsideToPod || r.To.Node != "w1" {
+			continue
+		}
+		x := &checks.Judged{Row: r, Finding: checks.Finding{Outcome: report.Broken, Reason: "inconclusive"}}
+		checks.Explain(t.Context(), observetest.Snapshot(plan, plantest.Flannel(), s), func(context.Context) observe.State { return s },
+			func(context.Context, string, string) (bool, bool) { return true, true }, []*checks.Judged{x})
+		explained = true
+		if !strings.Contains(x.Finding.Reason, "ResourceQuota netlab-verify/few refuses it") {
+			t.Errorf("the reason is %q", x.Finding.Reason)
+		}
+	}
+	if !explained {
+		t.Error("no row was explained")
+	}
+}
 
 // TestDeniedByPolicy: what a policy of the user's forbids is explained by that policy, and never
 // by lost packets; a policy that allows the packets, or selects others, explains nothing.

@@ -50,7 +50,7 @@ func Explain(ctx context.Context, s observe.Snapshot, look func(context.Context)
 // everything; a row that could not be probed has its reason already, except a policy whose control
 // failed.
 func explained(c Case) string {
-	if why := cmp.Or(machineOff(c), linkDown(c), nodesNotReady(c)); why != "" || c.Row.Expected == report.Unreachable {
+	if why := cmp.Or(machineOff(c), linkDown(c), nodesNotReady(c), noControl(c)); why != "" || c.Row.Expected == report.Unreachable {
 		return why
 	}
 	if why := deniedByPolicy(c); why != "" {
@@ -69,6 +69,19 @@ func explained(c Case) string {
 		return ""
 	}
 	return outOfOrder(c)
+}
+
+// noControl: the agent that answers the control of a row that must be silent is not there.
+func noControl(c Case) string {
+	if c.Row.Expected != report.Unreachable || c.Finding.Outcome != report.Broken {
+		return ""
+	}
+	for _, a := range c.Row.check().Asserts {
+		if x, ok := a.(Silent); ok {
+			return c.Unmet["pod/"+workload.NodeAgent(x.Control(Query{Snapshot: c.Snapshot, Row: c.Row}))]
+		}
+	}
+	return ""
 }
 
 // nodesNotReady reports the first Node on the path that is not Ready.
