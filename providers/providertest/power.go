@@ -3,7 +3,10 @@ package providertest
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"maps"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -99,12 +102,17 @@ func (l *lab) pulled(ctx context.Context, t *testing.T, s providers.Switcher, m 
 // answerOf is how a closed TCP port of a machine answers the router.
 func (l *lab) answerOf(ctx context.Context, t *testing.T, m topology.Machine) string {
 	t.Helper()
-	// The exit status is not 0 without a reply; the outcome is in the output.
-	out, _ := l.running.Machines["router"].Command(ctx, "netlab", "agent", "probe", "tcp", m.Address().String()+":9").Output()
-	for _, outcome := range []string{"refused", "timeout", "unreachable", "reply"} {
-		if strings.Contains(string(out), `"`+outcome+`"`) {
-			return outcome
-		}
+	out, err := l.running.Machines["router"].Command(ctx, "timeout", "2", "bash", "-c", "</dev/tcp/"+m.Address().String()+"/9").CombinedOutput()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return "reply"
+	case strings.Contains(string(out), "Connection refused"):
+		return "refused"
+	case strings.Contains(string(out), "No route to host"):
+		return "unreachable"
+	case errors.As(err, &exit) && exit.ExitCode() == 124: // timeout(1)
+		return "timeout"
 	}
-	return string(out)
+	return fmt.Sprintf("%s (%v)", out, err)
 }
