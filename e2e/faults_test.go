@@ -90,6 +90,7 @@ func (b *lab) faultList(t *testing.T) []fault {
 		{
 			name: "power failure of a Node",
 			do: func(t *testing.T) {
+				b.passes(t) // so that VIPs are assigned and endpoints ready before
 				b.run(t, 0, "power", "off", b.name, "w1")
 				if out := b.run(t, 1, "status", b.name); !strings.Contains(out, "node w1 is off") {
 					t.Errorf("status does not say that w1 is off:\n%s", out)

@@ -53,7 +53,7 @@ func Links(s observe.Snapshot) (lines []string) {
 func outOfOrder(c Case) string {
 	lines := Links(c.Snapshot)
 	if len(c.Off) > 0 {
-		lines = append(lines, "machines that are off: "+strings.Join(c.Off, ", "))
+		lines = append(lines, strings.Join(c.Off, ", ")+" "+map[bool]string{true: "is", false: "are"}[len(c.Off) == 1]+" off")
 	}
 	return strings.Join(lines, "; ")
 }

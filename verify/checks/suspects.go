@@ -62,7 +62,10 @@ func explained(c Case) string {
 	}
 	for _, suspect := range entry.Suspects {
 		if why := suspect(c); why != "" {
-			return why
+			if strings.Contains(c.Finding.Reason, why) { // the reason says it already
+				return outOfOrder(c)
+			}
+			return observe.Join(why, outOfOrder(c))
 		}
 	}
 	if c.Finding.Outcome != report.Fail {
