@@ -94,7 +94,10 @@ func TestClientOfAStranger(t *testing.T) {
 			}
 		}
 	})
-	mux.HandleFunc("/capture", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"ready": {}} {"ready": {}} {"end": {}}`) })
+	mux.HandleFunc("/capture", func(w http.ResponseWriter, _ *http.Request) {
+		http.NewResponseController(w).EnableFullDuplex() // as the agent does: the request goes on
+		fmt.Fprint(w, `{"ready": {}} {"ready": {}} {"end": {}}`)
+	})
 	server := &http.Server{Handler: mux}
 	go server.Serve(l)
 	t.Cleanup(func() { server.Close() })
