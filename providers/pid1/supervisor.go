@@ -64,7 +64,10 @@ func newSupervisor(log io.Writer) *supervisor {
 func (s *supervisor) run(services []Service, reload <-chan os.Signal) error {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, unix.SIGTERM, unix.SIGINT)
-	go reap(s.dead)
+	// Registered before anything is started: the exit of a child that is short-lived is not missed.
+	child := make(chan os.Signal, 1)
+	signal.Notify(child, unix.SIGCHLD)
+	go reap(child, s.dead)
 	s.adopt(services)
 	for {
 		s.report()
@@ -227,9 +230,7 @@ func launch(s Service) (int, error) {
 }
 
 // reap waits for every child, including adopted ones such as containerd's shims.
-func reap(dead chan<- death) {
-	child := make(chan os.Signal, 1)
-	signal.Notify(child, unix.SIGCHLD)
+func reap(child <-chan os.Signal, dead chan<- death) {
 	for range child {
 		for {
 			var d death
