@@ -91,10 +91,12 @@ func (c ClientIP) expected(s observe.Snapshot, r Row) (want string, accepts func
 	case ClientOrNode:
 		return client + " or a Node's", func(x agent.Seen) bool { return x.Remote == client || s.NodeSide(x.Remote) }
 	case ClientOrOwnNode, ShortCut:
-		// Traffic from a Pod to a Node's address may leave with the address of the Pod's Node.
+		// Traffic from a Pod to a Node's address may leave with the address of the Pod's Node. On
+		// the short cut to a VIP the Pod may be the backend itself (hairpin, as below).
 		own := s.MachineIP(r.From.Node)
-		return fmt.Sprintf("%s or its Node's %s", client, own),
-			func(x agent.Seen) bool { return from(client, own)(x) || s.OwnEnd(x.Remote, r.From.Node) }
+		return fmt.Sprintf("%s or its Node's %s", client, own), func(x agent.Seen) bool {
+			return from(client, own)(x) || s.OwnEnd(x.Remote, r.From.Node) || kind == ShortCut && x.Name == r.From.Name
+		}
 	case PreservedButHairpin:
 		// A Pod that a Service sends back to itself (hairpin) sees a rewritten source: it could
 		// not answer otherwise.

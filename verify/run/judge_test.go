@@ -293,6 +293,36 @@ func TestProperties(t *testing.T) {
 	}
 }
 
+// TestHairpinOfAVIP: a Pod that its cluster's VIP leads back to sees a rewritten source; the
+// same address is wrong where another Pod answers.
+func TestHairpinOfAVIP(t *testing.T) {
+	plan := plantest.Plan(t, "quickstart")
+	hairpin := func(from string, _ agent.Probe, r *agent.Result) *agent.Result {
+		for i, a := range r.Answers {
+			if a.Seen != nil && a.Seen.Name == from {
+				r.Answers[i].Seen.Remote = "169.254.42.1"
+			}
+		}
+		return nil
+	}
+	own := 0
+	_, got := reach(t, plan, plantest.Flannel(), observetest.Healthy(plan), hairpin)
+	for _, x := range got {
+		if x.Row.ID != checks.PodToLoadBalancer {
+			continue
+		}
+		if x.Finding.Observed.SourceIP == "169.254.42.1" {
+			own++
+		}
+		if x.Finding.Outcome != report.Pass {
+			t.Errorf("%s → %s: %s", x.Row.From.Name, x.Row.To.Name, x.Finding.Reason)
+		}
+	}
+	if own == 0 {
+		t.Error("no Pod reached itself")
+	}
+}
+
 // TestVIPOutsidePool: a VIP from outside the pool.
 func TestVIPOutsidePool(t *testing.T) {
 	plan := plantest.Plan(t, "quickstart")
