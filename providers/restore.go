@@ -92,8 +92,9 @@ func (i *installer) await(ctx context.Context, record applied.Record) error {
 }
 
 // noteBootstrap collects the objects of the bootstrap. Of ConfigMaps only the existence counts:
-// kubeadm itself keeps an edited Corefile.
-func (i *installer) noteBootstrap(ctx context.Context) error {
+// kubeadm itself keeps an edited Corefile. It applies only what was missing: what it set according
+// to the earlier record, and somebody else set to the same value since, remains its own.
+func (i *installer) noteBootstrap(ctx context.Context, earlier applied.Record) error {
 	namespaced, cluster := bootstrapKinds()
 	group, ctx := errgroup.WithContext(ctx)
 	for at, resource := range slices.Concat(namespaced, cluster) {
@@ -107,7 +108,7 @@ func (i *installer) noteBootstrap(ctx context.Context) error {
 				return fmt.Errorf("list %s: %w", resource.Resource, err)
 			}
 			for _, o := range objects.Items {
-				if err := i.noteManaged(&o, resource); err != nil {
+				if err := i.noteManaged(&o, resource, earlier); err != nil {
 					return err
 				}
 			}
@@ -118,8 +119,11 @@ func (i *installer) noteBootstrap(ctx context.Context) error {
 }
 
 // noteManaged collects one object, unless it is somebody else's.
-func (i *installer) noteManaged(o *unstructured.Unstructured, resource schema.GroupVersionResource) error {
+func (i *installer) noteManaged(o *unstructured.Unstructured, resource schema.GroupVersionResource, earlier applied.Record) error {
 	object, err := applied.Managed(o, resource, bootstrapManager)
+	if before, ok := earlier.Object(bootstrapPart, object); ok && err == nil {
+		object, err = object.With(before)
+	}
 	if err != nil || len(object.Owned) == 0 {
 		return err
 	}

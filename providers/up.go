@@ -84,7 +84,10 @@ func Up(ctx context.Context, root Root, p Provider, req Request, parts []compone
 	if err := work.Wait(); err != nil {
 		return running, err
 	}
-	if err := i.remember(upCtx, running, dir); err != nil {
+	if running.Finish != nil {
+		record = applied.Record{} // of the cluster before
+	}
+	if err := i.remember(upCtx, running, dir, record); err != nil {
 		return running, err
 	}
 	state.Phase, state.Nodes = PhaseUp, nil
@@ -92,9 +95,10 @@ func Up(ctx context.Context, root Root, p Provider, req Request, parts []compone
 	return running, root.Write(state)
 }
 
-// remember waits for all workloads, and records what was applied and how the Nodes are registered.
-func (i *installer) remember(ctx context.Context, running Running, dir string) (err error) {
-	if err := i.noteBootstrap(ctx); err != nil {
+// remember waits for all workloads, and records what was applied, now and according to the
+// earlier record of this cluster, and how the Nodes are registered.
+func (i *installer) remember(ctx context.Context, running Running, dir string, earlier applied.Record) (err error) {
+	if err := i.noteBootstrap(ctx, earlier); err != nil {
 		return err
 	}
 	record := i.note.record()

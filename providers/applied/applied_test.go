@@ -244,3 +244,32 @@ func TestOutermost(t *testing.T) {
 		t.Errorf("differences are %s", text)
 	}
 }
+
+// A field that somebody else took and set back to the same value is still compared.
+func TestWithEarlier(t *testing.T) {
+	const both, one = `{"f:spec":{"f:autoAssign":{},"f:avoid":{}}}`, `{"f:spec":{"f:autoAssign":{}}}`
+	spec := `{"autoAssign":true,"avoid":2}`
+	first, err := Managed(pool(t, "lab", spec, map[string]string{"netlab": both}), pools, "netlab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := Managed(pool(t, "lab", spec, map[string]string{"netlab": one, "kubectl": `{"f:spec":{"f:avoid":{}}}`}), pools, "netlab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := Record{Parts: []Part{{Name: "metallb", Objects: []Object{first}}}}
+	before, ok := r.Object("metallb", second)
+	if !ok {
+		t.Fatal("the record does not have the object")
+	}
+	if _, ok := r.Object("kubernetes", second); ok {
+		t.Error("the object is of another part")
+	}
+	if second, err = second.With(before); err != nil || !reflect.DeepEqual(second.Fields, first.Fields) {
+		t.Errorf("%v (%v), want %v", second.Fields, err, first.Fields)
+	}
+	a, _ := parse(first.Owned)
+	if b, err := parse(second.Owned); err != nil || !a.Equals(b) {
+		t.Errorf("owned: %s (%v), want %s", second.Owned, err, first.Owned)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"netlab.dev/netlab/internal/atomicfile"
 )
@@ -92,6 +94,43 @@ func Managed(o *unstructured.Unstructured, of schema.GroupVersionResource, manag
 	object.Manager, object.Fields = manager, values(o.Object, set)
 	object.Owned, err = set.ToJSON()
 	return object, err
+}
+
+// With adds the fields of an earlier record of the object that its manager no longer owns.
+func (o Object) With(earlier Object) (Object, error) {
+	if len(earlier.Owned) == 0 || earlier.Manager != o.Manager && len(o.Owned) > 0 {
+		return o, nil
+	}
+	before, err := parse(earlier.Owned)
+	if err != nil {
+		return o, fmt.Errorf("record of %s: %w", o, err)
+	}
+	now := fieldpath.NewSet()
+	if len(o.Owned) > 0 {
+		if now, err = parse(o.Owned); err != nil {
+			return o, fmt.Errorf("managed fields of %s: %w", o, err)
+		}
+	}
+	fields := maps.Clone(earlier.Fields)
+	if fields == nil {
+		fields = map[string]string{}
+	}
+	maps.Copy(fields, o.Fields)
+	o.Manager, o.Fields = earlier.Manager, fields
+	o.Owned, err = now.Union(before).ToJSON()
+	return o, err
+}
+
+// Object returns what the record has of an object in one of its parts.
+func (r Record) Object(part string, o Object) (Object, bool) {
+	for _, p := range r.Parts {
+		for _, x := range p.Objects {
+			if p.Name == part && x.GVR() == o.GVR() && x.String() == o.String() {
+				return x, true
+			}
+		}
+	}
+	return Object{}, false
 }
 
 const (
