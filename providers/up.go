@@ -186,5 +186,12 @@ func Down(ctx context.Context, root Root, lab labs.Name, makers ...Provider) err
 	if errs != nil {
 		return errs
 	}
-	return root.RemoveDir(lab)
+	if err := root.RemoveDir(lab); err != nil {
+		return err
+	}
+	// A verification that was killed left its lock file; one that runs removes its own.
+	if release, err := root.lock(ctx, lab, ".verify", 0, nil); err == nil {
+		release()
+	}
+	return nil
 }
