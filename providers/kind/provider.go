@@ -134,6 +134,10 @@ func (p Provider) plug(ctx context.Context, req providers.Request, ca *kubeadm.A
 	if err := local.Segments(ctx, req); err != nil {
 		return running, err
 	}
+	// Once more: the outside hosts were off before.
+	if running, err = p.Attach(ctx, plan, req.Dir); err != nil {
+		return running, err
+	}
 	var again []string
 	for _, m := range plan.Nodes() {
 		start, err := startOf(running.Machines[m.Name].(local.Machine).PID)

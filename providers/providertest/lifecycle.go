@@ -131,6 +131,26 @@ func (l *lab) healthy(t *testing.T) {
 	}
 }
 
+// becomesHealthy waits for it: Pods of a Node that was off become available after the Node is Ready.
+func (l *lab) becomesHealthy(ctx context.Context, t *testing.T) {
+	t.Helper()
+	state, err := l.root.Read(l.plan.Lab)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		err := providers.Healthy(ctx, l.New(), state, l.dir)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("the lab does not become healthy: %v", err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
 // killed: a killed Node is reported by Attach and started again by Create with the same disk, while
 // the others keep running.
 func (l *lab) killed(t *testing.T) {

@@ -69,7 +69,7 @@ func (l *lab) switched(t *testing.T) {
 	}
 	l.heard(ctx, t, "a", off)
 	l.ready(ctx, t)
-	l.healthy(t)
+	l.becomesHealthy(ctx, t)
 }
 
 // pulled sets the link of a machine's last NIC down and up.

@@ -234,7 +234,13 @@ func (b *browser) finds(s Subject) {
 	shown := number(".path:not([hidden])")
 	all := eval[int](b, shown)
 	b.do(chromedp.SendKeys(chromedp.CSS(".find input"), "echo-lb client"))
-	is(b, shown, 8) // two to VIPs, and six measurements
+	// In the heading of a group, or in anything that a path shows, its reason included.
+	named := eval[int](b, `[...document.querySelectorAll(".path")].filter((li) => ["echo-lb", "client"].every((w) =>
+		((li.closest(".group")?.firstElementChild.textContent ?? "") + " " + li.textContent).toLowerCase().includes(w))).length`)
+	is(b, shown, named)
+	if named < 8 || named >= all {
+		b.t.Errorf("%d of %d paths are named so", named, all)
+	}
 	b.do(chromedp.SendKeys(chromedp.CSS(".find input"), "nonsense"))
 	is(b, shown, 0)
 	is(b, "document.querySelector('.none').hidden", false)
