@@ -15,8 +15,12 @@ const (
 	manyTrees = 256 // subtrees, so that the removers end together
 )
 
-// removeTree removes a directory and everything in it, as os.RemoveAll, many files at a time.
+// removeTree removes a directory and everything in it, as os.RemoveAll, many files at a time. Of a
+// link it removes the link: what it leads to is the user's.
 func removeTree(dir string) error {
+	if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
+		return os.RemoveAll(dir)
+	}
 	trees := []string{dir}
 	for depth := 0; depth < 8 && len(trees) < manyTrees; depth++ {
 		var next []string

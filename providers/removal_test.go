@@ -36,4 +36,17 @@ func TestRemoveTree(t *testing.T) {
 	if err := removeTree(dir); err != nil {
 		t.Errorf("once more: %v", err)
 	}
+	within := filepath.Join(outside, "within", "file")
+	if err := errors.Join(os.Mkdir(filepath.Dir(within), 0o755), os.WriteFile(within, nil, 0o644), os.Symlink(outside, dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := removeTree(dir); err != nil {
+		t.Errorf("a link: %v", err)
+	}
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the link is left (%v)", err)
+	}
+	if _, err := os.Stat(within); err != nil {
+		t.Errorf("the tree is a link, and was followed: %v", err)
+	}
 }
