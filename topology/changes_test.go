@@ -54,7 +54,7 @@ func TestCompare(t *testing.T) {
 		{"the CNI's mode", func(l *labs.Lab) { l.CNI.Options = map[string]string{"backend": "host-gw"} }, []string{"recreate the cluster: cni.options.backend changes from vxlan to host-gw"}},
 		{"the Pod CIDR", func(l *labs.Lab) { l.Kubernetes.PodCIDR = netip.MustParsePrefix("10.99.0.0/16") }, []string{"recreate the cluster: kubernetes.podCIDRs changes from 10.244.0.0/16 to 10.99.0.0/16"}},
 		{"another CNI", func(l *labs.Lab) { l.CNI = labs.CNI{Name: "cilium", Version: "v1.20.2"} }, []string{"recreate the cluster: cni.name changes from flannel to cilium",
-			"recreate the cluster: cni.options.backend is no longer vxlan", "recreate the cluster: cni.version changes from v0.28.4 to v1.20.2"}},
+			"recreate the cluster: cni.options.backend is removed (was vxlan)", "recreate the cluster: cni.version changes from v0.28.4 to v1.20.2"}},
 		{"another provider", func(l *labs.Lab) { l.Provider = "kind" }, []string{"recreate the cluster: provider changes from netns to kind"}},
 		{"an MTU", func(l *labs.Lab) { l.Networks[1].MTU = 1400 }, []string{"recreate machine router", "recreate machine internet", "configure networks"}},
 	} {

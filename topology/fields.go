@@ -24,7 +24,7 @@ func differing(path string, was, is any) []string {
 		case !had:
 			lines = append(lines, fmt.Sprintf("%s is set to %s", field, to))
 		case !has:
-			lines = append(lines, fmt.Sprintf("%s is no longer %s", field, from))
+			lines = append(lines, fmt.Sprintf("%s is removed (was %s)", field, from))
 		case from != to:
 			lines = append(lines, fmt.Sprintf("%s changes from %s to %s", field, from, to))
 		}

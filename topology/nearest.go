@@ -10,7 +10,7 @@ import (
 // it reaches none, that is the first address, and the way's reason says why.
 func Nearest(p Plan, from string, addresses []netip.Addr) (netip.Addr, Reachability) {
 	if len(addresses) == 0 {
-		return netip.Addr{}, Reachability{Reason: "there is no address"}
+		return netip.Addr{}, Reachability{Reason: "no address to reach"}
 	}
 	for _, a := range addresses {
 		if w := Reach(p, from, a); w.Reachable() {

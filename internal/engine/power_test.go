@@ -68,7 +68,7 @@ func (silence) Changing(string) (func(error), func(what string)) {
 func (silence) Note(string) {}
 func (silence) Warn(string) {}
 
-// Only what is not yet as asked for is switched, and the result tells.
+// Only what is not yet as asked for is switched, and the result lists it.
 func TestPowerAndLink(t *testing.T) {
 	b, ctx := newBench(t), t.Context()
 	s := &switchboard{fake: b.fakes["netns"], off: map[string]bool{}, down: map[string][]string{}}

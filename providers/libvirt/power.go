@@ -59,7 +59,7 @@ func (p Provider) PowerOn(ctx context.Context, req providers.Request, machines [
 	})
 }
 
-// SetLink implements providers.Switcher. The hypervisor tells the guest; the port of the bridge is
+// SetLink implements providers.Switcher. The hypervisor signals the guest; the port of the bridge is
 // set down too, and shows the state to LinksDown.
 func (p Provider) SetLink(ctx context.Context, plan topology.Plan, m topology.Machine, nic topology.NIC, up bool) error {
 	if !m.OwnKernel {

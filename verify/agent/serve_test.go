@@ -32,7 +32,7 @@ func TestAnswersAreNotAnswered(t *testing.T) {
 	}{
 		{"a probe", func() string { return "hello" }, true},
 		{"an answer", func() string { return answer }, false},
-		{"JSON that is no answer", func() string { return `{"name": 1}` }, true},
+		{"JSON that is not an answer", func() string { return `{"name": 1}` }, true},
 	} {
 		if _, err := conn.Write([]byte(step.send())); err != nil {
 			t.Fatal(err)
