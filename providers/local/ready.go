@@ -30,6 +30,7 @@ const (
 func (h host) await(ctx context.Context, services []components.HostService, hash string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, serviceLimit, fmt.Errorf("timed out after %s", serviceLimit))
 	defer cancel()
+	var why error // that of the last attempt that ended before the limit
 	for {
 		status, err := h.status()
 		if err == nil && status.Hash != hash {
@@ -47,12 +48,15 @@ func (h host) await(ctx context.Context, services []components.HostService, hash
 		if err == nil {
 			return nil
 		}
+		if why == nil || ctx.Err() == nil {
+			why = err
+		}
 		if h.PID() == 0 {
 			return hint.With(errors.New("its PID 1 exited"), "see "+filepath.Join(h.Container.Logs, "init.log"))
 		}
 		select {
 		case <-ctx.Done():
-			return hint.With(fmt.Errorf("%w: %w", context.Cause(ctx), err), "see the logs in "+h.Container.Logs)
+			return hint.With(fmt.Errorf("%w: %w", context.Cause(ctx), why), "see the logs in "+h.Container.Logs)
 		case <-time.After(2 * time.Millisecond):
 		}
 	}

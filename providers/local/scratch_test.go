@@ -102,9 +102,11 @@ func agentAs(args []string) error {
 // listenAs binds a UDP port and listens on TCP: listen ADDRESS PORT.
 func listenAs(args []string) error {
 	at := net.JoinHostPort(args[2], args[3])
-	if _, err := net.ListenPacket("udp4", at); err != nil {
+	packets, err := net.ListenPacket("udp4", at)
+	if err != nil {
 		return err
 	}
+	defer packets.Close() // referenced as long as it serves: an unreferenced one is closed by the garbage collector
 	l, err := net.Listen("tcp4", at)
 	if err != nil {
 		return err
