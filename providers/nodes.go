@@ -30,7 +30,9 @@ type NodeProblem struct {
 func (n NodeProblem) Error() string { return fmt.Sprintf("Node %s %s", n.Name, n.What) }
 
 // silent is the age of a kubelet's lease, which it renews every 10 s, after which the kubelet
-// counts as hung. The control plane marks its Node only after 50 s.
+// counts as hung. The control plane marks its Node only after 50 s. The age says
+// nothing of a Node that does not share this machine's kernel and clock: that of an emulated one
+// lags by minutes.
 const silent = 25 * time.Second
 
 // nodeProblems lists the running Nodes of the plan that are not registered or not ready.
@@ -49,10 +51,6 @@ func nodeProblems(ctx context.Context, client kubernetes.Interface, running Runn
 			age[l.Name] = time.Since(l.Spec.RenewTime.Time)
 		}
 	}
-	limit := silent
-	if running.Plan.Capabilities.Emulated {
-		limit *= 4
-	}
 	for _, m := range running.Plan.Nodes() {
 		if _, runs := running.Machines[m.Name]; !runs {
 			continue // reported with the machines
@@ -65,7 +63,7 @@ func nodeProblems(ctx context.Context, client kubernetes.Interface, running Runn
 			p.What, p.Lost = "is not registered: its kubelet registers when it starts", true
 		case len(was.PodCIDRs) > 0 && !slices.Equal(nodes.Items[at].Spec.PodCIDRs, was.PodCIDRs):
 			p.What, p.Lost = fmt.Sprintf("was registered again, with Pod CIDR %s instead of %s", strings.Join(nodes.Items[at].Spec.PodCIDRs, ","), strings.Join(was.PodCIDRs, ",")), true
-		case age[m.Name] > limit:
+		case !m.OwnKernel && age[m.Name] > silent:
 			p.What, p.Silent = fmt.Sprintf("is not ready: its kubelet has not renewed its lease for %s", age[m.Name].Round(time.Second)), true
 		default:
 			if why := notReady(nodes.Items[at]); why != "" {

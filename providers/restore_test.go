@@ -48,8 +48,10 @@ func TestNodeProblems(t *testing.T) {
 		nodeObjects("cp", "10.244.0.0/24", corev1.ConditionTrue, 2*time.Second),
 		nodeObjects("hung", "10.244.1.0/24", corev1.ConditionTrue, 31*time.Second),
 		nodeObjects("unready", "10.244.2.0/24", corev1.ConditionFalse, time.Second),
-		nodeObjects("again", "10.244.9.0/24", corev1.ConditionTrue, time.Second))
-	running := runningNodes("cp", "hung", "unready", "again", "lost", "off")
+		nodeObjects("again", "10.244.9.0/24", corev1.ConditionTrue, time.Second),
+		nodeObjects("emulated", "10.244.4.0/24", corev1.ConditionTrue, 6*time.Minute)) // its clock lags
+	running := runningNodes("cp", "hung", "unready", "again", "lost", "off", "emulated")
+	running.Plan.Machines[len(running.Plan.Machines)-1].OwnKernel = true
 	delete(running.Machines, "off")
 	record := applied.Record{Nodes: []applied.Node{{Name: "cp", PodCIDRs: []string{"10.244.0.0/24"}}, {Name: "again", PodCIDRs: []string{"10.244.3.0/24"}}}}
 	problems, err := nodeProblems(t.Context(), fake.NewClientset(objects...), running, record)
