@@ -1,4 +1,4 @@
-# Every target does its set-up itself on a fresh Debian 12 machine with root and Go.
+# Every target does its set-up itself on a fresh machine of Debian 12 or 13 with root and Go.
 # `make help` lists the targets.
 
 .DEFAULT_GOAL := help
@@ -21,24 +21,32 @@ ci-tools := dockerd:docker.io libvirtd:libvirt-daemon qemu-system-x86_64:qemu-sy
 provider-tools := $(ci-tools) podman:podman sshd:openssh-server
 
 # The labs whose components `make test` builds: those of the tests that CI runs, and no others.
-test-labs := $(addprefix scenarios/,quickstart.yaml cni-matrix.yaml ha.yaml virtual-machines.yaml)
+test-labs := $(addprefix scenarios/,quickstart.yaml cni-matrix.yaml ha.yaml spine-leaf.yaml virtual-machines.yaml)
 
 # kind and libvirt: their labs take most of the time of all tests, and tools that the other
-# packages do not need. CI runs one lab of each.
-providers := ./providers/kind/... ./providers/libvirt/...
+# packages do not need. CI runs one lab of each. And a lab of which all is pulled, for which an
+# equivalent of kindest/node is built.
+providers := ./providers/kind/... ./providers/libvirt/... ./e2e/pulled
 ci-providers := ./providers/kind ./providers/libvirt
 ci-labs := TestDocker TestUpDown
 space := $() $()
 
-.PHONY: help quickstart build setup test test-ci test-all unit-test lint bench clean
+# The test of second versions, whose components only `make test-all` builds.
+later := -skip '^TestVersions$$'
+
+.PHONY: help check-go quickstart build setup test test-ci test-all unit-test lint bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-quickstart: setup build ## build everything, create the lab of scenarios/quickstart.yaml and verify it
+# Go before 1.21 cannot read go.mod; later ones fetch the version that it names.
+check-go:
+	@go mod edit -json >/dev/null || { echo 'Go is not installed or too old: see "Install" in README.md' >&2; exit 1; }
+
+quickstart: check-go setup build ## build everything, create the lab of scenarios/quickstart.yaml and verify it
 	bin/netlab up scenarios/quickstart.yaml
 
-build: ## build bin/netlab
+build: check-go ## build bin/netlab
 	go build -buildvcs=auto -ldflags '-s -w -X netlab.dev/netlab/cli.release=$(version)' -o bin/netlab .
 
 # Installs only what is missing, so that a second run starts no package manager.
@@ -59,10 +67,10 @@ endef
 # Debian's, once, for the cloud image of a test (libvirttest.NewImage).
 define labs
 echo "labs of $(1) (log: $(2))"; \
-NETLAB_OFFLINE=1 NETLAB_TEST_LABS=require NETLAB_COMPONENT_TEST=1 go test -vet=off -count=1 -p 1 -timeout 60m -v $(1) >$(2) 2>&1; labs=$$?; \
+NETLAB_SOURCES=build NETLAB_TEST_LABS=require NETLAB_COMPONENT_TEST=1 go test -vet=off -count=1 -p 1 -timeout 60m -v $(1) >$(2) 2>&1; labs=$$?; \
 grep -E '^(ok|FAIL|panic:) |^ *--- (FAIL|SKIP)' $(2); \
 echo "$$(grep -cE '^ *--- PASS' $(2)) passed, $$(grep -cE '^ *--- FAIL' $(2)) failed, $$(grep -cE '^ *--- SKIP' $(2)) skipped"; \
-[ $$labs = 0 ] || { tail -n 200 $(2); exit 1; }; \
+[ $$labs = 0 ] || { awk -f .ci/failures.awk $(2) | tail -n 150; grep -A 40 -m 1 '^panic:' $(2); exit 1; }; \
 ! grep -qE '^ *--- SKIP' $(2) || { echo 'a test was skipped that may not be skipped here'; exit 1; }
 endef
 
@@ -75,14 +83,15 @@ test: setup build ## run the unit tests and real labs on namespaces, with every 
 	wait $$builds || { cat bin/build.log; exit 1; }; \
 	[ $$unit = 0 ] || exit $$unit; \
 	others=$$(go list ./... | grep -vxF "$$(go list $(providers))" | tr '\n' ' '); \
-	$(call labs,$$others,bin/test.log)
+	$(call labs,$(later) $$others,bin/test.log)
 
 test-ci: test ## the same, then one lab on kind (Docker) and one of virtual machines: CI
 	@$(call install,$(ci-tools))
 	@$(call labs,-run '^($(subst $(space),|,$(ci-labs)))$$' $(ci-providers),bin/test-ci.log)
 	@for t in $(ci-labs); do grep -q -- "^--- PASS: $$t " bin/test-ci.log || { echo "$$t did not run"; exit 1; }; done
 
-test-all: export NETLAB_TEST_GENERATED := 4
+test-all: export NETLAB_TEST_GENERATED := 11
+test-all: later :=
 test-all: test ## the same as test, then all labs on kind (Docker, Podman) and libvirt
 	@$(call install,$(provider-tools))
 	@bin/netlab build scenarios/*.yaml >bin/build.log 2>&1 || { cat bin/build.log; exit 1; }
@@ -96,7 +105,7 @@ lint: ## run golangci-lint (.golangci.yml)
 
 bench: setup build ## print the figures of docs/benchmarks.md (root)
 	@$(call install,$(test-tools) $(provider-tools))
-	NETLAB_OFFLINE=1 NETLAB_TEST_LABS=require go test -vet=off -count=1 -p 1 -timeout 60m -run '^$$' -bench . -benchtime 3x ./bench
+	NETLAB_SOURCES=build NETLAB_TEST_LABS=require go test -vet=off -count=1 -p 1 -timeout 60m -run '^$$' -bench . -benchtime 3x ./bench
 
 clean: ## remove bin/
 	rm -rf bin

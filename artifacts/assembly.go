@@ -93,7 +93,7 @@ func (a *assembly) add(ctx context.Context, k components.Component, lacking map[
 		if err != nil {
 			return err
 		}
-		dir, err := a.build(ctx, made{of, b})
+		dir, err := a.files(ctx, made{of, b})
 		if err != nil {
 			return err
 		}

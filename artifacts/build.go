@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/internal/hint"
 )
 
 // made is a build together with the component that it belongs to.
@@ -44,9 +45,12 @@ func (m made) item() (item, error) {
 		}
 	}
 	b := m.Build
-	b.Seconds = 0 // changes no output
+	b.Seconds, b.Held = 0, nil // change no output
 	return item{inBuilds, m.Name, keyOf(b, m.version(), m.of.Version, source, runtime.Version(), runtime.GOARCH)}, nil
 }
+
+// what is what an ingredient of its programs is called.
+func (m made) what() string { return whatBuild + m.Name + " " + m.version() }
 
 // version is that of the build's module.
 func (m made) version() string {
@@ -57,10 +61,10 @@ func (m made) version() string {
 }
 
 // goMod writes the go.mod of a build. Its pins are fixed, so minimal version
-// selection always gives the same set; sums are the Go checksum database's to check.
+// selection always gives the same set.
 func (m made) goMod() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "module %s\n\ngo 1.26.0\n\n", ownModule)
+	fmt.Fprintf(&b, "module %s\n\ngo %s\n\n", ownModule, goVersion)
 	if m.Module != "" {
 		fmt.Fprintf(&b, "require %s %s\n", m.Module, m.version())
 	}
@@ -82,16 +86,22 @@ func (m made) goMod() string {
 // -overlay would do without a copy, and refuses files of the module cache.)
 const editedModule = "./module"
 
-// build returns the directory of a build's outputs: bin/ and files/.
+// build returns the directory of a build's outputs, in bin/.
 func (o obtaining) build(ctx context.Context, m made) (string, error) {
 	i, err := m.item()
 	if err != nil {
 		return "", err
 	}
-	return o.keep(ctx, i, func(dir string, _ *record) error {
+	return o.keep(ctx, i, func(dir string, rec *record) error {
+		if err := o.takeHeld(ctx, m, dir, rec); !errors.Is(err, errNotHere) {
+			return err
+		}
 		name := "build " + m.Name
 		if m.Module != "" {
 			name += " " + m.of.Version
+		}
+		if err := o.mayBuild(m.Name + " " + m.version()); err != nil {
+			return err
 		}
 		done := o.step(name)
 		err := o.goBuild(ctx, m, i, dir)
@@ -112,8 +122,8 @@ const undescribed = "-gcflags=all=-dwarf=false"
 var lessCollecting = []string{"GOGC=400", "GOMEMLIMIT=2GiB"}
 
 func (o obtaining) goBuild(ctx context.Context, m made, i item, dir string) (err error) {
-	if _, err := exec.LookPath("go"); err != nil {
-		return missing{"go", "golang", "builds " + m.Name}
+	if err := lacksGo(); err != nil {
+		return err
 	}
 	// The compiler's temporary files are here too, so that sweep removes those of a killed build.
 	bin, source, scratch := filepath.Join(dir, "bin"), filepath.Join(dir, "source"), filepath.Join(dir, "scratch")
@@ -123,36 +133,44 @@ func (o obtaining) goBuild(ctx context.Context, m made, i item, dir string) (err
 		}
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(filepath.Join(dir, "source")), os.RemoveAll(scratch)) }()
-	module := ""
-	if m.Module != "" && (m.Inside || len(m.Copies) > 0 || len(m.Edits) > 0) {
-		if module, err = moduleDir(ctx, m.Module+"@"+m.version()); err != nil {
-			return err
-		}
-	}
-	flags := "-mod=mod -buildvcs=false"
-	if m.Inside {
-		source, flags = module, "-mod=readonly -buildvcs=false"
-	} else if err := m.sources(source, module); err != nil {
+	sums, err := m.sums()
+	if err != nil {
 		return err
 	}
-	cgo := "0"
-	if m.CGO {
-		cgo = "1"
-	}
-	for _, args := range m.invocations(bin) {
-		t := tool{argv: append([]string{"go", "build", "-trimpath", undescribed}, args...), dir: source, log: o.log(i),
-			env: append([]string{"CGO_ENABLED=" + cgo, "GOFLAGS=" + flags, "GOWORK=off", "GOOS=linux", "GOTMPDIR=" + scratch}, lessCollecting...)}
-		if err := t.run(ctx); err != nil {
+	module := ""
+	if m.Module != "" && (m.Inside || len(m.Edits) > 0) {
+		if module, err = m.moduleDir(ctx); err != nil {
 			return err
 		}
+	}
+	if m.Inside {
+		source = module
+	} else if err := errors.Join(m.sources(source, module), writeSums(source, sums)); err != nil {
+		return err
+	}
+	g := tool{dir: source, log: o.log(i), env: append([]string{"CGO_ENABLED=" + m.cgo(), "GOFLAGS=-mod=readonly -buildvcs=false",
+		"GOWORK=off", "GOOS=linux", "GOTMPDIR=" + scratch}, lessCollecting...)}
+	if err := m.compile(ctx, g, bin, sums); err != nil {
+		return m.explained(err)
 	}
 	for name, of := range m.Links {
 		if err := os.Symlink(of, filepath.Join(bin, name)); err != nil {
 			return err
 		}
 	}
-	for name, from := range m.Copies {
-		if err := copyTree(filepath.Join(module, from), filepath.Join(dir, "files", name)); err != nil {
+	return nil
+}
+
+// compile runs Go in the source directory of a build.
+func (m made) compile(ctx context.Context, g tool, bin string, sums []string) error {
+	if m.Module != "" && !m.Inside {
+		if err := m.resolve(ctx, g, sums); err != nil {
+			return err
+		}
+	}
+	for _, args := range m.invocations(bin) {
+		g.argv = slices.Concat([]string{"go", "build", "-trimpath", undescribed}, args)
+		if err := g.run(ctx); err != nil {
 			return err
 		}
 	}
@@ -179,7 +197,7 @@ func (m made) lay(source, module string) error {
 	mods := map[string]string{"": m.goMod()}
 	for replaced, by := range m.Replaces {
 		if strings.HasPrefix(by, "./") {
-			mods[by] = "module " + replaced + "\n\ngo 1.26.0\n"
+			mods[by] = "module " + replaced + "\n\ngo " + goVersion + "\n"
 		}
 	}
 	for dir, text := range mods {
@@ -215,18 +233,28 @@ func editFile(path string, edits []components.Edit) error {
 	return os.WriteFile(path, text, 0o644)
 }
 
+// cgo is the build's CGO_ENABLED.
+func (m made) cgo() string {
+	if m.CGO {
+		return "1"
+	}
+	return "0"
+}
+
+// tags are Go's arguments for the build's tags.
+func (m made) tags() []string {
+	if len(m.Tags) == 0 {
+		return nil
+	}
+	return []string{"-tags", strings.Join(m.Tags, ",")}
+}
+
 // invocations returns the arguments of each `go build`: packages whose output has the
 // package's name are built together, every other package separately.
 func (m made) invocations(bin string) [][]string {
-	var common []string
-	if len(m.Tags) > 0 {
-		common = append(common, "-tags", strings.Join(m.Tags, ","))
-	}
+	common := m.tags()
 	if m.LDFlags != "" {
-		major, rest, _ := strings.Cut(strings.TrimPrefix(m.of.Version, "v"), ".")
-		minor, _, _ := strings.Cut(rest, ".")
-		common = append(common, "-ldflags", strings.NewReplacer(
-			"$VERSION", m.of.Version, "$MAJOR", major, "$MINOR", minor).Replace(m.LDFlags))
+		common = append(common, "-ldflags", m.of.Expanded(m.LDFlags))
 	}
 	together := append(slices.Clone(common), "-o", bin+"/")
 	var all [][]string
@@ -246,20 +274,25 @@ func (m made) invocations(bin string) [][]string {
 	return all
 }
 
-// moduleDir downloads a module, checked by the Go checksum database, and returns its
-// read-only directory in the module cache.
-func moduleDir(ctx context.Context, module string) (string, error) {
+// moduleDir downloads the module of a build and returns its read-only directory in Go's module
+// cache. Its hash is the one that is kept for the build; without one only the checksum database
+// has checked it.
+func (m made) moduleDir(ctx context.Context) (string, error) {
+	module := m.Module + "@" + m.version()
 	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
 	cmd.Dir = os.TempDir()
 	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
 	out, err := cmd.Output()
 	// On an error it exits with 1 and writes the reason to its output.
-	var got struct{ Dir, Error string }
+	var got struct{ Dir, Sum, Error string }
+	kept := m.sum()
 	switch jsonErr := json.Unmarshal(out, &got); {
 	case got.Error != "":
 		return "", fmt.Errorf("download %s: %s", module, got.Error)
 	case err != nil || jsonErr != nil:
 		return "", fmt.Errorf("download %s: %w", module, errors.Join(err, jsonErr))
+	case kept != "" && got.Sum != kept:
+		return "", hint.With(fmt.Errorf("download %s: checksum mismatch: it is %s, in %s it is %s", module, got.Sum, m.kept(), kept), otherModule)
 	}
 	return got.Dir, nil
 }

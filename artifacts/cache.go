@@ -18,25 +18,31 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netlab.dev/netlab/artifacts/bundle"
+	"netlab.dev/netlab/artifacts/registry"
 	"netlab.dev/netlab/internal/atomicfile"
 )
 
 // The kinds of entries of the cache, each a directory of <name>-<key>. An entry is made in
 // tmp, under its own lock, and renamed: an entry with its final name is complete.
 const (
-	inBuilds = "builds" // bin/<output>, files/<copy>
-	inLayers = "layers" // layer.tar
-	inImages = "images" // an OCI layout
-	inRootfs = "rootfs" // root/
-	inStores = "stores" // root/, a containerd root
-	inSelf   = "self"   // netlab
-	inDisks  = "disks"  // kernel, initrd, root.img
-	inPins   = "pins"   // the digest that a tag had: nothing but the record
-	inClouds = "clouds" // image.qcow2
-	inCaches = "caches" // <component>-<name>, filled by Nodes
-	inTmp    = "tmp"
-	inLocks  = "locks"
-	inLogs   = "logs"
+	inBuilds  = "builds"  // bin/<output>
+	inModules = "modules" // files/<copy> of a Go module
+	inLayers  = "layers"  // layer.tar
+	inImages  = "images"  // an OCI layout
+	inRootfs  = "rootfs"  // root/
+	inStores  = "stores"  // root/, a containerd root
+	inSelf    = "self"    // netlab
+	inDisks   = "disks"   // kernel, initrd, root.img
+	inPins    = "pins"    // the digest that a tag had: nothing but the record
+	inClouds  = "clouds"  // image.qcow2
+	inCaches  = "caches"  // <component>-<name>, filled by new labs
+	inBundles = "bundles" // only in tmp: the blobs of a bundle that is imported
+	inSums    = "sumdb"   // what is known of Go's checksum database
+	inPulls   = "pulls"   // blobs of images that are not complete yet, by their digest
+	inTmp     = "tmp"
+	inLocks   = "locks"
+	inLogs    = "logs"
 )
 
 // item names an entry of the cache. The key covers everything that the entry is made from.
@@ -46,10 +52,12 @@ func (i item) String() string { return i.name + "-" + i.key }
 
 // record is stored next to each entry.
 type record struct {
-	From    string  `json:"from"` // the source: "build" or, for an image, a registry
+	From    string  `json:"from"`             // where it came from: fromBuild, fromRegistry, fromURL or fromBundle
+	Origin  string  `json:"origin,omitempty"` // where the bundle had it from
 	Seconds float64 `json:"seconds"`
 	Bytes   int64   `json:"bytes"`
-	// Digest and size of a layer's tar.
+	// Digest of a layer's tar, of an archive of the entry, or of an image that was pulled, as its
+	// reference led to it.
 	Digest string `json:"digest,omitempty"`
 	// Self is the sha256 of the netlab executable that the entry contains.
 	Self string `json:"self,omitempty"`
@@ -114,6 +122,7 @@ func (c Cache) setAside(i item) error {
 func (c Cache) keep(ctx context.Context, i item, make func(dir string, rec *record) error) (string, error) {
 	path := c.path(i)
 	if _, ok := c.have(i); ok {
+		c.used(i)
 		return path, nil
 	}
 	unlock, err := c.lock(ctx, i)
@@ -143,6 +152,11 @@ func (c Cache) keep(ctx context.Context, i item, make func(dir string, rec *reco
 	rec.Seconds = time.Since(start).Seconds()
 	if rec.Bytes, err = sizeOf(tmp); err != nil {
 		return "", err
+	}
+	if rec.Digest == "" && forms[i.kind] == bundle.FormTree {
+		if rec.Digest, err = treeDigest(tmp); err != nil {
+			return "", err
+		}
 	}
 	data, err := json.Marshal(rec)
 	if err != nil {
@@ -197,8 +211,15 @@ func tryLock(path string) (unlock func(), err error) {
 	}
 }
 
-// sweep removes what killed builds left behind: each tmp directory whose lock is free.
+// pullsKept is for how long the blobs of pulls that were given up are kept, to go on with.
+const pullsKept = 7 * 24 * time.Hour
+
+// sweep removes what killed builds left behind, each tmp directory whose lock is free, and blobs
+// that nobody pulls any more.
 func (c Cache) sweep() error {
+	if err := registry.Sweep(c.stage(), pullsKept); err != nil {
+		return err
+	}
 	left, err := os.ReadDir(filepath.Join(c.Dir, inTmp))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -224,8 +245,8 @@ const keptSelves = 8
 // keptDisks is for how many of them the disks of virtual machines are kept: each takes gigabytes.
 const keptDisks = 2
 
-// prune removes the entries of netlab executables that were not used recently. Running labs
-// are not affected: Nodes have their own hard links to the files.
+// prune removes the entries of netlab executables that were not used recently. Labs are not
+// affected: they have their own hard links to the files.
 func (c Cache) prune() error {
 	type thing struct {
 		item

@@ -25,6 +25,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if what := os.Getenv("NETLAB_TEST_VICTIM"); what != "" {
+		if err := victim(what); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 
@@ -273,7 +280,7 @@ func TestBuildErrorShowsTheCompiler(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := obtaining{Cache: Cache{Dir: t.TempDir()}, step: quiet}
+	o := obtaining{Cache: Cache{Dir: t.TempDir(), Sources: AllSources()}, step: quiet}
 	_, err = o.build(t.Context(), made{c["k"][0], c["k"][0].Builds[0]})
 	if err == nil {
 		t.Fatal("a broken program was built")

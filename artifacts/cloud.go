@@ -88,7 +88,7 @@ func checksum(image labs.Image) (h hash.Hash, name, want string) {
 
 // fetch downloads an image into a file, and refuses one with another checksum.
 func (d download) fetch(ctx context.Context, o obtaining, image labs.Image, to string) (err error) {
-	u, err := url.Parse(image.URL)
+	from, err := url.Parse(image.URL)
 	if err != nil {
 		return err
 	}
@@ -102,55 +102,79 @@ func (d download) fetch(ctx context.Context, o obtaining, image labs.Image, to s
 		}
 		return hint.With(fmt.Errorf("download %s: %w", image.URL, err), "look at libvirt.image.url; proxies are those of the environment")
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, image.URL, nil)
+	answer, err := d.ask(ctx, image.URL)
 	if err != nil {
-		return refused(err)
-	}
-	request.Header.Set("User-Agent", "netlab ("+runtime.Version()+")")
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.RegisterProtocol("file", http.NewFileTransport(http.Dir("/")))
-	defer transport.CloseIdleConnections()
-	answer, err := (&http.Client{Transport: transport}).Do(request)
-	if err != nil {
-		var failed *url.Error
-		if errors.As(err, &failed) {
-			err = failed.Err // without the URL, which is named already
-		}
 		return refused(err)
 	}
 	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return refused(fmt.Errorf("the server answers %s", answer.Status))
-	}
-	if answer.ContentLength > d.largest {
-		return refused(fmt.Errorf("it has %d bytes, the maximum is %d", answer.ContentLength, d.largest))
-	}
-	what := "download " + path.Base(u.Path)
+	what := "download " + path.Base(from.Path)
 	if answer.ContentLength > 0 {
 		what += fmt.Sprintf(" (%d MiB)", (answer.ContentLength+1<<20-1)>>20)
 	}
 	done := o.step(what)
 	defer func() { done(err) }()
-	out, err := os.Create(to)
-	if err != nil {
-		return err
-	}
 	h, name, want := checksum(image)
-	n, err := io.Copy(io.MultiWriter(out, h), io.LimitReader(restarting{answer.Body, stalled, d.stall}, d.largest+1))
-	err = errors.Join(err, out.Close())
+	err = d.save(io.TeeReader(restarting{answer.Body, stalled, d.stall}, h), to)
 	switch {
 	case errors.Is(err, unix.ENOSPC):
 		return hint.With(fmt.Errorf("download %s: %w", image.URL, err), "make room in "+o.Dir+", or set NETLAB_CACHE_DIR")
 	case err != nil:
 		return refused(err)
-	case n > d.largest:
-		return refused(fmt.Errorf("it has more than %d bytes, the maximum", d.largest))
 	}
 	if got := hex.EncodeToString(h.Sum(nil)); got != want {
 		return hint.With(fmt.Errorf("cloud image %s: checksum mismatch: its %s is\n  %s, expected from the lab file\n  %s", image.URL, name, got, want),
 			"take URL and "+name+" from the same list of its publisher; the file behind a URL with `latest` in it changes")
 	}
 	return nil
+}
+
+// ask requests a file by HTTP or from this machine and returns the answer, whose body is unread.
+func (d download) ask(ctx context.Context, at string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("User-Agent", "netlab ("+runtime.Version()+")")
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.RegisterProtocol("file", http.NewFileTransport(http.Dir("/")))
+	transport.DisableKeepAlives = true
+	answer, err := (&http.Client{Transport: transport}).Do(request)
+	if err != nil {
+		return nil, bare(err)
+	}
+	switch {
+	case answer.StatusCode != http.StatusOK:
+		err = fmt.Errorf("the server answers %s", answer.Status)
+	case answer.ContentLength > d.largest:
+		err = fmt.Errorf("it has %d bytes, the maximum is %d", answer.ContentLength, d.largest)
+	default:
+		return answer, nil
+	}
+	answer.Body.Close()
+	return nil, err
+}
+
+// bare is an HTTP client's error without the URL, which is named already.
+func bare(err error) error {
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		return failed.Err
+	}
+	return err
+}
+
+// save writes what it reads into a file, and fails when it is more than the maximum.
+func (d download) save(from io.Reader, to string) error {
+	out, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(out, io.LimitReader(from, d.largest+1))
+	err = errors.Join(err, out.Close())
+	if err == nil && n > d.largest {
+		err = fmt.Errorf("it has more than %d bytes, the maximum", d.largest)
+	}
+	return err
 }
 
 // restarting is a reader that restarts a timer whenever data arrives.
@@ -192,12 +216,12 @@ func checkQCOW2(url, file string) (labs.Size, error) {
 
 // lacksImage returns an error if a plan's cloud image is not cached and will not be downloaded.
 func (c Cache) lacksImage(p topology.Plan) error {
-	if p.Image.URL == "" || !c.Offline || strings.HasPrefix(p.Image.URL, "file:") {
+	if p.Image.URL == "" || !c.offline() || strings.HasPrefix(p.Image.URL, "file:") {
 		return nil
 	}
 	if _, here := c.have(cloudItem(p.Image.Image)); here {
 		return nil
 	}
-	return hint.With(fmt.Errorf("cloud image %s is not in the cache, and NETLAB_OFFLINE is set: nothing is downloaded", p.Image.URL),
-		"unset NETLAB_OFFLINE, or name a file: url: file:///PATH")
+	return hint.With(fmt.Errorf("cloud image %s is not in the cache, and nothing is downloaded: netlab is offline", p.Image.URL),
+		"run without --offline (NETLAB_OFFLINE), or name a file: url: file:///PATH")
 }

@@ -67,7 +67,7 @@ func TestCloudImage(t *testing.T) {
 	}))
 	defer server.Close()
 	var steps []string
-	o := obtaining{Cache: Cache{Dir: t.TempDir()}, downloads: downloads(), step: func(name string) func(error) {
+	o := obtaining{Cache: Cache{Dir: t.TempDir(), Sources: AllSources()}, downloads: downloads(), step: func(name string) func(error) {
 		steps = append(steps, name)
 		return func(error) {}
 	}}
@@ -85,7 +85,7 @@ func TestCloudImage(t *testing.T) {
 	if asked.Load() != 1 || len(steps) != 1 || !strings.HasPrefix(steps[0], "download latest.qcow2") {
 		t.Errorf("downloaded %d times, reported as %q", asked.Load(), steps)
 	}
-	o.Offline, image.URL = true, "https://elsewhere.invalid/debian.qcow2"
+	o.Sources, image.URL = nil, "https://elsewhere.invalid/debian.qcow2"
 	if again, err := o.cloudImage(t.Context(), booting(image)); err != nil || again != file {
 		t.Errorf("offline: %s (%v)", again, err)
 	}
@@ -169,7 +169,7 @@ func TestCloudImageRefused(t *testing.T) {
 			}
 			server := httptest.NewServer(c.serve)
 			defer server.Close()
-			o := obtaining{Cache: Cache{Dir: t.TempDir()}, downloads: c.offer, step: func(string) func(error) { return func(error) {} }}
+			o := obtaining{Cache: Cache{Dir: t.TempDir(), Sources: AllSources()}, downloads: c.offer, step: func(string) func(error) { return func(error) {} }}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			if c.cancel {
@@ -187,9 +187,9 @@ func TestCloudImageRefused(t *testing.T) {
 }
 
 func TestCloudImageOffline(t *testing.T) {
-	o := obtaining{Cache: Cache{Dir: t.TempDir(), Offline: true}}
+	o := obtaining{Cache: Cache{Dir: t.TempDir()}}
 	_, err := o.cloudImage(t.Context(), booting(labs.Image{URL: "https://images.invalid/x.qcow2", SHA256: sum256(nil)}))
-	if err == nil || !strings.Contains(err.Error(), "cloud image https://images.invalid/x.qcow2 is not in the cache, and NETLAB_OFFLINE is set") {
+	if err == nil || !strings.Contains(err.Error(), "cloud image https://images.invalid/x.qcow2 is not in the cache, and nothing is downloaded: netlab is offline") {
 		t.Error(err)
 	}
 }

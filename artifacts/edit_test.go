@@ -24,7 +24,7 @@ func TestEditsOfTheNginxTemplate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			module, err := moduleDir(t.Context(), b.Module+"@"+made{k, b}.version())
+			module, err := made{k, b}.moduleDir(t.Context())
 			if err != nil {
 				t.Skipf("needs the Go module proxy: %v", err)
 			}

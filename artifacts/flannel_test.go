@@ -14,7 +14,7 @@ import (
 func plugin(t *testing.T) string {
 	t.Helper()
 	needs(t, "go")
-	o := obtaining{Cache: Cache{Dir: t.TempDir()}, set: quickstart(t), step: quiet}
+	o := obtaining{Cache: Cache{Dir: t.TempDir(), Sources: AllSources()}, set: quickstart(t), step: quiet}
 	m, err := o.output("flannel/flannel")
 	if err != nil {
 		t.Fatal(err)

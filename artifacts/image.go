@@ -66,12 +66,14 @@ const fromBuild = "build"
 type source interface {
 	// name is recorded with the image and shown by `netlab components`.
 	name() string
-	// fetch writes the image into an empty directory as an OCI layout. The error is
-	// errNotHere if this source does not have it.
-	fetch(ctx context.Context, p picture, dir string) error
+	// fetch writes the image into an empty directory as an OCI layout, and may complete its
+	// record. The error is errNotHere if this source does not have it, and the directory is
+	// empty then.
+	fetch(ctx context.Context, p picture, dir string, rec *record) error
 }
 
-// sources are the places that images come from, in the order in which they are tried.
+// sources are the places that images come from. What is built asks for a build only where the
+// cache lacks what it is made of, so it is among them whatever the Sources are.
 func (o obtaining) sources() []source { return []source{puller{o}, builder{o}} }
 
 var errNotHere = errors.New("not here")
@@ -87,7 +89,7 @@ func (o obtaining) image(ctx context.Context, p picture) (string, error) {
 			rec.Self = o.selfHash
 		}
 		for _, s := range o.sources() {
-			err := s.fetch(ctx, p, dir)
+			err := s.fetch(ctx, p, dir, rec)
 			if errors.Is(err, errNotHere) {
 				continue
 			}
@@ -106,7 +108,7 @@ type builder struct{ obtaining }
 
 func (builder) name() string { return fromBuild }
 
-func (b builder) fetch(ctx context.Context, p picture, dir string) error {
+func (b builder) fetch(ctx context.Context, p picture, dir string, _ *record) error {
 	if p.Pull != "" {
 		return errNotHere
 	}

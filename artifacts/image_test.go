@@ -51,7 +51,7 @@ func twoOf(t *testing.T) (obtaining, []picture) {
 	if err := os.WriteFile(self, []byte("#!netlab"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	o, err := Cache{Dir: t.TempDir(), Self: self}.obtaining(t.Context(), quiet)
+	o, err := Cache{Dir: t.TempDir(), Self: self, Sources: AllSources()}.obtaining(t.Context(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func TestTreeRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	o := obtaining{Cache: Cache{Dir: t.TempDir()}, step: quiet}
+	o := obtaining{Cache: Cache{Dir: t.TempDir(), Sources: AllSources()}, step: quiet}
 	layer, err := o.keep(t.Context(), item{inLayers, "x", "0"}, func(dir string, rec *record) error {
 		return o.writeLayer(t.Context(), components.Component{}, components.Contents{}, from, dir, rec)
 	})

@@ -65,6 +65,9 @@ func (o obtaining) madeBy(f components.File) (made, error) {
 
 // layerItem is a shared layer's place in the cache.
 func (o obtaining) layerItem(ref string) (item, error) {
+	if o.base.ref == ref {
+		return o.base.item(), nil
+	}
 	k, l, err := o.set.Layer(ref)
 	if err != nil {
 		return item{}, err
@@ -93,8 +96,14 @@ func (o obtaining) layer(ctx context.Context, ref string) (string, error) {
 		return "", err
 	}
 	return o.keep(ctx, i, func(dir string, rec *record) (err error) {
+		if o.base.ref == ref {
+			return o.base.write(ctx, o, dir, rec)
+		}
 		var debian string
 		if l.Debian != nil {
+			if err := o.mayBuild("layer " + ref); err != nil {
+				return err
+			}
 			done := o.step("install " + strings.ReplaceAll(ref, "/", " ") + " from Debian " + l.Debian.Suite)
 			defer func() { done(err) }()
 			if debian, err = o.debian(ctx, *l.Debian, i, dir); err != nil {
@@ -127,6 +136,18 @@ func (o obtaining) writeLayer(ctx context.Context, k components.Component, conte
 	err = errors.Join(w.Close(), f.Close())
 	rec.Digest = "sha256:" + hex.EncodeToString(h.Sum(nil))
 	return err
+}
+
+// writeTar copies a tar to layer.tar.
+func writeTar(dir string, in io.Reader, rec *record) error {
+	f, err := os.Create(filepath.Join(dir, layerTar))
+	if err != nil {
+		return err
+	}
+	h := sha256.New()
+	_, err = io.Copy(io.MultiWriter(f, h), in)
+	rec.Digest = "sha256:" + hex.EncodeToString(h.Sum(nil))
+	return errors.Join(err, f.Close())
 }
 
 // writeContents writes dirs, files and links in the order of their paths. Parent directories
@@ -171,13 +192,17 @@ func (o obtaining) writeFile(ctx context.Context, w archive, k components.Compon
 	if err != nil {
 		return err
 	}
-	dir, err := o.build(ctx, m)
-	if err != nil {
-		return err
-	}
 	_, rest, _ := strings.Cut(f.Build+f.Copy, "/")
 	if f.Build != "" {
+		dir, err := o.build(ctx, m)
+		if err != nil {
+			return err
+		}
 		return w.copyFrom(os.DirFS(filepath.Join(dir, "bin")), rest, name, orMode(f.Mode, 0o755), f.UID)
+	}
+	dir, err := o.files(ctx, m)
+	if err != nil {
+		return err
 	}
 	files := os.DirFS(filepath.Join(dir, "files"))
 	if len(f.Edits) == 0 {
@@ -264,86 +289,126 @@ func (w archive) tree(root string) error {
 		if err != nil {
 			return err
 		}
-		var st unix.Stat_t
-		if err := unix.Lstat(p, &st); err != nil {
-			return &fs.PathError{Op: "lstat", Path: p, Err: err}
-		}
-		h := &tar.Header{Name: name, Mode: int64(st.Mode & 0o7777), Uid: int(st.Uid), Gid: int(st.Gid), ModTime: epoch, Format: tar.FormatPAX}
-		switch st.Mode & unix.S_IFMT {
-		case unix.S_IFSOCK, unix.S_IFBLK, unix.S_IFIFO:
-			return nil
-		case unix.S_IFCHR:
-			if st.Rdev != 0 {
-				return nil
-			}
-			return w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path.Join(path.Dir(name), ".wh."+path.Base(name)), ModTime: epoch})
-		case unix.S_IFDIR:
-			h.Typeflag, h.Name = tar.TypeDir, name+"/"
-		case unix.S_IFLNK:
-			h.Typeflag = tar.TypeSymlink
-			if h.Linkname, err = os.Readlink(p); err != nil {
-				return err
-			}
-		default:
-			h.Typeflag, h.Size = tar.TypeReg, st.Size
-			if first, ok := w.links[st.Ino]; ok {
-				h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
-			} else if st.Nlink > 1 {
-				w.links[st.Ino] = name
-			}
-		}
-		attrs, opaque, err := xattrs(p)
-		if err != nil {
+		h, err := w.entry(p, name)
+		if err != nil || h == nil {
 			return err
 		}
-		h.PAXRecords = attrs
 		if err := w.WriteHeader(h); err != nil {
 			return err
 		}
-		if opaque {
-			if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name + "/.wh..wh..opq", ModTime: epoch}); err != nil {
-				return err
-			}
+		switch {
+		case h.Typeflag == tar.TypeDir:
+			return w.inside(p, name)
+		case h.Size > 0:
+			return w.contents(p)
 		}
-		if h.Typeflag == tar.TypeDir && name == "dev" {
-			return fs.SkipDir
-		}
-		if h.Typeflag != tar.TypeReg {
-			return nil
-		}
-		f, err := os.Open(p)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		_, err = io.Copy(w, f)
-		return err
+		return nil
 	})
 }
 
-// xattrs returns a file's extended attributes as PAX records, except those of overlayfs;
-// opaque reports a directory that hides the directories of lower layers.
-func xattrs(p string) (records map[string]string, opaque bool, err error) {
+// entry returns the header of a file, a whiteout's if it is one, and nil for what is left out.
+func (w archive) entry(p, name string) (*tar.Header, error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(p, &st); err != nil {
+		return nil, &fs.PathError{Op: "lstat", Path: p, Err: err}
+	}
+	h := &tar.Header{Name: name, Mode: int64(st.Mode & 0o7777), Uid: int(st.Uid), Gid: int(st.Gid), ModTime: epoch, Format: tar.FormatPAX}
+	var err error
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFSOCK, unix.S_IFBLK, unix.S_IFIFO:
+		return nil, nil
+	case unix.S_IFCHR:
+		if st.Rdev != 0 {
+			return nil, nil
+		}
+		return marker(path.Join(path.Dir(name), ".wh."+path.Base(name))), nil
+	case unix.S_IFDIR:
+		h.Typeflag, h.Name = tar.TypeDir, name+"/"
+	case unix.S_IFLNK:
+		h.Typeflag = tar.TypeSymlink
+		if h.Linkname, err = os.Readlink(p); err != nil {
+			return nil, err
+		}
+	default:
+		h.Typeflag, h.Size = tar.TypeReg, st.Size
+		if first, ok := w.links[st.Ino]; ok {
+			h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
+		} else if st.Nlink > 1 {
+			w.links[st.Ino] = name
+		}
+	}
+	h.PAXRecords, err = xattrs(p)
+	return h, err
+}
+
+// marker is an empty file whose name says what a layer hides of those below it.
+func marker(name string) *tar.Header {
+	return &tar.Header{Typeflag: tar.TypeReg, Name: name, ModTime: epoch}
+}
+
+// inside writes the marker of a directory that hides those of lower layers, and leaves out what
+// is in /dev.
+func (w archive) inside(p, name string) error {
+	hides, err := opaque(p)
+	if err != nil {
+		return err
+	}
+	if hides {
+		if err := w.WriteHeader(marker(name + "/.wh..wh..opq")); err != nil {
+			return err
+		}
+	}
+	if name == "dev" {
+		return fs.SkipDir
+	}
+	return nil
+}
+
+// contents copies a file into the archive, after its header.
+func (w archive) contents(p string) error {
+	f, err := os.Open(p)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(w, f)
+	return err
+}
+
+// xattrs returns a file's extended attributes as PAX records, except those of overlayfs.
+func xattrs(p string) (map[string]string, error) {
 	list := make([]byte, 4096)
 	n, err := unix.Llistxattr(p, list)
 	if err != nil || n == 0 {
 		if errors.Is(err, unix.ENOTSUP) {
 			err = nil
 		}
-		return nil, false, err
+		return nil, err
 	}
-	records = map[string]string{}
+	records := map[string]string{}
 	for name := range strings.SplitSeq(strings.TrimRight(string(list[:n]), "\x00"), "\x00") {
+		if strings.HasPrefix(name, "trusted.overlay.") {
+			continue
+		}
 		value := make([]byte, 4096)
 		n, err := unix.Lgetxattr(p, name, value)
 		if err != nil {
-			return nil, false, fmt.Errorf("read %s of %s: %w", name, p, err)
-		}
-		if strings.HasPrefix(name, "trusted.overlay.") {
-			opaque = opaque || name == "trusted.overlay.opaque" && string(value[:n]) == "y"
-			continue
+			return nil, fmt.Errorf("read %s of %s: %w", name, p, err)
 		}
 		records["SCHILY.xattr."+name] = string(value[:n])
 	}
-	return records, opaque, nil
+	return records, nil
+}
+
+// opaque reports whether a directory of an overlay hides the directories of lower layers.
+func opaque(p string) (bool, error) {
+	value := make([]byte, 1)
+	n, err := unix.Lgetxattr(p, "trusted.overlay.opaque", value)
+	switch {
+	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ERANGE): // none, or not "y"
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("read trusted.overlay.opaque of %s: %w", p, err)
+	}
+	return n == 1 && value[0] == 'y', nil
 }

@@ -5,7 +5,6 @@
 package artifacts
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,11 +12,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"netlab.dev/netlab/artifacts/modules"
+	"netlab.dev/netlab/artifacts/registry"
 	"netlab.dev/netlab/components"
 )
 
@@ -30,9 +30,16 @@ const parallel = 2
 
 // Cache obtains artifacts into a directory.
 type Cache struct {
-	Dir     string
-	Self    string // the running netlab executable
-	Offline bool   // registries are not contacted
+	Dir  string
+	Self string // the running netlab executable
+	// Sources may be asked for what the cache lacks; none: nothing outside this machine is
+	// contacted.
+	Sources []Source
+	// Registries are the settings of registries.yaml.
+	Registries registry.Config
+	// Progress shows how far pulls are, and what is built because no registry has it; nil for
+	// nobody.
+	Progress Progress
 	// NodeImage is the repository that an Upstream is pulled from instead of its own, such as
 	// a mirror; "" for none.
 	NodeImage string
@@ -45,6 +52,14 @@ type Cache struct {
 	KernelHas func(option, module string) bool
 }
 
+// Progress is who is shown more than steps.
+type Progress interface {
+	// Changing is a components.Step that can report what it is doing now.
+	Changing(name string) (done func(error), now func(what string))
+	// Warn reports what may surprise the user.
+	Warn(text string)
+}
+
 // obtaining is one call of Obtain, for one set.
 type obtaining struct {
 	Cache
@@ -54,6 +69,25 @@ type obtaining struct {
 	selfPath string
 	// downloads are the limits of downloads.
 	downloads download
+	pulls     *pulls
+	modules   modules.Settings
+	over      bool // the Nodes are of an upstream's image
+	base      base // that comes out of it
+}
+
+// changing is a step that can report what it is doing now.
+func (o obtaining) changing(name string) (done func(error), now func(string)) {
+	if o.Progress == nil {
+		return o.step(name), func(string) {}
+	}
+	return o.Progress.Changing(name)
+}
+
+// warn reports a text once.
+func (o obtaining) warn(text string) {
+	if o.Progress != nil && o.pulls.first(text) {
+		o.Progress.Warn(text)
+	}
 }
 
 // job is the work for the set of one lab.
@@ -80,6 +114,42 @@ func (c Cache) ObtainAll(ctx context.Context, sets []components.Set, step compon
 	if err := c.sweep(); err != nil {
 		return nil, err
 	}
+	jobs, err := c.jobs(ctx, sets, step)
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range jobs {
+		if err := j.heed(); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.lacking(jobs); err != nil {
+		return nil, err
+	}
+	if err := pullAll(ctx, jobs); err != nil {
+		return nil, err
+	}
+	if err := toolsFor(jobs); err != nil {
+		return nil, err
+	}
+	without, err := fill(ctx, jobs)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]components.Artifacts, len(jobs))
+	for i, j := range jobs {
+		if all[i], err = j.artifacts(ctx, without); err != nil {
+			return nil, err
+		}
+		if err := j.describe(&all[i], without); err != nil {
+			return nil, err
+		}
+	}
+	return all, errors.Join(usedBy(jobs), registry.Sweep(c.stage(), pullsKept), c.prune())
+}
+
+// jobs decides for each set what its Nodes are made of.
+func (c Cache) jobs(ctx context.Context, sets []components.Set, step components.Step) ([]job, error) {
 	o, err := c.obtaining(ctx, step)
 	if err != nil {
 		return nil, err
@@ -92,17 +162,7 @@ func (c Cache) ObtainAll(ctx context.Context, sets []components.Set, step compon
 			return nil, err
 		}
 	}
-	lacking, err := fill(ctx, jobs)
-	if err != nil {
-		return nil, err
-	}
-	all := make([]components.Artifacts, len(jobs))
-	for i, j := range jobs {
-		if all[i], err = j.artifacts(ctx, lacking); err != nil {
-			return nil, err
-		}
-	}
-	return all, c.prune()
+	return jobs, nil
 }
 
 // Agent returns the reference of the verification agent's image that is built from Self.
@@ -124,7 +184,7 @@ func (c Cache) Agent(catalog components.Catalog) (string, error) {
 }
 
 func (c Cache) obtaining(ctx context.Context, step components.Step) (obtaining, error) {
-	o := obtaining{Cache: c, step: step, downloads: downloads()}
+	o := obtaining{Cache: c, step: step, downloads: downloads(), pulls: newPulls(c), modules: modules.FromEnvironment(os.Getenv, filepath.Join(c.Dir, inSums))}
 	var err error
 	if o.selfHash, _, err = hashFile(c.Self); err != nil {
 		return obtaining{}, err
@@ -157,6 +217,7 @@ func fill(ctx context.Context, jobs []job) (lacking map[string]string, err error
 		}
 		return nil
 	})
+	group.Go(func() error { return downloadFiles(ctx, jobs) })
 	group.Go(func() error { return makeLongest(ctx, jobs) })
 	group.Go(func() error {
 		for _, j := range jobs {
@@ -172,14 +233,7 @@ func fill(ctx context.Context, jobs []job) (lacking map[string]string, err error
 	return lacking, err
 }
 
-// work is a pending build or Debian layer.
-type work struct {
-	item
-	seconds int
-	do      func(context.Context) error
-}
-
-// makeLongest makes the builds and Debian layers that some sets need.
+// makeLongest makes the builds and Debian layers that the cache lacks and some sets need.
 func makeLongest(ctx context.Context, jobs []job) error {
 	all, err := worksOf(jobs)
 	if err != nil {
@@ -191,73 +245,6 @@ func makeLongest(ctx context.Context, jobs []job) error {
 		group.Go(func() error { return w.do(ctx) })
 	}
 	return group.Wait()
-}
-
-// worksOf lists the builds and layers that some sets require, each once, the longest first, so
-// that a short one finishes last.
-func worksOf(jobs []job) ([]work, error) {
-	var all []work
-	seen := map[item]bool{}
-	for _, j := range jobs {
-		works, err := j.works()
-		if err != nil {
-			return nil, err
-		}
-		for _, w := range works {
-			if !seen[w.item] {
-				all = append(all, w)
-			}
-			seen[w.item] = true
-		}
-	}
-	slices.SortStableFunc(all, func(a, b work) int { return cmp.Compare(b.seconds, a.seconds) })
-	return all, nil
-}
-
-// works lists a set's builds and Debian layers. A layer that is installed over another one
-// comes right after it.
-func (j job) works() ([]work, error) {
-	var all []work
-	over := map[string][]string{}
-	for _, k := range j.parts {
-		for _, l := range k.Layers {
-			if l.Debian != nil && l.Debian.Over != "" {
-				over[l.Debian.Over] = append(over[l.Debian.Over], k.Name+"/"+l.Name)
-			}
-		}
-	}
-	for _, k := range j.parts {
-		for _, b := range k.Builds {
-			m := made{k, b}
-			i, err := m.item()
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, work{i, b.Seconds, func(ctx context.Context) error {
-				_, err := j.build(ctx, m)
-				return err
-			}})
-		}
-		for _, l := range k.Layers {
-			ref := k.Name + "/" + l.Name
-			i, err := j.layerItem(ref)
-			if err != nil {
-				return nil, err
-			}
-			if l.Debian == nil || l.Debian.Over != "" {
-				continue
-			}
-			all = append(all, work{i, l.Seconds, func(ctx context.Context) error {
-				for _, ref := range append([]string{ref}, over[ref]...) {
-					if _, err := j.layer(ctx, ref); err != nil {
-						return err
-					}
-				}
-				return nil
-			}})
-		}
-	}
-	return all, nil
 }
 
 func (o obtaining) log(i item) string {

@@ -33,7 +33,7 @@ func TestObtain(t *testing.T) {
 	if err := os.WriteFile(self, []byte("#!/bin/sh\necho "+t.Name()+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	r := Cache{Dir: cache, Self: self}
+	r := Cache{Dir: cache, Self: self, Sources: []Source{Build}}
 	set := quickstart(t)
 	p := set.Plan
 	artifacts, err := r.Obtain(t.Context(), set, func(name string) func(error) {
@@ -61,9 +61,15 @@ func TestObtain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		versions := set.Versions()
+		here := []string{fromBuild, fromModule} // no registry was asked
 		for _, s := range all {
-			if !s.Cached || !slices.Equal(s.From, []string{fromBuild}) && s.Kind != components.KindBase {
-				t.Errorf("%+v", s)
+			if v := versions[s.Name]; v != s.Version && v != components.SelfVersion {
+				continue // not of this lab
+			}
+			elsewhere := func(from string) bool { return !slices.Contains(here, from) }
+			if !s.Cached || s.Kind != components.KindBase && (len(s.From) == 0 || slices.ContainsFunc(s.From, elsewhere)) {
+				t.Errorf("%s %s: cached %t, from %v", s.Name, s.Version, s.Cached, s.From)
 			}
 		}
 	})
@@ -199,7 +205,7 @@ func obtainBare(t *testing.T) components.Artifacts {
 	if err := os.WriteFile(self, []byte("#!/bin/sh\necho "+t.Name()+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	artifacts, err := Cache{Dir: cacheDir(t), Self: self}.Obtain(t.Context(), set, quiet)
+	artifacts, err := Cache{Dir: cacheDir(t), Self: self, Sources: []Source{Build}}.Obtain(t.Context(), set, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,10 +273,10 @@ func TestWorksOfSeveralSets(t *testing.T) {
 		"k8s/component.yaml":       {Data: []byte("kind: kubernetes\nabout: a\nsource: b\n")},
 		"k8s/v1.2.0/version.yaml":  {Data: []byte("release: {etcd: v2.0.0}\n")},
 		"k8s/v1.1.0/version.yaml":  {Data: []byte("release: {etcd: v1.0.0}\n")},
-		"etcd/component.yaml":      {Data: []byte(head + "builds: [{name: etcd, module: m, packages: {etcd: m}, seconds: 9}]\n")},
+		"etcd/component.yaml":      {Data: []byte(head + "builds: [{name: etcd, module: m, packages: {etcd: m}, seconds: 9}]\nprograms: [etcd]\n")},
 		"etcd/v1.0.0/version.yaml": {Data: []byte("{}\n")},
 		"etcd/v2.0.0/version.yaml": {Data: []byte("{}\n")},
-		"runc/component.yaml":      {Data: []byte(head + "version: v1\nbuilds: [{name: runc, module: n, packages: {runc: n}, seconds: 10}]\n")},
+		"runc/component.yaml":      {Data: []byte(head + "version: v1\nbuilds: [{name: runc, module: n, packages: {runc: n}, seconds: 10}, {name: unused, module: n, packages: {unused: n}}]\nprograms: [runc]\n")},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -283,7 +289,7 @@ func TestWorksOfSeveralSets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		jobs = append(jobs, job{obtaining: obtaining{set: set}, parts: set.Components})
+		jobs = append(jobs, job{obtaining: obtaining{Cache: Cache{Dir: t.TempDir()}, set: set}, parts: set.Components})
 	}
 	all, err := worksOf(jobs)
 	if err != nil {
@@ -295,5 +301,65 @@ func TestWorksOfSeveralSets(t *testing.T) {
 	}
 	if want := []string{"runc", "etcd", "etcd"}; !slices.Equal(got, want) {
 		t.Errorf("works are %v, want %v", got, want)
+	}
+}
+
+// What images are made of is not made where the images are cached, as after the import of a
+// bundle; a layer over another one is part of the other's work.
+func TestWorksThatRemain(t *testing.T) {
+	const text = `kind: base
+version: v1
+about: a
+source: b
+builds:
+  - {name: one, module: m, packages: {one: m}, seconds: 3}
+  - {name: two, module: m, packages: {two: m}, seconds: 2}
+  - {name: three, module: m, packages: {three: m}, seconds: 5}
+layers:
+  - {name: base, seconds: 9, debian: {suite: s, packages: [p]}}
+  - {name: more, seconds: 1, debian: {suite: s, over: k/base, packages: [q]}, files: [{to: /three, build: k/three}]}
+images:
+  - {name: example.org/one, node: true, from: [k/base], files: [{to: /one, build: k/one}]}
+  - {name: example.org/two, node: true, from: [k/base, k/more], files: [{to: /two, build: k/two}]}
+`
+	c, err := components.Read(fstest.MapFS{"k/component.yaml": {Data: []byte(text)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := everything(c)
+	j := job{obtaining: obtaining{Cache: Cache{Dir: t.TempDir()}, set: set, step: quiet}, parts: set.Components}
+	k := named(t, set, "k")
+	one, err := j.imageItem(j.picture(k, k.Images[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, err := j.layerItem("k/base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		cached item
+		want   []string
+	}{
+		{item{}, []string{"k-base", "three", "one", "two"}},
+		{one, []string{"k-base", "three", "two"}},
+		{base, []string{"three", "two", "k-more"}},
+	} {
+		if step.cached != (item{}) {
+			if _, err := j.keep(t.Context(), step.cached, func(string, *record) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all, err := worksOf([]job{j})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, w := range all {
+			got = append(got, w.item.name)
+		}
+		if !slices.Equal(got, step.want) {
+			t.Errorf("with %v cached works are %v, want %v", step.cached, got, step.want)
+		}
 	}
 }

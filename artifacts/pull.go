@@ -4,123 +4,212 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
-	"strings"
+	"path/filepath"
+	"slices"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"netlab.dev/netlab/artifacts/registry"
 	"netlab.dev/netlab/components"
 )
 
 // fromRegistry is the origin of what was pulled.
 const fromRegistry = "registry"
 
-const (
-	askLimit  = 3 * time.Second  // for a registry to report whether it has an image
-	pullLimit = 10 * time.Minute // for all of an image
-)
-
-// puller is the source of images that cannot be built here: the registry in an image's name.
-// It uses the environment's proxies and no credentials.
+// puller is the source of images that registries have: the only one of images that cannot be
+// built here, and the first one of others where registries come before builds.
 type puller struct{ obtaining }
 
 func (puller) name() string { return fromRegistry }
 
-// unavailable is why an image is not available from its registry.
-type unavailable struct {
-	ref, registry string
-	err           error
+// pulls is what one command asks registries for.
+type pulls struct {
+	*registry.Client
+	mu      sync.Mutex
+	refused map[string]bool // by reference, images that are built since no registry has them
+	noted   map[string]bool // texts
 }
 
-// Error is one line, whatever page a proxy answers with.
-func (n unavailable) Error() string {
-	why := strings.Join(strings.Fields(n.err.Error()), " ")
-	if runes := []rune(why); len(runes) > 300 {
-		why = string(runes[:300]) + "…"
+func newPulls(c Cache) *pulls {
+	return &pulls{Client: registry.New(c.Registries, registry.DefaultLimits()), refused: map[string]bool{}, noted: map[string]bool{}}
+}
+
+func (p *pulls) wasRefused(ref string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refused[ref]
+}
+
+// first reports whether a text is new.
+func (p *pulls) first(text string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was := p.noted[text]
+	p.noted[text] = true
+	return !was
+}
+
+// fetch pulls an image, by digest where one is pinned: that covers all that the image holds, and
+// its tag is only the name that it gets here. Its error is a registry.Unavailable if the registry
+// is at fault and the image is not built instead.
+func (p puller) fetch(ctx context.Context, image picture, dir string, rec *record) error {
+	if image.Pull != "" {
+		ref, err := name.NewDigest(image.repository() + "@" + image.Pull)
+		if err != nil {
+			return err
+		}
+		return p.write(ctx, image, ref, dir, rec)
 	}
-	return fmt.Sprintf("%s is not available from %s: %s", n.ref, n.registry, why)
-}
-func (n unavailable) Unwrap() error { return n.err }
-func (n unavailable) Hint() string {
-	return "let this machine reach " + n.registry + " (proxies of the environment are used), or recreate the lab without it"
-}
-
-var errOffline = errors.New("registries are not contacted: NETLAB_OFFLINE is set")
-
-// fetch pulls by digest, which covers all that the image holds; its tag is only the name
-// that it gets here. Its error is an unavailable if the registry is at fault.
-func (p puller) fetch(ctx context.Context, image picture, dir string) (err error) {
-	if image.Pull == "" {
+	if !p.pulledFirst(image) || p.pulls.wasRefused(image.ref) {
 		return errNotHere
 	}
-	ref, err := name.NewDigest(image.repository() + "@" + image.Pull)
-	if err != nil {
-		return err
-	}
-	refused := func(err error) error {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+	if locked, is := p.set.Lock.Find(whatImage + image.ref); is { // nothing else will do
+		ref, err := name.NewDigest(image.Name + "@" + locked.Digest)
+		if err != nil {
+			return err
 		}
-		return unavailable{image.ref, ref.RegistryStr(), err}
+		return p.write(ctx, image, ref, dir, rec)
 	}
-	if p.Offline {
-		return refused(errOffline)
-	}
-	if _, err := ask(ctx, ref, askLimit); err != nil {
-		return refused(err)
-	}
-	done := p.step("pull " + image.ref)
-	defer func() { done(err) }()
-	limited, cancel := context.WithTimeoutCause(ctx, pullLimit, fmt.Errorf("timed out after %s", pullLimit))
-	defer cancel()
-	img, err := remote.Image(ref, pulling(limited)...)
-	if err != nil {
-		return refused(caused(limited, err))
-	}
-	l, err := layout.Write(dir, empty.Index)
+	ref, err := name.NewTag(image.ref)
 	if err != nil {
 		return err
 	}
-	if err := l.AppendImage(img, layout.WithAnnotations(map[string]string{imageNameAnnotation: image.ref})); err != nil {
-		return refused(caused(limited, err))
+	return p.orBuilt(image, p.write(ctx, image, ref, dir, rec))
+}
+
+// orBuilt replaces the refusal of a registry by errNotHere, with a note, where the image is built
+// instead.
+func (o obtaining) orBuilt(image picture, err error) error {
+	var refusal registry.Unavailable
+	if !errors.As(err, &refusal) || !slices.Contains(o.Sources, Build) {
+		return err
 	}
+	o.pulls.mu.Lock()
+	o.pulls.refused[image.ref] = true
+	o.pulls.mu.Unlock()
+	if refusal.Down {
+		o.warn(refusal.Error() + "; its images are built here")
+	} else {
+		o.warn(refusal.Error() + "; it is built here")
+	}
+	return errNotHere
+}
+
+// pulledFirst reports whether an image that can be built is asked for at its registry before:
+// under upstream's own name, or comes from there alone, by the set's lock. Those of Kubernetes are
+// only asked for if the Nodes are of upstream's image, as far as that does not hold them.
+func (o obtaining) pulledFirst(p picture) bool {
+	either := (p.of.Chosen() || o.over) && p.Pull == "" && !p.self() && !p.Node && p.Over == nil
+	if locked, is := o.set.Lock.Find(whatImage + p.ref); is {
+		return either && locked.From == fromRegistry
+	}
+	return either && o.registryFirst()
+}
+
+// stage is where the blobs of images are until they are complete.
+func (c Cache) stage() string { return filepath.Join(c.Dir, inPulls) }
+
+// write pulls an image into a directory.
+func (o obtaining) write(ctx context.Context, image picture, ref name.Reference, dir string, rec *record) (err error) {
+	if !slices.Contains(o.Sources, Registry) {
+		return registry.Unavailable{Ref: image.ref, Host: ref.Context().RegistryStr(), Err: errNotAsked}
+	}
+	found, err := o.pulls.Find(ctx, ref, v1.Platform{OS: "linux", Architecture: architecture})
+	if err != nil {
+		return calledHere(err, image.ref)
+	}
+	for _, why := range found.Skipped {
+		o.warn("a registry's mirror is not used: " + why.Error())
+	}
+	done, now := o.changing(fmt.Sprintf("pull %s (%s)", image.ref, inMB(found.Bytes())))
+	defer func() { done(err) }()
+	meter := &registry.Meter{}
+	stop := report(meter, found.Bytes(), func(text string) { now("pull " + image.ref + ": " + text) })
+	defer stop()
+	if err := o.pulls.Write(ctx, found, dir, o.stage(), map[string]string{imageNameAnnotation: image.ref}, meter); err != nil {
+		return calledHere(err, image.ref)
+	}
+	rec.Digest = found.Digest.String()
 	return nil
 }
 
-// ask looks up a reference at its registry, once and within a limit.
-func ask(ctx context.Context, ref name.Reference, limit time.Duration) (v1.Descriptor, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("timed out after %s waiting for an answer", limit))
-	defer cancel()
-	is, err := remote.Head(ref, pulling(ctx)...)
-	if err != nil {
-		return v1.Descriptor{}, caused(ctx, err)
-	}
-	return *is, nil
-}
-
-// caused replaces an error that came from the end of ctx by ctx's cause.
-func caused(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil {
-		return context.Cause(ctx)
+// calledHere has a registry's refusal call an image by the name that it has here.
+func calledHere(err error, ref string) error {
+	var refusal registry.Unavailable
+	if errors.As(err, &refusal) {
+		refusal.Ref = ref
+		return refusal
 	}
 	return err
 }
 
-// pulling returns the options for requests to registries: no retries.
-func pulling(ctx context.Context) []remote.Option {
-	return []remote.Option{
-		remote.WithContext(ctx),
-		remote.WithPlatform(v1.Platform{OS: "linux", Architecture: architecture}),
-		remote.WithUserAgent("netlab (" + runtime.Version() + ")"),
-		remote.WithRetryPredicate(func(error) bool { return false }),
-		remote.WithRetryStatusCodes(),
-		remote.WithRetryBackoff(remote.Backoff{Steps: 1}),
+// report reports how much of an image is here and how fast it comes, until stop is called.
+func report(meter *registry.Meter, all int64, now func(string)) (stop func()) {
+	const every = 500 * time.Millisecond
+	ended := make(chan struct{})
+	var once sync.WaitGroup
+	once.Go(func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for was := int64(0); ; {
+			select {
+			case <-ended:
+				return
+			case <-tick.C:
+			}
+			came := meter.Came.Load()
+			now(fmt.Sprintf("%s of %s, %s/s", inMB(meter.Here.Load()), inMB(all), inMB(int64(float64(came-was)/every.Seconds()))))
+			was = came
+		}
+	})
+	return func() { close(ended); once.Wait() }
+}
+
+func inMB(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/1e6) }
+
+// pullAll pulls the images of some sets that registries are asked for before they are built.
+func pullAll(ctx context.Context, jobs []job) error {
+	var all errgroup.Group // every error is reported
+	var mu sync.Mutex
+	var problems []error
+	seen := map[item]bool{}
+	for _, j := range jobs {
+		for _, k := range j.parts {
+			for _, i := range k.Images {
+				p := j.picture(k, i)
+				at, err := j.imageItem(p)
+				if err != nil {
+					return err
+				}
+				if seen[at] || i.Optional != "" || !j.pulledFirst(p) {
+					continue
+				}
+				seen[at] = true
+				all.Go(func() error {
+					_, err := j.keep(ctx, at, func(dir string, rec *record) error {
+						rec.From = fromRegistry
+						return puller{j.obtaining}.fetch(ctx, p, dir, rec)
+					})
+					if err != nil && !errors.Is(err, errNotHere) {
+						mu.Lock()
+						problems = append(problems, err)
+						mu.Unlock()
+					}
+					return nil
+				})
+			}
+		}
 	}
+	all.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return errors.Join(problems...)
 }
 
 // pull pulls the optional images of a set, and returns by reference why one is not available:
@@ -139,18 +228,20 @@ func (o obtaining) pull(ctx context.Context, set []components.Component) (map[st
 			switch {
 			case made && !has:
 				why = o.Before.Lacks(p.ref)
+			case o.set.Lock.Excludes(whatImage + p.ref):
+				why = p.ref + " is not in the lab's lock"
 			case !made:
 				why = o.kernelLacks(k, i.Optional)
 			}
 			if why == "" {
-				var refused unavailable
+				var refused registry.Unavailable
 				_, err := o.image(ctx, p)
 				switch {
 				case err == nil:
 				case !errors.As(err, &refused):
 					return nil, err
 				case has:
-					return nil, fmt.Errorf("the lab's Nodes have it, so new Nodes require it: %w", refused)
+					return nil, fmt.Errorf("the lab's Nodes have %s, so new Nodes require it: %w", p.ref, refused)
 				default:
 					why = refused.Error()
 				}

@@ -247,8 +247,14 @@ func (o obtaining) unpacked(ctx context.Context, ref string) (string, error) {
 	return o.unpack(ctx, layer)
 }
 
+// rootfsItem is the place of an unpacked layer, by its digest.
+func rootfsItem(digest string) item {
+	_, hex, _ := strings.Cut(digest, ":")
+	return item{inRootfs, "layer", hex[:min(16, len(hex))]}
+}
+
 func (o obtaining) unpackTar(ctx context.Context, path, hex string) (string, error) {
-	i := item{inRootfs, "layer", hex[:16]}
+	i := rootfsItem("sha256:" + hex)
 	dir, err := o.keep(ctx, i, func(dir string, _ *record) error {
 		root := filepath.Join(dir, "root")
 		if err := os.Mkdir(root, 0o755); err != nil {

@@ -10,7 +10,9 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"netlab.dev/netlab/artifacts/registry"
 	"netlab.dev/netlab/components"
 )
 
@@ -34,7 +36,8 @@ type answer struct{ digest, why string }
 
 // settle decides which node image the set's Nodes use: upstream's if it is available, and then
 // the components that it contains are not built; otherwise the one that is built here. Running
-// Nodes keep their image. asked remembers the answers, by reference.
+// Nodes keep their image. asked remembers the answers, by reference and
+// locked digest.
 func (o obtaining) settle(ctx context.Context, asked map[string]answer) (job, error) {
 	j := job{obtaining: o, parts: slices.Clone(o.set.Components), refused: map[string]string{}}
 	var held []string
@@ -47,34 +50,77 @@ func (o obtaining) settle(ctx context.Context, asked map[string]answer) (job, er
 		upstream := *over.Over
 		others := slices.Delete(slices.Clone(k.Images), at, at+1)
 		j.parts[n].Images = others
-		if upstream.Provider != o.set.Plan.Provider {
+		if !slices.Contains(upstream.Providers, o.set.Plan.Provider) {
+			continue
+		}
+		if own, err := o.ownFirst(k, others, upstream); err != nil {
+			return job{}, err
+		} else if own {
 			continue
 		}
 		ref := o.upstream(k, upstream).ref
-		if _, known := asked[ref]; !known {
+		if o.set.Lock.Excludes(whatImage + ref) {
+			j.refused[ref] = ref + " is not in the lab's lock"
+			continue
+		}
+		question := o.question(ref)
+		if _, known := asked[question]; !known {
 			digest, why, err := o.digestOf(ctx, k, upstream)
 			if err != nil {
 				return job{}, err
 			}
-			asked[ref] = answer{digest, why}
+			asked[question] = answer{digest, why}
 		}
-		if why := asked[ref].why; why != "" {
+		if why := asked[question].why; why != "" {
 			j.refused[ref] = why
 			continue
 		}
-		upstream.Pull = asked[ref].digest
+		upstream.Pull = asked[question].digest
 		over.Over = &upstream
 		j.parts[n].Images = append(slices.DeleteFunc(others, func(i components.Image) bool { return i.Node }), over)
 		held = append(held, upstream.Holds...)
+		j.over = true
+		var err error
+		if j.base, err = o.standIn(upstream.Debian, o.upstream(k, upstream)); err != nil {
+			return job{}, err
+		}
 	}
 	j.parts = slices.DeleteFunc(j.parts, func(k components.Component) bool { return slices.Contains(held, k.Name) })
 	return j, nil
+}
+
+// question names an upstream's image with its locked digest, for which an answer is remembered.
+func (o obtaining) question(ref string) string {
+	locked, _ := o.set.Lock.Find(whatDigest + ref)
+	return ref + "@" + locked.Digest
+}
+
+// ownFirst reports whether a new lab's Nodes use the image that was built here without a question to
+// a registry: it is cached, upstream's is not, and nobody has named a place where that is.
+func (o obtaining) ownFirst(k components.Component, images []components.Image, u components.Upstream) (bool, error) {
+	if _, locked := o.set.Lock.Find(whatImage + o.upstream(k, u).ref); locked || len(o.Before.Images) > 0 || o.NodeImage != "" || len(o.pulledFrom(k, u)) > 0 {
+		return false, nil
+	}
+	for _, i := range images {
+		if !i.Node {
+			continue
+		}
+		at, err := o.imageItem(o.picture(k, i))
+		if err != nil {
+			return false, err
+		}
+		if _, cached := o.have(at); cached {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // digestOf pulls an upstream's image unless it is cached, and returns its digest, or why it is
 // not available.
 func (o obtaining) digestOf(ctx context.Context, k components.Component, u components.Upstream) (digest, why string, err error) {
 	ref := o.upstream(k, u).ref
+	_, locked := o.set.Lock.Find(whatImage + ref)
 	made := len(o.Before.Images) > 0
 	if made {
 		_, u.Pull, _ = strings.Cut(o.Before.Node.Over, "@")
@@ -87,7 +133,7 @@ func (o obtaining) digestOf(ctx context.Context, k components.Component, u compo
 	} else {
 		u.Pull, err = o.pinned(ctx, k, u)
 	}
-	var refusal unavailable
+	var refusal registry.Unavailable
 	switch {
 	case err == nil:
 		return u.Pull, "", nil
@@ -95,12 +141,14 @@ func (o obtaining) digestOf(ctx context.Context, k components.Component, u compo
 		return "", "", err
 	case made:
 		return "", "", fmt.Errorf("the lab's Nodes use it, so new Nodes require it: %w", refusal)
+	case locked:
+		return "", "", fmt.Errorf("the lab's lock requires it: %w", refusal)
 	}
 	return "", refusal.Error(), nil
 }
 
-// pulled returns where a cached upstream's image came from.
-func (o obtaining) pulled(k components.Component, u components.Upstream) []string {
+// pulledFrom returns where a cached upstream's image came from.
+func (o obtaining) pulledFrom(k components.Component, u components.Upstream) []string {
 	if u.Pull == "" {
 		rec, _ := o.have(o.pin(k, u))
 		u.Pull = rec.Digest
@@ -112,13 +160,17 @@ func (o obtaining) pulled(k components.Component, u components.Upstream) []strin
 	return nil
 }
 
-// pin is the cache entry of the digest that a tag had.
+// pin is the cache entry of the digest that a tag had, or has by the set's lock.
 func (o obtaining) pin(k components.Component, u components.Upstream) item {
 	p := o.upstream(k, u)
-	return item{inPins, p.slug(), keyOf(p.repository())}
+	parts := []any{p.repository()}
+	if locked, is := o.set.Lock.Find(whatDigest + p.ref); is {
+		parts = append(parts, locked.Digest)
+	}
+	return item{inPins, p.slug(), keyOf(parts...)}
 }
 
-// pinned returns the digest that a tag had when the image was first pulled.
+// pinned returns the digest that a tag had when the image was first pulled, or the locked one.
 func (o obtaining) pinned(ctx context.Context, k components.Component, u components.Upstream) (string, error) {
 	p := o.upstream(k, u)
 	ref, err := name.NewTag(p.repository() + ":" + k.Version)
@@ -126,20 +178,18 @@ func (o obtaining) pinned(ctx context.Context, k components.Component, u compone
 		return "", err
 	}
 	dir, err := o.keep(ctx, o.pin(k, u), func(_ string, rec *record) error {
-		refused := func(err error) error {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
+		if locked, is := o.set.Lock.Find(whatDigest + p.ref); is {
+			u.Pull = locked.Digest
+		} else {
+			if !slices.Contains(o.Sources, Registry) {
+				return registry.Unavailable{Ref: p.ref, Host: ref.RegistryStr(), Err: errNotAsked}
 			}
-			return unavailable{p.ref, ref.RegistryStr(), err}
+			found, err := o.pulls.Find(ctx, ref, v1.Platform{OS: "linux", Architecture: architecture})
+			if err != nil {
+				return calledHere(err, p.ref)
+			}
+			u.Pull = found.Digest.String()
 		}
-		if o.Offline {
-			return refused(errOffline)
-		}
-		is, err := ask(ctx, ref, askLimit)
-		if err != nil {
-			return refused(err)
-		}
-		u.Pull = is.Digest.String()
 		if _, err := o.image(ctx, o.upstream(k, u)); err != nil {
 			return err
 		}
@@ -176,7 +226,8 @@ mount -t tmpfs tmpfs tmp
 mkdir -p ".$place"
 [ "$5" != copy ] || cp -a ".$place/." "$root/"
 mount --bind "$root" ".$place"
-exec chroot . sh -c "$script" sh containerd ctr "$place"
+# The machine's PATH says nothing of the image.
+exec env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin chroot . sh -c "$script" sh containerd ctr "$place"
 `
 
 // importer puts images into a containerd root: with the containerd that is built here, or
@@ -230,6 +281,9 @@ func (o obtaining) overUpstream(ctx context.Context, p picture, dir string, arti
 		return importer{}, "", err
 	}
 	if artifacts.Node, err = nodeImage(p.Name, dir); err != nil {
+		return importer{}, "", err
+	}
+	if artifacts.Rootfs, err = o.lowers(ctx, dir); err != nil {
 		return importer{}, "", err
 	}
 	if artifacts.DebianBase, err = o.unpacked(ctx, p.Over.Debian); err != nil {

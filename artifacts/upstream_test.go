@@ -25,7 +25,7 @@ func (p pullable) withUpstream(t *testing.T) components.Catalog {
 		"engine/component.yaml": {Data: []byte("kind: base\nversion: v1\nabout: a\nsource: b\n")},
 		"others/component.yaml": {Data: []byte("kind: base\nversion: v1\nabout: a\nsource: b\nlayers: [{name: base}]\n")},
 		"node/component.yaml": {Data: []byte("kind: base\nversion: v1\nabout: a\nsource: b\nimages:\n  - {name: built, node: true}\n  - {name: laid, node: true, over: {name: '" +
-			repository + "', provider: kind, holds: [engine], store: /var/lib/store, debian: others/base}}\n")},
+			repository + "', providers: [kind], holds: [engine], store: /var/lib/store, debian: others/base}}\n")},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func TestUpstream(t *testing.T) {
 	}
 	mirrored := p.obtaining(t, t.TempDir())
 	mirrored.NodeImage = strings.TrimSuffix(p.ref, "/proxies/envoy:v1") + "/mirror/of"
-	if _, _, why := mirrored.settles(t, "kind"); !strings.Contains(why, "404") {
+	if _, _, why := mirrored.settles(t, "kind"); !strings.Contains(why, "NAME_UNKNOWN") {
 		t.Errorf("a mirror that lacks it is reported as %q", why)
 	}
 	p.close()
@@ -138,6 +138,37 @@ func TestUpstream(t *testing.T) {
 	gone.set.Plan.Provider = "kind"
 	if _, err := gone.settle(t.Context(), map[string]answer{}); err == nil || !strings.Contains(err.Error(), "the lab's Nodes use it") {
 		t.Errorf("running Nodes use an image that is not available: %v", err)
+	}
+}
+
+// What is cached comes first: where our image is and upstream's is not, no registry is asked.
+func TestUpstreamAfterTheCache(t *testing.T) {
+	p := newPullable(t)
+	p.catalog = p.withUpstream(t)
+	p.push(t)
+	o := p.obtaining(t, t.TempDir())
+	k := named(t, o.set, "node")
+	at, err := o.imageItem(o.picture(k, k.Images[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.keep(t.Context(), at, func(string, *record) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	p.asked.Store(0)
+	if _, node, why := o.settles(t, "kind"); node.Name != "built" || why != "" || p.asked.Load() != 0 {
+		t.Errorf("Nodes are of %s after %d questions (%s)", node.Name, p.asked.Load(), why)
+	}
+	o.NodeImage = strings.TrimSuffix(p.ref, ":v1") // somebody wants it
+	if _, node, why := o.settles(t, "kind"); node.Name != "laid" || why != "" {
+		t.Errorf("from a mirror Nodes are of %s (%s)", node.Name, why)
+	}
+	o.NodeImage = ""
+	if err := o.remove(at); err != nil {
+		t.Fatal(err)
+	}
+	if _, node, why := o.settles(t, "kind"); node.Name != "laid" || why != "" {
+		t.Errorf("with nothing cached Nodes are of %s (%s)", node.Name, why)
 	}
 }
 
@@ -153,7 +184,7 @@ func TestUpstreamRefused(t *testing.T) {
 		before components.Artifacts
 	}{
 		"no such image":   {http.NotFound, "404", 3, components.Artifacts{}},
-		"offline":         {nil, "NETLAB_OFFLINE", 0, components.Artifacts{}},
+		"offline":         {nil, "--offline", 0, components.Artifacts{}},
 		"made of ours":    {nil, "not then", 0, components.Artifacts{Images: []string{"others"}, Lacking: map[string]string{p.ref: "not then"}}},
 		"made by another": {nil, "was not asked for", 0, components.Artifacts{Images: []string{"others"}}},
 	}
@@ -162,7 +193,10 @@ func TestUpstreamRefused(t *testing.T) {
 			p.turn(test.answer)
 			p.asked.Store(0)
 			o := p.obtaining(t, t.TempDir())
-			o.Offline, o.Before = name == "offline", test.before
+			o.Before = test.before
+			if name == "offline" {
+				o.Sources = nil
+			}
 			set, node, why := o.settles(t, "kind")
 			if node.Name != "built" || len(set.parts) != 3 || !strings.Contains(why, test.want) || strings.Contains(why, "\n") {
 				t.Errorf("Nodes are of %s, made are %v, since %q", node.Name, set.names(), why)

@@ -112,6 +112,7 @@ func BenchmarkBuilds(b *testing.B) {
 type benchLab struct {
 	b                          *testing.B
 	program, state, file, name string
+	env                        []string           // besides the machine's
 	sums                       map[string]float64 // of seconds or bytes, by unit
 }
 
@@ -174,7 +175,7 @@ func (l *benchLab) nodeBytes() float64 {
 func (l *benchLab) output(args ...string) (stdout []byte, stderrLines []string) {
 	l.b.Helper()
 	cmd := exec.Command(l.program, args...)
-	cmd.Env = append(os.Environ(), "NETLAB_STATE_DIR="+l.state)
+	cmd.Env = append(append(os.Environ(), "NETLAB_STATE_DIR="+l.state), l.env...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

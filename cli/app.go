@@ -51,9 +51,17 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
+	sources, err := artifacts.SourcesOf(os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	registries, err := artifacts.RegistriesOf(os.Getenv)
+	if err != nil {
+		return nil, err
+	}
 	return &app{stdin: stdin, stdout: stdout, stderr: stderr, engine: engine.Engine{
 		Root: providers.Root(root), Catalog: catalog, Providers: engine.Providers(),
-		Software: artifacts.Cache{Dir: cache, Self: self, Offline: os.Getenv("NETLAB_OFFLINE") != "", NodeImage: os.Getenv("NETLAB_NODE_IMAGE")},
+		Software: artifacts.Cache{Dir: cache, Self: self, Sources: sources, Registries: registries, NodeImage: os.Getenv("NETLAB_NODE_IMAGE")},
 	}}, nil
 }
 
@@ -98,7 +106,8 @@ func (a *app) lab(args []string) (labs.Name, error) {
 		return a.engine.Only()
 	}
 	if isFile(args[0]) {
-		plan, err := a.plan(args[0])
+		plan, notes, err := a.engine.Unlocked().Plan(args[0])
+		a.notes(notes)
 		return plan.Lab, err
 	}
 	return parseLab(args[0])

@@ -36,7 +36,7 @@ func TestModesThatTheKernelLacks(t *testing.T) {
 		"flannel with backend vxlan":      {"CONFIG_VXLAN", "cni: {name: flannel}", "choose another backend"},
 		"calico with iptables legacy":     {"CONFIG_IP_NF_FILTER", "kubernetes: {proxy: iptables}\ncni: {name: calico, options: {iptables: legacy}}", "choose another iptables"},
 		"cilium":                          {"CONFIG_BPF_SYSCALL", "cni: {name: cilium}", "run a kernel with CONFIG_BPF_SYSCALL"},
-		"cilium with envoy":               {"CONFIG_NETFILTER_XT_TARGET_TPROXY", "", "the lab works without envoy"},
+		"cilium with l7Proxy true":        {"CONFIG_NETFILTER_XT_TARGET_TPROXY", "", "or choose another l7Proxy"},
 		"kubernetes with proxy nftables":  {"CONFIG_NFT_NUMGEN", "kubernetes: {proxy: nftables}", "choose another proxy"},
 		"calico with encapsulation vxlan": {"CONFIG_VXLAN", "cni: {name: calico}", "choose another encapsulation"},
 		"cilium with routing tunnel":      {"CONFIG_VXLAN", "cni: {name: cilium}", "choose another routing"},
@@ -66,7 +66,7 @@ func TestModesThatTheKernelLacks(t *testing.T) {
 			if err := os.WriteFile(file, []byte("apiVersion: netlab/v1alpha1\nkind: Lab\nmetadata: {name: lean}\n"+m.lab+"\n"), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if err := a.up(t.Context(), file, upFlags{noVerify: new(bool), remake: new(bool)}); err == nil || !strings.Contains(err.Error(), line) {
+			if err := a.up(t.Context(), file, upFlags{noVerify: new(bool), remake: new(bool), bundle: new(string)}); err == nil || !strings.Contains(err.Error(), line) {
 				t.Errorf("up says %v", err)
 			}
 			if left, _ := os.ReadDir(dir); len(left) != 1 {

@@ -66,7 +66,8 @@ func testArgumentsInside(t *testing.T) {
 	}
 	must(unix.Mount("proc", "/proc", "proc", 0, ""))
 	// A hierarchy whose root is the test's own cgroup: the labs in it are not the machine's.
-	hierarchy, own := filepath.Join(state, "..", "cgroup"), filepath.Join(state, "..", "cgroup", "nlt-names")
+	hierarchy := filepath.Join(state, "..", "cgroup")
+	own := filepath.Join(hierarchy, "nlt-names-"+filepath.Base(filepath.Dir(filepath.Dir(state)))) // two runs at once have two
 	must(errors.Join(os.Mkdir(hierarchy, 0o755), unix.Mount("cgroup", hierarchy, "cgroup2", 0, ""), os.MkdirAll(own, 0o755)))
 	must(errors.Join(os.Mkdir("/sys/fs/cgroup/unified", 0o755), unix.Mount(own, "/sys/fs/cgroup/unified", "", unix.MS_BIND, "")))
 	must(unix.Unmount(hierarchy, unix.MNT_DETACH))
@@ -95,8 +96,11 @@ func testArgumentsInside(t *testing.T) {
 		_, lost := os.Stat(filepath.Join(root.Dir(lab), "ca.key"))
 		return err == nil && state.Phase == providers.PhaseUp && lost == nil && slices.Contains(local.Processes(lab), sleeps[lab].Process.Pid)
 	}
-	if !there("one") || !there("two") {
-		t.Fatal("the labs are not there to begin with")
+	// A process joins its lab's cgroup as the first thing that it does.
+	for deadline := time.Now().Add(10 * time.Second); !there("one") || !there("two"); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the labs are not there to begin with")
+		}
 	}
 
 	refused := append(slices.Clone(noNames), state)

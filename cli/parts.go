@@ -32,7 +32,7 @@ func play(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int, p
 	case kind.HelperVerb:
 		return kind.CreateMain(stdin, stderr), true
 	case "init":
-		return pid1.Main(stderr), true
+		return pid1.Main(args[1:], stderr), true
 	case guest.Verb:
 		return guest.Main(args[1:], stderr), true
 	case libvirt.Verb:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
@@ -30,6 +31,9 @@ func (a *app) planCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if err := a.engine.Heeds(set, args[0]); err != nil {
+			return err
+		}
 		plan := set.Plan
 		changes, err := a.engine.Changes(cmd.Context(), plan)
 		var foreign *providers.VersionError
@@ -41,14 +45,19 @@ func (a *app) planCommand() *cobra.Command {
 		for _, p := range a.engine.KernelUnmet(set, args[0]) {
 			fmt.Fprintf(a.stderr, "%s %v\n", painterFor(a.stderr).warn("note:"), p)
 		}
+		outlook, err := a.engine.Outlook(set)
+		if err != nil {
+			return err
+		}
 		if *output == formatJSON {
 			return printJSON(a.stdout, struct {
 				topology.Plan
 				Components []components.Selected `json:"components"`
+				Software   artifacts.Outlook     `json:"software"`
 				Changes    *topology.Changes     `json:"changes,omitempty"` // nil: no such lab exists
-			}{plan, set.Selected(), changes})
+			}{plan, set.Selected(), outlook, changes})
 		}
-		if err := printPlan(a.stdout, set); err != nil || changes == nil {
+		if err := printPlan(a.stdout, set, outlook); err != nil || changes == nil {
 			return err
 		}
 		fmt.Fprintf(a.stdout, "\nlab %s exists; `netlab up` would\n", plan.Lab)
@@ -67,7 +76,7 @@ func (a *app) planCommand() *cobra.Command {
 }
 
 // printPlan writes a plan as tables: networks, machines, routes, cluster, components.
-func printPlan(w io.Writer, set components.Set) error {
+func printPlan(w io.Writer, set components.Set, outlook artifacts.Outlook) error {
 	p, t := set.Plan, &tables{w: w}
 	provider := p.Provider
 	if p.Settings != nil {
@@ -86,6 +95,7 @@ func printPlan(w io.Writer, set components.Set) error {
 		[]string{"CNI", cniText(p.CNI)},
 		[]string{"load balancer", words(p.LoadBalancer.Name, p.LoadBalancer.Version, p.LoadBalancer.Mode)},
 		[]string{"Ingress", words(p.Ingress.Name, p.Ingress.Version, p.Ingress.Service)},
+		[]string{"software", softwareText(outlook)},
 	)
 
 	networks := [][]string{{"NETWORK", "CIDR", "MTU", "GATEWAY", "BRIDGE"}}
@@ -134,6 +144,22 @@ func printPlan(w io.Writer, set components.Set) error {
 	}
 	t.table(routes)
 
+	sessions := [][]string{{"BGP OF", "AS", "PEER", "AS", "NETWORK", "ADDRESS", "PEER ADDRESS", "BFD"}}
+	learned := [][]string{{"LEARNED BY", "TO", "VIA"}}
+	for _, m := range p.WithRole(topology.RoleRouter) {
+		if m.Routing == nil {
+			continue
+		}
+		for _, s := range m.Routing.Sessions {
+			sessions = append(sessions, []string{m.Name, fmt.Sprint(m.Routing.ASN), s.Peer, fmt.Sprint(s.ASN), s.Network, s.Local.String(), s.Remote.String(), map[bool]string{true: "yes", false: "no"}[s.BFD]})
+		}
+		for _, r := range p.Learned(m.Name) {
+			learned = append(learned, []string{m.Name, r.To.String(), strings.Trim(fmt.Sprint(r.Via), "[]")})
+		}
+	}
+	t.table(sessions)
+	t.table(learned)
+
 	pools := [][]string{{"POOL IN", "FIRST", "LAST"}}
 	for _, l := range p.LoadBalancer.Pools {
 		pools = append(pools, []string{l.Network, l.First.String(), l.Last.String()})
@@ -180,6 +206,50 @@ func (t *tables) rows(rows ...[]string) {
 	if err := tw.Flush(); t.err == nil {
 		t.err = err
 	}
+}
+
+// softwareText counts the artifacts of a lab by where they are or would come from.
+func softwareText(o artifacts.Outlook) string {
+	count := map[string]int{}
+	for _, a := range o.Artifacts {
+		switch {
+		case a.From != "":
+			count["cached"]++
+		case len(a.Could) == 0:
+			count["missing"]++
+		case a.Could[0] == string(artifacts.Registry):
+			count["to pull"]++
+		case a.Could[0] == string(artifacts.Build):
+			count["to build"]++
+		default:
+			count["to download"]++
+		}
+	}
+	parts := []string{fmt.Sprintf("%d of %d artifacts cached", count["cached"], len(o.Artifacts))}
+	for _, what := range []string{"to download", "to pull", "to build", "missing"} {
+		if count[what] == 0 {
+			continue
+		}
+		part := fmt.Sprintf("%d %s", count[what], what)
+		switch {
+		case what == "to pull" && o.OtherwiseSeconds > 0:
+			part += fmt.Sprintf(" (or to build, %s)", about(o.OtherwiseSeconds))
+		case what == "to build" && o.BuildSeconds > 0:
+			part += fmt.Sprintf(" (%s)", about(o.BuildSeconds))
+		case what == "missing":
+			part += " (no source may be asked)"
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// about is an estimate of a time in seconds.
+func about(seconds int) string {
+	if seconds < 90 {
+		return fmt.Sprintf("about %d s", seconds)
+	}
+	return fmt.Sprintf("about %d min", (seconds+30)/60)
 }
 
 func cniText(c labs.CNI) string {

@@ -90,11 +90,18 @@ func (a *app) rootCommand() *cobra.Command {
 		a.downCommand(),
 		a.doctorCommand(),
 		a.componentsCommand(),
+		a.lockCommand(),
 		a.buildCommand(),
+		a.bundleCommand(),
+		a.cacheCommand(),
 		a.schemaCommand(),
 		a.versionCommand(),
 	)
+	offline := root.PersistentFlags().Bool("offline", false, "contact nothing outside this machine: take software from the cache and bundles alone")
 	root.PersistentPreRunE = func(cmd *cobra.Command, args []string) (err error) {
+		if *offline {
+			a.engine.Software.Sources = nil
+		}
 		for i := range args {
 			if err == nil && (strings.Contains(cmd.Use, "FILE") || i == 0) {
 				args[i], err = a.kept(args[i])

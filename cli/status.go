@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -61,6 +62,9 @@ func (a *app) statusText(s engine.LabStatus) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	if err := a.sessionsText(s.Sessions); err != nil {
+		return err
+	}
 	if s.NodeImage != "" {
 		fmt.Fprintf(a.stdout, "\nnode image: %s\n", s.NodeImage)
 	}
@@ -74,4 +78,24 @@ func (a *app) statusText(s engine.LabStatus) error {
 		fmt.Fprintf(a.stdout, "`netlab up %s` restores what differs\n", s.File)
 	}
 	return nil
+}
+
+// sessionsText writes the BGP sessions of routers; nothing where there are none.
+func (a *app) sessionsText(sessions []engine.SessionStatus) error {
+	if len(sessions) == 0 {
+		return nil
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(w, "\nROUTER\tPEER\tADDRESS\tAS\tSTATE\tSINCE\tPREFIXES IN\tOUT\tBFD")
+	for _, s := range sessions {
+		since, bfd := "never", "-"
+		if !s.Since.IsZero() {
+			since = s.Since.Local().Format(time.DateTime)
+		}
+		if s.BFD != nil {
+			bfd = s.BFD.Status
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%d\t%d\t%s\n", s.Router, cmp.Or(s.Name, "?"), s.Peer, s.ASN, s.State, since, s.Received, s.Sent, bfd)
+	}
+	return w.Flush()
 }

@@ -21,6 +21,7 @@ type upFlags struct {
 	report   reportFlags
 	noVerify *bool
 	remake   *bool
+	bundle   *string // "" for none
 }
 
 func (a *app) upCommand() *cobra.Command {
@@ -39,6 +40,7 @@ func (a *app) upCommand() *cobra.Command {
 	flags.report = newReportFlags(c)
 	flags.noVerify = c.Flags().Bool("no-verify", false, "do not verify the paths")
 	flags.remake = c.Flags().Bool("remake", false, "recreate the cluster if the file requires it, with all that is in it")
+	flags.bundle = c.Flags().String("bundle", "", "import the lab's software from a bundle first")
 	c.RunE = func(cmd *cobra.Command, args []string) error { return a.up(cmd.Context(), args[0], flags) }
 	return c
 }
@@ -49,6 +51,12 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 		return err
 	}
 	shown := a.progress()
+	if *flags.bundle != "" {
+		if _, _, err := a.engine.ImportBundle(ctx, *flags.bundle, shown); err != nil {
+			shown.Close()
+			return err
+		}
+	}
 	made, err := a.engine.Up(ctx, set, engine.UpOptions{
 		File: file, Verify: !*flags.noVerify, Evidence: flags.report.evidence(), Agree: a.agree(*flags.remake),
 	}, shown)
@@ -84,8 +92,12 @@ func (a *app) agree(remake bool) func(topology.Changes) bool {
 	if !ok || !term.IsTerminal(int(in.Fd())) || width(a.stderr) == 0 {
 		return nil
 	}
-	return func(topology.Changes) bool { // the changes were printed
-		fmt.Fprint(a.stderr, "\ncontinue? [y/N] ")
+	return func(changes topology.Changes) bool { // they were printed, line by line
+		question := "continue?"
+		if what := changes.Deletes(); what != "" {
+			question = "continue, and delete " + what + "?"
+		}
+		fmt.Fprintf(a.stderr, "\n%s [y/N] ", question)
 		answer, _ := bufio.NewReader(in).ReadString('\n')
 		answer = strings.ToLower(strings.TrimSpace(answer))
 		return answer == "y" || answer == "yes"

@@ -32,7 +32,8 @@ func (a *app) verifyCommand() *cobra.Command {
 	throughput := routesFlag(c, "throughput", "also measure throughput with iperf3, over these `routes`")
 	latency := routesFlag(c, "latency", "also measure the latency of small requests, over these `routes`")
 	evidence := c.Flags().Bool("evidence", false, "show where the packets of every path were seen, not only of those that fail")
-	thorough := c.Flags().Bool("thorough", false, "also verify what takes up to minutes: a label that changes under a policy")
+	thorough := c.Flags().Bool("thorough", false, "also verify what takes up to minutes: a label that changes under a policy, backends that are replaced")
+	allPairs := c.Flags().Bool("all-pairs", false, "verify cross-Node paths between all pairs of Nodes: a lab of more than 16 Nodes takes a sample")
 	pcap := c.Flags().String("pcap", "", "write the packets of every path to a file in this `directory`")
 	offer(c, "pcap", directories)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -40,7 +41,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		options := engine.VerifyOptions{Pcap: *pcap, Thorough: *thorough}
+		options := engine.VerifyOptions{Pcap: *pcap, Extent: checks.Extent{Thorough: *thorough, AllPairs: *allPairs}}
 		if options.Throughput, err = routes(cmd, *throughput); err != nil {
 			return err
 		}

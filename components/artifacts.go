@@ -4,13 +4,12 @@ import "slices"
 
 // Artifacts are the references of a Set that was obtained: what a provider makes machines of.
 type Artifacts struct {
-	// Rootfs is the node image unpacked: overlay lower directories, the topmost first. It is
-	// empty with an upstream's.
+	// Rootfs is the node image unpacked: overlay lower directories, the topmost first.
 	Rootfs []string `json:"rootfs"`
 	// Node is the same node image, packed.
 	Node NodeImage `json:"node"`
 	// Store is a containerd root directory with every image of the set imported and
-	// unpacked. It is immutable: clone it by hard links, copying the *.db files.
+	// unpacked. It is immutable: Nodes see it read-only.
 	Store string `json:"store"`
 	// Images are the references that Store holds.
 	Images []string `json:"images"`
@@ -21,18 +20,23 @@ type Artifacts struct {
 	// Programs are host-side executables by name: runc, containerd, ctr, kubectl, kubeadm. With
 	// an upstream's node image there are those that its Upstream names.
 	Programs map[string]string `json:"programs"`
-	// Caches are directories of the cache that Nodes write to, by their path in the Node.
+	// Caches are directories of the cache that Nodes read, by their path in the Node; what new labs
+	// compute is added to them.
 	Caches map[string]string `json:"caches,omitempty"`
 	// Disk is what virtual machines start from, where the plan has any.
 	Disk Disk `json:"disk,omitzero"`
 	// Hosts are the services of each outside host, by its name.
 	Hosts map[string][]HostService `json:"hosts,omitempty"`
-	// DebianBase is the Debian base unpacked, where Rootfs is not there to hold it.
+	// DebianBase is the Debian base unpacked, where the node image is not laid over it.
 	DebianBase string `json:"debianBase,omitempty"`
 	// Self is the netlab executable, at a path that stays when the user replaces netlab.
 	Self string `json:"self"`
 	// Agent is the reference of the verification agent's image.
 	Agent string `json:"agent"`
+	// Versions are those of the set's components, by name, and Ingredients all that came from a
+	// source.
+	Versions    map[string]string `json:"versions,omitempty"`
+	Ingredients []Ingredient      `json:"ingredients,omitempty"`
 	// Lacking is, by reference, why an optional image is not among Images.
 	Lacking map[string]string `json:"lacking,omitempty"`
 }
@@ -60,9 +64,9 @@ type Disk struct {
 }
 
 // Debian is the root of a whole Debian file system, that of the Debian base, which is the
-// lowest layer of the node image. It is "" where nothing is unpacked.
+// lowest layer of the node image that is built. It is "" where nothing is unpacked.
 func (a Artifacts) Debian() string {
-	if len(a.Rootfs) == 0 {
+	if a.DebianBase != "" || len(a.Rootfs) == 0 {
 		return a.DebianBase
 	}
 	return a.Rootfs[len(a.Rootfs)-1]

@@ -56,7 +56,10 @@ func TestCatalogRefuses(t *testing.T) {
 		"no such optional":   {head + "needs:\n  - {option: CONFIG_X, with: envoy}\n", "with envoy, which is not an optional image"},
 		"no such mode":       {head + "options: {mode: [a]}\nneeds:\n  - {option: CONFIG_X, when: {mode: b}}\n", "needs CONFIG_X: when mode is b, which is not one of its values"},
 		"warns of nothing":   {head + "options: {mode: [a]}\nwarns:\n  - {when: {mode: a}, says: beware}\n", "needs when, says and source"},
-		"no such chart":      {head + "install: {chart: k/chart}\n", "no build keeps k/chart"},
+		"duties of a base":   {head + "install: {chart: k/chart, ready: [{kind: DaemonSet, does: [announces]}]}\n", `1 workloads do "announces"`},
+		"a lazy balancer": {"kind: loadBalancer\nversion: v1\nabout: a\nsource: b\ninstall: {chart: k/chart, ready: [{kind: DaemonSet, does: [announces]}]}\n",
+			`0 workloads do "assigns"; it is one of a load balancer`},
+		"no such chart": {head + "install: {chart: k/chart}\n", "no build keeps k/chart"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -83,6 +86,9 @@ func TestCatalogImages(t *testing.T) {
 		}
 	}
 	for _, ref := range []string{
+		"registry.k8s.io/kube-apiserver:v1.34.4", "registry.k8s.io/etcd:3.6.5-0", "registry.k8s.io/coredns/coredns:v1.12.1",
+		"registry.k8s.io/kube-apiserver:v1.35.4", "registry.k8s.io/etcd:3.6.6-0", "registry.k8s.io/coredns/coredns:v1.13.1",
+		"registry.k8s.io/kube-apiserver:v1.36.3", "registry.k8s.io/etcd:3.6.8-0", "registry.k8s.io/coredns/coredns:v1.14.2",
 		"registry.k8s.io/kube-apiserver:v1.37.2", "registry.k8s.io/kube-controller-manager:v1.37.2",
 		"registry.k8s.io/kube-scheduler:v1.37.2", "registry.k8s.io/kube-proxy:v1.37.2",
 		"registry.k8s.io/etcd:3.7.0-0", "registry.k8s.io/coredns/coredns:v1.14.6", "registry.k8s.io/pause:3.10.2",
@@ -118,6 +124,10 @@ func TestSupports(t *testing.T) {
 		if s := resolve(t, c, p).Support(Artifacts{}); s.Encapsulation.Overhead != overhead || s.NetworkPolicy || s.L7Reason == "" {
 			t.Errorf("flannel with %s claims %+v", backend, s)
 		}
+	}
+	s := resolve(t, c, quickstart(c)).Support(Artifacts{})
+	if s.VIPs.PoolAnnotation != "metallb.io/address-pool" || !s.VIPs.ExcludesNodes || s.Ingress.Class != "nginx" || s.Encapsulation.Overhead != 50 {
+		t.Errorf("load balancer and ingress controller beside the CNI claim %+v", s)
 	}
 	p := quickstart(c)
 	p.CNI.Options = nil // the defaults hold

@@ -19,6 +19,7 @@ func (c Catalog) check(k Component) []error {
 	}
 	x.header()
 	x.modes()
+	x.differs()
 	x.builds()
 	x.layers()
 	x.images()
@@ -87,6 +88,20 @@ func (x *checking) modes() {
 	}
 }
 
+// differs checks what is written about a difference, and that it is written once.
+func (x *checking) differs() {
+	for i, d := range x.k.Differs {
+		if d.In == "" || d.Field == "" || d.Why == "" {
+			x.wrong("differs: %s %s: needs in, field and why", d.In, d.Field)
+		}
+		for _, other := range x.k.Differs[:i] {
+			if other.covers(d.In, d.Field) {
+				x.wrong("differs: %s %s is listed by %s already", d.In, d.Field, other.Field)
+			}
+		}
+	}
+}
+
 // when reports an option, or a value of one, that the component does not have.
 func (x *checking) when(when map[string]string) error {
 	for option, value := range when {
@@ -114,6 +129,9 @@ func (x *checking) builds() {
 				x.wrong("build %s: link %s to %s, which it does not make", b.Name, name, of)
 			}
 		}
+		if h := b.Held; h != nil && (h.Name == "" || h.Tag == "" || !path.IsAbs(h.Path)) {
+			x.wrong("build %s: held needs name, tag and an absolute path", b.Name)
+		}
 		if b.Own != "" {
 			_, err := fs.Stat(x.k.files, b.Own)
 			x.unless(err, "build %s", b.Name)
@@ -138,6 +156,10 @@ func (x *checking) layers() {
 func (x *checking) images() {
 	for _, i := range x.k.Images {
 		what := "image " + i.Name
+		x.unless(x.when(i.When), "%s", what)
+		if len(i.When) > 0 && i.Optional == "" {
+			x.wrong("%s: only an optional image can have when", what)
+		}
 		if i.Over != nil {
 			x.unless(x.upstream(i), "%s: over", what)
 		}
@@ -169,8 +191,8 @@ func (x *checking) upstream(i Image) error {
 	switch {
 	case !i.Node || len(i.From) > 0 || i.Optional != "":
 		return errors.New("only a node image can lie over another image, and over no layers")
-	case u.Name == "" || u.Provider == "" || u.Store == "":
-		return errors.New("requires name, provider and store")
+	case u.Name == "" || len(u.Providers) == 0 || u.Store == "":
+		return errors.New("requires name, providers and store")
 	}
 	return nil
 }
@@ -240,6 +262,12 @@ func (x *checking) install(in Install) {
 		}
 		if !x.optional[w.With] {
 			x.wrong("install: ready: %s with %s, which is not an optional image", w, w.With)
+		}
+	}
+	for _, d := range []Duty{Assigns, Announces} {
+		doing := slices.DeleteFunc(slices.Clone(in.Ready), func(w Workload) bool { return !slices.Contains(w.Does, d) })
+		if x.k.Kind == KindLoadBalancer && len(doing) != 1 || x.k.Kind != KindLoadBalancer && len(doing) > 0 {
+			x.wrong("install: ready: %d workloads do %q; it is one of a load balancer", len(doing), d)
 		}
 	}
 }

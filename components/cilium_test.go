@@ -30,10 +30,14 @@ func TestCiliumWithAndWithoutEnvoy(t *testing.T) {
 		}
 		return s
 	}
-	for _, key := range []string{"enable-l7-proxy", "external-envoy-proxy"} {
-		if config(with, key) != "true" || config(without, key) != "false" {
-			t.Errorf("%s is %q with Envoy, %q without", key, config(with, key), config(without, key))
+	off := renderWith(t, Artifacts{Images: []string{k.Ref(envoy)}}, func(p *topology.Plan) { cni(p, "cilium", "l7Proxy", "false") })["cilium"]
+	for key, want := range map[string][3]string{"enable-l7-proxy": {"true", "true", "false"}, "external-envoy-proxy": {"true", "false", "false"}} {
+		if got := [3]string{config(with, key), config(without, key), config(off, key)}; got != want {
+			t.Errorf("%s with Envoy, without, and with the option off is %q, not %q", key, got, want)
 		}
+	}
+	if got := config(without, "disable-envoy-version-check"); got != "true" {
+		t.Errorf("without Envoy the agent asks for its version: %q", got)
 	}
 	if images := imagesIn(with.find(t, "DaemonSet", "cilium-envoy")); !slices.Equal(images, []string{k.Ref(envoy)}) {
 		t.Errorf("Envoy's DaemonSet runs %v, and %s is what is pulled", images, k.Ref(envoy))
@@ -41,10 +45,10 @@ func TestCiliumWithAndWithoutEnvoy(t *testing.T) {
 	waits := func(r Rendered) bool {
 		return slices.ContainsFunc(r.Ready, func(w Workload) bool { return w.Name == "cilium-envoy" })
 	}
-	if !waits(with) || waits(without) {
-		t.Errorf("Envoy is waited for: %t with, %t without", waits(with), waits(without))
+	if !waits(with) || waits(without) || waits(off) {
+		t.Errorf("Envoy is waited for: %t with, %t without, %t with the option off", waits(with), waits(without), waits(off))
 	}
-	for _, o := range without.Objects {
+	for _, o := range slices.Concat(without.Objects, off.Objects) {
 		if strings.Contains(o.GetName(), "envoy") {
 			t.Errorf("without Envoy there is %s %s", o.GetKind(), o.GetName())
 		}
@@ -76,6 +80,40 @@ func TestCiliumPinsTheChartsEnvoy(t *testing.T) {
 		}
 	}
 	t.Errorf("the chart uses %+v, which no image of component.yaml is", want)
+}
+
+func TestCiliumFQDNPolicy(t *testing.T) {
+	c := load(t)
+	p := quickstart(c)
+	cni(&p, "cilium")
+	set := resolve(t, c, p)
+	o, err := set.FQDNPolicy(FQDNRule{Namespace: "ns", Name: "n", Label: "example.org/app", Value: "a", FQDN: "internet.outside.test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := o.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"kind":"CiliumNetworkPolicy"`, `"matchLabels":{"example.org/app":"a"}`, `"toFQDNs":[{"matchName":"internet.outside.test"}]`,
+		`"rules":{"dns":[{"matchPattern":"*"}]}`} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("no %s in %s", want, text)
+		}
+	}
+	if s := set.Support(Artifacts{}); !s.FQDNPolicy {
+		t.Errorf("not supported: %q", s.FQDNReason)
+	}
+	cni(&p, "cilium", "l7Proxy", "false")
+	if s := resolve(t, c, p).Support(Artifacts{}); s.FQDNPolicy || s.L7Policy || s.FQDNReason != "cni.options.l7Proxy is false" || s.L7Reason != s.FQDNReason {
+		t.Errorf("with l7Proxy false: %+v", s)
+	}
+	for _, name := range []string{"flannel", "calico"} {
+		cni(&p, name)
+		if s := resolve(t, c, p).Support(Artifacts{}); s.FQDNPolicy || s.FQDNReason == "" {
+			t.Errorf("%s: %t %q", name, s.FQDNPolicy, s.FQDNReason)
+		}
+	}
 }
 
 func TestCiliumL7Policy(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 	"net/netip"
 )
 
-// Support is what the lab's CNI claims, and so what the paths expect of it, and what evidence calls
-// the services of outside hosts.
+// Support is what the lab's CNI claims, and so what the paths expect of it, what its load balancer
+// and ingress controller ask of objects, and what evidence calls the services of outside hosts.
 type Support struct {
 	NetworkPolicy bool `json:"networkPolicy"`
 	IPBlockPods   bool `json:"ipBlockPods"` // an ipBlock of a NetworkPolicy selects Pods by their addresses
@@ -21,12 +21,31 @@ type Support struct {
 
 	L7Policy      bool          `json:"l7Policy"`
 	L7Reason      string        `json:"l7Reason,omitempty"`     // why not, if L7Policy is false
+	FQDNPolicy    bool          `json:"fqdnPolicy"`             // policies that allow DNS names
+	FQDNReason    string        `json:"fqdnReason,omitempty"`   // why not
 	RoutesPodCIDR bool          `json:"routesPodCIDR"`          // outside routers learn Pod routes (BGP)
 	Encapsulation Encapsulation `json:"encapsulation,omitzero"` // of packets between Nodes
 	ReplacesProxy bool          `json:"replacesProxy"`
 	ServesPods    bool          `json:"servesPods"` // it implements Services for Pods, with kube-proxy or without
 
+	VIPs    VIPs    `json:"vips,omitzero"`    // of a load balancer
+	Ingress Ingress `json:"ingress,omitzero"` // of an ingress controller
+
 	Listeners map[netip.AddrPort]string `json:"-"` // who replies at an address and port of an outside host
+}
+
+// VIPs is what a load balancer asks of the Services that want one, and of Nodes.
+type VIPs struct {
+	PoolAnnotation string `json:"poolAnnotation"` // by which a Service names its pool
+	// ExcludesNodes: Nodes with the label node.kubernetes.io/exclude-from-external-load-balancers
+	// announce none.
+	ExcludesNodes bool `json:"excludesNodes"`
+}
+
+// Ingress is what an ingress controller asks of an Ingress.
+type Ingress struct {
+	Class       string            `json:"class"`
+	Annotations map[string]string `json:"annotations,omitempty"` // that keep it from redirecting HTTP to HTTPS
 }
 
 // Encapsulation is how packets between Nodes are encapsulated; the zero value: not at all.
@@ -63,12 +82,18 @@ func (k Component) Self() bool { return k.Version == SelfVersion }
 // InEveryLab reports whether the component is part of every lab.
 func (k Component) InEveryLab() bool { return k.Kind == KindBase || k.Kind == KindKubernetes }
 
+// Chosen reports whether a lab selects the component by its name.
+func (k Component) Chosen() bool {
+	return k.Kind == KindCNI || k.Kind == KindLoadBalancer || k.Kind == KindIngress
+}
+
 // Component is one version of an upstream: what the upstream's component.yaml says, with
 // what its <version>/version.yaml says laid over it (see overlay), and the files of both
 // folders. Among the files may be values.yaml (the chart's values), patches.yaml (strategic
 // merge patches of what chart or manifest give), once.yaml (keys and certificates that it
 // finds made), objects.yaml (our configuration of what was installed) and supports.yaml
-// (Support); these are templates over View. l7policy.yaml is one over HTTPRule.
+// (Support); these are templates over View. l7policy.yaml is one over HTTPRule, and
+// fqdnpolicy.yaml over FQDNRule.
 type Component struct {
 	Name      string `json:"-"` // the folder
 	Kind      string `json:"kind"`
@@ -88,14 +113,16 @@ type Component struct {
 	Programs   []string          `json:"programs"` // build outputs that netlab itself runs
 	Layers     []Layer           `json:"layers"`
 	Images     []Image           `json:"images"`
-	// Caches are directories of Nodes, by name, that all labs share: what is computed at run
-	// time and is the same on every Node.
+	// Caches are directories of Nodes, by name, for what is computed at run time and is the same on
+	// every Node. A lab's Nodes share one; its directory "shared" has what earlier labs computed and
+	// is read-only. A file is an entry once it has a name that does not begin with a dot.
 	Caches  map[string]string   `json:"caches"`
 	Install *Install            `json:"install"`
 	Service *Service            `json:"service"` // how it runs on an outside host
 	Options map[string][]string `json:"options"` // option → allowed values, the first the default
 	Modes   []string            `json:"modes"`   // loadBalancer.mode or ingress.service, the first the default
 	Lacks   []string            `json:"lacks"`   // what our build does not do that upstream's image does
+	Differs []Difference        `json:"differs"` // what is set differently from upstream
 	Notice  string              `json:"notice"`  // printed at every `up`
 
 	files fs.FS
@@ -103,7 +130,20 @@ type Component struct {
 
 // Files are the files of the version's folder, and those of the component's folder that the
 // version's folder does not replace.
-func (k Component) Files() fs.FS { return k.files }
+func (k Component) Files() fs.FS {
+	if k.files == nil {
+		return noFiles{}
+	}
+	return k.files
+}
+
+// noFiles is the folder of a component that was not read from one.
+type noFiles struct{}
+
+// Open finds nothing.
+func (noFiles) Open(name string) (fs.File, error) {
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+}
 
 // Ref is the reference of an image with a fixed tag.
 func (k Component) Ref(i Image) string {
@@ -169,6 +209,16 @@ type Workload struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
 	With      string `json:"with"` // the optional image without which there is none
+	Does      []Duty `json:"does"` // of a load balancer
 }
+
+// Duty is what a workload of a load balancer does.
+type Duty string
+
+// The duties, each of one workload.
+const (
+	Assigns   Duty = "assigns"   // gives Services their VIPs
+	Announces Duty = "announces" // makes Nodes answer for VIPs
+)
 
 func (w Workload) String() string { return w.Kind + " " + w.Namespace + "/" + w.Name }

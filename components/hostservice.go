@@ -15,24 +15,47 @@ import (
 
 	"github.com/Masterminds/sprig/v3"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
 
-// Service is how a component runs on outside hosts. Command, Ready and Listens are templates over
-// HostView.
+// Service is how a component runs on outside hosts: as one program, or as several.
 type Service struct {
-	Hosts []string `json:"hosts"` // the roles of those that have it
+	// Hosts are the roles of those that have it, or labs.FieldRouting for those with that field.
+	Hosts []string `json:"hosts"`
 	// Layer is a layer of the component, laid over the Debian base in the host's root file
 	// system; "" for none.
 	Layer string `json:"layer"`
+	// Capabilities are what its programs need beyond those of every outside host, as
+	// CAP_SYS_ADMIN. The whole host gets them.
+	Capabilities []string `json:"capabilities"`
+	Program      `json:",inline"`
+	Programs     []Program `json:"programs"` // in place of the one above, each with a name
+}
+
+// Program is a supervised process of a Service. Command, Ready and Listens are templates over
+// HostView.
+type Program struct {
+	Name string `json:"name"` // default: the component's
 	// Files are template files of the component, by the path that they get in the host. A
-	// running service whose files change is restarted.
+	// running program whose files change is restarted.
 	Files   map[string]string `json:"files"`
 	Command []string          `json:"command"`
+	After   string            `json:"after"` // a unix socket that must accept connections before it is started; "" for none
 	Ready   Ready             `json:"ready"`
 	// Title is what evidence calls whoever replies at Listens, ports of the host such as "53".
 	Title   string   `json:"title"`
 	Listens []string `json:"listens"`
+}
+
+// programs lists the programs of the component's service.
+func (k Component) programs() []Program {
+	if len(k.Service.Programs) > 0 {
+		return k.Service.Programs
+	}
+	one := k.Service.Program
+	one.Name = k.Name
+	return []Program{one}
 }
 
 // Ready is how to check that a service is ready: exactly one of these.
@@ -61,13 +84,15 @@ type HostView struct {
 	Machine topology.Machine
 }
 
-// HostService is a Service of one host, rendered for its plan.
+// HostService is a Program of one host, rendered for its plan.
 type HostService struct {
-	Name  string            `json:"name"`
-	Layer string            `json:"layer,omitempty"` // directory laid over the Debian base
-	Files map[string]string `json:"files,omitempty"` // path in the host → content
-	Argv  []string          `json:"argv"`
-	Ready Ready             `json:"ready"`
+	Name         string            `json:"name"`
+	Layer        string            `json:"layer,omitempty"` // directory laid over the Debian base
+	Capabilities []string          `json:"capabilities,omitempty"`
+	Files        map[string]string `json:"files,omitempty"` // path in the host → content
+	Argv         []string          `json:"argv"`
+	After        string            `json:"after,omitempty"`
+	Ready        Ready             `json:"ready"`
 	// Title is what evidence calls it, on the ports at which it replies.
 	Title   string   `json:"title,omitempty"`
 	Listens []uint16 `json:"listens,omitempty"`
@@ -87,34 +112,54 @@ func (k Component) checkService() error {
 			return fmt.Errorf("service: %q is not a role of outside hosts; these are %s", role, strings.Join(hostRoles(), ", "))
 		}
 	}
-	if len(s.Hosts) == 0 || (s.Title == "") != (len(s.Listens) == 0) {
-		return errors.New("service: requires hosts, the roles of those that have it, and title and listens, or neither")
-	}
-	given := 0
-	for _, is := range []bool{s.Ready.Unix != "", s.Ready.TCP != "", s.Ready.UDP != "", len(s.Ready.Command) > 0} {
-		if is {
-			given++
-		}
-	}
-	if len(s.Command) == 0 || !path.IsAbs(s.Command[0]) || given != 1 {
-		return errors.New("service: requires command, by its absolute path, and one of ready's unix, tcp, udp, command")
+	if len(s.Hosts) == 0 {
+		return errors.New("service: requires hosts, the roles of those that have it")
 	}
 	if s.Layer != "" && !slices.ContainsFunc(k.Layers, func(l Layer) bool { return l.Name == s.Layer && (l.Debian == nil || l.Debian.Over != "") }) {
 		return fmt.Errorf("service: layer %s is not a layer of the component that can be laid over the Debian base", s.Layer)
 	}
-	for to, file := range s.Files {
-		if !path.IsAbs(to) {
-			return fmt.Errorf("service: file %s requires an absolute path", to)
+	if len(s.Programs) > 0 && len(s.Command) > 0 {
+		return errors.New("service: requires either command or programs")
+	}
+	for i, p := range k.programs() {
+		again := slices.ContainsFunc(k.programs()[:i], func(q Program) bool { return q.Name == p.Name })
+		if p.Name == "" || again {
+			return fmt.Errorf("service: program %d requires a name of its own", i)
 		}
-		if _, err := fs.Stat(k.files, file); err != nil {
+		if err := k.checkProgram(p); err != nil {
 			return fmt.Errorf("service: %w", err)
 		}
 	}
 	return nil
 }
 
+// checkProgram reports invalid fields of one program.
+func (k Component) checkProgram(p Program) error {
+	if (p.Title == "") != (len(p.Listens) == 0) {
+		return errors.New("requires title and listens, or neither")
+	}
+	given := 0
+	for _, is := range []bool{p.Ready.Unix != "", p.Ready.TCP != "", p.Ready.UDP != "", len(p.Ready.Command) > 0} {
+		if is {
+			given++
+		}
+	}
+	if len(p.Command) == 0 || !path.IsAbs(p.Command[0]) || given != 1 {
+		return errors.New("requires command, by its absolute path, and one of ready's unix, tcp, udp, command")
+	}
+	for to, file := range p.Files {
+		if !path.IsAbs(to) {
+			return fmt.Errorf("file %s requires an absolute path", to)
+		}
+		if _, err := fs.Stat(k.files, file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func hostRoles() []string {
-	return []string{topology.RoleRouter, topology.RoleClient, topology.RoleInternet, topology.RoleAPILB}
+	return []string{topology.RoleRouter, topology.RoleClient, topology.RoleInternet, topology.RoleAPILB, labs.FieldRouting}
 }
 
 // runsOn reports whether an outside host of the plan has the component's service.
@@ -159,30 +204,44 @@ func (s Set) HostServices(m topology.Machine) ([]HostService, error) {
 	var all []HostService
 	for _, service := range m.Services {
 		k, _ := s.Find(service.Name) // Resolve has checked that it exists
-		rendered, err := k.hostService(s.Plan, m)
+		rendered, err := k.hostServices(s.Plan, m)
 		if err != nil {
 			return nil, fmt.Errorf("service %s of host %s: %w", service.Name, m.Name, err)
 		}
-		if k.Service.Layer != "" {
-			rendered.Layer = k.Name + "/" + k.Service.Layer
-		}
-		all = append(all, rendered)
+		all = append(all, rendered...)
 	}
 	return all, nil
 }
 
-// hostService renders the component's service for one host.
-func (k Component) hostService(p topology.Plan, m topology.Machine) (HostService, error) {
+// hostServices renders the programs of the component's service for one host.
+func (k Component) hostServices(p topology.Plan, m topology.Machine) ([]HostService, error) {
+	var all []HostService
 	v := HostView{View: k.view(p, Artifacts{}), Machine: m}
-	out := HostService{Name: k.Name, Files: map[string]string{}, Title: k.Service.Title}
-	for to, file := range k.Service.Files {
+	for _, program := range k.programs() {
+		out, err := k.hostService(program, v)
+		if err != nil {
+			return nil, fmt.Errorf("program %s: %w", program.Name, err)
+		}
+		out.Capabilities = k.Service.Capabilities
+		if k.Service.Layer != "" {
+			out.Layer = k.Name + "/" + k.Service.Layer
+		}
+		all = append(all, out)
+	}
+	return all, nil
+}
+
+// hostService renders one program.
+func (k Component) hostService(p Program, v HostView) (HostService, error) {
+	out := HostService{Name: p.Name, Files: map[string]string{}, After: p.After, Title: p.Title}
+	for to, file := range p.Files {
 		text, err := k.fill(file, v)
 		if err != nil {
 			return out, err
 		}
 		out.Files[to] = string(text)
 	}
-	lists := []struct{ to, from *[]string }{{&out.Argv, &k.Service.Command}, {&out.Ready.Command, &k.Service.Ready.Command}}
+	lists := []struct{ to, from *[]string }{{&out.Argv, &p.Command}, {&out.Ready.Command, &p.Ready.Command}}
 	for _, l := range lists {
 		for _, text := range *l.from {
 			filled, err := fillText(k.Name, text, v)
@@ -192,18 +251,18 @@ func (k Component) hostService(p topology.Plan, m topology.Machine) (HostService
 			*l.to = append(*l.to, filled)
 		}
 	}
-	for _, text := range k.Service.Listens {
+	for _, text := range p.Listens {
 		filled, err := fillText(k.Name, text, v)
 		if err != nil {
 			return out, err
 		}
 		port, err := strconv.ParseUint(filled, 10, 16)
 		if err != nil {
-			return out, fmt.Errorf("service %s: listens: %q is not a port", k.Name, filled)
+			return out, fmt.Errorf("listens: %q is not a port", filled)
 		}
 		out.Listens = append(out.Listens, uint16(port))
 	}
-	words := map[*string]string{&out.Ready.Unix: k.Service.Ready.Unix, &out.Ready.TCP: k.Service.Ready.TCP, &out.Ready.UDP: k.Service.Ready.UDP}
+	words := map[*string]string{&out.Ready.Unix: p.Ready.Unix, &out.Ready.TCP: p.Ready.TCP, &out.Ready.UDP: p.Ready.UDP}
 	for to, text := range maps.All(words) {
 		filled, err := fillText(k.Name, text, v)
 		if err != nil {

@@ -42,11 +42,11 @@ func TestHostService(t *testing.T) {
 	p := balanced(c)
 	render := func(service, host string) HostService {
 		t.Helper()
-		s, err := c[service][0].hostService(p, machine(t, p, host))
-		if err != nil {
-			t.Fatal(err)
+		all, err := c[service][0].hostServices(p, machine(t, p, host))
+		if err != nil || len(all) != 1 {
+			t.Fatalf("%d programs (%v)", len(all), err)
 		}
-		return s
+		return all[0]
 	}
 	haproxy := render("haproxy", "lb")
 	config := haproxy.Files["/etc/haproxy/haproxy.cfg"]
@@ -78,6 +78,42 @@ func TestHostService(t *testing.T) {
 	}
 	if agent.Ready.Unix != "/run/netlab/agent.sock" {
 		t.Errorf("the agent is ready on %+v", agent.Ready)
+	}
+}
+
+// FRR's configuration follows from the router's sessions; its daemons start after zebra.
+func TestFRR(t *testing.T) {
+	c := load(t)
+	p := quickstart(c)
+	router := topology.Machine{Name: "leaf", Kind: topology.KindHost, Role: topology.RoleRouter, Services: []topology.Service{{Name: "frr"}}, Routing: &topology.Routing{
+		ASN: 64500, RouterID: address("10.1.0.1"), Announces: []netip.Prefix{prefix("10.1.0.0/24"), prefix("10.2.0.0/29")},
+		Sessions: []topology.Session{
+			{Peer: "one", ASN: 64502, Local: address("10.2.0.1"), Remote: address("10.2.0.2"), BFD: true},
+			{Peer: "two", ASN: 64503, Local: address("10.2.0.1"), Remote: address("10.2.0.3")},
+		}}}
+	p.Machines = append(p.Machines, router)
+	set := resolve(t, c, p)
+	services, err := set.HostServices(router)
+	if err != nil || len(services) != 3 {
+		t.Fatalf("%d programs (%v)", len(services), err)
+	}
+	for i, name := range []string{"zebra", "bfdd", "bgpd"} {
+		s := services[i]
+		if s.Name != name || s.Layer != "frr/frr" || !slices.Equal(s.Capabilities, []string{"CAP_SYS_ADMIN"}) || s.Ready.Unix != "/run/frr/"+name+".vty" || (s.After == "") != (name == "zebra") {
+			t.Errorf("program %d is %+v", i, s)
+		}
+	}
+	config := services[2].Files["/etc/frr/bgpd.conf"]
+	for _, want := range []string{
+		"hostname leaf\n", "\nrouter bgp 64500\n bgp router-id 10.1.0.1\n", " neighbor 10.2.0.2 remote-as 64502\n neighbor 10.2.0.2 description one\n",
+		" neighbor 10.2.0.2 bfd profile lab\n neighbor 10.2.0.3 remote-as 64503\n", "  network 10.1.0.0/24\n  network 10.2.0.0/29\n  neighbor 10.2.0.2 activate\n",
+	} {
+		if !strings.Contains(config, want) {
+			t.Errorf("bgpd.conf lacks %q:\n%s", want, config)
+		}
+	}
+	if strings.Contains(config, "10.2.0.3 bfd") {
+		t.Errorf("a session without BFD has it:\n%s", config)
 	}
 }
 
@@ -118,9 +154,13 @@ func TestServiceFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := c["x"][0].hostService(topology.Plan{}, topology.Machine{Name: "m"})
-	if err != nil || s.Files["/etc/x.conf"] != "m\n" || !slices.Equal(s.Ready.Command, []string{"/bin/true", "m"}) {
-		t.Errorf("it renders to %+v (%v)", s, err)
+	all, err := c["x"][0].hostServices(topology.Plan{}, topology.Machine{Name: "m"})
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%d programs (%v)", len(all), err)
+	}
+	s := all[0]
+	if s.Files["/etc/x.conf"] != "m\n" || !slices.Equal(s.Ready.Command, []string{"/bin/true", "m"}) {
+		t.Errorf("it renders to %+v", s)
 	}
 	if s.Title != "X" || !slices.Equal(s.Listens, []uint16{80}) {
 		t.Errorf("it replies as %q at %v", s.Title, s.Listens)
@@ -135,10 +175,14 @@ func TestServiceFolder(t *testing.T) {
 		{good, ""}:                             "has a service",
 		{"[/bin/x]", "[x]"}:                    "absolute path",
 		{"ready: {", "ready: {unix: /run/x, "}: "one of ready's",
-		{"ready: {command: [/bin/true, \"{{ .Machine.Name }}\"]}", "ready: {}"}: "one of ready's",
-		{"/etc/x.conf: x.conf", "/etc/x.conf: y.conf"}:                          "y.conf",
-		{"/etc/x.conf: x.conf", "etc/x.conf: x.conf"}:                           "absolute path",
-		{"  command", "  layer: base\n  command"}:                               "layer base",
+		{"ready: {command: [/bin/true, \"{{ .Machine.Name }}\"]}", "ready: {}"}:                   "one of ready's",
+		{"/etc/x.conf: x.conf", "/etc/x.conf: y.conf"}:                                            "y.conf",
+		{"/etc/x.conf: x.conf", "etc/x.conf: x.conf"}:                                             "absolute path",
+		{"  command", "  layer: base\n  command"}:                                                 "layer base",
+		{"  command", "  programs: [{name: y}]\n  command"}:                                       "either command or programs",
+		{good, "service: {hosts: [routing], programs: [{command: [/bin/x], ready: {udp: '7'}}]}"}: "a name of its own",
+		{good, "service: {hosts: [client], programs: [{name: y, command: [/bin/x], ready: {udp: '7'}}, {name: y, command: [/z], ready: {udp: '7'}}]}"}: "a name of its own",
+		{good, "service: {hosts: [client], programs: [{name: y, command: [x], ready: {udp: '7'}}]}"}:                                                   "absolute path",
 	} {
 		if _, err := Read(folder(strings.Replace(good, change[0], change[1], 1))); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q for %q gives %v, want %q", change[1], change[0], err, want)

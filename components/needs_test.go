@@ -25,7 +25,7 @@ func TestNeedsFollowTheModes(t *testing.T) {
 			p.Kubernetes.Proxy = "none"
 			cni(p, "cilium", "kubeProxyReplacement", "true")
 		}, "CONFIG_BPF_SYSCALL", "CONFIG_NF_TABLES"},
-		"nothing optional":   {func(p *topology.Plan) { cni(p, "cilium") }, "CONFIG_VXLAN", "CONFIG_NETFILTER_XT_TARGET_TPROXY"},
+		"a mode that is off": {func(p *topology.Plan) { cni(p, "cilium", "l7Proxy", "false") }, "CONFIG_BPF_SYSCALL", "CONFIG_NETFILTER_XT_TARGET_TPROXY"},
 		"legacy iptables":    {func(p *topology.Plan) { cni(p, "calico", "iptables", "legacy") }, "CONFIG_IP_NF_FILTER", "CONFIG_NFT_COMPAT"},
 		"a CNI without when": {func(p *topology.Plan) { cni(p, "cilium", "routing", "native") }, "CONFIG_BPF_SYSCALL", "CONFIG_VXLAN"},
 	}

@@ -3,11 +3,11 @@ package components
 // Build makes executables from a Go module, in a separate module, so that the dependencies of
 // components stay apart; or it only keeps Copies of files.
 type Build struct {
-	Name     string              `json:"name"`
-	Seconds  int                 `json:"seconds"`  // cold, on two cores: the longest starts first
-	Module   string              `json:"module"`   // none: our own source alone
-	Version  string              `json:"version"`  // of Module; default: the component's
-	Requires map[string][]string `json:"requires"` // version → modules
+	Name     string   `json:"name"`
+	Seconds  int      `json:"seconds"` // cold, on two cores: the longest starts first
+	Module   string   `json:"module"`  // none: our own source alone
+	Version  string   `json:"version"` // of Module; default: the component's
+	Requires Requires `json:"requires"`
 	// Replaces are module → "module version", or "./dir" of Own; that directory's go.mod
 	// is made, for a module inside a module could not be part of the executable.
 	Replaces map[string]string `json:"replaces"`
@@ -21,8 +21,22 @@ type Build struct {
 	Copies   map[string]string `json:"copies"`   // name → path in the module, kept as it is: charts and the like
 	CGO      bool              `json:"cgo"`
 	Tags     []string          `json:"tags"`
-	LDFlags  string            `json:"ldflags"` // $VERSION, $MAJOR and $MINOR are the component's
+	LDFlags  string            `json:"ldflags"` // see Component.Expanded
+	// Held is an image that has the outputs of Packages ready-made. The build's key does not
+	// include it: whichever way they came, the outputs are used alike.
+	Held *Held `json:"held,omitempty"`
 }
+
+// Held is an image of a registry whose files are used in place of a build's outputs.
+type Held struct {
+	Name string `json:"name"`
+	Tag  string `json:"tag"`
+	Path string `json:"path"` // the directory with the outputs
+}
+
+// Requires are further modules that a build requires, by version (see Component.Expanded). What
+// a version.yaml lists is added to what component.yaml lists.
+type Requires map[string][]string
 
 // Layer is one file-system layer that several images share.
 type Layer struct {
@@ -96,14 +110,16 @@ type Image struct {
 	Pull     string `json:"pull,omitempty"`
 	Optional string `json:"optional,omitempty"`
 	Without  string `json:"without,omitempty"`
+	// When are the options of labs that use an optional image; none: all.
+	When map[string]string `json:"when,omitempty"`
 }
 
 // Upstream is an image of a registry that a node image is laid over. If it is available, that
-// node image replaces the one that is built, for Nodes of one provider, and the components that
+// node image replaces the one that is built, for Nodes of some providers, and the components that
 // it contains are not built.
 type Upstream struct {
-	Name     string `json:"name"`     // repository; the tag is the component's version
-	Provider string `json:"provider"` // the only one whose Nodes it makes
+	Name      string   `json:"name"`      // repository; the tag is the component's version
+	Providers []string `json:"providers"` // those whose Nodes it makes
 	// Pull is its digest. Without one it is the digest that the tag has when it is first
 	// pulled: that is kept, and so are the digests that labs were created with.
 	Pull  string   `json:"pull,omitempty"`
@@ -111,5 +127,7 @@ type Upstream struct {
 	Store string   `json:"store"` // the containerd root in it
 	// Programs are executables of it that netlab itself runs, by name; they need no library.
 	Programs map[string]string `json:"programs"`
-	Debian   string            `json:"debian"` // layer that is a whole Debian, for the outside hosts
+	// Debian is the layer that is a whole Debian, for the outside hosts. Where it may not be built
+	// the image's lowest layer is used in its place, which is one too.
+	Debian string `json:"debian"`
 }

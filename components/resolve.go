@@ -83,7 +83,8 @@ func (r *resolving) choose(w wish, release Component) error {
 	if works := k.Kubernetes; len(works) > 0 && !slices.Contains(works, minor(release.Version)) {
 		r.refuse(w.field+".name", "supported: "+strings.Join(works, ", "), "%s %s does not support Kubernetes %s", k.Name, k.Version, release.Version)
 	}
-	supports, err := k.supports(r.set.Plan, Artifacts{})
+	var supports Support
+	err := k.supports(r.set.Plan, Artifacts{}, &supports)
 	if err == nil && k.Kind == KindCNI {
 		r.problems = append(r.problems, k.served(supports, r.set.Plan)...)
 	}

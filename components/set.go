@@ -13,6 +13,7 @@ import (
 type Set struct {
 	Plan       topology.Plan
 	Components []Component
+	Lock       *Lock // what the software has to be; nil: any that the recipes give
 }
 
 // Find returns the component of a name.

@@ -28,13 +28,17 @@ const optionProxy = "proxy"
 
 func (k Component) view(p topology.Plan, artifacts Artifacts) View {
 	v := View{Plan: p, Version: k.Version, Lacking: map[string]string{}}
-	for _, i := range k.Images {
-		if i.Optional != "" {
-			v.Lacking[i.Optional] = artifacts.Lacks(k.Ref(i))
-		}
-	}
 	v.Options = k.options(p)
 	v.Options[optionProxy] = p.Kubernetes.Proxy
+	for _, i := range k.Images {
+		switch {
+		case i.Optional == "":
+		case heldBy(i.When, v.Options):
+			v.Lacking[i.Optional] = artifacts.Lacks(k.Ref(i))
+		default:
+			v.Lacking[i.Optional] = "the lab's options exclude it"
+		}
+	}
 	return v
 }
 
@@ -59,12 +63,14 @@ func (k Component) fill(file string, data any) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// Support is what the set's CNI claims to support, given what was obtained; without a CNI
-// nothing. Listeners are those of the services of outside hosts.
+// Support is what the set's CNI, load balancer and ingress controller claim, given what was
+// obtained; without a CNI, policies are not supported. Listeners are those of the services of outside hosts.
 func (s Set) Support(artifacts Artifacts) Support {
 	claims := Support{L7Reason: "the lab has no CNI"}
-	if k, ok := s.Of(KindCNI); ok {
-		claims, _ = k.supports(s.Plan, artifacts) // Resolve has reported the error
+	for _, kind := range []string{KindCNI, KindLoadBalancer, KindIngress} {
+		if k, ok := s.Of(kind); ok {
+			_ = k.supports(s.Plan, artifacts, &claims) // Resolve has reported the error
+		}
 	}
 	claims.Listeners = s.listeners()
 	return claims
@@ -80,16 +86,16 @@ func (s Support) NodePortAddresses(p topology.Plan, node topology.Machine) []net
 	return node.Addresses()
 }
 
-func (k Component) supports(p topology.Plan, artifacts Artifacts) (Support, error) {
-	var s Support
+// supports adds a component's claims to those of others.
+func (k Component) supports(p topology.Plan, artifacts Artifacts, to *Support) error {
 	text, err := k.fill("supports.yaml", k.view(p, artifacts))
 	if err != nil {
-		return s, err
+		return err
 	}
-	if err := yaml.UnmarshalWithOptions(text, &s, yaml.Strict()); err != nil {
-		return s, fmt.Errorf("%s/supports.yaml: %w", k.Name, err)
+	if err := yaml.UnmarshalWithOptions(text, to, yaml.Strict()); err != nil {
+		return fmt.Errorf("%s/supports.yaml: %w", k.Name, err)
 	}
-	return s, nil
+	return nil
 }
 
 // HTTPRule is what an L7 policy allows: to the Pods of a namespace with one label, on one
@@ -102,10 +108,26 @@ type HTTPRule struct {
 	Method, Path    string
 }
 
+// FQDNRule is what a DNS policy allows: from the Pods of a namespace with one label, only the
+// addresses of one DNS name, and the cluster's DNS.
+type FQDNRule struct {
+	Namespace, Name string // of the policy; the Pods' namespace too
+	Label, Value    string
+	FQDN            string
+}
+
 // L7Policy returns the object that makes the set's CNI enforce a rule: its l7policy.yaml,
 // which every CNI with L7Policy in its Support has.
 func (s Set) L7Policy(rule HTTPRule) (unstructured.Unstructured, error) {
-	const file = "l7policy.yaml"
+	return s.policy("l7policy.yaml", rule)
+}
+
+// FQDNPolicy is likewise the CNI's fqdnpolicy.yaml.
+func (s Set) FQDNPolicy(rule FQDNRule) (unstructured.Unstructured, error) {
+	return s.policy("fqdnpolicy.yaml", rule)
+}
+
+func (s Set) policy(file string, rule any) (unstructured.Unstructured, error) {
 	k, _ := s.Of(KindCNI)
 	text, err := k.fill(file, rule)
 	if err != nil {

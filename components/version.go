@@ -114,7 +114,7 @@ func (l layered) Open(name string) (fs.File, error) {
 
 // overlay lays what a version says over what its component says. What the version leaves out
 // stays; of mappings the version's keys win; builds, layers and images are laid over those
-// of their name; any other list is replaced as a whole.
+// of their name; modules are added to Requires; any other list is replaced as a whole.
 func overlay(shared, own Component) Component {
 	out := shared
 	lay(reflect.ValueOf(&out).Elem(), reflect.ValueOf(own))
@@ -138,6 +138,8 @@ func lay(below, above reflect.Value) {
 		merged.Elem().Set(below.Elem())
 		lay(merged.Elem(), above.Elem())
 		below.Set(merged)
+	case below.Type() == reflect.TypeFor[Requires]():
+		below.Set(reflect.ValueOf(below.Interface().(Requires).and(above.Interface().(Requires))))
 	case below.Kind() == reflect.Map:
 		merged := reflect.MakeMap(below.Type())
 		for _, m := range []reflect.Value{below, above} {
@@ -176,34 +178,55 @@ func layNamed(below, above reflect.Value) reflect.Value {
 	return merged
 }
 
-// expand replaces $VERSION by the version where it is data: in the text of files and
-// in the versions of modules that are released together.
+// and returns the modules of both.
+func (r Requires) and(more Requires) Requires {
+	all := Requires{}
+	for _, part := range []Requires{r, more} {
+		for version, modules := range part {
+			all[version] = append(slices.Clone(all[version]), modules...)
+		}
+	}
+	return all
+}
+
+// expand fills in the version where a recipe refers to it: in the text of files, and in the
+// versions of modules that are released together. Modules of one version are sorted, wherever
+// they are listed.
 func (k Component) expand() Component {
 	if k.Version == ReleaseVersion {
 		return k
 	}
 	k.Builds, k.Images = slices.Clone(k.Builds), slices.Clone(k.Images)
 	for i, b := range k.Builds {
-		if modules, ok := b.Requires[ownVersion]; ok {
-			requires := map[string][]string{k.Version: modules}
-			for version, modules := range b.Requires {
-				if version != ownVersion {
-					requires[version] = modules
-				}
-			}
-			k.Builds[i].Requires = requires
+		if b.Requires == nil {
+			continue
 		}
+		requires := Requires{}
+		for version, modules := range b.Requires {
+			requires = requires.and(Requires{k.Expanded(version): modules})
+		}
+		for version, modules := range requires {
+			slices.Sort(modules)
+			requires[version] = slices.Compact(modules)
+		}
+		k.Builds[i].Requires = requires
 	}
 	for i, image := range k.Images {
 		k.Images[i].Files = slices.Clone(image.Files)
 		for j, f := range image.Files {
-			k.Images[i].Files[j].Text = strings.ReplaceAll(f.Text, ownVersion, k.Version)
+			k.Images[i].Files[j].Text = k.Expanded(f.Text)
 		}
 	}
 	return k
 }
 
-const ownVersion = "$VERSION"
+// Expanded is a text of a recipe with the component's version for $VERSION, and with the parts of
+// that version for $MAJOR, $MINOR and $PATCH.
+func (k Component) Expanded(text string) string {
+	major, rest, _ := strings.Cut(strings.TrimPrefix(k.Version, "v"), ".")
+	minor, patch, _ := strings.Cut(rest, ".")
+	return strings.NewReplacer("$VERSION", k.Version, "$MAJOR", major, "$MINOR", minor, "$PATCH", patch).Replace(text)
+}
 
 // of fills in the version of a component that has that of its Kubernetes.
 func (k Component) of(release Component) Component {

@@ -1,7 +1,9 @@
 package components
 
 import (
+	"errors"
 	"io/fs"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -63,7 +65,7 @@ func with(t *testing.T, files map[string]string) Catalog {
 func TestVersionsAreAddedAsData(t *testing.T) {
 	c := with(t, map[string]string{
 		"kubernetes/v1.0.36/version.yaml": "release: {coredns: v1.0.142, etcd: v3.0.68, pause: v3.10.2}\n" +
-			"builds: [{name: kube, requires: {v0.0.36: [k8s.io/api]}}]\noptions: {proxy: [iptables, ipvs, none, nftables]}\n",
+			"builds: [{name: kube, requires: {v0.$MINOR.$PATCH: [k8s.io/zeta, k8s.io/alpha]}}]\noptions: {proxy: [iptables, ipvs, none, nftables]}\n",
 		"coredns/v1.0.142/version.yaml": "",
 		"etcd/v3.0.68/version.yaml":     "images: [{name: registry.k8s.io/etcd, tag: 3.0.68-0}]\n",
 		"flannel/v0.0.28/version.yaml":  "builds: [{name: flannel, requires: {v1.3.212: [m]}}]\noptions: {backend: [vxlan, wireguard]}\n",
@@ -113,6 +115,11 @@ func TestVersionsAreAddedAsData(t *testing.T) {
 	if _, b, err := set.Output("etcd/etcd"); err != nil || b.Requires["v3.0.68"] == nil || b.Requires["v3.7.0"] != nil {
 		t.Errorf("etcd's modules are %v, %v", b.Requires, err)
 	}
+	_, kube, err := set.Output("kubernetes/kube")
+	if modules := kube.Requires["v0.0.36"]; err != nil || len(kube.Requires) != 1 || modules[0] != "k8s.io/alpha" || modules[len(modules)-1] != "k8s.io/zeta" ||
+		!slices.Contains(modules, "k8s.io/kubelet") || !slices.IsSorted(modules) {
+		t.Errorf("Kubernetes' modules are %v, %v", kube.Requires, err)
+	}
 	node, _ := set.Find("node")
 	for _, f := range node.Images[0].Files {
 		if f.To == "/kind/version" && f.Text != "v1.0.36\n" {
@@ -135,6 +142,23 @@ func TestVersionsAreAddedAsData(t *testing.T) {
 	}
 	if known.CNIs["invented"].Of("").Version != "v1.0.0" || known.LoadBalancers["metallb"].Of("v0.0.16").Modes[1] != "bgp" {
 		t.Errorf("a lab may have %+v", known)
+	}
+}
+
+// A release of Kubernetes requires the staging modules of its go.mod at the version that goes with it.
+func TestStagingModules(t *testing.T) {
+	for version, want := range map[string]struct {
+		at    string
+		count int
+	}{"v1.37.2": {"v0.37.2", 31}, "v1.36.3": {"v0.36.3", 31}, "v1.35.4": {"v0.35.4", 29}, "v1.34.4": {"v0.34.4", 29}} {
+		k, _ := load(t).find("kubernetes", version)
+		modules := k.Builds[0].Requires[want.at]
+		if len(modules) != want.count || len(k.Builds[0].Requires) != 1 || !slices.IsSorted(modules) {
+			t.Errorf("%s requires %v", version, k.Builds[0].Requires)
+		}
+		if has := slices.Contains(modules, "k8s.io/cri-streaming"); has != (want.count == 31) {
+			t.Errorf("%s requires k8s.io/cri-streaming: %t", version, has)
+		}
 	}
 }
 
@@ -165,10 +189,10 @@ func TestNewestVersionIsTheDefault(t *testing.T) {
 func TestOverlay(t *testing.T) {
 	shared := Component{Name: "k", Options: map[string][]string{"a": {"1"}, "b": {"2"}}, Lacks: []string{"x", "y"},
 		Install: &Install{Chart: "k/chart", Namespace: "ns"},
-		Builds:  []Build{{Name: "one", Module: "m", Packages: map[string]string{"p": "m/p"}}, {Name: "two", Module: "n"}},
+		Builds:  []Build{{Name: "one", Module: "m", Packages: map[string]string{"p": "m/p"}}, {Name: "two", Module: "n", Requires: Requires{"v1": {"a"}}}},
 		Images:  []Image{{Name: "i", Contents: Contents{Links: map[string]string{"/a": "b"}}}}}
 	own := Component{Options: map[string][]string{"b": {"3"}}, Lacks: []string{"z"}, Install: &Install{Namespace: "other"},
-		Builds: []Build{{Name: "two", Version: "v2", Packages: map[string]string{"q": "n/q"}}, {Name: "three"}},
+		Builds: []Build{{Name: "two", Version: "v2", Packages: map[string]string{"q": "n/q"}, Requires: Requires{"v1": {"b"}, "v2": {"c"}}}, {Name: "three"}},
 		Images: []Image{{Name: "i", Tag: "1", Contents: Contents{Links: map[string]string{"/c": "d"}}}}}
 	got := overlay(shared, own)
 	if got.Options["a"][0] != "1" || got.Options["b"][0] != "3" || !slices.Equal(got.Lacks, []string{"z"}) {
@@ -177,13 +201,14 @@ func TestOverlay(t *testing.T) {
 	if got.Install.Chart != "k/chart" || got.Install.Namespace != "other" {
 		t.Errorf("install %+v", got.Install)
 	}
-	if b := got.Builds; len(b) != 3 || b[1].Module != "n" || b[1].Version != "v2" || b[1].Packages["q"] != "n/q" || b[2].Name != "three" {
+	if b := got.Builds; len(b) != 3 || b[1].Module != "n" || b[1].Version != "v2" || b[1].Packages["q"] != "n/q" || b[2].Name != "three" ||
+		!reflect.DeepEqual(b[1].Requires, Requires{"v1": {"a", "b"}, "v2": {"c"}}) {
 		t.Errorf("builds %+v", b)
 	}
 	if i := got.Images; len(i) != 1 || i[0].Tag != "1" || len(i[0].Links) != 2 {
 		t.Errorf("images %+v", i)
 	}
-	if shared.Install.Namespace != "ns" || shared.Builds[1].Version != "" || len(shared.Images[0].Links) != 1 || shared.Options["b"][0] != "2" {
+	if shared.Install.Namespace != "ns" || shared.Builds[1].Version != "" || len(shared.Builds[1].Requires["v1"]) != 1 || len(shared.Images[0].Links) != 1 || shared.Options["b"][0] != "2" {
 		t.Errorf("the shared part has changed: %+v", shared)
 	}
 }
@@ -237,5 +262,12 @@ func TestVersionsRefused(t *testing.T) {
 				t.Errorf("got %v, want an error with %q", err, test.want)
 			}
 		})
+	}
+}
+
+// A component that was not read from a folder has no files.
+func TestFilesOfNoFolder(t *testing.T) {
+	if _, err := fs.ReadFile(Component{}.Files(), componentFile); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("reading a file: %v", err)
 	}
 }

@@ -17,7 +17,7 @@ const nameGenerated = "nlt-generated"
 // time for. NETLAB_TEST_GENERATED is how many of them are made.
 func generatedSeeds(t *testing.T) []uint64 {
 	t.Helper()
-	seeds := []uint64{11, 10, 9, 7}
+	seeds := []uint64{11, 10, 9, 7, 0, 1, 2, 3, 4, 5, 6}
 	count := 1
 	if text := os.Getenv("NETLAB_TEST_GENERATED"); text != "" {
 		var err error

@@ -40,6 +40,7 @@ func TestLabs(t *testing.T) {
 		t.Run("restore", quick.restored)
 		t.Run("stop and start", quick.stopped)
 		t.Run("change", quick.change)
+		t.Run("edit", quick.edited)
 		t.Run("down", quick.goes)
 	}
 	quick.remove(t)
@@ -50,7 +51,7 @@ func TestLabs(t *testing.T) {
 
 // names of all labs that the tests make.
 func names() []string {
-	return []string{"nlt-quick", "nlt-one", "nlt-two", "nlt-kill", "nlt-ha", nameOfCNI, nameGenerated}
+	return []string{"nlt-quick", "nlt-one", "nlt-two", "nlt-kill", "nlt-ha", nameOfCNI, nameGenerated, nameOffline, nameVersions}
 }
 
 // labs are those of one test run: one netlab, one state directory, the user's cache.

@@ -67,6 +67,9 @@ func (d *decoder) decode(node ast.Node, v reflect.Value, path string) {
 		return
 	}
 	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.decode(from, v.Elem(), path)
 	case reflect.Struct:
 		d.decodeStruct(node, v, path, mismatch)
 	case reflect.Map:
@@ -113,6 +116,18 @@ func (d *decoder) decode(node ast.Node, v reflect.Value, path string) {
 			return
 		}
 		v.SetInt(number)
+	case reflect.Uint32:
+		n, ok := node.(*ast.IntegerNode)
+		if !ok {
+			mismatch("an integer")
+			return
+		}
+		number, err := strconv.ParseUint(fmt.Sprint(n.Value), 10, 32)
+		if err != nil {
+			d.at(from, path, "", "%v is out of range", n.Value)
+			return
+		}
+		v.SetUint(number)
 	default:
 		panic("labs: no YAML form for " + v.Type().String()) // a bug in lab.go that every test detects
 	}

@@ -73,6 +73,7 @@ func (l *Lab) fill(known Known) {
 		}
 	}
 	l.fillComponents(known)
+	l.fillRouting()
 
 	t := &l.Verify.Throughput
 	setIfZero(&t.Duration, Duration{time.Second})

@@ -14,7 +14,7 @@ type Known struct {
 	CNIs          map[string]Choices // by name
 	LoadBalancers map[string]Choices
 	Ingresses     map[string]Choices
-	Services      map[string][]string // of outside hosts, by role
+	Services      map[string][]string // of outside hosts, by role; those by FieldRouting are of hosts with routing
 }
 
 // Choices are the versions of a component that a lab may select, the default one first.

@@ -45,6 +45,7 @@ type Lab struct {
 	LoadBalancer LoadBalancer `json:"loadBalancer,omitempty"`
 	Ingress      Ingress      `json:"ingress,omitempty"`
 	Verify       Verify       `json:"verify,omitempty"`
+	Limits       Limits       `json:"limits,omitempty"` // of the machine's resources
 
 	// Sections are the settings of each provider: a field of the provider\'s name. They are
 	// ignored where the lab has another provider.
@@ -98,6 +99,14 @@ type Host struct {
 	Name     string   `json:"name"`
 	Role     string   `json:"role"`               // router, client, internet or api-lb
 	Networks []string `json:"networks,omitempty"` // eth0, eth1, …
+	Routing  *Routing `json:"routing,omitempty"`  // of a router: dynamic routing; default: static routes
+}
+
+// Routing is the dynamic routing of a router, by FRR. Routers announce their networks to each other.
+type Routing struct {
+	ASN       uint32   `json:"asn,omitempty"`       // number of its autonomous system; default: 64500 for the first router, from 64502 on for others
+	Protocols []string `json:"protocols,omitempty"` // bgp, and bfd, which notices within a second that a neighbor is dead; default: both
+	Neighbors []string `json:"neighbors"`           // routers that it has sessions with, [] for none; default: all of other systems on its networks
 }
 
 // CNI selects the Pod network.
@@ -133,6 +142,13 @@ type Throughput struct {
 	Streams  []int    `json:"streams,omitempty"`  // numbers of parallel streams to measure with
 	Repeats  int      `json:"repeats,omitempty"`  // of each measurement; a 95 % confidence interval requires 6
 	Min      Rate     `json:"min,omitempty"`      // a route with a lower TCP median fails
+}
+
+// Limits are what a lab may take of this machine at most: its outside hosts, and Nodes of the
+// provider netns. Virtual machines have sizes instead, and containers of kind are limited by Docker.
+type Limits struct {
+	Memory    Size `json:"memory,omitempty"`    // default: nine tenths of the machine's
+	Processes int  `json:"processes,omitempty"` // and threads; default: half of those that the kernel allows
 }
 
 // Duration is a time.Duration written as Go writes it: "3s", "1m30s".

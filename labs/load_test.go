@@ -144,7 +144,7 @@ func TestReference(t *testing.T) {
 	var visit func(reflect.Type)
 	visit = func(typ reflect.Type) {
 		switch {
-		case typ.Kind() == reflect.Slice:
+		case typ.Kind() == reflect.Slice || typ.Kind() == reflect.Pointer:
 			visit(typ.Elem())
 		case typ.Kind() == reflect.Struct && typ != reflect.TypeFor[labs.Duration]() && typ != reflect.TypeFor[labs.Name]() && typ != reflect.TypeFor[netip.Prefix]():
 			for i := range typ.NumField() {
@@ -184,7 +184,7 @@ func TestSection(t *testing.T) {
 		"vm:\n  cpus: x": "lab.yaml:6: vm.cpus: expected an integer, got \"x\"",
 		"vm: {cpu: 1}":   "lab.yaml:5: vm.cpu: unknown field; did you mean cpus?",
 		"provider: vm\nnodes:\n- {name: cp, role: control-plane, hypervisor: a/b}": "lab.yaml:7: nodes[0].hypervisor: is not a host",
-		"libvirt: {}": "lab.yaml:5: libvirt: unknown field; supported: apiVersion, kind, metadata, provider, hostAccess, kubernetes, networks, nodes, hosts, cni, loadBalancer, ingress, verify, vm",
+		"libvirt: {}": "lab.yaml:5: libvirt: unknown field; supported: apiVersion, kind, metadata, provider, hostAccess, kubernetes, networks, nodes, hosts, cni, loadBalancer, ingress, verify, limits, vm",
 	} {
 		lab, err := labs.Load("lab.yaml", []byte(minimal+file+"\n"), labstest.Known())
 		if want == "" && err != nil || want != "" && (err == nil || err.Error() != want) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -16,6 +17,7 @@ type Member struct {
 	Networks   []string
 	Hypervisor string   // of a Node: its NodeGroup's
 	Services   []string // of a host
+	Routing    *Routing // of a router with dynamic routing
 }
 
 // Members expands the Node groups: Nodes first, then hosts, in the lab's order.
@@ -32,9 +34,17 @@ func (l Lab) Members() []Member {
 		}
 	}
 	for i, h := range l.Hosts {
-		members = append(members, Member{Name: h.Name, Role: h.Role, Field: fmt.Sprintf("hosts[%d]", i), Networks: h.Networks, Services: l.Services[h.Role]})
+		members = append(members, Member{Name: h.Name, Role: h.Role, Field: fmt.Sprintf("hosts[%d]", i), Networks: h.Networks, Services: l.servicesOf(h), Routing: h.Routing})
 	}
 	return members
+}
+
+// servicesOf names the services of a host: those of its role, and those of dynamic routing.
+func (l Lab) servicesOf(h Host) []string {
+	if h.Routing == nil {
+		return l.Services[h.Role]
+	}
+	return slices.Concat(l.Services[h.Role], l.Services[FieldRouting])
 }
 
 // maxCount limits a Node group, so that a typing error does not request 2000 Nodes.

@@ -46,6 +46,7 @@ func Schema(known Known) ([]byte, error) {
 	s.Title = "netlab lab file, " + APIVersion
 	s.Required = []string{"apiVersion", "kind", "metadata"} // hosts has no omitempty, but it has a default
 	s.Definitions["Network"].Required = []string{"name", "cidr"}
+	s.Definitions["Routing"].Required = nil // as that of hosts
 
 	in := func(definition, property string) *jsonschema.Schema {
 		p, ok := s.Definitions[definition].Properties.Get(property)
@@ -76,6 +77,8 @@ func Schema(known Known) ([]byte, error) {
 	bound(in("Network", "vlan"), 1, maxVLAN)
 	bound(in("NodeGroup", "count"), 1, maxCount)
 	bound(in("Throughput", "repeats"), 1, maxRepeats)
+	bound(in("Routing", "asn"), 1, maxASN)
+	enum(in("Routing", "protocols").Items, protocols())
 	return json.MarshalIndent(s, "", "  ")
 }
 

@@ -105,7 +105,21 @@ func (v *validator) ingress() {
 	}
 }
 
-const maxRepeats = 100
+const (
+	maxRepeats = 100
+	// A control plane of a lab without anything else uses 400 MB and 150 threads.
+	minLimitMemory    = gib
+	minLimitProcesses = 1000
+)
+
+func (v *validator) limits() {
+	if l := v.lab.Limits; l.Memory != 0 && l.Memory < minLimitMemory {
+		v.add("limits.memory", "use at least "+minLimitMemory.String(), "%s is too small for a lab", l.Memory)
+	}
+	if l := v.lab.Limits; l.Processes != 0 && l.Processes < minLimitProcesses {
+		v.add("limits.processes", fmt.Sprintf("use at least %d", minLimitProcesses), "%d is too small for a lab", l.Processes)
+	}
+}
 
 func (v *validator) throughput() {
 	const at = "verify.throughput."

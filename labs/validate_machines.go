@@ -54,6 +54,9 @@ func (v *validator) hosts() {
 				v.add(at+".networks", "attach it to two or more networks", "router is attached to %s only", h.Networks[0])
 			}
 		}
+		if h.Routing != nil {
+			v.routing(at+".routing", h)
+		}
 	}
 }
 

@@ -12,8 +12,9 @@ import (
 
 // Inspector is a Provider that can report in detail how a lab differs from its plan.
 type Inspector interface {
-	// Inspect joins one error for each difference and returns nil if there is none.
-	Inspect(ctx context.Context, state State, dir string) error
+	// Inspect joins one error for each difference and returns nil if there is none. Of machines
+	// that are off, whose names it takes, nothing else is reported.
+	Inspect(ctx context.Context, state State, dir string, off []string) error
 }
 
 // KernelSharer is a Provider whose Nodes run on this machine's kernel.
@@ -46,11 +47,7 @@ const (
 // process is present, the API server reports ready, every Node is registered and ready, and every
 // component is as it was applied. Otherwise it joins one error for each difference.
 func Healthy(ctx context.Context, p Provider, state State, dir string) error {
-	limit := healthLimit
-	if state.Plan.Capabilities.Emulated {
-		limit = emulatedHealthLimit
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, state.Plan.Limit(healthLimit, emulatedHealthLimit))
 	defer cancel()
 	if state.Phase != PhaseUp {
 		return state.NotUp()
@@ -60,7 +57,7 @@ func Healthy(ctx context.Context, p Provider, state State, dir string) error {
 		return errs
 	}
 	if i, ok := p.(Inspector); ok {
-		errs = errors.Join(errs, i.Inspect(ctx, state, dir))
+		errs = errors.Join(errs, i.Inspect(ctx, state, dir, running.Off))
 	}
 	client, err := running.Client()
 	if err != nil {

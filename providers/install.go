@@ -62,11 +62,7 @@ func newInstaller(running Running) (*installer, error) {
 	for _, n := range running.Plan.Nodes() {
 		nodes[n.Name] = running.Machines[n.Name]
 	}
-	limit := installLimit
-	if running.Plan.Capabilities.Emulated {
-		limit = emulatedInstallLimit
-	}
-	return &installer{client, dyn, mapper, nodes, limit, &notebook{}}, nil
+	return &installer{client, dyn, mapper, nodes, running.Plan.Limit(installLimit, emulatedInstallLimit), &notebook{}}, nil
 }
 
 // install applies a component and waits until it is ready: CRDs first, then its objects, then

@@ -17,6 +17,7 @@ import (
 
 	"netlab.dev/netlab/providers/applied"
 	"netlab.dev/netlab/providers/command"
+	"netlab.dev/netlab/topology"
 )
 
 // NodeProblem is what is wrong with a running Node's registration in its cluster.
@@ -92,17 +93,20 @@ func notReady(n corev1.Node) string {
 }
 
 // sickNodes lists the running Nodes of an existing lab that are not registered as they were, or
-// whose kubelet hangs, before anything is restarted. Without an API server there are none to list.
-func sickNodes(ctx context.Context, p Provider, state State, dir string, record applied.Record) []NodeProblem {
-	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+// whose kubelet hangs, before anything is restarted, and reports whether up will revive Nodes: these, or
+// others that do not run. Without an API server there are none to list.
+func sickNodes(ctx context.Context, p Provider, state State, dir string, record applied.Record) (sick []NodeProblem, revives bool) {
+	ctx, cancel := context.WithTimeout(ctx, state.Plan.Limit(healthLimit, healthLimit))
 	defer cancel()
 	running, _ := p.Attach(ctx, state.Plan, dir)
+	off := slices.ContainsFunc(state.Plan.Nodes(), func(m topology.Machine) bool { _, runs := running.Machines[m.Name]; return !runs })
 	client, err := running.Client()
 	if err != nil {
-		return nil
+		return nil, off
 	}
 	problems, _ := nodeProblems(ctx, client, running, record)
-	return slices.DeleteFunc(problems, func(n NodeProblem) bool { return !n.Lost && !n.Silent })
+	sick = slices.DeleteFunc(problems, func(n NodeProblem) bool { return !n.Lost && !n.Silent })
+	return sick, off || len(sick) > 0
 }
 
 // nodesLimit bounds the wait until the Nodes are ready.
@@ -133,11 +137,7 @@ func (i *installer) restartKubelets(ctx context.Context, running Running, sick [
 
 // awaitNodes waits until all Nodes of the plan are ready.
 func (i *installer) awaitNodes(ctx context.Context, running Running) error {
-	limit := nodesLimit
-	if running.Plan.Capabilities.Emulated {
-		limit = emulatedNodesLimit
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, running.Plan.Limit(nodesLimit, emulatedNodesLimit))
 	defer cancel()
 	for {
 		left, err := nodeProblems(ctx, i.client, running, applied.Record{})

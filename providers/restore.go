@@ -162,15 +162,30 @@ func clusterProblems(ctx context.Context, running Running, record applied.Record
 	for _, d := range differences {
 		problems = append(problems, d)
 	}
-	for _, u := range unready {
-		problems = append(problems, u)
-	}
-	return problems, nil
+	return append(problems, unready...), nil
 }
 
 // unavailable lists the awaited workloads of a record that are not fully available; those that do
 // not exist are differences.
 func unavailable(ctx context.Context, client kubernetes.Interface, record applied.Record) (problems []error, err error) {
+	all, err := awaited(ctx, client, record)
+	for _, w := range all {
+		if what, ready := available(w.live); !ready {
+			problems = append(problems, fmt.Errorf("%s: %s: %s", w.part, w.object, what))
+		}
+	}
+	return problems, err
+}
+
+// A workload is one that netlab waited for when it installed a part, as it is in the cluster.
+type workload struct {
+	part   string
+	object applied.Object
+	live   any // *appsv1.DaemonSet or *appsv1.Deployment
+}
+
+// awaited reads the awaited workloads of a record, without those that do not exist.
+func awaited(ctx context.Context, client kubernetes.Interface, record applied.Record) (all []workload, err error) {
 	for _, p := range record.Parts {
 		for _, o := range p.Objects {
 			if !o.Awaited {
@@ -189,12 +204,10 @@ func unavailable(ctx context.Context, client kubernetes.Interface, record applie
 			if err != nil {
 				return nil, fmt.Errorf("read %s: %w", o, err)
 			}
-			if what, ready := available(live); !ready {
-				problems = append(problems, fmt.Errorf("%s: %s: %s", p.Name, o, what))
-			}
+			all = append(all, workload{p.Name, o, live})
 		}
 	}
-	return problems, nil
+	return all, nil
 }
 
 // restoreBootstrap installs the bootstrap's objects again if some are missing or changed. Changed
@@ -285,6 +298,6 @@ func (i *installer) brokenByEdit(ctx context.Context, kind, namespace, name stri
 		return false, nil
 	}
 	return slices.ContainsFunc(live.GetManagedFields(), func(f metav1.ManagedFieldsEntry) bool {
-		return f.Subresource == "" && f.Manager != manager && f.Manager != bootstrapManager && f.FieldsV1 != nil && bytes.Contains(f.FieldsV1.Raw, []byte(`"f:spec"`))
+		return f.Subresource == "" && f.Manager != manager && f.Manager != bootstrapManager && f.FieldsV1 != nil && bytes.Contains(f.FieldsV1.GetRawBytes(), []byte(`"f:spec"`))
 	}), nil
 }

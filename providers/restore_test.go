@@ -156,8 +156,8 @@ func TestDropEdited(t *testing.T) {
 	daemons := func(name string, there int32, by, fields, subresource string) *appsv1.DaemonSet {
 		d := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name}}
 		d.Status = appsv1.DaemonSetStatus{DesiredNumberScheduled: 3, UpdatedNumberScheduled: 3, NumberAvailable: there}
-		d.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: manager, FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{}}`)}},
-			{Manager: by, Subresource: subresource, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}}
+		d.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: manager, FieldsV1: metav1.NewFieldsV1(`{"f:spec":{}}`)},
+			{Manager: by, Subresource: subresource, FieldsV1: metav1.NewFieldsV1(fields)}}
 		return d
 	}
 	const selector = `{"f:spec":{"f:template":{"f:spec":{"f:nodeSelector":{"f:nlt":{}}}}}}`

@@ -140,7 +140,7 @@ func (r Root) lock(ctx context.Context, lab labs.Name, what string, limit time.D
 	if err := lab.Check(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(string(r), 0o755); err != nil {
+	if err := os.MkdirAll(string(r), 0o755); err != nil && !lockfile.Unwritable(err) {
 		return nil, fmt.Errorf("create the state directory: %w", err)
 	}
 	busy := func(e *lockfile.BusyError) *BusyError { return &BusyError{Lab: lab, Holder: e.Holder()} }

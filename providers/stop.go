@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -17,6 +18,7 @@ import (
 	"netlab.dev/netlab/internal/kube"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers/applied"
+	"netlab.dev/netlab/topology"
 )
 
 // Stopper is a Provider that can stop a lab and keep its disks.
@@ -50,7 +52,7 @@ func Stop(ctx context.Context, root Root, p Provider, lab labs.Name) error {
 	case !state.Made():
 		return state.NotUp()
 	}
-	ctx, cancel := context.WithTimeout(ctx, stopLimit)
+	ctx, cancel := context.WithTimeout(ctx, state.Plan.Limit(stopLimit, stopLimit))
 	defer cancel()
 	state.Phase = PhaseStopping
 	if err := root.Write(state); err != nil {
@@ -94,8 +96,8 @@ func Start(ctx context.Context, root Root, p Provider, lab labs.Name, step compo
 	return running, root.Write(state)
 }
 
-// settle waits until every Node's kubelet has renewed its lease since a given time and the Pods
-// of netlab's components are ready.
+// settle waits until every Node's kubelet has renewed its lease since a given time, the Pods
+// of netlab's components are ready, and their controllers have seen it.
 func settle(ctx context.Context, running Running, dir string, since time.Time, step components.Step) (err error) {
 	done := step("Nodes and Pods")
 	defer func() { done(err) }()
@@ -107,15 +109,12 @@ func settle(ctx context.Context, running Running, dir string, since time.Time, s
 	if err != nil {
 		return err
 	}
-	limit := settleLimit
-	if running.Plan.Capabilities.Emulated {
-		limit = emulatedSettleLimit
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, running.Plan.Limit(settleLimit, emulatedSettleLimit))
 	defer cancel()
 	left := renewals
+	beats := heartbeats{since: since, first: map[string]time.Time{}}
 	for {
-		waits, pods, err := unsettled(ctx, client, running, record, since)
+		waits, pods, err := unsettled(ctx, client, running, record, beats)
 		left = renew(ctx, client, pods, left)
 		if err == nil && len(waits) == 0 {
 			return nil
@@ -126,18 +125,41 @@ func settle(ctx context.Context, running Running, dir string, since time.Time, s
 	}
 }
 
+// heartbeats tells which kubelets have renewed their leases since a lab was started. A Node with a
+// kernel of its own has a clock of its own, which may lag by minutes or be ahead: there it counts
+// that the time of the lease is another than at the first look.
+type heartbeats struct {
+	since time.Time // by this machine's clock
+	first map[string]time.Time
+}
+
+// heard reports whether the kubelet of a Node has renewed its lease, whose time is now renewed.
+func (h heartbeats) heard(m topology.Machine, renewed time.Time) bool {
+	if !m.OwnKernel {
+		return renewed.After(h.since)
+	}
+	first, looked := h.first[m.Name]
+	if !looked {
+		h.first[m.Name] = renewed
+		return false
+	}
+	return !renewed.Equal(first)
+}
+
 // unsettled lists what is not ready yet in a started cluster, the Pods among it once more.
-func unsettled(ctx context.Context, client kubernetes.Interface, running Running, record applied.Record, since time.Time) (waits []string, pods []corev1.Pod, err error) {
+func unsettled(ctx context.Context, client kubernetes.Interface, running Running, record applied.Record, beats heartbeats) (waits []string, pods []corev1.Pod, err error) {
 	leases, err := client.CoordinationV1().Leases(corev1.NamespaceNodeLease).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, nil, err
 	}
-	heard := map[string]bool{}
+	renewed := map[string]time.Time{}
 	for _, l := range leases.Items {
-		heard[l.Name] = l.Spec.RenewTime != nil && l.Spec.RenewTime.After(since)
+		if l.Spec.RenewTime != nil {
+			renewed[l.Name] = l.Spec.RenewTime.Time
+		}
 	}
 	for _, m := range running.Plan.Nodes() {
-		if !heard[m.Name] {
+		if !beats.heard(m, renewed[m.Name]) {
 			waits = append(waits, fmt.Sprintf("the kubelet of Node %s has not renewed its lease", m.Name))
 		}
 	}
@@ -155,7 +177,24 @@ func unsettled(ctx context.Context, client kubernetes.Interface, running Running
 			pods = append(pods, p)
 		}
 	}
-	return waits, pods, nil
+	if len(waits) > 0 {
+		return waits, pods, nil
+	}
+	// Their controllers write what they see later: until then `netlab status` finds them unavailable.
+	workloads, err := awaited(ctx, client, record)
+	for _, w := range workloads {
+		if what, ready := available(w.live); !ready && !nowhere(w.live) {
+			waits = append(waits, fmt.Sprintf("%s: %s", w.object, what))
+		}
+	}
+	return waits, pods, err
+}
+
+// nowhere reports whether a workload is a DaemonSet that no Node is selected for: what somebody
+// has disabled like that does not keep a lab from starting.
+func nowhere(object any) bool {
+	d, ok := object.(*appsv1.DaemonSet)
+	return ok && d.Status.DesiredNumberScheduled == 0 && d.Status.ObservedGeneration >= d.Generation
 }
 
 // ownNamespaces are the namespaces whose Pods netlab or kubeadm created. Start does not wait for

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers/applied"
@@ -43,9 +44,11 @@ func Up(ctx context.Context, root Root, p Provider, req Request, parts []compone
 		return Running{}, err
 	}
 	var sick []NodeProblem
+	revived := false
 	if !isNew {
-		sick = sickNodes(ctx, p, state, dir, record)
+		sick, revived = sickNodes(ctx, p, state, dir, record)
 	}
+	began := time.Now()
 	state.remember(state.Plan, req.Plan)
 	state.Plan, state.File, state.Phase, state.Artifacts = req.Plan, file, PhaseCreating, req.Artifacts
 	running, err := machines(ctx, root, p, &state, req)
@@ -87,8 +90,22 @@ func Up(ctx context.Context, root Root, p Provider, req Request, parts []compone
 	if running.Finish != nil {
 		record = applied.Record{} // of the cluster before
 	}
+	if err := i.dropFormer(upCtx, record); err != nil {
+		return running, err
+	}
 	if err := i.remember(upCtx, running, dir, record); err != nil {
 		return running, err
+	}
+	if revived {
+		// Until its kubelet is heard again, all of a Node's Pods count as ready, those that start too.
+		if err := settle(upCtx, running, dir, began, req.Step); err != nil {
+			return running, err
+		}
+	}
+	if isNew {
+		if err := artifacts.Learn(req.Artifacts.Caches, dir); err != nil {
+			return running, fmt.Errorf("keep what the Nodes computed for later labs: %w", err)
+		}
 	}
 	state.Phase, state.Nodes = PhaseUp, nil
 	state.remember(state.Plan)
@@ -173,13 +190,15 @@ func Down(ctx context.Context, root Root, lab labs.Name, makers ...Provider) err
 	if err := lab.Check(); err != nil {
 		return err
 	}
+	limit := deleteLimit
 	if state, err := root.Read(lab); err == nil {
+		limit = state.Plan.Limit(deleteLimit, deleteLimit)
 		state.Phase = PhaseDeleting
 		_ = root.Write(state) // on a full or read-only disk the lab is removed all the same
 	}
 	var errs error
 	for _, p := range makers {
-		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteLimit)
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 		errs = errors.Join(errs, p.Delete(limited, lab, root.Dir(lab)))
 		cancel()
 	}

@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"context"
 	"slices"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
 
+	"netlab.dev/netlab/providers/applied"
 	"netlab.dev/netlab/topology"
 )
 
@@ -60,5 +62,32 @@ func TestRememberNodes(t *testing.T) {
 	s.remember(plan("cp"))
 	if want := []string{"cp", "w1", "w2"}; !slices.Equal(s.Nodes, want) {
 		t.Errorf("remembered are %v, want %v", s.Nodes, want)
+	}
+}
+
+// attached is a provider of a lab of which some machines run, without an API server.
+type attached struct {
+	Provider
+	runs []string
+}
+
+func (a attached) Attach(_ context.Context, plan topology.Plan, _ string) (Running, error) {
+	running := Running{Plan: plan, Kubeconfig: "/nonexistent", Machines: map[string]Machine{}}
+	for _, name := range a.runs {
+		running.Machines[name] = nil
+	}
+	return running, nil
+}
+
+// A Node that does not run is one that up revives.
+func TestRevives(t *testing.T) {
+	plan := topology.Plan{Machines: []topology.Machine{{Name: "cp", Kind: topology.KindNode}, {Name: "w1", Kind: topology.KindNode}, {Name: "client"}}}
+	for _, c := range []struct {
+		runs    []string
+		revives bool
+	}{{[]string{"cp", "w1"}, false}, {[]string{"cp", "client"}, true}, {nil, true}} {
+		if sick, revives := sickNodes(t.Context(), attached{runs: c.runs}, State{Plan: plan}, "", applied.Record{}); revives != c.revives || len(sick) > 0 {
+			t.Errorf("of %v that run: revives %t, sick %v", c.runs, revives, sick)
+		}
 	}
 }

@@ -74,7 +74,7 @@ func Build(lab labs.Lab) (Plan, error) {
 	for _, h := range p.Hosts() {
 		p.Names[h.Name+".outside.test"] = []netip.Addr{h.Address()}
 	}
-	p.Verify = lab.Verify
+	p.Verify, p.Limits = lab.Verify, lab.Limits
 	return p, nil
 }
 
@@ -110,6 +110,13 @@ func (b *builder) machines(members []member) error {
 			nameservers = m.addresses[:1]
 		}
 	}
+	routers := map[string]*Routing{}
+	for _, m := range members {
+		if r := b.routing(m, members); r != nil {
+			routers[m.Name] = r
+		}
+	}
+	learned := learn(routers)
 	for _, m := range members {
 		remote, err := b.remote(m.Member)
 		if err != nil {
@@ -122,6 +129,7 @@ func (b *builder) machines(members []member) error {
 			Forward:     m.Node || m.Role == RoleRouter,
 			OwnKernel:   m.Node && b.lab.Traits().OwnKernel,
 			Remote:      remote,
+			Routing:     routers[m.Name],
 		}
 		if m.Node {
 			out.Kind = KindNode
@@ -144,7 +152,7 @@ func (b *builder) machines(members []member) error {
 				Port:      b.ifname(m.Name, fmt.Sprintf(".%d", i)),
 			})
 		}
-		out.Routes = b.routes(m, members)
+		out.Routes = b.routes(m, members, learned.learned(m.Name))
 		if m.Node && len(out.Routes) == 0 {
 			out.Routes = append(out.Routes, b.serviceRoute(out))
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"reflect"
+	"strings"
 )
 
 // Changes are the differences between a running lab and a Plan.
@@ -12,7 +13,10 @@ type Changes struct {
 	Add     []string `json:"add,omitempty"`     // new machines
 	Remove  []string `json:"remove,omitempty"`  // machines to remove
 	Replace []string `json:"replace,omitempty"` // machines to recreate
-	Apply   []string `json:"apply,omitempty"`   // what is reconfigured in place
+	// Because says for each machine of Replace what of it differs.
+	Because map[string][]string `json:"because,omitempty"`
+	Update  []string            `json:"update,omitempty"` // components whose version changes in place
+	Apply   []string            `json:"apply,omitempty"`  // what is reconfigured in place
 	// Compare, which sees no cluster, leaves these empty.
 	Restore []string `json:"restore,omitempty"` // how the lab differs from what was made of its file
 	Lose    []string `json:"lose,omitempty"`    // what of the user's these changes delete
@@ -20,6 +24,16 @@ type Changes struct {
 
 // None reports whether there is nothing to do.
 func (c Changes) None() bool { return reflect.DeepEqual(c, Changes{}) }
+
+// Deletes names what of the user's goes, in few words: kinds with their count. "" if nothing does.
+func (c Changes) Deletes() string {
+	var all []string
+	for _, line := range c.Lose {
+		what, _, _ := strings.Cut(line, ": ")
+		all = append(all, what)
+	}
+	return strings.Join(all, "; ")
+}
 
 // Lines returns the changes as text, one per line.
 func (c Changes) Lines() []string {
@@ -31,8 +45,11 @@ func (c Changes) Lines() []string {
 	}
 	each("recreate the cluster: %s", c.Remake)
 	each("remove machine %s", c.Remove)
-	each("recreate machine %s", c.Replace)
+	for _, name := range c.Replace {
+		lines = append(lines, strings.TrimSuffix("recreate machine "+name+": "+strings.Join(c.Because[name], ", "), ": "))
+	}
 	each("add machine %s", c.Add)
+	each("update in place: %s", c.Update)
 	each("configure %s", c.Apply)
 	each("restore: %s", c.Restore)
 	each("delete %s", c.Lose)
@@ -41,7 +58,8 @@ func (c Changes) Lines() []string {
 
 // Compare returns the changes from a running Plan to a wanted one. A change of what a running
 // cluster cannot change (its CNI, CIDRs, control plane) recreates it; any other change
-// affects only what differs.
+// affects only what differs. Another version of the same CNI, load balancer or ingress controller is
+// applied over the one that runs, as their users do it.
 func Compare(runs, wanted Plan) Changes {
 	var c Changes
 	remake := func(what string, was, is any) { c.Remake = append(c.Remake, differing(what, was, is)...) }
@@ -53,6 +71,19 @@ func Compare(runs, wanted Plan) Changes {
 		remake(wanted.Provider, data(runs.Settings), data(wanted.Settings))
 	}
 	remake("kubernetes", runs.Kubernetes, wanted.Kubernetes)
+	for _, k := range []struct {
+		field, was, is string
+		from, to       *string
+	}{
+		{"cni", runs.CNI.Name, wanted.CNI.Name, &runs.CNI.Version, &wanted.CNI.Version},
+		{"loadBalancer", runs.LoadBalancer.Name, wanted.LoadBalancer.Name, &runs.LoadBalancer.Version, &wanted.LoadBalancer.Version},
+		{"ingress", runs.Ingress.Name, wanted.Ingress.Name, &runs.Ingress.Version, &wanted.Ingress.Version},
+	} {
+		if k.was == k.is {
+			c.Update = append(c.Update, differing(k.field+".version", *k.from, *k.to)...)
+			*k.from = *k.to
+		}
+	}
 	remake("cni", runs.CNI, wanted.CNI)
 	remake("loadBalancer.name", runs.LoadBalancer.Name, wanted.LoadBalancer.Name)
 	remake("loadBalancer.version", runs.LoadBalancer.Version, wanted.LoadBalancer.Version)
@@ -64,9 +95,15 @@ func Compare(runs, wanted Plan) Changes {
 		switch {
 		case reflect.DeepEqual(was, is):
 		case was.Role == RoleControlPlane:
-			c.Remake = append(c.Remake, fmt.Sprintf("control plane %s changes", was.Name))
+			for _, what := range changed(was, is, kept) {
+				c.Remake = append(c.Remake, fmt.Sprintf("control plane %s: %s", was.Name, what))
+			}
 		case kept:
 			c.Replace = append(c.Replace, was.Name)
+			if c.Because == nil {
+				c.Because = map[string][]string{}
+			}
+			c.Because[was.Name] = changed(was, is, kept)
 		default:
 			c.Remove = append(c.Remove, was.Name)
 		}
@@ -86,12 +123,14 @@ func Compare(runs, wanted Plan) Changes {
 			c.Apply = append(c.Apply, what)
 		}
 	}
-	apply("networks", runs.Networks, wanted.Networks)
+	vni := uint32(0) // those of the file are placeholders
+	apply("networks", runs.Networks, wanted.WithVNIs(runs, func() uint32 { vni += 1 << 8; return vni }).Networks)
 	apply("loadBalancer pools", runs.LoadBalancer, wanted.LoadBalancer)
 	apply("ingress service", runs.Ingress, wanted.Ingress)
 	apply("outside DNS names", runs.Names, wanted.Names)
 	apply("hostAccess", runs.HostAccess, wanted.HostAccess)
 	apply("verification", runs.Verify, wanted.Verify)
+	apply("limits", runs.Limits, wanted.Limits)
 	if len(c.Remake) > 0 {
 		return Changes{Remake: c.Remake}
 	}

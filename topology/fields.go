@@ -32,6 +32,41 @@ func differing(path string, was, is any) []string {
 	return lines
 }
 
+// changed describes what differs between a machine and itself in another plan: NICs by their
+// network, each as one text where the machine leaves the network or joins it.
+func changed(was, is Machine, kept bool) []string {
+	if !kept {
+		return []string{"is removed"}
+	}
+	before, after := machineFields(was, is), machineFields(is, was)
+	lines := differing("", before, after)
+	for i := range lines {
+		lines[i] = strings.TrimPrefix(lines[i], ".")
+	}
+	if len(lines) == 0 {
+		return []string{"changes"} // what no lab file names
+	}
+	return lines
+}
+
+// machineFields are the fields of a machine that follow from the lab file.
+func machineFields(m, other Machine) map[string]any {
+	networks := map[string]any{}
+	for _, nic := range m.NICs {
+		if _, both := other.On(nic.Network); both {
+			networks[nic.Network] = map[string]any{"nic": nic.Name, "addresses": nic.Addresses, "mtu": nic.MTU}
+		} else {
+			networks[nic.Network] = fmt.Sprintf("%s %s", nic.Name, nic.Address())
+		}
+	}
+	var routes []string
+	for _, r := range m.Routes {
+		routes = append(routes, fmt.Sprintf("%s via %s", r.To, r.Via))
+	}
+	return map[string]any{"role": m.Role, "networks": networks, "routes": routes, "nameservers": m.Nameservers,
+		"services": m.Services, "routing": m.Routing, "hypervisor": m.Remote, "ownKernel": m.OwnKernel}
+}
+
 // generic is a value as JSON has it. Whatever a Plan holds can be written as JSON.
 func generic(v any) (out any) {
 	data, err := json.Marshal(v)

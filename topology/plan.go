@@ -27,6 +27,7 @@ type Plan struct {
 	Ingress      labs.Ingress            `json:"ingress"`
 	Names        map[string][]netip.Addr `json:"names"` // DNS name → addresses, served by the internet host
 	Verify       labs.Verify             `json:"verify"`
+	Limits       labs.Limits             `json:"limits,omitzero"` // of this machine's resources; those that are not set follow the machine
 }
 
 // Capabilities describe how a provider runs Nodes, for stages that must not depend on which
@@ -87,6 +88,7 @@ type Machine struct {
 	Nameservers []netip.Addr `json:"nameservers"`        // the internet host's addresses; none where there is no such host
 	Forward     bool         `json:"forward"`            // forwards IP packets: routers and Nodes
 	Services    []Service    `json:"services,omitempty"` // of an outside host
+	Routing     *Routing     `json:"routing,omitempty"`  // of a router, nil for static routes only
 	// OwnKernel is set for a machine that does not share this machine's kernel: it has no network
 	// namespace here, and its provider plugs its NICs.
 	OwnKernel bool `json:"ownKernel,omitempty"`

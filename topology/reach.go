@@ -13,6 +13,7 @@ import (
 type Reachability struct {
 	Source netip.Addr `json:"source"`           // address that the packets leave with; the zero Addr where there is no route
 	There  []Hop      `json:"there,omitempty"`  // networks a packet crosses, in order; none for one of the machine's own addresses
+	Others [][]Hop    `json:"others,omitempty"` // other ways there, where routers spread flows over several next hops
 	Back   []Hop      `json:"back,omitempty"`   // networks that the reply crosses
 	MTU    int        `json:"mtu,omitempty"`    // largest IP packet that gets there unfragmented
 	Reason string     `json:"reason,omitempty"` // why the address is not reachable; "" where it is
@@ -37,10 +38,19 @@ func (w Reachability) OnLink() bool {
 	return len(w.There) == 1 && (w.Reachable() || w.There[0].To == "")
 }
 
-// Routers returns the machines that forward the packet, in order.
+// Routers returns the machines that forward every packet, whichever way it takes, in order.
 func (w Reachability) Routers() []string {
+	names := forwarders(w.There)
+	for _, other := range w.Others {
+		also := forwarders(other)
+		names = slices.DeleteFunc(names, func(n string) bool { return !slices.Contains(also, n) })
+	}
+	return names
+}
+
+func forwarders(hops []Hop) []string {
 	var names []string
-	for i, h := range w.There {
+	for i, h := range hops {
 		if i > 0 {
 			names = append(names, h.From)
 		}
@@ -53,7 +63,8 @@ const loopback = 65536
 
 // Reach returns how a machine reaches an address: a machine's own, a VIP of a pool, or one
 // that no machine of the lab has. It follows routes as Linux does: the longest prefix, of
-// connected networks and static routes alike; the source address is the outgoing NIC's
+// connected networks, static routes and those that routers learn alike, and all next hops of a
+// route, each of which must lead there; the source address is the outgoing NIC's
 // (RFC 1122, section 3.3.4.3); only machines that forward pass packets on. The reply has to
 // come back too, by the routes of the far end (reverse path filters are off).
 // For a VIP, which any Node on the pool's network may announce, every such Node's reply must.
@@ -65,7 +76,7 @@ func Reach(p Plan, from string, to netip.Addr) Reachability {
 	if m.has(to) {
 		return Reachability{Source: to, MTU: loopback}
 	}
-	w := Reachability{Source: source(m, to)}
+	w := Reachability{Source: p.source(m, to)}
 	switch {
 	case !w.Source.IsValid():
 		w.Reason = p.noRoute(m, to)
@@ -77,12 +88,13 @@ func Reach(p Plan, from string, to netip.Addr) Reachability {
 	if w.Reason != "" {
 		return w
 	}
-	var reached []Machine
-	if w.There, reached, w.Reason = p.walk(m, to); w.Reason != "" {
+	there := p.walk(m, to)
+	w.There, w.Others, w.Reason = there.ways[0], there.ways[1:], there.reason
+	if w.Reason != "" {
 		return w
 	}
-	w.MTU = p.smallestMTU(w.There)
-	w.Back, w.Reason = p.replies(reached, to, m, w)
+	w.MTU = p.smallestMTU(slices.Concat(there.ways...))
+	w.Back, w.Reason = p.replies(there.reached, to, m, w)
 	return w
 }
 
@@ -101,50 +113,78 @@ func (p Plan) replies(reached []Machine, to netip.Addr, m Machine, w Reachabilit
 		if far.Name == m.Name {
 			continue // a Node sends to a VIP that it may announce itself
 		}
-		back, _, reason := p.walk(far, w.Source)
-		if reason != "" {
-			return nil, "no reply: " + reason
+		back := p.walk(far, w.Source)
+		if back.reason != "" {
+			return nil, "no reply: " + back.reason
 		}
 		if first == nil {
-			first = back
+			first = back.ways[0]
 		}
 	}
 	return first, ""
 }
 
-// walk follows a packet from a machine to an address. It returns the networks crossed and the
-// machines that may receive it: none where the address is beyond an uplink. The reason is why
-// it does not arrive.
-func (p Plan) walk(m Machine, to netip.Addr) (hops []Hop, reached []Machine, reason string) {
-	seen := []string{m.Name}
-	for {
-		nic, via, ok := m.Route(to)
-		if !ok {
-			return hops, nil, p.noRoute(m, to)
-		}
-		hop := Hop{Network: nic.Network, From: m.Name, Out: nic.Name}
-		next, in, ok := p.owner(nic.Network, via)
-		if !ok && via == to {
-			reached, reason = p.receivers(nic.Network, to)
-			return append(hops, hop), reached, reason
-		}
-		if !ok {
-			return p.leave(append(hops, hop), m, to, via)
-		}
-		hop.To, hop.In = next.Name, in.Name
-		hops = append(hops, hop)
-		if next.has(to) {
-			return hops, []Machine{next}, ""
-		}
-		if !next.Forward {
-			return hops, nil, fmt.Sprintf("%s does not forward packets", next.Name)
-		}
-		if slices.Contains(seen, next.Name) {
-			return hops, nil, fmt.Sprintf("packets to %s loop: %s", to, strings.Join(append(seen, next.Name), ", "))
-		}
-		seen = append(seen, next.Name)
-		m = next
+// walk is where a packet goes.
+type walk struct {
+	ways    [][]Hop   // the networks crossed, by each way; the first alone if it does not arrive
+	reached []Machine // that may receive it: none where the address is beyond an uplink
+	reason  string    // why it does not arrive; "" where it does
+}
+
+// walk follows a packet from a machine to an address, by every next hop.
+func (p Plan) walk(m Machine, to netip.Addr) walk {
+	return p.onward(m, to, []string{m.Name}, nil)
+}
+
+// onward continues a walk at a machine, after those seen and the hops so far.
+func (p Plan) onward(m Machine, to netip.Addr, seen []string, hops []Hop) walk {
+	ways := p.Ways(m, to)
+	if len(ways) == 0 {
+		return walk{ways: [][]Hop{hops}, reason: p.noRoute(m, to)}
 	}
+	var all walk
+	for _, way := range ways {
+		one := p.step(m, way, to, seen, hops)
+		if one.reason != "" {
+			return one
+		}
+		all.ways = append(all.ways, one.ways...)
+		for _, r := range one.reached {
+			if !slices.ContainsFunc(all.reached, func(o Machine) bool { return o.Name == r.Name }) {
+				all.reached = append(all.reached, r)
+			}
+		}
+	}
+	return all
+}
+
+// step continues a walk by one next hop of a machine.
+func (p Plan) step(m Machine, way Way, to netip.Addr, seen []string, hops []Hop) walk {
+	hop := Hop{Network: way.Out.Network, From: m.Name, Out: way.Out.Name}
+	next, in, ok := p.owner(way.Out.Network, way.Via)
+	if !ok && way.Via == to {
+		reached, reason := p.receivers(way.Out.Network, to)
+		return walk{[][]Hop{append(slices.Clip(hops), hop)}, reached, reason}
+	}
+	if !ok {
+		hops, reached, reason := p.leave(append(slices.Clip(hops), hop), m, to, way.Via)
+		return walk{[][]Hop{hops}, reached, reason}
+	}
+	hop.To, hop.In = next.Name, in.Name
+	hops = append(slices.Clip(hops), hop)
+	if next.has(to) {
+		return walk{ways: [][]Hop{hops}, reached: []Machine{next}}
+	}
+	var reason string
+	switch {
+	case !next.Forward:
+		reason = fmt.Sprintf("%s does not forward packets", next.Name)
+	case slices.Contains(seen, next.Name):
+		reason = fmt.Sprintf("packets to %s loop: %s", to, strings.Join(append(slices.Clip(seen), next.Name), ", "))
+	default:
+		return p.onward(next, to, append(slices.Clip(seen), next.Name), hops)
+	}
+	return walk{ways: [][]Hop{hops}, reason: reason}
 }
 
 // receivers returns the machines that may answer on a network for an address that no machine
@@ -166,38 +206,60 @@ func (p Plan) receivers(network string, to netip.Addr) ([]Machine, string) {
 	return nil, fmt.Sprintf("no machine on network %s has %s", network, to)
 }
 
-// Route returns the NIC by which the machine sends to an address, and the next hop: the address
-// itself where it is on a connected network.
-func (m Machine) Route(to netip.Addr) (out NIC, via netip.Addr, ok bool) {
+// Way is a NIC by which a machine sends, and the next hop: the destination itself where it is on a
+// connected network.
+type Way struct {
+	Out NIC
+	Via netip.Addr
+}
+
+// Ways returns the ways by which a machine sends to an address: none without a route, and several
+// if it has learned a route with several next hops.
+func (p Plan) Ways(m Machine, to netip.Addr) (ways []Way) {
 	best := -1
 	for _, nic := range m.NICs {
 		for _, a := range nic.Addresses {
 			if a.Contains(to) && a.Bits() > best {
-				out, via, best = nic, to, a.Bits()
+				ways, best = []Way{{nic, to}}, a.Bits()
 			}
 		}
 	}
 	for _, r := range m.Routes {
+		if nic, ok := m.towards(r.Via); ok && r.To.Contains(to) && r.To.Bits() > best {
+			ways, best = []Way{{nic, r.Via}}, r.To.Bits()
+		}
+	}
+	for _, r := range p.Learned(m.Name) {
 		if !r.To.Contains(to) || r.To.Bits() <= best {
 			continue
 		}
-		for _, nic := range m.NICs {
-			if nic.OnLink(r.Via) {
-				out, via, best = nic, r.Via, r.To.Bits()
-				break
+		ways, best = nil, r.To.Bits()
+		for _, via := range r.Via {
+			if nic, ok := m.towards(via); ok {
+				ways = append(ways, Way{nic, via})
 			}
 		}
 	}
-	return out, via, best >= 0
+	return ways
+}
+
+// towards returns the machine's first NIC on whose network an address is.
+func (m Machine) towards(a netip.Addr) (NIC, bool) {
+	i := slices.IndexFunc(m.NICs, func(n NIC) bool { return n.OnLink(a) })
+	if i < 0 {
+		return NIC{}, false
+	}
+	return m.NICs[i], true
 }
 
 // source returns the address that a machine's packets to an address leave with: the outgoing
-// NIC's. The zero Addr stands for no route.
-func source(m Machine, to netip.Addr) netip.Addr {
-	nic, via, ok := m.Route(to)
-	if !ok {
+// NIC's, of the first way. The zero Addr stands for no route.
+func (p Plan) source(m Machine, to netip.Addr) netip.Addr {
+	ways := p.Ways(m, to)
+	if len(ways) == 0 {
 		return netip.Addr{}
 	}
+	nic, via := ways[0].Out, ways[0].Via
 	i := slices.IndexFunc(nic.Addresses, func(a netip.Prefix) bool { return a.Contains(via) })
 	return nic.Addresses[i].Addr()
 }

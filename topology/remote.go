@@ -62,7 +62,7 @@ func (b *builder) remote(m labs.Member) (string, error) {
 }
 
 // stretch assigns a VNI of 24 bits (RFC 7348, section 5) to each network with Nodes on other
-// machines, the same in every run.
+// machines: a placeholder, the same in every run, for WithVNIs.
 func (b *builder) stretch() {
 	used := map[int]bool{0: true}
 	for i, n := range b.plan.Networks {
@@ -76,4 +76,26 @@ func (b *builder) stretch() {
 		used[n.VNI] = true
 		b.plan.Networks[i] = n
 	}
+}
+
+// WithVNIs returns the plan with the VNIs of the running lab, and others for networks that it does not
+// stretch: random ones, so that labs of other machines, which have equal names, neither meet nor guess
+// them. Those of Build only show that a network has one.
+func (p Plan) WithVNIs(runs Plan, random func() uint32) Plan {
+	was, used := map[string]int{}, map[int]bool{0: true}
+	for _, n := range runs.Networks {
+		was[n.Name], used[n.VNI] = n.VNI, true
+	}
+	p.Networks = slices.Clone(p.Networks)
+	for i, n := range p.Networks {
+		if n.VNI == 0 {
+			continue
+		}
+		vni := was[n.Name]
+		for used[vni] && was[n.Name] == 0 {
+			vni = int(random() >> 8)
+		}
+		used[vni], p.Networks[i].VNI = true, vni
+	}
+	return p
 }

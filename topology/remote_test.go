@@ -69,3 +69,38 @@ func TestCapabilities(t *testing.T) {
 		})
 	}
 }
+
+// A lab keeps the VNIs that it has; a network that is stretched now gets a random one that no other
+// network has. Networks without one stay without, and a VNI does not count as a change of the file.
+func TestVNIs(t *testing.T) {
+	numbers := []uint32{0, 7 << 8, 8 << 8, 8 << 8, 9<<8 | 0xff}
+	random := func() uint32 {
+		n := numbers[0]
+		numbers = numbers[1:]
+		return n
+	}
+	vnis := func(p Plan) (all []int) {
+		for _, n := range p.Networks {
+			all = append(all, n.VNI)
+		}
+		return all
+	}
+	wanted := Plan{Networks: []Network{{Name: "a", VNI: 1}, {Name: "b"}, {Name: "c", VNI: 3}}}
+	first := wanted.WithVNIs(Plan{Networks: []Network{{Name: "x", VNI: 7}}}, random)
+	if is := vnis(first); !slices.Equal(is, []int{8, 0, 9}) {
+		t.Errorf("of a new lab they are %v", is)
+	}
+	if is := vnis(wanted.WithVNIs(first, nil)); !slices.Equal(is, []int{8, 0, 9}) {
+		t.Errorf("of a running lab they are %v", is)
+	}
+	if is := vnis(wanted); !slices.Equal(is, []int{1, 0, 3}) {
+		t.Errorf("the plan of the file is changed: %v", is)
+	}
+	if c := Compare(first, wanted); !c.None() {
+		t.Errorf("VNIs are changes: %+v", c)
+	}
+	wanted.Networks[1].VNI = 2
+	if c := Compare(first, wanted); !slices.Equal(c.Apply, []string{"networks"}) {
+		t.Errorf("a network that is stretched now: %+v", c)
+	}
+}

@@ -7,8 +7,8 @@ import (
 
 // routes returns the static routes of a machine: a default route to the gateway of its first
 // network that has one, which for a router is only a gateway outside the lab; and one to each
-// network of the lab that is reached by another router.
-func (b *builder) routes(m member, members []member) []Route {
+// network of the lab that is reached by another router, and that it does not learn.
+func (b *builder) routes(m member, members []member, learned []LearnedRoute) []Route {
 	routes := []Route{}
 	var gateway netip.Addr
 	for _, name := range m.Networks {
@@ -21,7 +21,8 @@ func (b *builder) routes(m member, members []member) []Route {
 	}
 	next := nextHops(m, members)
 	for _, n := range b.plan.Networks {
-		if via, reached := next[n.Name]; reached && via != gateway {
+		learns := slices.ContainsFunc(learned, func(l LearnedRoute) bool { return l.To == n.CIDR() })
+		if via, reached := next[n.Name]; reached && via != gateway && !learns {
 			routes = append(routes, Route{To: n.CIDR(), Via: via})
 		}
 	}

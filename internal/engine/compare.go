@@ -59,6 +59,7 @@ func (e Engine) Prepare(ctx context.Context, sets []components.Set, p Progress) 
 			return err
 		}
 		cache := e.software(provider)
+		cache.Progress = p
 		if err := e.missing(ctx, cache, provider, set); err != nil {
 			return err
 		}

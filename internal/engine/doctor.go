@@ -26,6 +26,12 @@ func (e Engine) Doctor(ctx context.Context, set components.Set) ([]Unmet, error)
 	for _, missing := range hint.Split(e.missing(ctx, e.Software, provider, set)) {
 		found = append(found, Unmet{What: missing.Error(), Mend: hint.Of(missing)})
 	}
+	for _, missing := range e.Software.MissingToBuild(set) {
+		u := Unmet{What: missing.Error(), Mend: hint.Of(missing), Mode: "builds of what no registry has"}
+		if !slices.ContainsFunc(found, func(other Unmet) bool { return other.What == u.What }) {
+			found = append(found, u)
+		}
+	}
 	for _, lacking := range kernelLacks(provider, e.Catalog.EveryNeed()) {
 		u := Unmet{What: lacking.Error(), Mend: hint.Of(lacking), Mode: lacking.(components.Need).Mode()}
 		if !slices.ContainsFunc(found, func(other Unmet) bool { return other.What == u.What }) {
@@ -33,6 +39,11 @@ func (e Engine) Doctor(ctx context.Context, set components.Set) ([]Unmet, error)
 		}
 	}
 	return found, nil
+}
+
+// Outlook is where the software of a new lab would come from. Nobody is asked.
+func (e Engine) Outlook(set components.Set) (artifacts.Outlook, error) {
+	return e.Software.Outlook(set)
 }
 
 // Components lists the software of labs, and which of it is cached.

@@ -29,6 +29,8 @@ type Engine struct {
 	Software  artifacts.Cache // its KernelHas is the provider's
 	Catalog   components.Catalog
 	Providers []Provider
+
+	noLocks bool // see Unlocked
 }
 
 // Provider is an entry of the table of providers.
@@ -69,27 +71,41 @@ func (e Engine) Known() labs.Known {
 	return known
 }
 
-// Plan reads a lab file and makes its Plan. The notes are about deprecated spellings.
+// Plan reads a lab file and makes its Plan. The notes are about deprecated spellings. Versions that
+// the file does not name are those of its lock.
 func (e Engine) Plan(file string) (plan topology.Plan, notes labs.Problems, err error) {
+	plan, _, notes, err = e.plan(file)
+	return plan, notes, err
+}
+
+// plan is Plan with the lab file's lock; nil without one.
+func (e Engine) plan(file string) (plan topology.Plan, lock *components.Lock, notes labs.Problems, err error) {
 	data, err := labs.ReadFile(file)
 	if err != nil {
-		return plan, nil, hint.With(err, "give the path of a lab file, such as scenarios/quickstart.yaml")
+		return plan, nil, nil, hint.With(err, "give the path of a lab file, such as scenarios/quickstart.yaml")
 	}
-	plan, err = topology.Load(file, data, e.Known())
-	return plan, labs.Notes(file, data), err
+	if lock, err = e.lockOf(file); err != nil {
+		return plan, nil, nil, err
+	}
+	plan, err = topology.Load(file, data, e.locked(lock).Known())
+	return plan, lock, labs.Notes(file, data), err
 }
 
 // Resolve is Plan with the lab's components. What they do not support is reported with the
-// line of the field that requires it.
+// line of the field that requires it, and what differs from the lab file's lock.
 func (e Engine) Resolve(file string) (set components.Set, notes labs.Problems, err error) {
-	plan, notes, err := e.Plan(file)
+	plan, lock, notes, err := e.plan(file)
 	if err != nil {
 		return set, notes, err
 	}
-	set, err = e.Catalog.Resolve(plan)
+	set, err = e.locked(lock).Catalog.Resolve(plan)
+	set.Lock = lock
 	var problems labs.Problems
 	if errors.As(err, &problems) {
 		err = problems.At(file)
+	}
+	if err == nil {
+		err = heeded(set, file)
 	}
 	return set, notes, err
 }

@@ -72,7 +72,7 @@ func newBench(t *testing.T) bench {
 		t.Fatal(err)
 	}
 	b := bench{asked: new([]string), fakes: map[string]*fake{}}
-	b.Engine = Engine{Root: providers.Root(t.TempDir()), Catalog: catalog, Software: artifacts.Cache{Dir: t.TempDir(), Self: os.Args[0], Offline: true}}
+	b.Engine = Engine{Root: providers.Root(t.TempDir()), Catalog: catalog, Software: artifacts.Cache{Dir: t.TempDir(), Self: os.Args[0], Sources: []artifacts.Source{artifacts.Build}}}
 	for _, p := range Providers() {
 		b.fakes[p.Name] = &fake{name: p.Name, asked: b.asked}
 		b.Providers = append(b.Providers, Provider{p.Name, b.fakes[p.Name]})

@@ -21,8 +21,10 @@ type LabStatus struct {
 	File     string          `json:"file"`
 	Machines []MachineStatus `json:"machines"`
 	// NodeImage is the image of the Nodes, if it is kindest/node: name:tag@digest.
-	NodeImage string   `json:"nodeImage,omitempty"`
-	Problems  []string `json:"problems,omitempty"`
+	NodeImage string `json:"nodeImage,omitempty"`
+	// Sessions are the BGP sessions of routers with routing that are on.
+	Sessions []SessionStatus `json:"sessions,omitempty"`
+	Problems []string        `json:"problems,omitempty"`
 }
 
 // MachineStatus is one of its machines.
@@ -77,7 +79,12 @@ func (e Engine) Status(ctx context.Context, lab labs.Name) (LabStatus, error) {
 		runs = runs && !slices.Contains(running.Off, m.Name)
 		s.Machines = append(s.Machines, MachineStatus{Name: m.Name, Role: m.Role, Address: m.Address().String(), Running: runs, LinksDown: links[m.Name], Memory: e.memory(state.Plan, m)})
 	}
+	var unknown error
+	s.Sessions, unknown = sessionsOf(ctx, running, state.Plan)
 	for _, problem := range hint.Split(providers.Healthy(ctx, provider, state, e.Root.Dir(lab))) {
+		s.Problems = append(s.Problems, problem.Error())
+	}
+	for _, problem := range hint.Split(unknown) {
 		s.Problems = append(s.Problems, problem.Error())
 	}
 	return s, nil

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -53,6 +55,12 @@ func (e Engine) Up(ctx context.Context, set components.Set, o UpOptions, p Progr
 	if err != nil {
 		return result, err
 	}
+	if was.known {
+		if err := heeds(was.state, set, o.File); err != nil {
+			return result, err
+		}
+	}
+	set.Plan = set.Plan.WithVNIs(was.state.Plan, randomVNI)
 	var ill error
 	if was.asPlanned() {
 		if ill = providers.Healthy(ctx, provider, was.state, e.Root.Dir(set.Plan.Lab)); ill == nil {
@@ -83,9 +91,16 @@ func (e Engine) Up(ctx context.Context, set components.Set, o UpOptions, p Progr
 		if result.Report, err = verify(ctx, result.Running, lab.verify, o.Evidence, p); err != nil {
 			return result, err
 		}
+		result.Report.Software = softwareOf(lab.obtained)
 	}
 	result.Merge = e.remerge(set.Plan.Lab)
 	return result, nil
+}
+
+func randomVNI() uint32 {
+	var b [4]byte
+	rand.Read(b[:]) // it never fails
+	return binary.BigEndian.Uint32(b[:])
 }
 
 // before is a lab as Up finds it.
@@ -167,6 +182,7 @@ type stocked struct {
 // obtain obtains and renders a lab's software.
 func (e Engine) obtain(ctx context.Context, cache artifacts.Cache, set components.Set, p Progress) (lab stocked, err error) {
 	lab.set = set
+	cache.Progress = p
 	if lab.obtained, err = cache.Obtain(ctx, set, p.Step); err != nil {
 		return lab, err
 	}
@@ -237,15 +253,25 @@ func (e Engine) KernelUnmet(set components.Set, file string) labs.Problems {
 	return problems.Located(file)
 }
 
+// lacksTools returns an error if this machine lacks what obtaining sets requires.
+func (e Engine) lacksTools(sets []components.Set) error {
+	for _, set := range sets {
+		if missing := errors.Join(e.Software.Missing(set)...); missing != nil {
+			return hint.With(missing, "`netlab doctor` lists all that is missing")
+		}
+	}
+	return nil
+}
+
 // Build obtains the software of labs into the cache, without creating a lab. It returns why
 // optional images are missing, by reference.
 func (e Engine) Build(ctx context.Context, sets []components.Set, p Progress) (lacking map[string]string, err error) {
-	for _, set := range sets {
-		if missing := errors.Join(e.Software.Missing(set)...); missing != nil {
-			return nil, hint.With(missing, "`netlab doctor` lists all that is missing")
-		}
+	if err := e.lacksTools(sets); err != nil {
+		return nil, err
 	}
-	all, err := e.Software.ObtainAll(ctx, sets, p.Step)
+	cache := e.Software
+	cache.Progress = p
+	all, err := cache.ObtainAll(ctx, sets, p.Step)
 	if err != nil {
 		return nil, err
 	}

@@ -17,9 +17,9 @@ import (
 // VerifyOptions are the options of Verify.
 type VerifyOptions struct {
 	Throughput, Latency []string // routes to measure
-	Thorough            bool     // verify the paths that take long too
-	Evidence            bool     // capture what passes too
-	Pcap                string   // a directory for the packets of every path; "" for none
+	Extent              checks.Extent
+	Evidence            bool   // capture what passes too
+	Pcap                string // a directory for the packets of every path; "" for none
 }
 
 // VerifyResult is a report, with the lab's components and file.
@@ -43,12 +43,13 @@ func (e Engine) Verify(ctx context.Context, lab labs.Name, o VerifyOptions, p Pr
 	if err != nil {
 		return VerifyResult{}, err
 	}
-	options.Thorough = o.Thorough
+	options.Extent = o.Extent
 	options.Throughput, options.Latency, options.Pcap = o.Throughput, o.Latency, o.Pcap
 	r, err := verify(ctx, running, options, o.Evidence, p)
 	if err != nil {
 		return VerifyResult{}, err
 	}
+	r.Software = softwareOf(state.Artifacts)
 	return VerifyResult{Report: *r, Set: set, File: state.File}, nil
 }
 
@@ -100,7 +101,7 @@ func (e Engine) verifiable(ctx context.Context, lab labs.Name) (running provider
 	if err != nil {
 		return running, set, options, state, err
 	}
-	if set, err = e.Catalog.Resolve(state.Plan); err != nil {
+	if set, err = e.Catalog.Prefer(state.Artifacts.Versions).Resolve(state.Plan); err != nil {
 		return running, set, options, state, err
 	}
 	p, err := e.provider(state.Plan.Provider)
@@ -127,8 +128,6 @@ func verifyOptions(set components.Set, obtained components.Artifacts) (options r
 	if cni, ok := set.Of(components.KindCNI); ok {
 		options.CNIVersion = cni.Version
 	}
-	if options.Support.L7Policy {
-		options.L7Policy, err = set.L7Policy(checks.L7Rule(set.Plan))
-	}
+	options.Policies, err = checks.OwnPolicies(set, options.Support)
 	return options, err
 }

@@ -5,10 +5,12 @@ package lockfile
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -64,10 +66,11 @@ func Take(ctx context.Context, path string, limit time.Duration, waiting func(*B
 // try takes the lock if it is free.
 func try(path string) (release func(), err error) {
 	for {
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+		f, err := open(path)
 		if err != nil {
 			return nil, err
 		}
+		path := f.Name()
 		switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
 		case errors.Is(err, unix.EINTR):
 			f.Close()
@@ -96,6 +99,33 @@ func try(path string) (release func(), err error) {
 		}
 		return func() { os.Remove(path); f.Close() }, nil
 	}
+}
+
+// fallback is where locks are whose own directory cannot be written to. It is a tmpfs.
+const fallback = "/run/netlab/locks"
+
+// open opens a lock file and creates it if it is missing. On a read-only or full disk it is the file
+// that is there already, or one in fallback: what the lock is for may be to free the disk.
+func open(path string) (*os.File, error) {
+	const flags = unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_NONBLOCK
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|flags, 0o600)
+	if !Unwritable(err) {
+		return f, err
+	}
+	if f, err := os.OpenFile(path, os.O_RDONLY|flags, 0); err == nil {
+		return f, nil
+	}
+	path, absErr := filepath.Abs(path)
+	if absErr != nil || os.MkdirAll(fallback, 0o700) != nil {
+		return nil, err
+	}
+	name := fmt.Sprintf("%x", sha256.Sum256([]byte(path)))
+	return os.OpenFile(filepath.Join(fallback, name), os.O_CREATE|os.O_RDWR|flags, 0o600)
+}
+
+// Unwritable reports whether an error is that of a read-only or full disk.
+func Unwritable(err error) bool {
+	return errors.Is(err, unix.EROFS) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 }
 
 // holder reads who holds a lock file.

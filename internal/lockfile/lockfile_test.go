@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -109,4 +110,61 @@ func TestOtherFiles(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Error("a FIFO holds the caller up")
 	}
+}
+
+// On a disk that is read-only or full a lock is held all the same, and excludes others: what it is
+// for may be to free the disk. A file that was there before stays the lock.
+func TestUnwritableDisk(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: mounts file systems in a namespace of its own")
+	}
+	disk := t.TempDir()
+	done := make(chan struct{})
+	go func() { // its thread, which is in other namespaces, ends with it
+		defer close(done)
+		runtime.LockOSThread()
+		mount := func(target string, flags uintptr, options string) {
+			if err := unix.Mount("tmpfs", target, "tmpfs", flags, options); err != nil {
+				t.Errorf("mount %s (%s): %v", target, options, err)
+			}
+		}
+		if err := errors.Join(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")); err != nil {
+			t.Error(err)
+			return
+		}
+		mount("/run", 0, "")
+		exclusive := func(disk, path string) {
+			release, err := Take(t.Context(), path, 0, nil)
+			if err != nil {
+				t.Errorf("%s: %v", disk, err)
+				return
+			}
+			var busy *BusyError
+			if _, err := Take(t.Context(), path, 0, nil); !errors.As(err, &busy) {
+				t.Errorf("%s: a second lock: %v", disk, err)
+			}
+			other, err := Take(t.Context(), path+".other", 0, nil)
+			if err != nil {
+				t.Errorf("%s: another lock: %v", disk, err)
+				return
+			}
+			other()
+			release()
+			if release, err = Take(t.Context(), path, 0, nil); err != nil {
+				t.Errorf("%s: after the release: %v", disk, err)
+				return
+			}
+			release()
+		}
+		mount(disk, 0, "nr_inodes=2")
+		left := filepath.Join(disk, "left") // the last inode
+		if err := os.WriteFile(left, nil, 0o600); err != nil {
+			t.Error(err)
+		}
+		exclusive("full", filepath.Join(disk, "lock"))
+		mount(disk, unix.MS_REMOUNT|unix.MS_RDONLY, "nr_inodes=2")
+		exclusive("read-only", filepath.Join(disk, "lock"))
+		exclusive("read-only with a lock file", left)
+	}()
+	<-done
 }

@@ -60,7 +60,7 @@ func (g *generator) cluster(lab object, known labs.Known) {
 	options := map[string]string{}
 	of := known.CNIs[name][0].Options
 	for _, option := range slices.Sorted(maps.Keys(of)) {
-		if values := of[option]; len(values) > 0 && option != "iptables" {
+		if values := of[option]; len(values) > 0 && option != "iptables" && option != "l7Proxy" {
 			options[option] = pick(g, values...)
 		}
 	}

@@ -19,7 +19,8 @@ func Known() labs.Known {
 		Sections:   map[string]labs.Section{"vm": {New: func() labs.Settings { return &VM{} }}},
 		Kubernetes: labs.Choices{{Version: "v1.37.2", Modes: proxies}, {Version: "v1.36.3", Modes: proxies}},
 		Services: map[string][]string{
-			labs.RoleRouter: {"agent"}, labs.RoleClient: {"agent"}, labs.RoleInternet: {"agent", "outside-dns"}, labs.RoleAPILB: {"agent", "haproxy"},
+			labs.FieldRouting: {"frr"},
+			labs.RoleRouter:   {"agent"}, labs.RoleClient: {"agent"}, labs.RoleInternet: {"agent", "outside-dns"}, labs.RoleAPILB: {"agent", "haproxy"},
 		},
 		CNIs: map[string]labs.Choices{
 			"flannel": {{Version: "v0.28.4", Preferred: true, Options: map[string][]string{"backend": {"vxlan", "host-gw"}}}},

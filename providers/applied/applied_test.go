@@ -34,7 +34,7 @@ func pool(t *testing.T, name, spec string, managers map[string]string) *unstruct
 	var fields []metav1.ManagedFieldsEntry
 	for manager, owned := range managers {
 		fields = append(fields, metav1.ManagedFieldsEntry{Manager: manager, Operation: metav1.ManagedFieldsOperationApply,
-			FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(owned)}})
+			FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(owned)})
 	}
 	o.SetManagedFields(fields)
 	return o
@@ -219,7 +219,7 @@ func TestReadWrite(t *testing.T) {
 // compared, since a controller may change the rest.
 func TestOwnedByApply(t *testing.T) {
 	entry := func(operation metav1.ManagedFieldsOperationType, fields string) metav1.ManagedFieldsEntry {
-		return metav1.ManagedFieldsEntry{Manager: "netlab", Operation: operation, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}
+		return metav1.ManagedFieldsEntry{Manager: "netlab", Operation: operation, FieldsV1: metav1.NewFieldsV1(fields)}
 	}
 	created := entry(metav1.ManagedFieldsOperationUpdate, `{"f:data":{"f:tls.key":{}}}`)
 	status := entry(metav1.ManagedFieldsOperationApply, `{"f:status":{"f:x":{}}}`)

@@ -30,7 +30,7 @@ func owned(entries []metav1.ManagedFieldsEntry, manager string) (*fieldpath.Set,
 		if some && !applies(e) {
 			continue
 		}
-		set, err := parse(e.FieldsV1.Raw)
+		set, err := parse(e.FieldsV1.GetRawBytes())
 		if err != nil {
 			return nil, fmt.Errorf("managed fields of %s: %w", manager, err)
 		}
@@ -49,9 +49,10 @@ func parse(fields []byte) (*fieldpath.Set, error) {
 func values(object map[string]any, set *fieldpath.Set) map[string]string {
 	found := map[string]string{}
 	set.Leaves().Iterate(func(p fieldpath.Path) {
-		at, ok := any(object), true
+		at := any(object)
 		for _, e := range p {
-			if at, ok = step(at, e); !ok {
+			var has bool
+			if at, has = step(at, e); !has {
 				return
 			}
 		}

@@ -121,6 +121,16 @@ func (o Object) With(earlier Object) (Object, error) {
 	return o, err
 }
 
+// Of returns the objects of one part.
+func (r Record) Of(part string) []Object {
+	for _, p := range r.Parts {
+		if p.Name == part {
+			return p.Objects
+		}
+	}
+	return nil
+}
+
 // Object returns what the record has of an object in one of its parts.
 func (r Record) Object(part string, o Object) (Object, bool) {
 	for _, p := range r.Parts {

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/kind/pkg/cluster"
 	kindexec "sigs.k8s.io/kind/pkg/exec"
 
+	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/command"
@@ -34,11 +35,11 @@ const networkKey = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
 
 // create has kind run the containers of a new cluster without starting Kubernetes. kind's library
 // does not support contexts, so it runs in a separate process that is killed with ctx.
-func create(ctx context.Context, req providers.Request, nodes []node) error {
+func create(ctx context.Context, req providers.Request, nodes []node, caches []artifacts.NodeCache) error {
 	config := v1alpha4.Cluster{Name: req.Plan.Lab.Label()}
 	config.Networking.DisableDefaultCNI = true
 	for _, n := range nodes {
-		config.Nodes = append(config.Nodes, v1alpha4.Node{Role: role(n.machine), Image: req.Artifacts.Node.Ref, ExtraMounts: n.mounts(req.Artifacts)})
+		config.Nodes = append(config.Nodes, v1alpha4.Node{Role: role(n.machine), Image: req.Artifacts.Node.Ref, ExtraMounts: n.mounts(caches)})
 	}
 	text, err := json.Marshal(config)
 	if err != nil {

@@ -1,7 +1,6 @@
 package kind
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"sigs.k8s.io/kind/pkg/cluster/constants"
 
 	"netlab.dev/netlab/artifacts"
-	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/internal/atomicfile"
 	"netlab.dev/netlab/internal/procfs"
 	"netlab.dev/netlab/labs"
@@ -102,7 +100,7 @@ func startOf(pid int) (string, error) {
 }
 
 // prepare creates the files that the container mounts.
-func (n node) prepare(ctx context.Context, req providers.Request, ca *kubeadm.Authority) error {
+func (n node) prepare(req providers.Request, ca *kubeadm.Authority, images func() (string, error)) error {
 	// Remove what a killed `up` left of a Node that never ran.
 	if err := os.RemoveAll(n.dir); err != nil {
 		return err
@@ -122,8 +120,12 @@ func (n node) prepare(ctx context.Context, req providers.Request, ca *kubeadm.Au
 	if err := os.WriteFile(n.path("seed", "init"), []byte(boot), 0o755); err != nil {
 		return err
 	}
-	if err := artifacts.Clone(ctx, req.Artifacts.Store, n.path("containerd")); err != nil {
-		return fmt.Errorf("copy the images to Node %s: %w", n.machine.Name, err)
+	from, err := images()
+	if err != nil {
+		return err
+	}
+	if err := local.Furnish(from, n.dir); err != nil {
+		return err
 	}
 	data, err := json.Marshal(n.machine)
 	if err != nil {
@@ -139,7 +141,8 @@ func (n node) recall() (topology.Machine, bool) {
 	return m, err == nil && json.Unmarshal(data, &m) == nil
 }
 
-func (n node) mounts(artifacts components.Artifacts) []v1alpha4.Mount {
+// mounts are those of the Node's container, which it is created with.
+func (n node) mounts(caches []artifacts.NodeCache) []v1alpha4.Mount {
 	mounts := []v1alpha4.Mount{
 		{HostPath: n.path("seed"), ContainerPath: seed, Readonly: true},
 		{HostPath: n.path("seed", "init"), ContainerPath: "/usr/sbin/init", Readonly: true},
@@ -147,8 +150,11 @@ func (n node) mounts(artifacts components.Artifacts) []v1alpha4.Mount {
 		{HostPath: n.logs, ContainerPath: "/var/log"},
 		{HostPath: filepath.Join(filepath.Dir(filepath.Dir(n.dir)), selfFile), ContainerPath: "/usr/local/bin/netlab", Readonly: true},
 	}
-	for path, dir := range artifacts.Caches {
-		mounts = append(mounts, v1alpha4.Mount{HostPath: dir, ContainerPath: path})
+	if images := local.ImagesOf(n.dir); images != "" {
+		mounts = append(mounts, v1alpha4.Mount{HostPath: images, ContainerPath: artifacts.ImagesInside, Readonly: true})
+	}
+	for _, c := range caches {
+		mounts = append(mounts, v1alpha4.Mount{HostPath: c.Source, ContainerPath: c.Target, Readonly: c.ReadOnly})
 	}
 	return mounts
 }
@@ -181,13 +187,13 @@ func free(lab labs.Name, there map[string]container) func(role string) string {
 
 // runArgs are docker's arguments for a Node that is added to an existing cluster, which kind does
 // not support. They are the same as kind's for a new cluster.
-func (n node) runArgs(name string, req providers.Request) []string {
+func (n node) runArgs(name string, req providers.Request, caches []artifacts.NodeCache) []string {
 	args := []string{"run", "--detach", "--tty", "--name", name, "--hostname", name,
 		"--label", clusterLabel + "=" + n.lab.Label(), "--label", roleLabel + "=" + string(role(n.machine)),
 		"--net", "none", "--restart=on-failure:1", "--init=false", "--cgroupns=private",
 		"--privileged", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
 		"--tmpfs", "/tmp", "--tmpfs", "/run", "--volume", "/var", "--volume", "/lib/modules:/lib/modules:ro"}
-	for _, m := range n.mounts(req.Artifacts) {
+	for _, m := range n.mounts(caches) {
 		volume := []string{m.HostPath, m.ContainerPath}
 		if m.Readonly {
 			volume = append(volume, "ro")

@@ -18,10 +18,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/internal/atomicfile"
 	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
@@ -77,12 +79,17 @@ func (p Provider) containers(ctx context.Context, e engine, req providers.Reques
 	}
 	first := req.Plan.WithRole(topology.RoleControlPlane)[0].Name
 	var stopped, missing []node
+	caches, err := artifacts.NodeCaches(req.Artifacts.Caches, req.Dir)
+	if err != nil {
+		return err
+	}
 	early, earlyCtx := errgroup.WithContext(ctx)
+	images := sync.OnceValues(func() (string, error) { return local.Images(earlyCtx, req) })
 	for _, m := range req.Plan.Nodes() {
 		n := nodeOf(req.Plan.Lab, req.Dir, m)
 		if c, made := there[m.Name]; !made {
 			missing = append(missing, n)
-			early.Go(func() error { return n.prepare(earlyCtx, req, ca) })
+			early.Go(func() error { return n.prepare(req, ca, images) })
 		} else if c.pid() == 0 {
 			n.container = c.Name
 			stopped = append(stopped, n)
@@ -100,7 +107,7 @@ func (p Provider) containers(ctx context.Context, e engine, req providers.Reques
 		// For several control planes kind would create its own load balancer, from an image
 		// that it pulls.
 		several := func(n node) bool { return n.machine.Role == topology.RoleControlPlane && n.machine.Name != first }
-		if err := create(ctx, req, slices.DeleteFunc(slices.Clone(missing), several)); err != nil {
+		if err := create(ctx, req, slices.DeleteFunc(slices.Clone(missing), several), caches); err != nil {
 			return err
 		}
 		missing = slices.DeleteFunc(missing, func(n node) bool { return !several(n) })
@@ -115,7 +122,7 @@ func (p Provider) containers(ctx context.Context, e engine, req providers.Reques
 	names := free(req.Plan.Lab, there)
 	for _, n := range missing {
 		name := names(n.machine.Role)
-		started.Go(func() error { return e.run(startCtx, nil, n.runArgs(name, req)...) })
+		started.Go(func() error { return e.run(startCtx, nil, n.runArgs(name, req, caches)...) })
 	}
 	return started.Wait()
 }
@@ -209,12 +216,15 @@ func (p Provider) Attach(ctx context.Context, plan topology.Plan, dir string) (p
 
 // Inspect implements providers.Inspector: a container that Docker has restarted has a network
 // namespace without NICs.
-func (p Provider) Inspect(ctx context.Context, state providers.State, dir string) error {
+func (p Provider) Inspect(ctx context.Context, state providers.State, dir string, off []string) error {
 	running, err := p.Attach(ctx, state.Plan, dir)
-	if err != nil {
+	if err != nil && !providers.OnlyOff(err) {
 		return err
 	}
 	for _, m := range state.Plan.Nodes() {
+		if slices.Contains(off, m.Name) || slices.Contains(running.Off, m.Name) {
+			continue
+		}
 		is, err := os.Stat(namespace(running, m.Name))
 		if err != nil {
 			return err
@@ -223,7 +233,7 @@ func (p Provider) Inspect(ctx context.Context, state providers.State, dir string
 			return hint.With(fmt.Errorf("node %s was restarted and has no NICs", m.Name), "`netlab up "+state.File+"` restores them")
 		}
 	}
-	return local.Inspect(ctx, state, dir)
+	return local.Inspect(ctx, state, dir, off)
 }
 
 // Stop implements providers.Stopper.

@@ -94,7 +94,8 @@ current-context: %[1]q
 `, cluster, server, user, b64(ca), b64(cert), b64(key))
 }
 
-// kubeletConfig: sources of the unusual values are in the comments of the YAML's lines.
+// kubeletConfig is a Node's. Why its values differ from kubeadm's and kubelet's own is in the
+// component's differs, which a test compares.
 func kubeletConfig(plan topology.Plan, node topology.Machine, limits Limits) string {
 	taints := ""
 	if node.Role == topology.RoleControlPlane && len(plan.WithRole(topology.RoleWorker)) > 0 {
@@ -109,52 +110,41 @@ authentication:
 authorization: {mode: Webhook}
 tlsCertFile: /var/lib/kubelet/pki/kubelet.crt
 tlsPrivateKeyFile: /var/lib/kubelet/pki/kubelet.key
+rotateCertificates: false
 clusterDNS: [%s]
 clusterDomain: %q
 staticPodPath: /etc/kubernetes/manifests
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 cgroupDriver: cgroupfs
 failCgroupV1: %t
-# The laptop's disk and swap are the user's business, not a lab Node's.
 failSwapOn: false
 imageGCHighThresholdPercent: 100
 evictionHard: {nodefs.available: "0%%", nodefs.inodesFree: "0%%", imagefs.available: "0%%", imagefs.inodesFree: "0%%"}
 localStorageCapacityIsolation: false
-# 0 leaves the score alone: lowering it takes CAP_SYS_RESOURCE.
 oomScoreAdj: 0
-serializeImagePulls: false
-registryPullQPS: 0
-kubeAPIQPS: 100
-kubeAPIBurst: 200
-nodeStatusUpdateFrequency: 5s
-resolvConf: /etc/resolv.conf
-shutdownGracePeriod: 0s
-protectKernelDefaults: false
 %s`, plan.Kubernetes.DNS(), plan.Kubernetes.Domain, !limits.CgroupV1, taints)
 }
 
-// LessCollecting is an environment variable for the Nodes' Go programs: with less garbage
-// collection they use a tenth less of the machine's CPU time, for about 200 MB more memory on a
-// control plane and 30 MB on other Nodes.
+// LessCollecting is an environment variable for the Nodes' Go programs (see the component's
+// differs).
 const LessCollecting = "GOGC=200"
 
 // patches is the directory of patches that kubeadm applies to its static Pods.
 const patches = "/etc/kubernetes/patches"
 
-// lessProbing reduces the readiness probes of a static Pod, which upstream runs each second over a
-// new TLS connection: they load an emulated machine, and nothing waits for their result.
+// lessProbing reduces the readiness probes of a static Pod on an emulated machine.
 const lessProbing = `spec:
   containers:
   - name: %s
     readinessProbe: {periodSeconds: 10}
 `
 
+// kubeadmConfig is a control plane's. Its differences from kubeadm's defaults are listed as
+// those of kubeletConfig are.
 func kubeadmConfig(plan topology.Plan, node topology.Machine) string {
 	k := plan.Kubernetes
 	proxy := ""
 	if k.Proxy == "ipvs" {
-		// ipvs assigns every VIP to a device of each Node, and the kernel answers ARP for any
-		// local address: MetalLB requires strictARP (https://metallb.io/installation/).
 		proxy = "ipvs: {strictARP: true}\n"
 	}
 	taints := "[]"
@@ -188,10 +178,7 @@ apiServer:
   certSANs: [%[10]s]%[13]s
 controllerManager:%[13]s
   extraArgs:
-  # With one control plane leader election would only cost its waits.
   - {name: leader-elect, value: "%[16]t"}
-  # Each of fifty controllers makes its account and token first: 150 requests, at
-  # upstream's 20 a second the longest wait of a cluster's start.
   - {name: kube-api-qps, value: "500"}
   - {name: kube-api-burst, value: "1000"}
 scheduler:%[13]s
@@ -206,8 +193,7 @@ apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 mode: %[11]s
 clusterCIDR: %[6]s
-%[12]s# Both would write sysctls or scores that belong to the machine beneath.
-conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
+%[12]sconntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 oomScoreAdj: 0
 `, node.Address(), k.API.Port(), node.Name, plan.Lab.String(), k.Version, k.PodCIDR(), k.ServiceCIDR(), k.Domain, taints,
 		quoted(apiNames(plan)), strings.TrimSuffix(k.Proxy, "none"), proxy, envs, etcdConfig(plan, envs),

@@ -63,8 +63,7 @@ type arg struct{ name, value string }
 func etcdConfig(plan topology.Plan, envs string) string {
 	var args []arg
 	if plan.Capabilities.Emulated {
-		// A slow etcd logs each slow request and gets slower by it. fsync stays enabled: a
-		// member that lost confirmed writes could not rejoin.
+		// fsync stays enabled: a member that lost confirmed writes could not rejoin.
 		args = append(args, arg{"log-level", "error"})
 	}
 	if plan.HighlyAvailable() {
@@ -73,8 +72,6 @@ func etcdConfig(plan topology.Plan, envs string) string {
 			members = append(members, m.Name+"=https://"+netip.AddrPortFrom(m.Address(), 2380).String())
 		}
 		args = append(args, arg{"initial-cluster", strings.Join(members, ",")},
-			// Upstream's 100 ms and 1 s assume a machine for each member: here the start of many
-			// Pods would cause leader elections.
 			arg{"heartbeat-interval", "300"}, arg{"election-timeout", "3000"})
 	}
 	var b strings.Builder

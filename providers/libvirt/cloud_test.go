@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/labs/labstest"
@@ -51,7 +52,7 @@ func newImageVM(t *testing.T, name string) vms {
 	}
 	v := vms{images: d.Images, req: providers.Request{Plan: plan, Dir: filepath.Join(t.TempDir(), plan.Lab.Label()), Step: func(string) func(error) { return func(error) {} }}}
 	software := providertest.SoftwareOf(t, providertest.Netlab(t))
-	software.Offline = false // the image's server is on loopback, and nothing else of this lab is on any
+	software.Sources = artifacts.AllSources() // the image's server is on loopback, and nothing else of this lab is on any
 	_, v.req.Artifacts = software.Obtain(t, plan, v.req.Step)
 	// The image has nothing to do in the user's cache.
 	t.Cleanup(func() { os.RemoveAll(filepath.Dir(v.req.Artifacts.Disk.Image)) })

@@ -29,6 +29,7 @@ var sockets = []string{"/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock
 // hypervisor is a connection to libvirt, on this machine or another.
 type hypervisor struct {
 	*libvirt.Libvirt
+	calls   *answering // its connection
 	uri     string
 	socket  string          // libvirt's socket, on its machine
 	remote  *remote.Machine // the remote machine; nil for this one
@@ -54,7 +55,7 @@ func connect(ctx context.Context, uri string) (*hypervisor, error) {
 			"use qemu:///system, or qemu:///system?socket=PATH; set a remote hypervisor in the lab file (libvirt.uri, or a Node's hypervisor)")
 	}
 	h := &hypervisor{uri: uri}
-	return h, h.open(u.Query().Get("socket"), func(path string) (net.Conn, error) {
+	return h, h.open(ctx, u.Query().Get("socket"), func(ctx context.Context, path string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", path)
 	})
@@ -70,7 +71,7 @@ func connectRemote(ctx context.Context, uri string) (*hypervisor, error) {
 	if h.remote, err = remote.Dial(ctx, at); err != nil {
 		return nil, err
 	}
-	err = h.open(at.Socket, func(path string) (net.Conn, error) { return h.remote.Unix(ctx, path) })
+	err = h.open(ctx, at.Socket, h.remote.Unix)
 	if err != nil {
 		h.remote.Close()
 	}
@@ -78,7 +79,9 @@ func connectRemote(ctx context.Context, uri string) (*hypervisor, error) {
 }
 
 // open connects to a socket, or to the first of the possible sockets that accepts connections.
-func (h *hypervisor) open(socket string, dial func(path string) (net.Conn, error)) error {
+func (h *hypervisor) open(ctx context.Context, socket string, dial func(ctx context.Context, path string) (net.Conn, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, connectLimit)
+	defer cancel()
 	paths := sockets
 	if socket != "" {
 		paths = []string{socket}
@@ -88,7 +91,7 @@ func (h *hypervisor) open(socket string, dial func(path string) (net.Conn, error
 	for _, path := range paths {
 		var next error
 		h.socket = path
-		if conn, next = dial(path); next == nil {
+		if conn, next = dial(ctx, path); next == nil {
 			err = nil
 			break
 		}
@@ -100,12 +103,18 @@ func (h *hypervisor) open(socket string, dial func(path string) (net.Conn, error
 	if err != nil {
 		return h.unreachable(err)
 	}
-	h.Libvirt = libvirt.NewWithDialer(dialers.NewAlreadyConnected(conn))
-	if err := h.ConnectToURI(libvirt.QEMUSystem); err != nil {
-		conn.Close()
-		return fmt.Errorf("libvirt at %s: %w", h.uri, err)
+	h.calls = newAnswering(conn)
+	h.Libvirt = libvirt.NewWithDialer(dialers.NewAlreadyConnected(h.calls))
+	hung := context.AfterFunc(ctx, func() { conn.Close() })
+	err = h.ConnectToURI(libvirt.QEMUSystem)
+	if hung() && err == nil {
+		return nil
 	}
-	return nil
+	conn.Close()
+	if ctx.Err() != nil {
+		return hint.With(fmt.Errorf("libvirt at %s: the daemon accepts connections and does not answer (%w)", h.uri, ctx.Err()), "restart it"+h.on()+": `systemctl restart libvirtd`")
+	}
+	return fmt.Errorf("libvirt at %s: %w", h.uri, err)
 }
 
 // unreachable adds a hint to the error of a failed connection.

@@ -320,8 +320,8 @@ func (p Provider) attach(ctx context.Context, hs hypervisors, plan topology.Plan
 }
 
 // Inspect implements providers.Inspector.
-func (p Provider) Inspect(ctx context.Context, state providers.State, dir string) error {
-	errs := local.Inspect(ctx, state, dir)
+func (p Provider) Inspect(ctx context.Context, state providers.State, dir string, off []string) error {
+	errs := local.Inspect(ctx, state, dir, off)
 	if len(state.Plan.Remotes()) == 0 {
 		return errs
 	}
@@ -330,7 +330,7 @@ func (p Provider) Inspect(ctx context.Context, state providers.State, dir string
 		return errors.Join(errs, err)
 	}
 	defer hs.close()
-	lines, err := hs.differs(ctx, state.Plan)
+	lines, err := hs.differs(ctx, state.Plan, off)
 	for _, line := range lines {
 		err = errors.Join(err, fmt.Errorf("the networks differ from the plan: %s", line))
 	}

@@ -35,6 +35,7 @@ type order struct {
 	Tap    string        `json:"tap,omitempty"`    // what the hypervisor calls its tap,
 	Socket string        `json:"socket,omitempty"` // and the hypervisor's socket
 	Up     bool          `json:"up,omitempty"`     // of link
+	Off    []string      `json:"off,omitempty"`    // of diff: machines
 }
 
 // answer is the result of an order.
@@ -83,7 +84,7 @@ func (o order) obey(ctx context.Context) (a answer, err error) {
 		}
 		return a, fabric.Stretch(ctx, o.Plan, o.Ends)
 	case "diff":
-		if a.Lines, err = fabric.Diff(o.Plan); err != nil {
+		if a.Lines, err = fabric.Diff(o.Plan, o.Off...); err != nil {
 			return a, err
 		}
 		if len(a.Lines) > 0 { // there may be nothing to stretch
@@ -139,6 +140,23 @@ func (h *hypervisor) order(ctx context.Context, lab labs.Name, o order) (a answe
 	return a, err
 }
 
+// Scripts on a remote machine, for the file $1 with the SHA-256 $2. To the one that receives it a
+// connection that is cut looks like the end of the file: only its digest says that it is whole.
+const (
+	hasProgram  = `test -x "$1" && echo "$2  $1" | sha256sum --check --status`
+	takeProgram = `set -e
+mkdir -p "${1%/*}"
+rm -f "${1%/*}"/netlab-*
+cat >"$1.part"
+if ! echo "$2  $1.part" | sha256sum --check --status; then
+	rm -f "$1.part"
+	echo "the upload was cut, or the file changed on its way" >&2
+	exit 1
+fi
+chmod 755 "$1.part"
+mv "$1.part" "$1"`
+)
+
 // bring copies netlab to the remote machine, unless it has the same file.
 func (h *hypervisor) bring(ctx context.Context, lab labs.Name) error {
 	if h.program != "" {
@@ -149,20 +167,20 @@ func (h *hypervisor) bring(ctx context.Context, lab labs.Name) error {
 		return err
 	}
 	defer self.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, self); err != nil {
+	hash := sha256.New()
+	if _, err := io.Copy(hash, self); err != nil {
 		return err
 	}
 	if _, err := self.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	program := filepath.Join(remoteDir(lab), fmt.Sprintf("netlab-%x", sum.Sum(nil)[:8]))
-	if _, err := h.remote.Run(ctx, nil, "test", "-x", program); err == nil {
+	sum := fmt.Sprintf("%x", hash.Sum(nil))
+	program := filepath.Join(remoteDir(lab), "netlab-"+sum[:16])
+	if _, err := h.remote.Run(ctx, nil, "sh", "-c", hasProgram, "sh", program, sum); err == nil {
 		h.program = program
 		return nil
 	}
-	const script = `set -e; mkdir -p "${1%/*}"; rm -f "${1%/*}"/netlab-*; cat >"$1.part"; chmod 755 "$1.part"; mv "$1.part" "$1"`
-	if _, err := h.remote.Run(ctx, self, "sh", "-c", script, "sh", program); err != nil {
+	if _, err := h.remote.Run(ctx, self, "sh", "-c", takeProgram, "sh", program, sum); err != nil {
 		return fmt.Errorf("copy netlab to %s: %w", h.remote.At.Host, err)
 	}
 	h.program = program
@@ -185,13 +203,13 @@ func (hs hypervisors) segments(ctx context.Context, req providers.Request) (err 
 	return fabric.Stretch(ctx, plan, hs.ends(plan, ""))
 }
 
-// differs lists what segments would change.
-func (hs hypervisors) differs(ctx context.Context, plan topology.Plan) (lines []string, err error) {
+// differs lists what segments would change, but for machines that are off.
+func (hs hypervisors) differs(ctx context.Context, plan topology.Plan, off []string) (lines []string, err error) {
 	if lines, err = fabric.Stretched(plan, hs.ends(plan, "")); err != nil {
 		return nil, err
 	}
 	for _, uri := range plan.Remotes() {
-		a, err := hs[uri].order(ctx, plan.Lab, order{Do: "diff", Plan: plan.At(uri), Ends: hs.ends(plan, uri)})
+		a, err := hs[uri].order(ctx, plan.Lab, order{Do: "diff", Plan: plan.At(uri), Ends: hs.ends(plan, uri), Off: off})
 		if err != nil {
 			return nil, err
 		}

@@ -89,8 +89,11 @@ func TestReachRemote(t *testing.T) {
 		}
 	}
 	// What lacks is the machine's port.
-	if lines, err := hs.differs(ctx, plan); err != nil || fmt.Sprint(lines) != "[plug eth0 of w into network lan on 198.18.77.2]" {
+	if lines, err := hs.differs(ctx, plan, nil); err != nil || fmt.Sprint(lines) != "[plug eth0 of w into network lan on 198.18.77.2]" {
 		t.Errorf("networks differ: %q (%v)", lines, err)
+	}
+	if lines, err := hs.differs(ctx, plan, []string{"w"}); err != nil || len(lines) > 0 {
+		t.Errorf("with w off networks differ: %q (%v)", lines, err)
 	}
 	if left := f.Left(); !slices.Contains(left, "/run/netns/netlab.nlt-reach") || len(left) < 4 {
 		t.Errorf("there is %q", left)

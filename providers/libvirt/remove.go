@@ -104,10 +104,13 @@ func (p Provider) Delete(ctx context.Context, lab labs.Name, dir string) error {
 
 // Find implements providers.Finder. Without a responding libvirt there are no labs.
 func (p Provider) Find() ([]labs.Name, error) {
-	h, err := connect(context.Background(), "")
+	ctx, cancel := context.WithTimeout(context.Background(), findLimit)
+	defer cancel()
+	h, err := connect(ctx, "")
 	if err != nil {
 		return nil, nil
 	}
 	defer h.close()
+	h.calls.setLimit(findLimit)
 	return labsWith(h)
 }

@@ -78,7 +78,7 @@ func (p Provider) Save(ctx context.Context, plan topology.Plan, dir, name string
 	for _, m := range plan.Nodes() {
 		h := hs.of(m)
 		memory := filepath.Join(snapshotDir(h.dir(plan.Lab, dir), ".saving"), m.Name+".ram")
-		if err := h.DomainSave(there[m.Name].Domain, memory); err != nil {
+		if err := h.calls.within(memoryLimit, func() error { return h.DomainSave(there[m.Name].Domain, memory) }); err != nil {
 			// Machines whose memory was already saved are booted by `up`.
 			return full(errors.Join(fmt.Errorf("save the memory of Node %s: %w", m.Name, err), wake(there)), partial)
 		}
@@ -213,7 +213,10 @@ func (p Provider) thaw(ctx context.Context, hs hypervisors, plan topology.Plan, 
 			return err
 		}
 		memory := filepath.Join(snapshotDir(h.dir(plan.Lab, dir), name), m.Name+".ram")
-		if err := h.DomainRestoreFlags(memory, libvirt.OptString{text}, uint32(libvirt.DomainSavePaused)); err != nil {
+		err = h.calls.within(memoryLimit, func() error {
+			return h.DomainRestoreFlags(memory, libvirt.OptString{text}, uint32(libvirt.DomainSavePaused))
+		})
+		if err != nil {
 			return fmt.Errorf("restore the memory of Node %s: %w", m.Name, err)
 		}
 		if err := n.plug(ctx, h, plan, v); err != nil {

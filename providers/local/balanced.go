@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
@@ -95,6 +96,9 @@ func inspectEach(ctx context.Context, running providers.Running) error {
 	errs := make([]error, len(control))
 	var all errgroup.Group
 	for i, m := range control {
+		if slices.Contains(running.Off, m.Name) {
+			continue
+		}
 		all.Go(func() error {
 			client, err := directly(running, m)
 			if err == nil {

@@ -48,7 +48,7 @@ func needs(plan topology.Plan) []need {
 		need{exists("/proc/sys/net/bridge") || exists(modprobe()), modprobe() + " not found: netlab loads br_netfilter with it", "apt-get install kmod"},
 	)
 	list = append(list, cgroup2Needs("/sys/fs/cgroup")...)
-	list = append(list, inotifyNeed(plan))
+	list = append(list, inotifyNeed(plan), neighborNeed(plan))
 	slices.SortFunc(list, func(a, b need) int { return strings.Compare(a.what, b.what) })
 	return list
 }

@@ -36,6 +36,12 @@ func Segments(ctx context.Context, req providers.Request) (err error) {
 		if err := kernelBridgeFilter().provide(ctx); err != nil {
 			return err
 		}
+		if err := machineSysctls().begin(ctx, req.Plan.Lab); err != nil {
+			return fmt.Errorf("record the machine's sysctls: %w", err)
+		}
+	}
+	if err := limitLab(req.Plan.Lab, req.Plan.Limits); err != nil {
+		return err
 	}
 	if err := fabric.Create(ctx, req.Plan); err != nil {
 		return err
@@ -90,10 +96,7 @@ func ControlPlane(ctx context.Context, req providers.Request, running *providers
 	if err != nil {
 		return err
 	}
-	limit := apiLimit
-	if req.Plan.Capabilities.Emulated {
-		limit = emulatedAPILimit
-	}
+	limit := req.Plan.Limit(apiLimit, emulatedAPILimit)
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if err := kubeadm.WaitAPI(limited, client, req.Plan); err != nil {
@@ -127,9 +130,9 @@ func ControlPlane(ctx context.Context, req providers.Request, running *providers
 }
 
 // Inspect returns an error that joins all differences of a lab's networks, outside hosts and
-// forwarder from the plan.
-func Inspect(ctx context.Context, state providers.State, dir string) error {
-	missing, err := fabric.Diff(state.Plan)
+// forwarder from the plan. Machines that are off have no networks to differ.
+func Inspect(ctx context.Context, state providers.State, dir string, off []string) error {
+	missing, err := fabric.Diff(state.Plan, off...)
 	if err != nil {
 		return err
 	}
@@ -141,7 +144,7 @@ func Inspect(ctx context.Context, state providers.State, dir string) error {
 	if !Forwarding(state.Plan.Lab, state.APIPort) {
 		errs = errors.Join(errs, fmt.Errorf("nothing forwards 127.0.0.1:%d to the API server", state.APIPort))
 	}
-	errs = errors.Join(errs, inspectEach(ctx, providers.Running{Plan: state.Plan, Kubeconfig: filepath.Join(dir, "kubeconfig")}))
+	errs = errors.Join(errs, inspectEach(ctx, providers.Running{Plan: state.Plan, Kubeconfig: filepath.Join(dir, "kubeconfig"), Off: off}))
 	return errs
 }
 
@@ -169,6 +172,12 @@ func Stop(ctx context.Context, lab labs.Name) error {
 		}},
 		{unlinkLimit, func(ctx context.Context) error { return fabric.Delete(ctx, lab) }},
 		{cgroupLimit, func(ctx context.Context) error { return RemoveCgroups(ctx, lab, "") }},
+		{sysctlLimit, func(ctx context.Context) error {
+			if len(Processes(lab)) > 0 { // they may write more
+				return nil
+			}
+			return machineSysctls().end(ctx, lab)
+		}},
 	} {
 		limited, cancel := context.WithTimeout(ctx, step.limit)
 		errs = errors.Join(errs, step.do(limited))

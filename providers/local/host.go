@@ -158,25 +158,33 @@ func (h host) start(ctx context.Context, plan topology.Plan, artifacts component
 		return err
 	}
 	if !running {
-		if err := h.Start(ctx, runc, now.Lowers, h.Spec(artifacts.Self)); err != nil {
+		if err := h.Start(ctx, runc, now.Lowers, h.hostSpec(artifacts.Self, capabilitiesOf(services))); err != nil {
 			return err
 		}
 		if err := h.remember(now); err != nil {
 			return err
 		}
 	}
-	return h.await(ctx, services, want)
+	return h.await(ctx, services, want, plan.Limit(serviceLimit, serviceLimit))
 }
 
 // lowersOf are the lower directories of a host's overlay, the topmost first.
 func lowersOf(services []components.HostService, debian string) []string {
 	var lowers []string
 	for _, s := range services {
-		if s.Layer != "" {
+		if s.Layer != "" && !slices.Contains(lowers, s.Layer) { // the programs of a component share one
 			lowers = append(lowers, s.Layer)
 		}
 	}
 	return append(lowers, debian)
+}
+
+// capabilitiesOf are what services need beyond hostCapabilities.
+func capabilitiesOf(services []components.HostService) (all []string) {
+	for _, s := range services {
+		all = append(all, s.Capabilities...)
+	}
+	return all
 }
 
 // clear kills the remaining processes of the host, including agents of earlier versions of netlab,
@@ -280,7 +288,7 @@ func hostFiles(plan topology.Plan, m topology.Machine, services []components.Hos
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, pid1.Service{Name: s.Name, Argv: s.Argv, Log: "/var/log/" + s.Name + ".log", Cgroup: true, Config: pid1.Hash(config)})
+		list = append(list, pid1.Service{Name: s.Name, Argv: s.Argv, After: s.After, Log: "/var/log/" + s.Name + ".log", Cgroup: true, Config: pid1.Hash(config)})
 		for path, text := range s.Files {
 			files[path] = text
 		}

@@ -17,9 +17,9 @@ const inotifyPerNode = 15
 // inotifyNeed: all of root's processes share fs.inotify.max_user_instances, which is 128
 // on many machines; beyond it kube-proxy and others fail.
 func inotifyNeed(plan topology.Plan) need {
-	data, err := os.ReadFile("/proc/sys/fs/inotify/max_user_instances")
-	limit, convErr := strconv.Atoi(strings.TrimSpace(string(data)))
-	if err != nil || convErr != nil {
+	const sysctl = "fs.inotify.max_user_instances"
+	limit, known := numberOf(sysctl)
+	if !known {
 		return need{met: true}
 	}
 	wanted := 0
@@ -31,7 +31,7 @@ func inotifyNeed(plan topology.Plan) need {
 	used := inotifyUsed()
 	return need{used+wanted <= limit,
 		fmt.Sprintf("the lab's Nodes open about %d inotify instances; root may have %d and has %d open", wanted, limit, used),
-		fmt.Sprintf("sysctl -w fs.inotify.max_user_instances=%d", max(512, 2*limit))}
+		fmt.Sprintf("sysctl -w %s=%d", sysctl, roomFor(512, used+wanted))}
 }
 
 // inotifyUsed counts the inotify instances that root's processes have open.
@@ -44,4 +44,19 @@ func inotifyUsed() int {
 		}
 	}
 	return used
+}
+
+// numberOf reads a sysctl that is a number.
+func numberOf(sysctl string) (value int, known bool) {
+	data, err := os.ReadFile("/proc/sys/" + strings.ReplaceAll(sysctl, ".", "/"))
+	value, convErr := strconv.Atoi(strings.TrimSpace(string(data)))
+	return value, err == nil && convErr == nil
+}
+
+// roomFor is the smallest power of two times a minimum that a number fits into.
+func roomFor(minimum, number int) int {
+	for minimum < number {
+		minimum *= 2
+	}
+	return minimum
 }

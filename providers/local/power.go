@@ -76,11 +76,8 @@ const statusLimit = 5 * time.Second
 func outdated(ctx context.Context, req providers.Request, nodes []topology.Machine) error {
 	limit := statusLimit
 	control := slices.ContainsFunc(nodes, func(m topology.Machine) bool { return m.Role == topology.RoleControlPlane })
-	switch {
-	case control && req.Plan.Capabilities.Emulated:
-		limit = emulatedAPILimit
-	case control:
-		limit = apiLimit
+	if control {
+		limit = req.Plan.Limit(apiLimit, emulatedAPILimit)
 	}
 	running := providers.Running{Plan: req.Plan, Kubeconfig: filepath.Join(req.Dir, "kubeconfig")}
 	client, err := running.Client()

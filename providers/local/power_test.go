@@ -25,6 +25,12 @@ func TestPower(t *testing.T) {
 	if diff, err := fabric.Diff(s.Plan); err != nil || !slices.Equal(diff, []string{"add machine client"}) {
 		t.Errorf("without client the networks lack %q (%v)", diff, err)
 	}
+	if diff, err := fabric.Diff(s.Plan, "client"); err != nil || len(diff) > 0 {
+		t.Errorf("with client off the networks lack %q (%v)", diff, err)
+	}
+	if said := s.inspect(); said != "host client is off" {
+		t.Errorf("with client off: %s", said)
+	}
 	if fabric.Has(s.Plan.Lab, "client") || !fabric.Has(s.Plan.Lab, "router") {
 		t.Error("namespaces are not those of the machines that are on")
 	}

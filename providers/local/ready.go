@@ -27,8 +27,8 @@ const (
 
 // await waits until PID 1 has loaded the services file with this hash and every service of the
 // host is ready. It fails if a service exits.
-func (h host) await(ctx context.Context, services []components.HostService, hash string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, serviceLimit, fmt.Errorf("timed out after %s", serviceLimit))
+func (h host) await(ctx context.Context, services []components.HostService, hash string, limit time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("timed out after %s", limit))
 	defer cancel()
 	var why error // that of the last attempt that ended before the limit
 	for {
@@ -141,6 +141,10 @@ func inspectHosts(ctx context.Context, state providers.State, dir string) error 
 		status, err := h.status()
 		if err == nil && !h.inPlace() {
 			err = fmt.Errorf("host %s is not in its network namespace", m.Name)
+		}
+		if errors.As(err, new(providers.OffError)) {
+			errs = errors.Join(errs, err)
+			continue
 		}
 		if err != nil {
 			errs = errors.Join(errs, fmt.Errorf("outside host %s: %w", m.Name, err))

@@ -85,8 +85,8 @@ func roleOf(args []string) func([]string) error {
 	return nil
 }
 
-func initAs([]string) error {
-	os.Exit(pid1.Main(os.Stderr))
+func initAs(args []string) error {
+	os.Exit(pid1.Main(args[2:], os.Stderr))
 	return nil
 }
 

@@ -1,8 +1,13 @@
 package local
 
 import (
+	"fmt"
+	"runtime"
+	"slices"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"netlab.dev/netlab/providers/pid1"
 	"netlab.dev/netlab/topology/fabric"
 )
 
@@ -22,10 +27,10 @@ func Bind(source, target string, options ...string) specs.Mount {
 
 // Spec returns the configuration of the container as an OCI runtime bundle (opencontainers/runtime-spec):
 // pid, ipc, uts, mount and cgroup namespaces, the network namespace of the
-// fabric, and every capability that netlab itself has. Its PID 1 is the netlab executable
-// self, which is read-only in it.
+// fabric, and a Node's capabilities. Its PID 1 is the netlab executable self, which is read-only in
+// it.
 func (c Container) Spec(self string) *specs.Spec {
-	caps := Capabilities()
+	caps := nodeCapabilities()
 	return &specs.Spec{
 		Version: specs.Version,
 		Root:    &specs.Root{Path: c.Path("rootfs")},
@@ -56,8 +61,19 @@ func (c Container) Spec(self string) *specs.Spec {
 				{Type: specs.MountNamespace}, {Type: specs.CgroupNamespace},
 				{Type: specs.NetworkNamespace, Path: fabric.Path(c.Lab, c.Name)},
 			},
-			Devices:   []specs.LinuxDevice{{Path: "/dev/net/tun", Type: "c", Major: 10, Minor: 200}},
-			Resources: &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}}},
+			Devices:     []specs.LinuxDevice{{Path: "/dev/net/tun", Type: "c", Major: majorMisc, Minor: minorTun}},
+			Resources:   &specs.LinuxResources{Devices: devices()},
+			MaskedPaths: maskedPaths,
+			Seccomp:     callsOf(runtime.GOARCH),
 		},
 	}
+}
+
+// hostSpec is the spec of an outside host: its PID 1 keeps the capabilities of a host, and more that
+// its services need, once the host is prepared, and no program in it gains others.
+func (c Container) hostSpec(self string, more []string) *specs.Spec {
+	spec := c.Spec(self)
+	spec.Process.Args = append(spec.Process.Args, fmt.Sprintf("%s%x", pid1.Bounding, mask(slices.Concat(hostCapabilities, more))))
+	spec.Process.NoNewPrivileges = true
+	return spec
 }

@@ -73,13 +73,7 @@ func enrolment(lab labs.Name) (string, error) {
 		return "", errors.New("no cgroup hierarchy with the controller pids is mounted")
 	}
 	dir := filepath.Join(root, CgroupOf(lab, helpers))
-	var err error
-	for range 10 { // another lab's `down` may remove the empty parent meanwhile
-		if err = os.MkdirAll(dir, 0o755); !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-	}
-	return filepath.Join(dir, "cgroup.procs"), err
+	return filepath.Join(dir, "cgroup.procs"), makeCgroup(dir)
 }
 
 // cgroupMount is a mounted hierarchy.

@@ -25,8 +25,8 @@ func (p Provider) Check(_ context.Context, plan topology.Plan) error {
 func (Provider) KernelHas(option, module string) bool { return local.KernelHas(option, module) }
 
 // Inspect implements providers.Inspector.
-func (p Provider) Inspect(ctx context.Context, state providers.State, dir string) error {
-	return local.Inspect(ctx, state, dir)
+func (p Provider) Inspect(ctx context.Context, state providers.State, dir string, off []string) error {
+	return local.Inspect(ctx, state, dir, off)
 }
 
 // Find implements providers.Finder: labs are found by their pinned namespaces, their

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,9 +28,9 @@ func nodeOf(lab labs.Name, dir string, m topology.Machine) node {
 	return node{local.Container{Lab: lab, Name: m.Name, Dir: filepath.Join(dir, "nodes", m.Name), Logs: filepath.Join(dir, "logs", m.Name)}, m}
 }
 
-// prepare creates the Node's files: its containerd root, cloned from the store, and its own files
-// in the overlay's upper directory.
-func (n node) prepare(ctx context.Context, of components.Artifacts, files map[string]kubeadm.File) error {
+// prepare creates the Node's files: its containerd root, of the lab's images, and its own files in
+// the overlay's upper directory.
+func (n node) prepare(images string, files map[string]kubeadm.File) error {
 	// Remove what a killed `up` left of a Node that never ran.
 	if err := os.RemoveAll(n.Dir); err != nil {
 		return err
@@ -39,8 +38,8 @@ func (n node) prepare(ctx context.Context, of components.Artifacts, files map[st
 	if err := errors.Join(n.MakeDirs(), os.MkdirAll(n.Path("kubelet"), 0o755)); err != nil {
 		return err
 	}
-	if err := artifacts.Clone(ctx, of.Store, n.Path("containerd")); err != nil {
-		return fmt.Errorf("copy the images to Node %s: %w", n.machine.Name, err)
+	if err := local.Furnish(images, n.Dir); err != nil {
+		return err
 	}
 	return local.WriteFiles(files, func(path string) string {
 		if rest, kubelet := strings.CutPrefix(path, "/var/lib/kubelet/"); kubelet {
@@ -52,8 +51,12 @@ func (n node) prepare(ctx context.Context, of components.Artifacts, files map[st
 
 // start starts the Node with the current artifacts: the cache may have dropped the netlab
 // executable that it was created with.
-func (n node) start(ctx context.Context, artifacts components.Artifacts) error {
-	return n.Start(ctx, artifacts.Programs["runc"], artifacts.Rootfs, n.spec(artifacts))
+func (n node) start(ctx context.Context, of components.Artifacts) error {
+	caches, err := artifacts.NodeCaches(of.Caches, filepath.Dir(filepath.Dir(n.Dir)))
+	if err != nil {
+		return err
+	}
+	return n.Start(ctx, of.Programs["runc"], of.Rootfs, n.spec(of, caches))
 }
 
 // remember records what the Node was created from, once it is running.

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -45,6 +46,7 @@ func (p Provider) Create(ctx context.Context, req providers.Request) (providers.
 	var stopped []node
 	var again []string
 	segments.Go(func() error { return local.Segments(early, req) })
+	images := sync.OnceValues(func() (string, error) { return local.Images(early, req) })
 	for _, m := range req.Plan.Nodes() {
 		n := nodeOf(req.Plan.Lab, req.Dir, m)
 		if runs, err := n.Running(ctx); err != nil {
@@ -57,7 +59,7 @@ func (p Provider) Create(ctx context.Context, req providers.Request) (providers.
 			again = append(again, m.Name)
 			segments.Go(func() error { return n.Clear(early) }) // its disk is kept: a reboot
 		} else {
-			segments.Go(func() error { return p.prepare(early, req, n, ca) })
+			segments.Go(func() error { return p.prepare(req, n, ca, images) })
 		}
 	}
 	if err := segments.Wait(); err != nil {
@@ -66,12 +68,16 @@ func (p Provider) Create(ctx context.Context, req providers.Request) (providers.
 	return p.boot(ctx, req, ca, stopped, again)
 }
 
-func (p Provider) prepare(ctx context.Context, req providers.Request, n node, ca *kubeadm.Authority) error {
+func (p Provider) prepare(req providers.Request, n node, ca *kubeadm.Authority, images func() (string, error)) error {
 	files, err := local.Files(req.Plan, n.machine, ca)
 	if err != nil {
 		return err
 	}
-	return n.prepare(ctx, req.Artifacts, files)
+	from, err := images()
+	if err != nil {
+		return err
+	}
+	return n.prepare(from, files)
 }
 
 // boot starts the stopped Nodes, bootstraps the control plane unless that was done, and waits for

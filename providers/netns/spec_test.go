@@ -2,6 +2,7 @@ package netns
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,8 +12,10 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/providers/local"
 	"netlab.dev/netlab/topology"
 )
 
@@ -23,7 +26,7 @@ func testNode(t *testing.T) node {
 
 // A Node gets no capability that this process may not hand on: runc would refuse.
 func TestSpecCapabilities(t *testing.T) {
-	s := testNode(t).spec(components.Artifacts{Self: "/self"})
+	s := testNode(t).spec(components.Artifacts{Self: "/self"}, nil)
 	mask := uint64(0)
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -50,7 +53,12 @@ func TestSpecCapabilities(t *testing.T) {
 // there to be PID 1, and cannot be written to.
 func TestSpecMounts(t *testing.T) {
 	n := testNode(t)
-	s := n.spec(components.Artifacts{Self: "/cache/self/netlab", Caches: map[string]string{"/var/cache/x": "/cache/caches/x"}})
+	images := filepath.Join(filepath.Dir(filepath.Dir(n.Dir)), "images", "key")
+	if err := errors.Join(os.MkdirAll(images, 0o755), os.MkdirAll(n.Dir, 0o755), local.Furnish(images, n.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	s := n.spec(components.Artifacts{Self: "/cache/self/netlab"},
+		[]artifacts.NodeCache{{Source: "/lab/x", Target: "/var/cache/x"}, {Source: "/cache/x", Target: "/var/cache/x/shared", ReadOnly: true}})
 	if s.Root.Path != filepath.Join(n.Dir, "rootfs") || s.Root.Readonly {
 		t.Errorf("root is %+v", s.Root)
 	}
@@ -62,18 +70,23 @@ func TestSpecMounts(t *testing.T) {
 		got[m.Destination] = m
 	}
 	for to, from := range map[string]string{
-		"/var/lib/containerd": filepath.Join(n.Dir, "containerd"),
-		"/var/lib/kubelet":    filepath.Join(n.Dir, "kubelet"),
-		"/var/log":            n.Logs,
-		s.Process.Args[0]:     "/cache/self/netlab",
-		"/var/cache/x":        "/cache/caches/x",
+		"/var/lib/containerd":  filepath.Join(n.Dir, "containerd"),
+		"/var/lib/kubelet":     filepath.Join(n.Dir, "kubelet"),
+		"/var/log":             n.Logs,
+		s.Process.Args[0]:      "/cache/self/netlab",
+		"/var/cache/x":         "/lab/x",
+		"/var/cache/x/shared":  "/cache/x",
+		artifacts.ImagesInside: images,
 	} {
 		if m := got[to]; m.Source != from || m.Type != "bind" {
 			t.Errorf("%s is %+v, want %s", to, m, from)
 		}
 	}
-	if !slices.Contains(got[s.Process.Args[0]].Options, "ro") {
-		t.Error("a Node may write to the netlab executable")
+	// What is shared with other labs, and nothing else of these.
+	for to, shared := range map[string]bool{s.Process.Args[0]: true, artifacts.ImagesInside: true, "/var/cache/x/shared": true, "/var/cache/x": false, "/var/lib/containerd": false} {
+		if slices.Contains(got[to].Options, "ro") != shared {
+			t.Errorf("%s is read-only: %t, want %t", to, !shared, shared)
+		}
 	}
 	for _, to := range []string{"/dev", "/run", "/tmp"} {
 		if got[to].Type != "tmpfs" {
@@ -83,7 +96,7 @@ func TestSpecMounts(t *testing.T) {
 }
 
 func TestSpecNamespaces(t *testing.T) {
-	s := testNode(t).spec(components.Artifacts{Self: "/self"})
+	s := testNode(t).spec(components.Artifacts{Self: "/self"}, nil)
 	var kinds []string
 	for _, ns := range s.Linux.Namespaces {
 		kinds = append(kinds, string(ns.Type))

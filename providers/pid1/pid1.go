@@ -47,26 +47,31 @@ type Service struct {
 }
 
 // Main is PID 1. It returns an exit status after a signal to stop, or if preparing the machine
-// fails.
-func Main(stderr io.Writer) int {
+// fails. With an argument Bounding it keeps only those capabilities once the machine is prepared.
+func Main(args []string, stderr io.Writer) int {
 	if os.Getpid() != 1 {
 		fmt.Fprintln(stderr, "error: netlab init runs only as PID 1 of a machine of namespaces")
 		return 2
 	}
-	if err := run(stderr); err != nil {
+	if err := run(args, stderr); err != nil {
 		fmt.Fprintln(stderr, "error:", err)
 		return 1
 	}
 	return 0
 }
 
-func run(log io.Writer) error {
+func run(args []string, log io.Writer) error {
 	services, hash, err := readServices()
 	if err != nil {
 		return err
 	}
 	if err := errors.Join(guardSysctls(), DelegateCgroups()); err != nil {
 		return err
+	}
+	if set, confined := bounding(args); confined {
+		if err := confine(set); err != nil {
+			return err
+		}
 	}
 	// It is idle most of the time, and every machine runs one: prefer low memory over speed.
 	runtime.GOMAXPROCS(1)

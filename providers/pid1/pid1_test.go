@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(3)
 		}
-		os.Exit(Main(os.Stderr))
+		os.Exit(Main(os.Args[1:], os.Stderr))
 	}
 	os.Exit(m.Run())
 }
@@ -303,7 +303,7 @@ func TestStubbornProcessesAreKilled(t *testing.T) {
 // It refuses to run other than as PID 1: it would mount over the machine's files.
 func TestRefusesToBeOrdinary(t *testing.T) {
 	var said bytes.Buffer
-	if code := Main(&said); code != 2 || !strings.Contains(said.String(), "PID 1") {
+	if code := Main(nil, &said); code != 2 || !strings.Contains(said.String(), "PID 1") {
 		t.Errorf("exit code %d, %q", code, said.String())
 	}
 }

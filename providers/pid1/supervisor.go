@@ -69,6 +69,8 @@ func (s *supervisor) run(services []Service, reload <-chan os.Signal) error {
 	signal.Notify(child, unix.SIGCHLD)
 	go reap(child, s.dead)
 	s.adopt(services)
+	old := time.NewTicker(rotateEvery)
+	defer old.Stop()
 	for {
 		s.report()
 		select {
@@ -84,6 +86,8 @@ func (s *supervisor) run(services []Service, reload <-chan os.Signal) error {
 					unix.Kill(pid, unix.SIGKILL)
 				}
 			}
+		case <-old.C:
+			s.rotate()
 		case <-reload:
 			services, hash, err := readServices()
 			if err != nil {

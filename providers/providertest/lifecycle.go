@@ -2,6 +2,7 @@ package providertest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"netlab.dev/netlab/internal/kube"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/topology"
@@ -127,8 +129,29 @@ func (l *lab) healthy(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := providers.Healthy(t.Context(), l.New(), state, l.dir); err != nil {
-		t.Errorf("the lab is not healthy: %v", err)
+		t.Errorf("the lab is not healthy: %v%s", err, l.notReady(t))
 	}
+}
+
+// notReady describes the Pods that are not Ready, one a line: why, and what their containers do.
+func (l *lab) notReady(t *testing.T) (lines string) {
+	t.Helper()
+	client, err := l.running.Client()
+	if err != nil {
+		return err.Error()
+	}
+	pods, err := client.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		return err.Error()
+	}
+	for _, p := range pods.Items {
+		if !kube.PodReady(&p) {
+			conditions, _ := json.Marshal(p.Status.Conditions)
+			containers, _ := json.Marshal(p.Status.ContainerStatuses)
+			lines += fmt.Sprintf("\n%s/%s on %s: %s %s", p.Namespace, p.Name, p.Spec.NodeName, conditions, containers)
+		}
+	}
+	return lines
 }
 
 // becomesHealthy waits for it: Pods of a Node that was off become available after the Node is Ready.

@@ -48,6 +48,15 @@ func (l *lab) switched(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	said := ""
+	if err := providers.Healthy(ctx, l.New(), state, l.dir); err != nil {
+		said = err.Error()
+	}
+	for _, name := range []string{"node a is off", "host client is off"} {
+		if strings.Count(said, name) != 1 || strings.Contains(said, "differ from the plan") {
+			t.Errorf("with %s the lab is said to be unhealthy by %q", name, said)
+		}
+	}
 	off := time.Now()
 	if err := providers.PowerOn(ctx, l.root, s, state, []topology.Machine{a, client}, l.request(t).Step); err != nil {
 		t.Fatal(err)

@@ -75,6 +75,9 @@ func Run(t *testing.T, s Suite) {
 		t.Run("machine/"+m.Name, func(t *testing.T) { l.machine(t, m) })
 	}
 	t.Run("kubeconfig", l.kubeconfig)
+	if !l.plan.Capabilities.OwnKernel { // else Nodes have disks of their own
+		t.Run("images", l.images)
+	}
 	t.Run("create again", l.again)
 	t.Run("attach", l.attach)
 	if s.Inside != nil {

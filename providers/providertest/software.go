@@ -65,7 +65,15 @@ func SoftwareOf(t testing.TB, self string) Software {
 		}
 		cache = filepath.Join(dir, "netlab")
 	}
-	return Software{catalog, artifacts.Cache{Dir: cache, Self: self, Offline: os.Getenv("NETLAB_OFFLINE") != ""}}
+	sources, err := artifacts.SourcesOf(os.Getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registries, err := artifacts.RegistriesOf(os.Getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Software{catalog, artifacts.Cache{Dir: cache, Self: self, Sources: sources, Registries: registries}}
 }
 
 // Archive writes an image of a few bytes as `docker save` does.

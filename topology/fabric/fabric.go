@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,12 +56,13 @@ func (w *work) create(ctx context.Context) error {
 }
 
 // Diff lists the changes that Create would make, one per line: "add machine w1", "plug eth1 of
-// w2 into network storage". It includes those of HostAccess. It changes nothing.
-func Diff(plan topology.Plan) ([]string, error) {
+// w2 into network storage". It includes those of HostAccess. It changes nothing, and leaves out
+// machines that are off.
+func Diff(plan topology.Plan, off ...string) ([]string, error) {
 	if err := plan.Lab.Check(); err != nil {
 		return nil, err
 	}
-	w := &work{plan: plan, dry: true}
+	w := &work{plan: plan, dry: true, skip: func(m topology.Machine) bool { return slices.Contains(off, m.Name) }}
 	w.check("list this machine's links", withSpace(func(own *space) error {
 		switch _, on := own.links[HostLink(plan.Lab)]; {
 		case plan.HostAccess && !on:

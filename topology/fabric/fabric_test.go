@@ -150,6 +150,47 @@ func TestMTU(t *testing.T) {
 	}
 }
 
+// A bridge keeps the MTU of its network when all machines of the network are off.
+func TestMTUWithoutPorts(t *testing.T) {
+	needRoot(t)
+	for _, mtu := range []int{1400, 1500, 9000} {
+		p := quickstart("nlt-d-ports")
+		p.Networks[1].MTU = mtu
+		var ports []string
+		for i := range p.Machines {
+			for j := range p.Machines[i].NICs {
+				if n := &p.Machines[i].NICs[j]; n.Network == "storage" {
+					n.MTU = mtu
+					ports = append(ports, n.Port)
+				}
+			}
+		}
+		create(t, p)
+		if len(ports) == 0 {
+			t.Fatal("no machine is on storage")
+		}
+		inFabric := func(fn func(*space) error) {
+			t.Helper()
+			must(t, Enter(p.Lab, "", func() error { return withSpace(fn) }))
+		}
+		inFabric(func(s *space) error {
+			for _, port := range ports {
+				if err := s.LinkDel(s.links[port]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		inFabric(func(s *space) error {
+			if is := s.links[p.Networks[1].Bridge].Attrs().MTU; is != mtu {
+				return fmt.Errorf("without ports the bridge has MTU %d, want %d", is, mtu)
+			}
+			return nil
+		})
+		must(t, Delete(t.Context(), p.Lab))
+	}
+}
+
 // VXLAN over the fabric carries TCP with checksums left to the far end, and payloads
 // far beyond one packet.
 func TestVXLAN(t *testing.T) {

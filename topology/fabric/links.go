@@ -47,13 +47,25 @@ func machineSysctls(m topology.Machine) []sysctl {
 	if m.Forward {
 		forward = "1"
 	}
-	return []sysctl{
+	all := []sysctl{
 		{"ipv6/conf/default/disable_ipv6", "1"},
 		{"ipv4/ip_forward", forward},
 		{"ipv4/conf/all/rp_filter", "0"},
 		{"ipv4/conf/default/rp_filter", "0"},
 		{"ipv4/conf/all/promote_secondaries", "1"},
 	}
+	if m.Routing != nil {
+		all = append(all, routingSysctls...)
+	}
+	return all
+}
+
+// routingSysctls spread flows over next hops by their ports too, not by addresses alone, and keep
+// a router from redirecting machines of a network to a next hop that changes.
+var routingSysctls = []sysctl{
+	{"ipv4/fib_multipath_hash_policy", "1"},
+	{"ipv4/conf/all/send_redirects", "0"},
+	{"ipv4/conf/default/send_redirects", "0"},
 }
 
 // SysctlConf returns machineSysctls in the format of sysctl.d(5), for a virtual machine whose
@@ -111,13 +123,14 @@ func (w *work) fabric(s *space) {
 }
 
 // bridge leaves STP off, the kernel's default; a port then forwards at once, whatever
-// the bridge's forward delay.
+// the bridge's forward delay. The MTU is set once the bridge exists: one that it is created with
+// follows the ports, and is 1500 again when the last machine of the network is off.
 func (w *work) bridge(s *space, n topology.Network) {
 	if _, ok := s.links[n.Bridge]; !ok {
 		made := w.do("add bridge "+n.Bridge+" of network "+n.Name, func() error {
 			attrs := netlink.NewLinkAttrs()
 			attrs.Group = linkGroup
-			attrs.Name, attrs.MTU = n.Bridge, n.MTU
+			attrs.Name = n.Bridge
 			noSnooping := false // there is no querier to keep groups alive
 			if err := s.LinkAdd(&netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &noSnooping}); err != nil {
 				return err

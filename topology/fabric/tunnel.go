@@ -154,7 +154,7 @@ func (w *work) tunnel(own, fabric *space, fabricFd int, n topology.Network, ends
 			attrs.Name, attrs.MTU, attrs.Group, attrs.Namespace = name, n.MTU, linkGroup, netlink.NsFd(fabricFd)
 			err := own.LinkAdd(&netlink.Vxlan{LinkAttrs: attrs, VxlanId: n.VNI, Port: vxlanPort, Learning: true})
 			if errors.Is(err, unix.EEXIST) {
-				return hint.With(fmt.Errorf("this machine already has VXLAN %d", n.VNI), "rename the lab: its VNIs are derived from the name")
+				return hint.With(fmt.Errorf("this machine already has VXLAN %d", n.VNI), "remove the lab with `netlab down` and create it again: it then gets another, random one")
 			}
 			if errors.Is(err, unix.EOPNOTSUPP) {
 				return hint.With(fmt.Errorf("the kernel has no CONFIG_VXLAN: %w", err), "modprobe vxlan, or use a kernel that has it")

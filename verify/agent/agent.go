@@ -148,6 +148,9 @@ func parseProbe(args []string, stderr io.Writer) (Probe, error) {
 	flags.IntVar(&p.Size, "size", 0, "udp: payload in bytes, sent in fragments beyond the path MTU")
 	flags.IntVar(&p.Count, "count", 1, "repetitions")
 	flags.BoolVar(&p.Parallel, "parallel", false, "repeat in parallel")
+	series := flags.Duration("for", 0, "repeat for this long, in place of --count")
+	pause := flags.Duration("pause", 0, "time between two repetitions of --for")
+	flags.BoolVar(&p.Flow, "flow", false, "http, udp: --for on one connection or socket")
 	timeout := flags.Duration("timeout", time.Second, "time for each repetition")
 	rest := args[1:]
 	if len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
@@ -164,6 +167,7 @@ func parseProbe(args []string, stderr io.Writer) (Probe, error) {
 		return Probe{}, errors.New("a probe requires exactly one target")
 	}
 	p.TimeoutMillis = int(timeout.Milliseconds())
+	p.ForMillis, p.PauseMillis = int(series.Milliseconds()), int(pause.Milliseconds())
 	return p, nil
 }
 
@@ -175,6 +179,7 @@ func envOr(name, otherwise string) string {
 }
 
 var (
-	errBusy    = errors.New("address already in use")  // what `bind` tests
-	errGarbled = errors.New("the answer is not valid") // a server of another protocol
+	errBusy      = errors.New("address already in use")  // what `bind` tests
+	errGarbled   = errors.New("the answer is not valid") // a server of another protocol
+	errFlowEnded = errors.New("the connection ended")    // of a series on one connection
 )

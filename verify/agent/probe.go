@@ -15,7 +15,6 @@ import (
 	"net/url"
 	"os"
 	"strconv"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -44,10 +43,8 @@ const (
 // Bounds of an agent's load.
 const (
 	MaxProbes  = 1000
-	maxCount   = 500
+	maxCount   = 4096
 	maxTimeout = 10 * time.Second
-	// maxParallel is how many repetitions of one probe run at a time.
-	maxParallel = 4
 	// maxDatagram is the largest payload of UDP over IPv4: 65535 bytes less the headers.
 	maxDatagram = 65507
 )
@@ -66,11 +63,17 @@ type Probe struct {
 	Size      int    `json:"size,omitempty"`      // udp: payload in bytes, at least; sent in fragments beyond the path MTU
 	Trace     string `json:"trace,omitempty"`     // http, https, tcp, udp, dns: marks its packets, and returns its Sockets
 
+	// A series: repetitions one after the other for some time, in place of Count.
+	ForMillis   int  `json:"forMillis,omitempty"`
+	PauseMillis int  `json:"pauseMillis,omitempty"` // between two of a series
+	Flow        bool `json:"flow,omitempty"`        // http, udp: a series on one connection or socket
+
 	Count         int  `json:"count,omitempty"` // repetitions; default 1
 	Parallel      bool `json:"parallel,omitempty"`
 	TimeoutMillis int  `json:"timeoutMillis,omitempty"` // of each repetition; default 1000
 
 	sockets *sockets // of a traced repetition
+	flow    *flow    // of a series with Flow
 }
 
 // Result is the result of a Probe. Outcome is Reply if any repetition was answered, else the
@@ -87,7 +90,8 @@ type Answer struct {
 	Outcome     string       `json:"outcome"`
 	Error       string       `json:"error,omitempty"`
 	RTTMicros   int64        `json:"rttMicros"`
-	Status      int          `json:"status,omitempty"` // http
+	AfterMicros int64        `json:"afterMicros,omitempty"` // of a series: from its start to that of the repetition
+	Status      int          `json:"status,omitempty"`      // http
 	Seen        *Seen        `json:"seen,omitempty"`
 	Certificate *Certificate `json:"certificate,omitempty"`
 	DNS         *DNSAnswer   `json:"dns,omitempty"`
@@ -124,77 +128,16 @@ func (p Probe) Args() []string {
 	if p.Parallel {
 		args = append(args, "--parallel")
 	}
+	if p.ForMillis > 0 {
+		args = append(args, "--for", p.series().String(), "--pause", p.pause().String())
+	}
+	if p.Flow {
+		args = append(args, "--flow")
+	}
 	if p.TimeoutMillis != 0 && p.TimeoutMillis != 1000 {
 		add("--timeout", p.Timeout().String())
 	}
 	return args
-}
-
-// Do runs the probe, all its repetitions, within its own bounds.
-func (p Probe) Do(ctx context.Context) Result {
-	start := time.Now()
-	count := min(max(p.Count, 1), maxCount)
-	answers := make([]Answer, count)
-	once := func(i int) {
-		ctx, cancel := context.WithTimeout(ctx, p.Timeout())
-		defer cancel()
-		p := p
-		if p.Trace != "" {
-			p.Trace, p.sockets = Token(p.Trace, i), &sockets{}
-		}
-		begin := time.Now()
-		a, err := p.ask(ctx)
-		if p.Trace != "" {
-			a.Sockets = p.sockets.list()
-		}
-		if a.RTTMicros == 0 {
-			a.RTTMicros = time.Since(begin).Microseconds()
-		}
-		a.Outcome = outcome(err)
-		if err != nil {
-			a.Error = err.Error()
-		}
-		answers[i] = a
-	}
-	if p.Parallel {
-		slots := make(chan struct{}, maxParallel)
-		var wg sync.WaitGroup
-		for i := range count {
-			slots <- struct{}{}
-			wg.Go(func() { defer func() { <-slots }(); once(i) })
-		}
-		wg.Wait()
-	} else {
-		misses := 0
-		for i := range count {
-			once(i)
-			// A dead target is known after a few repetitions; the rest would only cost time.
-			if answers[i].Outcome == Timeout {
-				misses++
-			}
-			if misses == 3 {
-				answers = answers[:i+1]
-				break
-			}
-		}
-	}
-	last := answers[len(answers)-1]
-	r := Result{Outcome: last.Outcome, Error: last.Error, Answers: answers}
-	for _, a := range answers {
-		if a.Outcome == Reply {
-			r.Outcome, r.Error = Reply, ""
-		}
-	}
-	r.ElapsedMicros = time.Since(start).Microseconds()
-	return r
-}
-
-// Timeout is how long each repetition may take.
-func (p Probe) Timeout() time.Duration {
-	if p.TimeoutMillis <= 0 {
-		return time.Second
-	}
-	return min(time.Duration(p.TimeoutMillis)*time.Millisecond, maxTimeout)
 }
 
 func (p Probe) ask(ctx context.Context) (Answer, error) {
@@ -241,7 +184,7 @@ func outcome(err error) string {
 		return Reply
 	case errors.As(err, &own):
 		return Broken
-	case is(errBusy, errGarbled, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, io.EOF, io.ErrUnexpectedEOF):
+	case is(errBusy, errGarbled, errFlowEnded, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, io.EOF, io.ErrUnexpectedEOF):
 		return Refused
 	case is(syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN,
 		syscall.EPERM, syscall.EACCES, syscall.EPROTO, syscall.ENOPROTOOPT):
@@ -277,6 +220,9 @@ func (p Probe) http(ctx context.Context) (Answer, error) {
 		DialContext:       p.dialer().DialContext,
 		// The certificate is reported, and judged by the caller.
 		TLSClientConfig: &tls.Config{ServerName: p.Host, InsecureSkipVerify: true},
+	}
+	if p.flow != nil {
+		transport = p.flow.http(transport)
 	}
 	response, err := transport.RoundTrip(req) // a redirect is an answer and is not followed
 	if err != nil {
@@ -318,11 +264,11 @@ func (p Probe) stream(ctx context.Context) (Answer, error) {
 }
 
 func (p Probe) datagram(ctx context.Context) (Answer, error) {
-	conn, err := p.dialer().DialContext(ctx, "udp", p.Target)
+	conn, release, err := p.flow.udp(func() (net.Conn, error) { return p.dialer().DialContext(ctx, "udp", p.Target) })
 	if err != nil {
 		return Answer{}, addressError(err)
 	}
-	defer conn.Close()
+	defer release()
 	if d, ok := ctx.Deadline(); ok {
 		conn.SetDeadline(d)
 	}

@@ -261,6 +261,7 @@ func (s Server) serveControl(l net.Listener) func(context.Context) error {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(Answered{Name: s.Name, IP: s.IP, Results: DoAll(r.Context(), asked.Probes)})
 	})
+	mux.HandleFunc("GET /addresses", serveAddresses)
 	mux.HandleFunc("POST /capture", s.serveCapture(make(chan struct{}, maxCaptures)))
 	var measuring loadServers
 	s.control(mux, &measuring)
@@ -270,6 +271,23 @@ func (s Server) serveControl(l net.Listener) func(context.Context) error {
 		go holdControl(ctx, s.Socket, server)
 		return server.Serve(l)
 	}
+}
+
+// serveAddresses answers with the addresses of the agent's network namespace.
+func serveAddresses(w http.ResponseWriter, _ *http.Request) {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	var own []netip.Addr
+	for _, a := range all {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
+			own = append(own, prefix.Addr().Unmap())
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(own)
 }
 
 // holdControl restores the control socket where nothing listens at its path any more: a

@@ -33,9 +33,12 @@ func api() []Check {
 			p.Host, p.Target = apiName, p.Target+"version"
 		},
 		Asserts:  []Assertion{APIServer{}},
-		Suspects: []Suspect{lostPackets, kubeProxyOfClient},
+		Suspects: []Suspect{apiServer, lostPackets, kubeProxyOfClient},
 	}}
 }
+
+// apiServer: the API server does not answer netlab either.
+func apiServer(c Case) string { return c.State.APIError }
 
 // APIServer asserts that the API server answers, authenticated by the cluster's CA. A client
 // without a token gets its version, or 401 where anonymous requests are off.

@@ -32,6 +32,7 @@ type Check struct {
 
 	Thorough    bool         // asked only on demand: it takes long
 	Policy      *Policy      // of paths that test a policy
+	Rolling     *Rolling     // of paths during which a backend is replaced
 	Measurement *Measurement // of throughput-* and latency-*
 }
 
@@ -42,6 +43,8 @@ type Lab struct {
 	Pods    workload.Pods
 	Nodes   []topology.Machine
 	Clients []topology.Machine // outside hosts that send requests
+
+	sample map[pair]bool // of the pairs of Nodes; nil for all
 }
 
 // Row is one source and destination of a path.
@@ -52,6 +55,7 @@ type Row struct {
 	Expected string
 	Skip     string // why it does not apply to the lab; "" if it does
 	Status   int    // HTTP status that something other than an agent must answer with; 0: an agent answers
+	Few      bool   // any ready endpoint may answer a few requests, where the path's other clients ask for all
 
 	Measures  string // throughput or latency, of a measurement
 	Route     string // of a measurement
@@ -62,7 +66,7 @@ type Row struct {
 
 // All returns the table, in the order of the report.
 func All() []Check {
-	return slices.Concat(pods(), services(), api(), dns(), nodePorts(), loadBalancer(), ingress(), toOutside(), fromOutside(), policies(),
+	return slices.Concat(pods(), services(), rolling(), api(), dns(), nodePorts(), loadBalancer(), ingress(), toOutside(), fromOutside(), policies(),
 		throughput(), latency())
 }
 
@@ -124,20 +128,17 @@ func labOf(plan topology.Plan, support components.Support) Lab {
 	return Lab{Plan: plan, Support: support, Pods: Pods(plan), Nodes: plan.Nodes(), Clients: plan.WithRole(topology.RoleClient)}
 }
 
+// Rows are those of the usual Extent.
+func Rows(plan topology.Plan, support components.Support) []Row { return Extent{}.Rows(plan, support) }
+
 // Rows derives the rows of a plan: every id at least once, as a skip with its reason where
 // it does not apply to the lab. The order is fixed.
-func Rows(plan topology.Plan, support components.Support) []Row { return rowsOf(plan, support, false) }
-
-// ThoroughRows are those, with the rows of paths that take long.
-func ThoroughRows(plan topology.Plan, support components.Support) []Row {
-	return rowsOf(plan, support, true)
-}
-
-func rowsOf(plan topology.Plan, support components.Support, thorough bool) []Row {
+func (e Extent) Rows(plan topology.Plan, support components.Support) []Row {
 	lab := labOf(plan, support)
+	lab.sample = e.pairs(lab.Nodes)
 	var out []Row
 	for _, c := range All() {
-		if c.Measurement != nil || c.Thorough && !thorough {
+		if c.Measurement != nil || c.Thorough && !e.Thorough {
 			continue
 		}
 		for _, r := range c.Rows(lab) {
@@ -161,6 +162,9 @@ func (r Row) Aliases() []string { return r.check().Aliases }
 
 // Policy is that of a row's path, nil where it tests none.
 func (r Row) Policy() *Policy { return r.check().Policy }
+
+// Rolling is that of a row's path, nil where no backend is replaced.
+func (r Row) Rolling() *Rolling { return r.check().Rolling }
 
 // Local reports whether a row targets a Service with externalTrafficPolicy Local, which
 // keeps the client's address and is served only by Nodes with an endpoint.
@@ -219,11 +223,15 @@ func (l Lab) fromEach(to observe.Ref) []Row {
 	return out
 }
 
-// pairs returns the rows of every ordered pair of Nodes.
+// pairs returns the rows of every ordered pair of Nodes, or of the sample of them; the pair of a
+// Node and itself is never left out.
 func (l Lab) pairs(of func(from, to topology.Machine) (Row, bool)) []Row {
 	var out []Row
 	for _, from := range l.Nodes {
 		for _, to := range l.Nodes {
+			if from.Name != to.Name && l.sample != nil && !l.sample[pair{from.Name, to.Name}] {
+				continue
+			}
 			if r, ok := of(from, to); ok {
 				out = append(out, r)
 			}

@@ -11,53 +11,98 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-const (
-	portDNS  = 53
-	portHTTP = 80
-)
-
-// deniedByPolicy: a policy of the user's forbids what a row asks.
-func deniedByPolicy(c Case) string {
+// denial is which policy of the user's forbids what a row asks.
+func denial(c Case) (none observe.Denial) {
 	if !c.Support.NetworkPolicy {
-		return ""
+		return none
 	}
-	if p := c.Row.Policy(); p != nil {
-		x := p.Scenario(c.Snapshot)
-		for _, l := range append(slices.Clone(x.Denied), x.Allowed...) {
-			port := agent.PortHTTP
-			if l.Kind == agent.TCP {
-				port = agent.PortTCP
-			}
-			if why := c.between(c.agentPod(l.From), []*corev1.Pod{c.agentPod(l.To)}, port); why != "" {
+	if c.Row.Policy() != nil {
+		for _, l := range c.legs() {
+			if why := c.between(c.agentPod(l.From), []*corev1.Pod{c.agentPod(l.To)}, c.portOf(l.To, l.Kind)); why != none {
 				return why
 			}
 		}
-		return ""
+		return none
 	}
 	client := c.agentPod(c.Row.From)
 	if c.Row.Protocol == agent.DNS || c.Row.To.Kind == report.AtName {
-		if why := c.between(client, c.State.CoreDNS(), portDNS); why != "" {
+		if why := c.between(client, c.State.CoreDNS(), observe.Port{Protocol: corev1.ProtocolUDP, Number: 53}); why != none {
 			return why
 		}
 	}
-	if c.Row.To.Kind != report.AtIngress {
-		return c.between(client, c.targets(c.Row.To), agent.PortHTTP)
+	for _, kind := range c.kinds() {
+		if why := c.denied(client, kind); why != none {
+			return why
+		}
 	}
-	controllers := c.State.IngressController()
-	if why := c.between(client, controllers, portHTTP); why != "" {
-		return why
+	return none
+}
+
+// kinds are those of a row's probes to its destination, the main one's first: each goes to a port
+// of its own.
+func (c Case) kinds() []string {
+	asks, err := AsksOf(c.Snapshot, c.Row)
+	if err != nil {
+		asks = []Ask{PlainAsk(c.Snapshot, c.Row)}
 	}
-	for _, route := range workload.IngressRoutes() {
-		if route.Host+route.Path != c.Row.To.Name {
-			continue
+	var out []string
+	for _, a := range asks {
+		of := slices.Contains([]string{agent.HTTP, agent.HTTPS, agent.TCP, agent.UDP, agent.MTU}, a.Probe.Kind)
+		if of && a.Part != PartControl && !slices.Contains(out, a.Probe.Kind) {
+			out = append(out, a.Probe.Kind)
+		}
+	}
+	return out
+}
+
+// denied is which policy forbids that a client sends a kind of probe to the row's destination.
+func (c Case) denied(client *corev1.Pod, kind string) (none observe.Denial) {
+	port := c.portOf(c.Row.To, kind)
+	switch c.Row.To.Kind {
+	case report.AtContainer:
+		return none // policies do not select what a Pod sends to itself
+	case report.AtIngress:
+		controllers := c.State.IngressController()
+		if why := c.between(client, controllers, port); why != none {
+			return why
 		}
 		for _, x := range controllers {
-			if why := c.between(x, c.targets(observe.AtService(route.Service)), agent.PortHTTP); why != "" {
+			if why := c.between(x, c.backends(), c.portOf(observe.AtService(""), agent.HTTP)); why != none {
 				return why
 			}
 		}
+		return none
 	}
-	return ""
+	return c.between(client, c.targets(c.Row.To), port)
+}
+
+// backends are the Pods behind the row's host and path of the Ingress.
+func (c Case) backends() []*corev1.Pod {
+	for _, route := range workload.IngressRoutes() {
+		if route.Host+route.Path == c.Row.To.Name {
+			return c.targets(observe.AtService(route.Service))
+		}
+	}
+	return nil
+}
+
+// portOf is the port at which a kind of probe arrives at what is behind a destination.
+func (c Case) portOf(to observe.Ref, kind string) observe.Port {
+	at := observe.Port{Protocol: corev1.ProtocolTCP, Number: observe.DataPort(kind)}
+	if kind == agent.UDP || kind == agent.MTU {
+		at.Protocol = corev1.ProtocolUDP
+	}
+	switch {
+	case to.Kind == report.AtIngress && kind == agent.HTTPS:
+		at.Number = 443
+	case to.Kind == report.AtIngress:
+		at.Number = 80
+	case to.Kind == report.AtNode:
+		at.Number = agent.HostNetworkHTTP
+	case to.Kind == report.AtService && to.Name == workload.ServiceAPI:
+		at.Number = int(c.Plan.Kubernetes.API.Port())
+	}
+	return at
 }
 
 // agentPod is the Pod of an end; nil where the end is not a Pod with its own network.
@@ -71,8 +116,8 @@ func (c Case) agentPod(r observe.Ref) *corev1.Pod {
 
 // targets are the Pods that may answer at a far end.
 func (c Case) targets(r observe.Ref) []*corev1.Pod {
-	if r.Kind == report.AtPod {
-		return []*corev1.Pod{c.agentPod(r)}
+	if p, ok := c.Pods.Pod(r.Name); ok && (r.Kind == report.AtPod || r.Kind == report.AtNodePort) {
+		return []*corev1.Pod{c.State.Pod(p.Namespace, p.Name)}
 	}
 	var out []*corev1.Pod
 	for _, name := range c.Services[r.Name].Ready {
@@ -82,17 +127,17 @@ func (c Case) targets(r observe.Ref) []*corev1.Pod {
 }
 
 // between is which policy forbids that a client (nil: not a Pod) reaches one of some Pods.
-func (c Case) between(client *corev1.Pod, targets []*corev1.Pod, port int) string {
+func (c Case) between(client *corev1.Pod, targets []*corev1.Pod, port observe.Port) (none observe.Denial) {
 	if len(targets) == 0 {
 		return c.State.Denied(observe.Egress, client, nil, port)
 	}
 	for _, target := range targets {
-		if why := c.State.Denied(observe.Egress, client, target, port); why != "" {
+		if why := c.State.Denied(observe.Egress, client, target, port); why != none {
 			return why
 		}
-		if why := c.State.Denied(observe.Ingress, target, client, port); why != "" {
+		if why := c.State.Denied(observe.Ingress, target, client, port); why != none {
 			return why
 		}
 	}
-	return ""
+	return none
 }

@@ -10,13 +10,16 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/checks"
 	"netlab.dev/netlab/verify/observe"
 	"netlab.dev/netlab/verify/observe/observetest"
 	"netlab.dev/netlab/verify/plantest"
 	"netlab.dev/netlab/verify/report"
+	"netlab.dev/netlab/verify/workload"
 )
 
 // TestNoControl: a row that must be silent, whose control nobody can answer, says why.
@@ -58,11 +61,36 @@ func TestDeniedByPolicy(t *testing.T) {
 		return observe.PoliciesOfCNI(unstructured.Unstructured{Object: map[string]any{"kind": kind, "metadata": map[string]any{"name": "lockdown"}, "spec": spec}})[0]
 	}
 	ingressOnly := func(s *networkingv1.NetworkPolicySpec) { s.PolicyTypes = both[:1] }
+	allow := func(protocol corev1.Protocol, port any, end int32) observe.Policy {
+		return deny("netlab-verify", func(s *networkingv1.NetworkPolicySpec) {
+			ingressOnly(s)
+			x := networkingv1.NetworkPolicyPort{Protocol: &protocol}
+			if p, given := port.(intstr.IntOrString); given {
+				x.Port = &p
+			}
+			if end != 0 {
+				x.EndPort = &end
+			}
+			s.Ingress = []networkingv1.NetworkPolicyIngressRule{{Ports: []networkingv1.NetworkPolicyPort{x}}}
+		})
+	}
+	number, name := intstr.FromInt32, intstr.FromString
+	const denied = "NetworkPolicy netlab-verify/default-deny does not let this into echo-"
 	for _, c := range []struct {
 		name, id, to string
 		policies     []observe.Policy
-		want         string // "" for lost packets
+		want         string // "" for lost packets, or nothing where a path has no second Node
 	}{
+		{"UDP alone is allowed, of a path over UDP", checks.PodToClusterIPUDP, "echo", []observe.Policy{allow(corev1.ProtocolUDP, number(agent.PortUDP), 0)}, ""},
+		{"UDP alone is allowed, of one over TCP", checks.PodToClusterIP, "echo", []observe.Policy{allow(corev1.ProtocolUDP, nil, 0)}, denied},
+		{"a port of TCP is allowed, of a path over UDP", checks.PodToClusterIPUDP, "echo", []observe.Policy{allow(corev1.ProtocolTCP, number(agent.PortHTTP), 0)}, denied},
+		{"a port of TCP is allowed, of one over TCP", checks.PodToClusterIP, "echo", []observe.Policy{allow(corev1.ProtocolTCP, number(agent.PortHTTP), 0)}, ""},
+		{"HTTP is allowed, of a path that measures the MTU too", checks.PodToPodCrossNode, "echo-w2", []observe.Policy{allow(corev1.ProtocolTCP, number(agent.PortHTTP), 0)}, denied},
+		{"a range with the port", checks.PodToClusterIP, "echo", []observe.Policy{allow(corev1.ProtocolTCP, number(8000), agent.PortHTTP)}, ""},
+		{"a range below the port", checks.PodToClusterIP, "echo", []observe.Policy{allow(corev1.ProtocolTCP, number(8000), agent.PortHTTP-1)}, denied},
+		{"the port by its name", checks.PodToClusterIP, "echo", []observe.Policy{allow(corev1.ProtocolTCP, name(workload.PortName), 0)}, ""},
+		{"another name", checks.PodToClusterIP, "echo", []observe.Policy{allow(corev1.ProtocolTCP, name("metrics"), 0)}, denied},
+		{"into what a name stands for, of a lookup", checks.DNSService, "echo", []observe.Policy{deny("netlab-verify", ingressOnly)}, ""},
 		{"everywhere", checks.PodToPodCrossNode, "echo-w2", []observe.Policy{deny("netlab-verify", nil)}, "NetworkPolicy netlab-verify/default-deny lets nothing out of echo-w1"},
 		{"ingress alone", checks.PodToPodCrossNode, "echo-w2", []observe.Policy{deny("netlab-verify", ingressOnly)}, "NetworkPolicy netlab-verify/default-deny lets nothing into echo-w2"},
 		{"a Service", checks.PodToClusterIP, "echo", []observe.Policy{deny("netlab-verify", ingressOnly)}, "NetworkPolicy netlab-verify/default-deny lets nothing into echo-"},
@@ -86,6 +114,9 @@ func TestDeniedByPolicy(t *testing.T) {
 			plan := plantest.Plan(t, "quickstart")
 			support := components.Support{NetworkPolicy: true}
 			s := observetest.Healthy(plan)
+			for _, p := range s.Pods {
+				p.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: workload.PortName, ContainerPort: agent.PortHTTP}}}}
+			}
 			s.Policies = c.policies
 			var rows []*checks.Judged
 			var asked *checks.Judged
@@ -109,7 +140,8 @@ func TestDeniedByPolicy(t *testing.T) {
 			checks.Explain(t.Context(), observetest.Snapshot(plan, support, s), func(context.Context) observe.State { return s },
 				func(context.Context, string, string) (bool, bool) { return true, true }, rows)
 			got := asked.Finding.Reason
-			if c.want != "" && (!strings.Contains(got, c.want) || strings.Contains(got, "lost")) || c.want == "" && !strings.Contains(got, "are lost") {
+			lost := strings.Contains(got, "are lost") || c.id != checks.PodToPodCrossNode && got == ""
+			if c.want != "" && (!strings.Contains(got, c.want) || strings.Contains(got, "lost")) || c.want == "" && !lost {
 				t.Errorf("%q, want %q", got, c.want)
 			}
 		})

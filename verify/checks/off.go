@@ -13,11 +13,12 @@ import (
 	"netlab.dev/netlab/verify/report"
 )
 
-// machineOff reports the first machine on the path that is off.
-func machineOff(c Case) string {
+// away reports the first machine on the path that is off, or Node that is not registered or not
+// Ready.
+func away(c Case) string {
 	for _, name := range onThePath(c) {
-		if c.IsOff(name) {
-			return c.Away[name]
+		if why := cmp.Or(c.Away[name], c.away[name]); why != "" {
+			return why
 		}
 	}
 	return ""
@@ -62,7 +63,16 @@ func outOfOrder(c Case) string {
 // and for a name the Nodes of CoreDNS.
 func onThePath(c Case) []string {
 	r := c.Row
-	names := slices.Concat(c.Finding.Nodes, []string{r.From.Name, r.To.Name})
+	names := slices.Clone(c.Finding.Nodes)
+	for _, end := range []observe.Ref{r.From, r.To} {
+		names = append(names, end.Node)
+		if end.Kind == report.AtNode || end.Kind == report.AtHost {
+			names = append(names, end.Name)
+		}
+	}
+	for _, l := range c.legs() {
+		names = append(names, l.From.Machine(), l.To.Machine())
+	}
 	if _, ip, err := c.Address(r.From, r.To, r.Protocol); err == nil {
 		if addr, err := netip.ParseAddr(ip); err == nil {
 			names = append(names, topology.Reach(c.Plan, cmp.Or(r.From.Node, r.From.Name), addr).Routers()...)

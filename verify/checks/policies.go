@@ -26,6 +26,7 @@ const (
 	PolicyNamedPort      = "policy-named-port"
 	PolicyPortRange      = "policy-port-range"
 	PolicyIPBlock        = "policy-ipblock"
+	PolicyFQDN           = "policy-fqdn"
 	PolicyL7             = "policy-l7"
 )
 
@@ -48,7 +49,7 @@ func (p Policy) Pod() string {
 // Scenario is one policy with the connections that show its effect: those that it denies,
 // and those that it must allow.
 type Scenario struct {
-	Policy  *networkingv1.NetworkPolicy // nil: the object is specific to the CNI (see L7Rule)
+	Policy  *networkingv1.NetworkPolicy // nil: the object is specific to the CNI (see OwnPolicies)
 	Denied  []Leg
 	Allowed []Leg
 	Denial  Denial
@@ -69,6 +70,7 @@ type Leg struct {
 	From, To     observe.Ref
 	Kind         string // http or tcp; each has its own port
 	Method, Path string // http; GET of / by default
+	Name         string // DNS name at which to ask To, an outside host; "": at its address
 }
 
 // Request is the HTTP request of a leg.
@@ -109,7 +111,7 @@ func policies() []Check {
 			func(s observe.Snapshot, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed []Leg) {
 				port := intstr.FromInt32(agent.PortHTTP)
 				n.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{Ports: []networkingv1.NetworkPolicyPort{{Port: &port}}}}
-				return []Leg{Leg{From: other(s), To: subject, Kind: agent.TCP}}, []Leg{leg(other(s), subject)}
+				return []Leg{{From: other(s), To: subject, Kind: agent.TCP}}, []Leg{leg(other(s), subject)}
 			}),
 		policy(PolicyEgressDeny, "all egress is denied", workload.Subject{Isolated: true},
 			func(s observe.Snapshot, subject observe.Ref, n *networkingv1.NetworkPolicy) (denied, allowed []Leg) {
@@ -119,6 +121,7 @@ func policies() []Check {
 		namedPort(),
 		portRange(),
 		ipBlock(),
+		fqdn(),
 		relabel(),
 		l7(),
 	}

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -104,12 +105,19 @@ type Request func(q Query, p *agent.Probe)
 
 // everyEndpoint sends so many requests that a fair choice of endpoints misses none.
 func everyEndpoint(q Query, p *agent.Probe) {
+	if q.Row.Few {
+		twenty(q, p)
+		return
+	}
 	p.Count, p.Parallel = enough(len(q.Services[q.Row.To.Name].Ready)), true
 }
 
 // enough is the number of requests with which a fair choice misses none of n endpoints, all
-// but certainly (1 in 10⁷ or better): n·(1-1/n)^(20n) < n·e⁻²⁰.
-func enough(n int) int { return min(max(20*n, 4), 400) }
+// but certainly (1 in 10⁷ or better): n·(1-1/n)^(n·(ln n + 17)) < e⁻¹⁷.
+func enough(n int) int {
+	each := max(20, int(math.Ceil(math.Log(float64(max(n, 1)))))+17)
+	return max(each*n, 4)
+}
 
 // twenty sends twenty requests in parallel.
 func twenty(_ Query, p *agent.Probe) { p.Count, p.Parallel = 20, true }

@@ -22,7 +22,7 @@ const (
 func services() []Check {
 	clusterIP := Check{
 		ID: PodToClusterIP, Section: sectionServices, Grid: gridServices, Title: "Pod → Service ClusterIP",
-		Rows:     func(l Lab) []Row { return l.fromEach(observe.AtService(workload.ServiceEcho)) },
+		Rows:     func(l Lab) []Row { return l.sampled(l.fromEach(observe.AtService(workload.ServiceEcho))) },
 		Request:  everyEndpoint,
 		Asserts:  []Assertion{Backends{Every: true}, ClientIP{Is: PreservedButHairpin}},
 		Suspects: []Suspect{serviceUnmet, lostPackets, kubeProxyOfClient},

@@ -4,18 +4,37 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/verify/observe"
 	"netlab.dev/netlab/verify/report"
 	"netlab.dev/netlab/verify/workload"
 )
 
-// Case is a failed row, with the state of the cluster and the results of the other rows.
-type Case struct {
+// Facts are what a cluster's state says of failures: since the verification began it may have
+// changed.
+type Facts struct {
 	observe.Snapshot
-	State observe.State // with events
+	State observe.State // with policies; to explain with events too
+	away  map[string]string
+	unmet map[string]string // What → Why
+}
+
+// FactsOf compares a state with the snapshot that rows were probed by.
+func FactsOf(s observe.Snapshot, state observe.State) Facts {
+	f := Facts{Snapshot: s, State: state, away: state.AwayOf(s.Plan), unmet: map[string]string{}}
+	for _, l := range observe.UnmetOf(state, s.Plan, s.Pods) {
+		f.unmet[l.What] = l.Why
+	}
+	return f
+}
+
+// Case is a failed row, with the facts and the results of the other rows.
+type Case struct {
+	Facts
 	Judged
 	lost []lostPair
 }
@@ -30,7 +49,7 @@ func Explain(ctx context.Context, s observe.Snapshot, look func(context.Context)
 	if len(failed) == 0 {
 		return
 	}
-	state := look(ctx)
+	facts := FactsOf(s, look(ctx))
 	pairs := lostPairs(rows)
 	for i := range pairs {
 		reached, asked := reaches(ctx, pairs[i].a, pairs[i].b)
@@ -42,19 +61,41 @@ func Explain(ctx context.Context, s observe.Snapshot, look func(context.Context)
 		}
 	}
 	for _, x := range failed {
-		x.Finding.Reason = observe.Join(x.Finding.Reason, explained(Case{s, state, *x, pairs}))
+		x.Finding.Reason = observe.Join(x.Finding.Reason, explained(Case{facts, *x, pairs}))
 	}
 }
 
-// explained returns the nearest cause: a machine that is off or a Node that is not Ready explains
-// everything; a row that could not be probed has its reason already, except a policy whose control
-// failed.
-func explained(c Case) string {
-	if why := cmp.Or(machineOff(c), linkDown(c), nodesNotReady(c), noControl(c)); why != "" || c.Row.Expected == report.Unreachable {
+// Known is why a row that is not as expected stays so, however often it is probed: the cluster's
+// state says it, or the wait before the first probe did not change it. "" if nothing is known.
+func (f Facts) Known(x Judged) string {
+	c := Case{Facts: f, Judged: x}
+	why := nearest(c)
+	if why != "" || c.Row.Expected == report.Unreachable {
 		return why
 	}
-	if why := deniedByPolicy(c); why != "" {
+	if d := denial(c); d.Sure {
+		return d.Why
+	}
+	for _, suspect := range c.Row.check().Suspects {
+		if why := suspect(c); why != "" && slices.Contains(slices.Collect(maps.Values(c.Unmet)), why) {
+			return why
+		}
+	}
+	return ""
+}
+
+// nearest is the cause that leaves no other: a machine of the path is away, a link is down, an agent
+// of the row is not there.
+func nearest(c Case) string { return cmp.Or(away(c), linkDown(c), agentGone(c), noControl(c)) }
+
+// explained returns the nearest cause; a row that could not be probed has its reason already, except
+// a policy whose control failed.
+func explained(c Case) string {
+	if why := nearest(c); why != "" || c.Row.Expected == report.Unreachable {
 		return why
+	}
+	if d := denial(c); d.Why != "" {
+		return d.Why
 	}
 	entry := c.Row.check()
 	if c.Finding.Outcome == report.Broken && entry.Policy == nil {
@@ -74,6 +115,36 @@ func explained(c Case) string {
 	return outOfOrder(c)
 }
 
+// agentGone: an agent of the row was ready when the verification began, and is not any more.
+func agentGone(c Case) string {
+	ends, names := []observe.Ref{c.Row.From, c.Row.To}, slices.Clone(c.Services[c.Row.To.Name].Ready)
+	for _, l := range c.legs() {
+		ends = append(ends, l.From, l.To)
+	}
+	for _, r := range ends {
+		names = append(names, map[bool]string{true: workload.NodeAgent(r.Name), false: r.Name}[r.Kind == report.AtNode])
+	}
+	for _, pod := range c.backends() {
+		names = append(names, pod.Name)
+	}
+	for _, name := range names {
+		what := "pod/" + name
+		if why := c.unmet[what]; why != "" && c.Unmet[what] == "" {
+			return why + " (it was ready when the verification began)"
+		}
+	}
+	return ""
+}
+
+// legs are those of a policy's row.
+func (c Case) legs() []Leg {
+	if c.Row.Policy() == nil {
+		return nil
+	}
+	x := c.Row.Policy().Scenario(c.Snapshot)
+	return append(slices.Clone(x.Denied), x.Allowed...)
+}
+
 // noControl: the agent that answers the control of a row that must be silent is not there.
 func noControl(c Case) string {
 	if c.Row.Expected != report.Unreachable || c.Finding.Outcome != report.Broken {
@@ -82,18 +153,6 @@ func noControl(c Case) string {
 	for _, a := range c.Row.check().Asserts {
 		if x, ok := a.(Silent); ok {
 			return c.Unmet["pod/"+workload.NodeAgent(x.Control(Query{Snapshot: c.Snapshot, Row: c.Row}))]
-		}
-	}
-	return ""
-}
-
-// nodesNotReady reports the first Node on the path that is not Ready.
-func nodesNotReady(c Case) string {
-	for _, name := range c.Finding.Nodes {
-		if n := c.State.Node(name); n != nil {
-			if t := observe.NodeTrouble(n); t != "" {
-				return t
-			}
 		}
 	}
 	return ""
@@ -120,10 +179,14 @@ func ingressBackend(c Case) string {
 
 // vipAnnouncer: nothing announces VIPs.
 func vipAnnouncer(c Case) string {
-	if c.Plan.LoadBalancer.Name != "metallb" || vipOf(c.Snapshot, c.Row) == "" {
+	if vipOf(c.Snapshot, c.Row) == "" {
 		return ""
 	}
-	return cmp.Or(c.State.MetalLB("speaker"), c.State.Excluded())
+	why := c.State.NoReadyPod(components.Announces)
+	if why == "" && c.Support.VIPs.ExcludesNodes {
+		why = c.State.Excluded()
+	}
+	return why
 }
 
 // lostPackets: no packet passes between two of the Nodes on the path.

@@ -33,8 +33,9 @@ type State struct {
 	Events      []*corev1.Event // newest last; read only after a failure
 	Off         []string        // machines that are off: the cluster learns of a Node only after 40 s
 
-	Policies   []Policy                     // of the user; read with Events
+	Policies   []Policy                     // of the user; read only after a failure
 	namespaces map[string]map[string]string // labels, read with Policies
+	APIError   string                       // why the API server did not answer, "" if it did; read with Events
 
 	Installed Installed
 	Refused   map[string]string // why the cluster refuses objects of the verification, by "pods/NAMESPACE/NAME"
@@ -135,15 +136,24 @@ func stored[T any](store cache.Store) []*T {
 	return out
 }
 
-// StateWithEvents is the state with the events, which explain failures.
-func (c *Cluster) StateWithEvents(ctx context.Context) State {
+// StateWithPolicies is the state with the user's policies.
+func (c *Cluster) StateWithPolicies(ctx context.Context) State {
 	s := c.State()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	c.readPolicies(ctx, &s)
+	return s
+}
+
+// StateWithEvents is the state with policies and the events, which explain failures.
+func (c *Cluster) StateWithEvents(ctx context.Context) State {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	s := c.StateWithPolicies(ctx)
 	events, err := c.client.CoreV1().Events("").List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return s // a reason without its event is still a reason
+	if err != nil { // a reason without its event is still a reason
+		s.APIError = "the API server does not answer: " + err.Error()
+		return s
 	}
 	for i := range events.Items {
 		s.Events = append(s.Events, &events.Items[i])
@@ -227,8 +237,8 @@ func VIPOf(s *corev1.Service) string {
 	return ""
 }
 
-// Patience is the factor by which timeouts grow: emulated machines are slow in everything,
-// most of all when much starts at once.
+// Patience is the factor by which timeouts of single packets grow: emulated machines are slow in
+// everything, most of all when much starts at once. Longer waits have a Plan's Limit.
 func Patience(plan topology.Plan) time.Duration {
 	if plan.Capabilities.Emulated {
 		return 10

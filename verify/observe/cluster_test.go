@@ -88,8 +88,8 @@ func TestAwait(t *testing.T) {
 		t.Errorf("CoreDNS scaled to zero: %v after %s", got, time.Since(start))
 	}
 
-	// A Node that is off is not waited for, whatever the cluster still believes of its Pods; one
-	// whose kubelet is silent only briefly.
+	// A Node that is off is not waited for, whatever the cluster still believes of its Pods, nor are
+	// the Pods of one whose kubelet is silent; those of one that is not Ready only briefly.
 	off = []string{"w2"}
 	c, _ = follow(observetest.Healthy(plan))
 	start = time.Now()
@@ -104,18 +104,27 @@ func TestAwait(t *testing.T) {
 	c, _ = follow(silent)
 	start = time.Now()
 	got = c.Await(context.Background(), plan, checks.Pods(plan), time.Minute)
-	if len(got) != 1 || !strings.HasPrefix(got[0].Why, "Node w2 is not Ready") || time.Since(start) > 10*time.Second {
+	if len(got) != 1 || !strings.HasPrefix(got[0].Why, "Node w2 is not Ready") || time.Since(start) > 3*time.Second {
 		t.Errorf("the kubelet of w2 is silent: %v after %s", got, time.Since(start))
 	}
+	unready := observetest.Healthy(plan)
+	unready.Node("w2").Status.Conditions[0] = corev1.NodeCondition{Type: corev1.NodeReady, Status: corev1.ConditionFalse, Message: "container runtime is down"}
+	unready.Pod(workload.Namespace, "echo-w2").Status.Conditions = nil
+	c, _ = follow(unready)
+	start = time.Now()
+	got = c.Await(context.Background(), plan, checks.Pods(plan), time.Minute)
+	if len(got) != 1 || got[0].Why != "Node w2 is not Ready: container runtime is down" || time.Since(start) > 10*time.Second {
+		t.Errorf("w2 is not Ready: %v after %s", got, time.Since(start))
+	}
 
-	// A Node that was deleted is named at once, and waited for only briefly.
+	// A Node that was deleted is named, and not waited for.
 	deleted := observetest.Healthy(plan)
 	deleted.Nodes = slices.DeleteFunc(deleted.Nodes, func(n *corev1.Node) bool { return n.Name == "w2" })
 	deleted.Pods = slices.DeleteFunc(deleted.Pods, func(p *corev1.Pod) bool { return p.Spec.NodeName == "w2" })
 	c, _ = follow(deleted)
 	start = time.Now()
 	got = c.Await(context.Background(), plan, checks.Pods(plan), time.Minute)
-	if why := "Node w2 is not registered"; time.Since(start) > 10*time.Second || !slices.ContainsFunc(got, func(l observe.Unmet) bool { return strings.HasPrefix(l.Why, why) }) {
+	if why := "Node w2 is not registered"; time.Since(start) > 3*time.Second || !slices.ContainsFunc(got, func(l observe.Unmet) bool { return strings.HasPrefix(l.Why, why) }) {
 		t.Errorf("w2 was deleted: %v after %s", got, time.Since(start))
 	}
 
@@ -136,7 +145,7 @@ func TestUnmet(t *testing.T) {
 	if got := observe.UnmetOf(observetest.Healthy(plan), plan, checks.Pods(plan)); len(got) != 0 {
 		t.Errorf("a healthy cluster has unmet conditions: %v", got)
 	}
-	empty := observe.UnmetOf(observe.State{}, plan, checks.Pods(plan))
+	empty := observe.UnmetOf(observe.State{Nodes: observetest.Healthy(plan).Nodes}, plan, checks.Pods(plan))
 	want := len(checks.Pods(plan).All()) + len(workload.ServiceSpecs(plan)) + 2
 	if len(empty) != want {
 		t.Errorf("an empty cluster has %d unmet conditions, want %d: %v", len(empty), want, empty)

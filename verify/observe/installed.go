@@ -2,6 +2,7 @@ package observe
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -65,11 +66,11 @@ func (s State) creation(w components.Workload) string {
 	return ""
 }
 
-// noneReady is why no Pod of an installed workload is ready; "" if one is, or if the lab does
-// not have it. part is the end of its name.
-func (s State) noneReady(kind, part string) string {
-	for _, w := range s.Installed[kind] {
-		if w.Name != part && !strings.HasSuffix(w.Name, "-"+part) {
+// NoReadyPod is why no Pod of the load balancer's workload with a duty is ready; "" if one is, or if
+// the lab has no load balancer.
+func (s State) NoReadyPod(d components.Duty) string {
+	for _, w := range s.Installed[components.KindLoadBalancer] {
+		if !slices.Contains(w.Does, d) {
 			continue
 		}
 		pods := s.PodsOf(w)
@@ -78,7 +79,7 @@ func (s State) noneReady(kind, part string) string {
 				return ""
 			}
 		}
-		return Join(fmt.Sprintf("no %s Pod is running%s", part, s.rollout(w)), s.troubleOf(w))
+		return Join(fmt.Sprintf("no %s Pod is running%s", w.Name, s.rollout(w)), s.troubleOf(w))
 	}
 	return ""
 }
@@ -97,9 +98,6 @@ func (s State) rollout(w components.Workload) string {
 	}
 	return fmt.Sprintf(" (%s not found)", w)
 }
-
-// MetalLB reports that no Pod of one of MetalLB's two parts is ready; "" if one is.
-func (s State) MetalLB(part string) string { return s.noneReady(components.KindLoadBalancer, part) }
 
 // CoreDNS are the Pods of the lab's DNS.
 func (s State) CoreDNS() []*corev1.Pod { return s.PodsOf(coreDNS()) }

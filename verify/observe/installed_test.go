@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/verify/checks"
 	"netlab.dev/netlab/verify/observe"
 	"netlab.dev/netlab/verify/observe/observetest"
@@ -36,7 +37,7 @@ func TestInstalled(t *testing.T) {
 		stranger(map[string]string{"app.kubernetes.io/name": "metallb", "app.kubernetes.io/component": "speaker"}, "speaker-x", corev1.ConditionTrue),
 		observetest.OwnedBy("DaemonSet", "kube-proxy", stranger(map[string]string{"k8s-app": "kube-proxy"}, "kube-proxy-x", corev1.ConditionFalse)),
 	}, s.Pods...)
-	if got := s.MetalLB("speaker"); got != "" {
+	if got := s.NoReadyPod(components.Announces); got != "" {
 		t.Errorf("the lab's speaker runs: %s", got)
 	}
 	if got := s.KubeProxy(); len(got) != 0 {
@@ -49,7 +50,7 @@ func TestInstalled(t *testing.T) {
 	}
 	s.Events = append(s.Events, &corev1.Event{Type: corev1.EventTypeWarning, Reason: "FailedCreate", Message: `pods "metallb-speaker-" is forbidden: violates PodSecurity`,
 		InvolvedObject: corev1.ObjectReference{Kind: "DaemonSet", Namespace: "metallb-system", Name: "metallb-speaker"}})
-	if got := s.MetalLB("speaker"); !strings.Contains(got, "no speaker Pod is running") || !strings.Contains(got, "FailedCreate") || !strings.Contains(got, "violates PodSecurity") {
+	if got := s.NoReadyPod(components.Announces); !strings.Contains(got, "no metallb-speaker Pod is running") || !strings.Contains(got, "FailedCreate") || !strings.Contains(got, "violates PodSecurity") {
 		t.Errorf("with the lab's speaker away: %q", got)
 	}
 }

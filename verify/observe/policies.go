@@ -175,40 +175,79 @@ func calicoMatches(selector string, of map[string]string) bool {
 	return true
 }
 
+// Port is a port of the receiver of packets.
+type Port struct {
+	Protocol corev1.Protocol
+	Number   int
+}
+
+// in reports whether a port of a NetworkPolicy is or has this one; a name may, where the receiver
+// is not a Pod.
+func (p Port) in(x networkingv1.NetworkPolicyPort, receiver *corev1.Pod) bool {
+	protocol := corev1.ProtocolTCP
+	if x.Protocol != nil {
+		protocol = *x.Protocol
+	}
+	switch {
+	case protocol != p.Protocol:
+		return false
+	case x.Port == nil:
+		return true
+	case x.Port.Type == intstr.String:
+		return receiver == nil || slices.ContainsFunc(receiver.Spec.Containers, func(c corev1.Container) bool {
+			return slices.ContainsFunc(c.Ports, func(of corev1.ContainerPort) bool {
+				return of.Name == x.Port.StrVal && int(of.ContainerPort) == p.Number
+			})
+		})
+	case x.EndPort != nil:
+		return x.Port.IntValue() <= p.Number && p.Number <= int(*x.EndPort)
+	}
+	return x.Port.IntValue() == p.Number
+}
+
+// Denial is which policy keeps packets from a Pod; the zero value: none does.
+type Denial struct {
+	Why  string
+	Sure bool // no policy that selects the Pod may let them through
+}
+
 // Denied is which policy keeps packets between a Pod and a peer (nil: not a Pod) from the Pod, in
-// one direction and to one port of the receiver; "" if none does.
-func (s State) Denied(d Direction, pod, peer *corev1.Pod, port int) string {
+// one direction and to one port of the receiver.
+func (s State) Denied(d Direction, pod, peer *corev1.Pod, port Port) Denial {
 	if pod == nil || pod.Spec.HostNetwork {
-		return ""
+		return Denial{}
 	}
 	var selecting, networks []Policy
+	sure := true
 	for _, p := range s.Policies {
 		if slices.Contains(p.types, d) && p.selects(pod, s.namespaces[pod.Namespace]) {
 			selecting = append(selecting, p)
 			if p.network != nil {
 				networks = append(networks, p)
 			}
+			sure = sure && (p.network != nil || !p.allows[d])
 		}
 	}
 	way := map[Direction]string{Ingress: "into", Egress: "out of"}[d]
-	allowed := func(p Policy) bool { return s.allowed(p.network, d, peer, port) }
+	receiver := map[Direction]*corev1.Pod{Ingress: pod, Egress: peer}[d]
+	allowed := func(p Policy) bool { return s.allowed(p.network, d, peer, receiver, port) }
 	if len(networks) > 0 && !slices.ContainsFunc(networks, allowed) {
 		if networks[0].rules(d) == 0 {
-			return fmt.Sprintf("%s lets nothing %s %s", networks[0], way, pod.Name)
+			return Denial{fmt.Sprintf("%s lets nothing %s %s", networks[0], way, pod.Name), sure}
 		}
-		return fmt.Sprintf("%s does not let this %s %s", networks[0], way, pod.Name)
+		return Denial{fmt.Sprintf("%s does not let this %s %s", networks[0], way, pod.Name), sure}
 	}
 	for _, p := range selecting {
 		if p.network == nil && !p.allows[d] {
-			return fmt.Sprintf("%s lets nothing %s %s", p, way, pod.Name)
+			return Denial{fmt.Sprintf("%s lets nothing %s %s", p, way, pod.Name), sure && len(networks) == 0}
 		}
 	}
 	for _, p := range selecting {
 		if p.network == nil {
-			return fmt.Sprintf("%s restricts what goes %s %s", p, way, pod.Name)
+			return Denial{fmt.Sprintf("%s restricts what goes %s %s", p, way, pod.Name), false}
 		}
 	}
-	return ""
+	return Denial{}
 }
 
 func (p Policy) rules(d Direction) int {
@@ -220,11 +259,10 @@ func (p Policy) rules(d Direction) int {
 
 // allowed reports whether a rule of a NetworkPolicy allows a peer. A peer that is not a Pod is
 // taken to be in every ipBlock.
-func (s State) allowed(n *networkingv1.NetworkPolicy, d Direction, peer *corev1.Pod, port int) bool {
+func (s State) allowed(n *networkingv1.NetworkPolicy, d Direction, peer, receiver *corev1.Pod, port Port) bool {
 	rule := func(peers []networkingv1.NetworkPolicyPeer, ports []networkingv1.NetworkPolicyPort) bool {
-		return (len(ports) == 0 || slices.ContainsFunc(ports, func(x networkingv1.NetworkPolicyPort) bool {
-			return x.Port == nil || x.Port.Type == intstr.String || x.EndPort != nil || x.Port.IntValue() == port
-		})) && (len(peers) == 0 || slices.ContainsFunc(peers, func(x networkingv1.NetworkPolicyPeer) bool { return s.isPeer(n.Namespace, x, peer) }))
+		at := len(ports) == 0 || slices.ContainsFunc(ports, func(x networkingv1.NetworkPolicyPort) bool { return port.in(x, receiver) })
+		return at && (len(peers) == 0 || slices.ContainsFunc(peers, func(x networkingv1.NetworkPolicyPeer) bool { return s.isPeer(n.Namespace, x, peer) }))
 	}
 	for _, r := range n.Spec.Ingress {
 		if d == Ingress && rule(r.From, r.Ports) {

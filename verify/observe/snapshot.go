@@ -48,13 +48,14 @@ type Snapshot struct {
 	Services  map[string]Service
 	Ingress   Service
 	PodCIDRs  map[string]netip.Prefix // by Node
+	Own       map[string][]netip.Addr // by Node, the addresses of its interfaces, as far as its agent was asked
 	Foreign   map[string]bool         // addresses of all Pods that have their own, of any namespace
 	Leaf      string                  // fingerprint of the Ingress's certificate
 	CA        []byte                  // the cluster's, in PEM
 	Unmet     map[string]string       // What → Why
 	Off       []string                // machines that are off
 	LinksDown map[string][]string     // NICs whose link is down at the switch, by machine
-	Away      map[string]string       // of those, and of Nodes whose kubelet is silent: why nothing on them answers
+	Away      map[string]string       // of machines that are off, Nodes that are not registered or not Ready: that they are
 	Cordoned  []string                // Nodes
 }
 
@@ -71,7 +72,7 @@ type Service struct {
 func New(plan topology.Plan, support components.Support, pods workload.Pods, s State, missing []Unmet, certificate []byte) Snapshot {
 	w := Snapshot{Plan: plan, Support: support, Pods: pods,
 		PodIPs: map[string]string{}, Services: map[string]Service{}, PodCIDRs: map[string]netip.Prefix{},
-		Foreign: map[string]bool{}, Unmet: map[string]string{}, Off: s.Off, Away: s.awayOf(plan)}
+		Foreign: map[string]bool{}, Unmet: map[string]string{}, Off: s.Off, Away: s.AwayOf(plan)}
 	for _, l := range missing {
 		w.Unmet[l.What] = l.Why
 	}
@@ -209,7 +210,7 @@ func (s Snapshot) Address(from, r Ref, protocol string) (target, ip string, err 
 		if err := s.podUnmet(r.Name); err != nil {
 			return "", "", err
 		}
-		return at(s.PodIPs[r.Name], dataPort(protocol))
+		return at(s.PodIPs[r.Name], DataPort(protocol))
 	case report.AtContainer:
 		return at("127.0.0.1", workload.SecondPort)
 	case report.AtNode:
@@ -221,7 +222,7 @@ func (s Snapshot) Address(from, r Ref, protocol string) (target, ip string, err 
 		if s.IsOff(r.Name) {
 			return "", "", Absent{s.Away[r.Name]}
 		}
-		return at(s.Toward(from, r.Name), dataPort(protocol))
+		return at(s.Toward(from, r.Name), DataPort(protocol))
 	case report.AtService:
 		x, err := s.serviceWithEndpoints(r.Name)
 		if err != nil {
@@ -264,10 +265,10 @@ func (s Snapshot) Address(from, r Ref, protocol string) (target, ip string, err 
 	return "", "", Unasked{fmt.Sprintf("unknown kind of reference %q", r.Kind)}
 }
 
-// dataPort is where agents serve a protocol.
-func dataPort(protocol string) int {
+// DataPort is where agents with a network of their own, and outside hosts, serve a kind of probe.
+func DataPort(protocol string) int {
 	switch protocol {
-	case agent.UDP:
+	case agent.UDP, agent.MTU:
 		return agent.PortUDP
 	case agent.TCP:
 		return agent.PortTCP
@@ -390,8 +391,12 @@ func JoinPort(ip string, port int) string {
 	return ip + ":" + strconv.Itoa(port)
 }
 
-// OwnEnd reports whether an address is a Node's own address in its part of the Pod network.
+// OwnEnd reports whether an address is a Node's own address in the Pod network, such as that of a
+// bridge or a tunnel. Not every CNI takes it from the Node's Pod CIDR.
 func (s Snapshot) OwnEnd(ip, node string) bool {
 	addr, err := netip.ParseAddr(ip)
+	if err == nil && slices.Contains(s.Own[node], addr) {
+		return true
+	}
 	return err == nil && !s.Foreign[ip] && s.PodCIDRs[node].IsValid() && s.PodCIDRs[node].Contains(addr)
 }

@@ -7,17 +7,14 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/verify/workload"
 )
 
-// podTrouble is why an agent Pod is not ready: from its container, its last warning event,
-// its Node.
+// podTrouble is why an agent Pod is not ready, whose Node is: from its container, its last warning
+// event.
 func (s State) podTrouble(p workload.Pod, pod *corev1.Pod) string {
-	node := s.Node(p.Node)
-	switch {
-	case node == nil:
-		return fmt.Sprintf("Node %s has not registered", p.Node)
-	case pod == nil:
+	if pod == nil {
 		return Join("not found", s.preempted(p))
 	}
 	why := PodTrouble(pod)
@@ -25,9 +22,6 @@ func (s State) podTrouble(p workload.Pod, pod *corev1.Pod) string {
 		why = Join(why, event)
 	}
 	why = Join(why, s.preempted(p))
-	if t := NodeTrouble(node); t != "" {
-		why = Join(why, t)
-	}
 	if why == "" {
 		why = "phase " + string(pod.Status.Phase)
 	}
@@ -108,7 +102,7 @@ func (s State) vipTrouble(service *corev1.Service) string {
 	if event := s.warning("Service", service.Namespace, service.Name); event != "" {
 		why = "Service event: " + event
 	}
-	if t := s.MetalLB("controller"); t != "" {
+	if t := s.NoReadyPod(components.Assigns); t != "" {
 		why = Join(why, t)
 	}
 	if why == "" {
@@ -117,8 +111,8 @@ func (s State) vipTrouble(service *corev1.Service) string {
 	return why
 }
 
-// Excluded reports that no Node may announce VIPs; "" if one may. kubeadm sets the label on
-// control planes, and MetalLB's speakers respect it.
+// Excluded reports that every Node is excluded from load balancers, as kubeadm excludes control
+// planes; "" if one is not.
 func (s State) Excluded() string {
 	for _, n := range s.Nodes {
 		if _, labelled := n.Labels[corev1.LabelNodeExcludeBalancers]; !labelled {

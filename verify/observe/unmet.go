@@ -26,8 +26,8 @@ type Unmet struct {
 // counts as stuck. On a slow machine each step is slow.
 const quiet = 15 * time.Second
 
-// away limits the wait while a Node is off or its kubelet is silent: what was on it does not come
-// back meanwhile, and what moves to other Nodes may take minutes.
+// away limits the wait while a Node is off, not registered or not Ready: what was on it does not
+// come back meanwhile, and what moves to other Nodes may take minutes.
 const away = 5 * time.Second
 
 // Await waits until nothing is missing, until waiting will not help, until nothing has
@@ -35,7 +35,7 @@ const away = 5 * time.Second
 func (c *Cluster) Await(ctx context.Context, plan topology.Plan, pods workload.Pods, bound time.Duration) []Unmet {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
-	quiet := quiet * Patience(plan)
+	quiet := plan.Limit(quiet, 10*quiet)
 	still := time.NewTimer(quiet)
 	defer still.Stop()
 	// A cluster whose pools were changed by hand never moves its VIPs to the plan's pools:
@@ -44,7 +44,7 @@ func (c *Cluster) Await(ctx context.Context, plan topology.Plan, pods workload.P
 	for stuck := false; !stuck && ctx.Err() == nil; {
 		s := c.State()
 		if down == nil && s.nodeAway(plan) {
-			down = time.After(away * Patience(plan))
+			down = time.After(plan.Limit(away, 10*away))
 		}
 		missing := slices.ContainsFunc(UnmetOf(s, plan, pods), func(l Unmet) bool { return !l.Futile })
 		if !missing && !s.movingVIP(plan) {
@@ -90,11 +90,11 @@ func (s State) movingVIP(plan topology.Plan) bool {
 // UnmetOf lists what the paths of a plan require and the cluster does not have.
 func UnmetOf(s State, plan topology.Plan, pods workload.Pods) []Unmet {
 	var out []Unmet
-	away := s.awayOf(plan)
+	away := s.AwayOf(plan)
 	for _, p := range pods.All() {
-		l := Unmet{What: "pod/" + p.Name, Why: away[p.Node], Futile: s.IsOff(p.Node)}
+		l := Unmet{What: "pod/" + p.Name, Why: away[p.Node], Futile: s.gone(p.Node) || s.silent(p.Node)}
 		pod := s.Pod(p.Namespace, p.Name)
-		if !l.Futile && pod != nil && PodReady(pod) {
+		if !s.gone(p.Node) && pod != nil && PodReady(pod) {
 			continue
 		}
 		if why := s.Refused["pods/"+p.Namespace+"/"+p.Name]; l.Why == "" && pod == nil && why != "" {
@@ -139,7 +139,7 @@ func (s State) unmetOfService(spec workload.ServiceSpec, c workload.Pods) []Unme
 	}
 	endpoints := s.Ready(workload.Namespace, spec.Name)
 	for _, name := range c.WithLabel(spec.Label, spec.Value) {
-		if pod := s.Pod(workload.Namespace, name); pod == nil || !PodReady(pod) || s.IsOff(pod.Spec.NodeName) || slices.Contains(endpoints, name) {
+		if pod := s.Pod(workload.Namespace, name); pod == nil || !PodReady(pod) || s.gone(pod.Spec.NodeName) || slices.Contains(endpoints, name) {
 			continue
 		}
 		l := Unmet{What: what, Why: fmt.Sprintf("Service %s has no ready endpoint for Pod %s", spec.Name, name)}

@@ -15,14 +15,22 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// Flannel is what Flannel with VXLAN supports.
+// Flannel is what Flannel with VXLAN supports, beside a load balancer and an ingress controller.
 func Flannel() components.Support {
-	return components.Support{L7Reason: "Flannel does not enforce NetworkPolicy", Encapsulation: components.Encapsulation{Kind: "vxlan", Port: 8472, Overhead: 50}}
+	return components.Support{VIPs: vips(), Ingress: ingress(), L7Reason: "Flannel does not enforce NetworkPolicy", Encapsulation: components.Encapsulation{Kind: "vxlan", Port: 8472, Overhead: 50}}
 }
 
 // Enforcing is a CNI that enforces policies and announces Pod CIDRs to outside routers.
 func Enforcing() components.Support {
-	return components.Support{NetworkPolicy: true, IPBlockPods: true, RoutesPodCIDR: true, L7Reason: "no Envoy"}
+	return components.Support{VIPs: vips(), Ingress: ingress(), NetworkPolicy: true, IPBlockPods: true, RoutesPodCIDR: true, L7Reason: "no Envoy"}
+}
+
+func vips() components.VIPs {
+	return components.VIPs{PoolAnnotation: "pool.example", ExcludesNodes: true}
+}
+
+func ingress() components.Ingress {
+	return components.Ingress{Class: "example", Annotations: map[string]string{"redirect.example": "no"}}
 }
 
 // Plan is the plan of a lab in scenarios.

@@ -39,8 +39,24 @@ type Report struct {
 	Kubernetes string   `json:"kubernetes"`
 	CNI        CNI      `json:"cni"`
 	Notices    []string `json:"notices,omitempty"` // cordoned Nodes, machines that are off, and who announces the VIPs meanwhile
+	Sample     *Sample  `json:"sample,omitempty"`  // nil: cross-Node paths were verified between all pairs of Nodes
 	Paths      []Result `json:"paths"`
 	Summary    Summary  `json:"summary"`
+
+	Software []Software `json:"software,omitempty"` // that the lab was created with, as a lock lists it
+}
+
+// Software is a part of a lab's software, with the digest of its content and its source.
+type Software struct {
+	Name   string `json:"name"`
+	Digest string `json:"digest"`
+	From   string `json:"from"`
+}
+
+// Sample says between how many of a large lab's pairs of Nodes cross-Node paths were verified.
+type Sample struct {
+	Pairs int `json:"pairs"`
+	Of    int `json:"of"` // a pair counts for each of its two directions
 }
 
 // CNI is the Pod network that was verified.
@@ -153,6 +169,7 @@ const (
 	KeyVIPOwner    Key = "vipOwner"
 	KeyDatagram    Key = "datagram"
 	KeyProtocols   Key = "protocols"
+	KeyAnswered    Key = "answered"
 )
 
 // Measurement is one measured value.
@@ -169,6 +186,9 @@ const (
 	MeasuredPayload    = "unfragmentedPayload" // of UDP
 	MeasuredLabelled   = "labelEffect"         // from a label to its effect under a policy
 	MeasuredUnlabelled = "labelRemovalEffect"  // from the label's removal to its effect
+	MeasuredDrained    = "drained"             // from a backend's deletion to its last request
+	MeasuredLongest    = "longestWait"         // for an answer on a connection
+	MeasuredSilence    = "longestSilence"      // of a socket
 )
 
 // Units of measurements.

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,18 +23,38 @@ import (
 // client talks to agents over their control sockets, never over the lab's networks.
 type client struct {
 	machines map[string]providers.Machine
+	limit    time.Duration // of one set of probes
 	mutex    sync.Mutex
 	clients  map[observe.Station]*http.Client
 }
 
-func newClient(machines map[string]providers.Machine) *client {
-	return &client{machines: machines, clients: map[observe.Station]*http.Client{}}
+// askLimit bounds the probes of one agent, all of which run at once.
+const askLimit = 30 * time.Second
+
+func newClient(running providers.Running) *client {
+	return &client{machines: running.Machines, limit: running.Plan.Limit(askLimit, askLimit), clients: map[observe.Station]*http.Client{}}
 }
 
-// ask sends probes to one agent in one request, and returns their results in order.
-func (a *client) ask(ctx context.Context, s observe.Station, probes []agent.Probe) ([]agent.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+// ask sends probes to one agent, as many in one request as it takes, and returns their results in
+// order.
+func (a *client) ask(ctx context.Context, s observe.Station, probes []agent.Probe) (results []agent.Result, err error) {
+	limit := a.limit
+	for _, p := range probes {
+		limit = max(limit, a.limit+time.Duration(p.ForMillis)*time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	for part := range slices.Chunk(probes, agent.MaxProbes) {
+		answered, err := a.askAtOnce(ctx, s, part)
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, answered...)
+	}
+	return results, nil
+}
+
+func (a *client) askAtOnce(ctx context.Context, s observe.Station, probes []agent.Probe) ([]agent.Result, error) {
 	var answered agent.Answered
 	if err := a.request(ctx, s, http.MethodPost, "/probe", agent.Asked{Probes: probes}, &answered); err != nil {
 		return nil, err
@@ -91,6 +113,34 @@ func (a *client) request(ctx context.Context, s observe.Station, method, path st
 		return err
 	}
 	return nil
+}
+
+// addressesLimit is for agents that do not answer: what is wrong with them, probes will tell.
+const addressesLimit = 3 * time.Second
+
+// addresses asks the agents of all Nodes for the addresses of their interfaces.
+func (a *client) addresses(ctx context.Context, w observe.Snapshot) map[string][]netip.Addr {
+	ctx, cancel := context.WithTimeout(ctx, addressesLimit)
+	defer cancel()
+	own := map[string][]netip.Addr{}
+	var mutex sync.Mutex
+	var asking sync.WaitGroup
+	for _, n := range w.Plan.Nodes() {
+		s, err := w.Station(observe.AtNode(n))
+		if err != nil {
+			continue
+		}
+		asking.Go(func() {
+			var got []netip.Addr
+			if a.request(ctx, s, http.MethodGet, "/addresses", nil, &got) == nil {
+				mutex.Lock()
+				own[n.Name] = got
+				mutex.Unlock()
+			}
+		})
+	}
+	asking.Wait()
+	return own
 }
 
 func (a *client) client(s observe.Station) (*http.Client, error) {

@@ -135,8 +135,8 @@ func TestFaults(t *testing.T) {
 			// A stale ARP entry may still lead to the Node: the replies keep coming.
 			upset: timeoutOf(agent.ARP), outcome: report.Fail,
 			fails: map[string]string{checks.OutsideToLoadBalancer: "no ARP reply for 172.30.0.20",
-				checks.OutsideToLoadBalancer + " " + workload.ServiceLB: "no speaker Pod is running (DaemonSet metallb-system/metallb-speaker: 0 of 0 ready)",
-				checks.OutsideToIngressHTTP:                             "no speaker Pod is running", checks.OutsideToIngressHTTPS: "no speaker Pod is running"},
+				checks.OutsideToLoadBalancer + " " + workload.ServiceLB: "no metallb-speaker Pod is running (DaemonSet metallb-system/metallb-speaker: 0 of 0 ready)",
+				checks.OutsideToIngressHTTP:                             "no metallb-speaker Pod is running", checks.OutsideToIngressHTTPS: "no metallb-speaker Pod is running"},
 			passes: []string{checks.OutsideToNodePort, checks.PodToClusterIP, checks.DNSService},
 		},
 		{
@@ -167,7 +167,7 @@ func TestFaults(t *testing.T) {
 				s.Deployments = append(s.Deployments, &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "metallb-system", Name: "metallb-controller"}})
 			},
 			outcome: report.Fail,
-			fails:   map[string]string{checks.OutsideToLoadBalancer + " " + workload.ServiceLB: "no controller Pod is running (Deployment metallb-system/metallb-controller: 0 of 0 ready)"},
+			fails:   map[string]string{checks.OutsideToLoadBalancer + " " + workload.ServiceLB: "no metallb-controller Pod is running (Deployment metallb-system/metallb-controller: 0 of 0 ready)"},
 		},
 		{
 			name: "an ingress backend is gone",

@@ -17,8 +17,8 @@ import (
 	"netlab.dev/netlab/verify/workload"
 )
 
-// ownL7 labels a policy as the verification's, so that a leftover one is found.
-func ownL7(policy unstructured.Unstructured) *unstructured.Unstructured {
+// labelled labels a policy as the verification's, so that a leftover one is found.
+func labelled(policy unstructured.Unstructured) *unstructured.Unstructured {
 	own := policy.DeepCopy()
 	own.SetLabels(workload.OwnMeta("", "", own.GetLabels()).Labels)
 	return own
@@ -41,7 +41,7 @@ func (p policyRun) forbids(ctx context.Context, x checks.Scenario, policy runtim
 	all := append(x.Allowed[:1:1], x.Denied...)
 	want := "200 from " + subject
 	for _, l := range all {
-		r, _, err := p.until(ctx, l, p.Control, served)
+		r, err := p.control(ctx, l, served)
 		if err != nil {
 			return broken(f, "the control before the policy: %v", err)
 		}

@@ -116,7 +116,7 @@ func TestL7Play(t *testing.T) {
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
 			r.on.subject = subject
-			f := policyRun{w, &r.on, quick}.play(context.Background(), scenarioOf(checks.PolicyL7, w), &unstructured.Unstructured{}, report.Enforced)
+			f := policyRun{w, &r.on, nil, quick}.play(context.Background(), scenarioOf(checks.PolicyL7, w), &unstructured.Unstructured{}, report.Enforced)
 			if f.Outcome != r.outcome || !strings.Contains(f.Reason, r.reason) {
 				t.Errorf("%s: %s; want %s: %s", f.Outcome, f.Reason, r.outcome, r.reason)
 			}
@@ -162,7 +162,7 @@ func TestL7Path(t *testing.T) {
 		}
 		w := observetest.Snapshot(plan, able, observetest.Healthy(plan))
 		on := &proxy{subject: rule.Value}
-		r := verification{snapshot: w, on: on, settle: time.Millisecond, l7: ciliums(t)}
+		r := verification{snapshot: w, on: on, settle: time.Millisecond, own: map[string]unstructured.Unstructured{checks.PolicyL7: ciliums(t)}}
 		rows := r.all(context.Background(), checks.Rows(plan, able)[len(paths)-1:])
 		if f := rows[0].Finding; f.Outcome != report.Pass || !strings.Contains(rows[0].command, "CiliumNetworkPolicy") || !strings.Contains(rows[0].command, "/private") {
 			t.Errorf("%s: %s %s by %s", scenario, f.Outcome, f.Reason, rows[0].command)
@@ -195,8 +195,8 @@ func ciliums(t *testing.T) unstructured.Unstructured {
 func TestL7PolicyLeftOver(t *testing.T) {
 	ctx := context.Background()
 	plan := plantest.Plan(t, "quickstart")
-	policy := ownL7(ciliums(t))
-	resources := Options{L7Policy: ciliums(t)}.policyResources()
+	policy := labelled(ciliums(t))
+	resources := Options{Policies: map[string]unstructured.Unstructured{checks.PolicyL7: ciliums(t)}}.policyResources()
 	if want := (schema.GroupVersionResource{Group: "cilium.io", Version: "v2", Resource: "ciliumnetworkpolicies"}); len(resources) != 1 || resources[0] != want {
 		t.Fatalf("it is among %v, want %v", resources, want)
 	}
@@ -205,7 +205,7 @@ func TestL7PolicyLeftOver(t *testing.T) {
 	if err := live.Apply(ctx, policy); err != nil {
 		t.Fatal(err)
 	}
-	if err := workload.Apply(ctx, client, plan, checks.Pods(plan), "x", resources...); err != nil {
+	if err := workload.Apply(ctx, client, workload.Lab{Plan: plan, Pods: checks.Pods(plan), Image: "x"}, resources...); err != nil {
 		t.Fatal(err)
 	}
 	_, err := client.Resource(resources[0]).Namespace(workload.Namespace).Get(ctx, checks.PolicyL7, metav1.GetOptions{})
@@ -220,7 +220,7 @@ func TestL7PolicyLeftOver(t *testing.T) {
 	young.PrependReactor("list", resources[0].Resource, func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewNotFound(resources[0].GroupResource(), "")
 	})
-	if err := workload.Apply(ctx, young, plan, checks.Pods(plan), "x", resources...); err != nil {
+	if err := workload.Apply(ctx, young, workload.Lab{Plan: plan, Pods: checks.Pods(plan), Image: "x"}, resources...); err != nil {
 		t.Errorf("before the kind is known: %v", err)
 	}
 	if named, _ := meta.Accessor(policy); named.GetLabels()[workload.LabelOwner] == "" || named.GetNamespace() != workload.Namespace {

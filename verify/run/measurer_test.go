@@ -204,7 +204,7 @@ func TestMeasuredReports(t *testing.T) {
 		for _, x := range rows {
 			x.took = 0
 		}
-		r := reportOf(w, rows, "v0.28.4")
+		r := reportOf(w, rows, checks.Extent{}, "v0.28.4")
 		var plain, bench bytes.Buffer
 		if err := errors.Join(r.WriteText(&plain, checks.Layout(), false), r.WriteBenchfmt(&bench)); err != nil {
 			t.Fatal(err)

@@ -68,7 +68,7 @@ func TestMachineOff(t *testing.T) {
 		if passed < 10 && c.off != "router" {
 			t.Errorf("%s without %s: only %d paths pass", c.scenario, c.off, passed)
 		}
-		if got := reportOf(w, rows, "").Notices; len(got) == 0 || got[0] != c.off+" is off" {
+		if got := reportOf(w, rows, checks.Extent{}, "").Notices; len(got) == 0 || got[0] != c.off+" is off" {
 			t.Errorf("%s without %s: notices %q", c.scenario, c.off, got)
 		}
 	}
@@ -107,7 +107,7 @@ func TestLinkDown(t *testing.T) {
 			}
 		}
 	}
-	if got := reportOf(w, rows, "").Notices; failed < 5 || len(got) < 2 || got[0] != "the link of w2 eth0 is down" || !strings.HasPrefix(got[1], "VIP ") {
+	if got := reportOf(w, rows, checks.Extent{}, "").Notices; failed < 5 || len(got) < 2 || got[0] != "the link of w2 eth0 is down" || !strings.HasPrefix(got[1], "VIP ") {
 		t.Errorf("%d paths fail; notices %q", failed, got)
 	}
 }
@@ -164,7 +164,7 @@ func TestKubeletSilent(t *testing.T) {
 			t.Errorf("the NodePort of w2: %s %q", x.Finding.Outcome, x.Finding.Reason)
 		}
 	}
-	notices := reportOf(w, rows, "").Notices
+	notices := reportOf(w, rows, checks.Extent{}, "").Notices
 	if len(notices) < 2 || !strings.HasPrefix(notices[0], "Node w2 is not Ready") || !strings.HasPrefix(notices[1], "VIP 172.30.0.20") || !strings.Contains(notices[1], " is announced by w") {
 		t.Errorf("notices: %q", notices)
 	}

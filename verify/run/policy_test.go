@@ -28,6 +28,7 @@ type enforcement struct {
 	enforces bool
 	delay    time.Duration // before a change takes effect
 	lossy    int           // every lossy-th probe is lost, policy or not; 0 for none
+	slow     int           // so many probes after the policy was applied get no reply, policy or not
 	overdoes bool          // denies the allowed leg too
 	sticks   bool          // goes on denying after the policy is removed
 	dead     bool          // nothing ever passes
@@ -68,6 +69,10 @@ func (e *enforcement) Ask(_ context.Context, from observe.Ref, p agent.Probe) (a
 	e.probes++
 	if e.mute != nil && !e.applied.IsZero() {
 		return agent.Result{}, e.mute
+	}
+	if !e.applied.IsZero() && e.slow > 0 {
+		e.slow--
+		return observetest.Silence(agent.Timeout, "i/o timeout"), nil
 	}
 	on := !e.applied.IsZero() && time.Since(e.applied) >= e.delay && (e.removed.IsZero() || time.Since(e.removed) < e.delay || e.sticks)
 	denied := slices.ContainsFunc(e.play.Denied, func(l checks.Leg) bool {
@@ -111,6 +116,7 @@ func TestPolicyPlay(t *testing.T) {
 		{"not enforced, as expected", report.NotEnforced, &enforcement{}, report.Pass, "", "denied under the policy=a reply (not enforced)", "apply remove"},
 		{"enforced against expectation", report.NotEnforced, &enforcement{enforces: true}, report.Fail, "observed blocked", "", "apply remove"},
 		{"lost packets are not a policy", report.NotEnforced, &enforcement{lossy: 3}, report.Pass, "", "", "apply remove"},
+		{"late replies are not a policy", report.NotEnforced, &enforcement{slow: 4}, report.Pass, "", "denied under the policy=a reply (not enforced)", "apply remove"},
 		{"blocks too much", report.Enforced, &enforcement{enforces: true, overdoes: true}, report.Fail, "allowed under the policy: expected a reply", "", "apply remove"},
 		{"takes effect too late", report.Enforced, &enforcement{enforces: true, delay: 550 * time.Millisecond}, report.Fail, "seconds to effect: expected at most 0.4, observed 0.", "denied under the policy=blocked", "apply remove"},
 		{"never ends", report.Enforced, &enforcement{enforces: true, sticks: true}, report.Fail, "after the policy: expected a reply", "", "apply remove"},
@@ -121,7 +127,7 @@ func TestPolicyPlay(t *testing.T) {
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
 			r.on.w, r.on.play = w, scenarioOf(checks.PolicyAllowLabel, w)
-			f := policyRun{w, r.on, quick}.play(context.Background(), r.on.play, nil, r.expected)
+			f := policyRun{w, r.on, nil, quick}.play(context.Background(), r.on.play, nil, r.expected)
 			if f.Outcome != r.outcome || !strings.Contains(f.Reason, r.reason) {
 				t.Errorf("%s: %s; want %s: %s", f.Outcome, f.Reason, r.outcome, r.reason)
 			}
@@ -157,7 +163,7 @@ func TestRelabel(t *testing.T) {
 		took    time.Duration // at least, each way
 	}{
 		{"at once", &enforcement{enforces: true}, 0, report.Pass, "", 0},
-		{"late, as the CNI says", &enforcement{enforces: true, relabel: 300 * time.Millisecond}, 1, report.Pass, "", 300 * time.Millisecond},
+		{"late, as the CNI says", &enforcement{enforces: true, relabel: 300 * time.Millisecond}, 1, report.Pass, "", 290 * time.Millisecond}, // the fake counts from a moment before
 		{"too late", &enforcement{enforces: true, relabel: 300 * time.Millisecond}, 0, report.Fail, "seconds from the label to its effect: expected at most 0.2, observed 0.3", 0},
 		{"never", &enforcement{enforces: true, relabel: time.Hour}, 0, report.Fail, "with the label: expected a reply", 0},
 		{"not enforced", &enforcement{}, 0, report.Fail, "without the label: expected blocked, observed a reply", 0},
@@ -168,7 +174,7 @@ func TestRelabel(t *testing.T) {
 		w := observetest.Snapshot(plan, support, observetest.Healthy(plan))
 		x := scenarioOf(checks.PolicyRelabel, w)
 		c.on.w, c.on.play = w, x
-		f := policyRun{w, c.on, quick}.play(t.Context(), x, x.Policy, report.Enforced)
+		f := policyRun{w, c.on, nil, quick}.play(t.Context(), x, x.Policy, report.Enforced)
 		if f.Outcome != c.outcome || !strings.Contains(f.Reason, c.reason) {
 			t.Errorf("%s: %s: %s", c.name, f.Outcome, f.Reason)
 		}
@@ -209,15 +215,15 @@ func TestPolicyMatrix(t *testing.T) {
 		x := &attempt{Judged: checks.Judged{Row: p}}
 		switch {
 		case p.ID == checks.PolicyL7:
-			x.Finding = policyRun{w, &proxy{subject: checks.L7Rule(plan).Value}, quick}.play(t.Context(), scenarioOf(p.ID, w), ownL7(ciliums(t)), p.Expected)
+			x.Finding = policyRun{w, &proxy{subject: checks.L7Rule(plan).Value}, nil, quick}.play(t.Context(), scenarioOf(p.ID, w), labelled(ciliums(t)), p.Expected)
 		case p.ID == checks.PolicyAllowPort:
-			x.Finding = policyRun{w, &enforcement{w: w, play: scenarioOf(p.ID, w)}, quick}.play(t.Context(), scenarioOf(p.ID, w), nil, p.Expected) // fails
+			x.Finding = policyRun{w, &enforcement{w: w, play: scenarioOf(p.ID, w)}, nil, quick}.play(t.Context(), scenarioOf(p.ID, w), nil, p.Expected) // fails
 		case p.ID == checks.PolicyAllowLabel:
-			x.Finding = policyRun{w, &enforcement{w: w, play: scenarioOf(p.ID, w), dead: true}, quick}.play(t.Context(), scenarioOf(p.ID, w), nil, p.Expected) // broken
+			x.Finding = policyRun{w, &enforcement{w: w, play: scenarioOf(p.ID, w), dead: true}, nil, quick}.play(t.Context(), scenarioOf(p.ID, w), nil, p.Expected) // broken
 		case p.ID == checks.PolicyDefaultDeny:
-			x.Finding = policyRun{w, &enforcement{w: w, play: scenarioOf(p.ID, w), enforces: true, overdoes: true}, quick}.play(t.Context(), scenarioOf(p.ID, w), nil, p.Expected)
+			x.Finding = policyRun{w, &enforcement{w: w, play: scenarioOf(p.ID, w), enforces: true, overdoes: true}, nil, quick}.play(t.Context(), scenarioOf(p.ID, w), nil, p.Expected)
 		case p.Expected == report.Enforced:
-			x.Finding = policyRun{w, &enforcement{w: w, play: scenarioOf(p.ID, w), enforces: true}, quick}.play(t.Context(), scenarioOf(p.ID, w), nil, p.Expected)
+			x.Finding = policyRun{w, &enforcement{w: w, play: scenarioOf(p.ID, w), enforces: true}, nil, quick}.play(t.Context(), scenarioOf(p.ID, w), nil, p.Expected)
 		default:
 			continue
 		}
@@ -230,7 +236,7 @@ func TestPolicyMatrix(t *testing.T) {
 			}
 		}
 	}
-	r := reportOf(w, rows, "v1.19.6")
+	r := reportOf(w, rows, checks.Extent{}, "v1.19.6")
 	var matrix, asJSON bytes.Buffer
 	if err := errors.Join(r.WriteMatrix(&matrix, checks.Layout(), false), r.WriteJSON(&asJSON)); err != nil {
 		t.Fatal(err)
@@ -245,7 +251,7 @@ func TestPolicyInterrupted(t *testing.T) {
 	w := observetest.Snapshot(plan, plantest.Enforcing(), observetest.Healthy(plan))
 	ctx, cancel := context.WithCancel(context.Background())
 	on := &interrupting{enforcement: enforcement{w: w, play: scenarioOf(checks.PolicyDefaultDeny, w)}, cancel: cancel}
-	policyRun{w, on, usualTiming(time.Second, 1)}.play(ctx, on.play, nil, report.Enforced)
+	policyRun{w, on, nil, usualTiming(time.Second, 1)}.play(ctx, on.play, nil, report.Enforced)
 	if got := strings.Join(on.log, " "); got != "apply remove" {
 		t.Errorf("did %q", got)
 	}

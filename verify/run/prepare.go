@@ -49,12 +49,12 @@ func prepare(ctx context.Context, running providers.Running, o Options, away, we
 	// Ingress webhook.
 	ctx, cancel := context.WithTimeout(ctx, o.wait(running.Plan))
 	defer cancel()
-	pods := checks.Pods(running.Plan)
+	lab := workload.Lab{Plan: running.Plan, Support: o.Support, Pods: checks.Pods(running.Plan), Image: o.Agent}
 	began := time.Now()
 	answered := began
 	for {
 		trying, stop := context.WithDeadline(ctx, answered.Add(away))
-		err := workload.Apply(trying, client, running.Plan, pods, o.Agent, o.policyResources()...)
+		err := workload.Apply(trying, client, lab, o.policyResources()...)
 		stop()
 		refused, rest, again := refusals(err, time.Since(began) < webhook)
 		switch {

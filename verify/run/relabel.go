@@ -15,7 +15,7 @@ import (
 func (p policyRun) relabels(ctx context.Context, x checks.Scenario, policy runtime.Object) checks.Finding {
 	l, bound := x.Denied[0], checks.RelabelBound(p.Snapshot, p.Effect)
 	f := checks.Finding{Outcome: report.Pass, Nodes: []string{l.From.Node, l.To.Node}}
-	r, _, err := p.until(ctx, l, p.Control, replied)
+	r, err := p.control(ctx, l, replied)
 	if err != nil {
 		return broken(f, "the control before the policy: %v", err)
 	}
@@ -39,7 +39,7 @@ func (p policyRun) relabels(ctx context.Context, x checks.Scenario, policy runti
 	}
 
 	clear := func() error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), apiAway+5*time.Second)
 		defer cancel()
 		return p.on.Label(ctx, l.From, checks.RelabelKey, "")
 	}

@@ -37,7 +37,7 @@ func endOf(w observe.Snapshot, from, r observe.Ref, protocol string) report.End 
 	return e
 }
 
-func reportOf(w observe.Snapshot, rows []*attempt, cniVersion string) report.Report {
+func reportOf(w observe.Snapshot, rows []*attempt, extent checks.Extent, cniVersion string) report.Report {
 	out := report.Report{SchemaVersion: report.SchemaVersion, Lab: w.Plan.Lab.String(), Provider: w.Plan.Provider, Kubernetes: w.Plan.Kubernetes.Version,
 		CNI: report.CNI{Name: w.Plan.CNI.Name, Version: cmp.Or(cniVersion, w.Plan.CNI.Version)}}
 	for _, x := range rows {
@@ -53,6 +53,11 @@ func reportOf(w observe.Snapshot, rows []*attempt, cniVersion string) report.Rep
 	out.Notices = notices(w, out.Paths)
 	for _, node := range w.Cordoned {
 		out.Notices = append(out.Notices, fmt.Sprintf("Node %s is cordoned (kubectl uncordon %s)", node, node))
+	}
+	if out.Sample = extent.Sample(w.Plan); out.Sample != nil {
+		out.Notices = append(out.Notices, fmt.Sprintf("cross-Node paths were verified between %d of the %d pairs of Nodes, "+
+			"each Node at both ends and each combination of networks, and a Service was asked for all its endpoints from one Node of each "+
+			"combination; `netlab verify %s --all-pairs` verifies all", out.Sample.Pairs, out.Sample.Of, w.Plan.Lab))
 	}
 	out.Escape()
 	return out

@@ -3,11 +3,15 @@ package run
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"encoding/xml"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/checks"
@@ -15,6 +19,7 @@ import (
 	"netlab.dev/netlab/verify/observe/observetest"
 	"netlab.dev/netlab/verify/plantest"
 	"netlab.dev/netlab/verify/report"
+	"netlab.dev/netlab/verify/report/page"
 	"netlab.dev/netlab/verify/workload"
 )
 
@@ -32,12 +37,39 @@ func reported(t *testing.T, s observe.State, upset func(string, agent.Probe, *ag
 		if p.Skip == "" {
 			quick := timing{Control: time.Millisecond, Effect: time.Millisecond, Watch: time.Millisecond, Pause: time.Millisecond, Probe: time.Millisecond}
 			play := scenarioOf(p.ID, w)
-			x.Finding = policyRun{w, &enforcement{w: w, play: play}, quick}.play(context.Background(), play, nil, p.Expected)
+			x.Finding = policyRun{w, &enforcement{w: w, play: play}, nil, quick}.play(context.Background(), play, nil, p.Expected)
 			x.command, x.tries = policyCommand(w, play.Policy, play.Denied[0]), 1
 		}
 		rows = append(rows, x)
 	}
-	return reportOf(w, rows, "v0.28.4")
+	return reportOf(w, rows, checks.Extent{}, "v0.28.4")
+}
+
+// The report of a large lab says that cross-Node paths took a sample, in each of its forms.
+func TestReportOfASample(t *testing.T) {
+	plan := plantest.Of(t, "networks: [{name: lan, cidr: 10.0.0.0/16}]\nnodes: [{name: cp, role: control-plane}, {name: w, role: worker, count: 16}]\n")
+	w := observetest.Snapshot(plan, plantest.Flannel(), observetest.Healthy(plan))
+	r := reportOf(w, nil, checks.Extent{}, "")
+	var text, asJSON, html bytes.Buffer
+	for _, err := range []error{r.WriteText(&text, checks.Layout(), false), r.WriteJSON(&asJSON), page.Write(&html, page.Subject{Report: r, Layout: checks.Layout(), Plan: plan})} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	const said = "between 17 of the 272 pairs of Nodes"
+	if folded := strings.Join(strings.Fields(text.String()), " "); !strings.Contains(folded, said) || !strings.Contains(folded, "netlab verify test --all-pairs") {
+		t.Errorf("the text is\n%s", &text)
+	}
+	if !strings.Contains(html.String(), said) {
+		t.Error("the page does not say it")
+	}
+	var read report.Report
+	if err := json.Unmarshal(asJSON.Bytes(), &read); err != nil || read.Sample == nil || *read.Sample != (report.Sample{Pairs: 17, Of: 272}) {
+		t.Errorf("JSON: %v, %+v", err, read.Sample)
+	}
+	if r := reportOf(w, nil, checks.Extent{AllPairs: true}, ""); r.Sample != nil || len(r.Notices) > 0 {
+		t.Errorf("with all pairs: %+v, %q", r.Sample, r.Notices)
+	}
 }
 
 func TestReportGolden(t *testing.T) {
@@ -47,6 +79,8 @@ func TestReportGolden(t *testing.T) {
 	faulty.Service(workload.Namespace, workload.ServiceLB).Status.LoadBalancer.Ingress = nil
 	w = observetest.Snapshot(plan, plantest.Flannel(), faulty)
 	lossy := drop(&w, "w1", "w2", "underlay")
+	without := observetest.Healthy(plan)
+	without.Nodes = slices.DeleteFunc(without.Nodes, func(n *corev1.Node) bool { return n.Name == "w2" })
 	reports := map[string]report.Report{
 		"report-healthy": reported(t, observetest.Healthy(plan), nil),
 		"report-faulty": reported(t, faulty, func(from string, p agent.Probe, r *agent.Result) *agent.Result {
@@ -56,15 +90,17 @@ func TestReportGolden(t *testing.T) {
 			}
 			return lossy(from, p, r)
 		}),
+		"report-unregistered": reported(t, without, withoutMachine(plan, "w2")),
 	}
 	for name, r := range reports {
-		var plain, coloured, asJSON, asJUnit bytes.Buffer
-		for _, err := range []error{r.WriteText(&plain, checks.Layout(), false), r.WriteText(&coloured, checks.Layout(), true), r.WriteJSON(&asJSON), r.WriteJUnit(&asJUnit)} {
+		var plain, coloured, matrix, asJSON, asJUnit bytes.Buffer
+		for _, err := range []error{r.WriteMatrix(&matrix, checks.Layout(), false), r.WriteText(&plain, checks.Layout(), false), r.WriteText(&coloured, checks.Layout(), true), r.WriteJSON(&asJSON), r.WriteJUnit(&asJUnit)} {
 			if err != nil {
 				t.Fatal(err)
 			}
 		}
 		plantest.Golden(t, name+".txt", plain.String())
+		plantest.Golden(t, name+"-matrix.txt", matrix.String())
 		if name == "report-faulty" {
 			plantest.Golden(t, name+".json", asJSON.String())
 			plantest.Golden(t, name+".xml", asJUnit.String())
@@ -85,7 +121,7 @@ func TestReportGolden(t *testing.T) {
 			t.Errorf("%s: the summary counts %d of %d", name, got, len(r.Paths))
 		}
 	}
-	if reports["report-healthy"].ExitCode() != 0 || reports["report-faulty"].ExitCode() != 1 {
+	if reports["report-healthy"].ExitCode() != 0 || reports["report-faulty"].ExitCode() != 1 || reports["report-unregistered"].ExitCode() != 1 {
 		t.Error("exit codes")
 	}
 }

@@ -6,20 +6,18 @@ package run
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
@@ -40,8 +38,9 @@ func Run(ctx context.Context, running providers.Running, o Options) (report.Repo
 	if err != nil {
 		return report.Report{}, err
 	}
-	agents := newClient(running.Machines)
+	agents := newClient(running)
 	defer agents.close()
+	w.Own = agents.addresses(ctx, w)
 	config, err := running.Config()
 	if err != nil {
 		return report.Report{}, err
@@ -50,12 +49,10 @@ func Run(ctx context.Context, running providers.Running, o Options) (report.Repo
 	if err != nil {
 		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}
-	r := verification{snapshot: w, ask: agents.ask, settle: o.settle(running.Plan), on: liveCluster{w: w, agents: agents, client: client}, l7: o.L7Policy}
-	derived := checks.Rows
-	if o.Thorough {
-		derived = checks.ThoroughRows
-	}
-	rows := r.all(ctx, derived(running.Plan, o.Support))
+	live := liveCluster{w: w, agents: agents, client: client}
+	r := verification{snapshot: w, ask: agents.ask, settle: o.settle(running.Plan), on: live, rolls: live, image: o.Agent, own: o.Policies,
+		facts: sync.OnceValue(func() checks.Facts { return checks.FactsOf(w, c.StateWithPolicies(ctx)) })}
+	rows := r.all(ctx, o.Extent.Rows(running.Plan, o.Support))
 	if err := ctx.Err(); err != nil {
 		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}
@@ -68,7 +65,7 @@ func Run(ctx context.Context, running providers.Running, o Options) (report.Repo
 	if err := newTracer(w, c.State(), agents, o.Pcap).attach(ctx, rows[:asked], o.Evidence || o.Pcap != ""); err != nil && o.Evidence {
 		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}
-	return reportOf(w, rows, o.CNIVersion), nil
+	return reportOf(w, rows, o.Extent, o.CNIVersion), nil
 }
 
 // enter waits until a lab is ready to be probed, and resolves its names. The cluster is
@@ -88,8 +85,8 @@ func enter(ctx context.Context, running providers.Running, o Options) (observe.S
 	if err := controlPlaneOff(running); err != nil {
 		return fail(err)
 	}
-	slower := observe.Patience(running.Plan)
-	refused, err := prepare(ctx, running, o, apiAway*slower, webhookAway*slower)
+	away := running.Plan.Limit(apiAway, 10*apiAway)
+	refused, err := prepare(ctx, running, o, away, running.Plan.Limit(webhookAway, 10*webhookAway))
 	if err != nil {
 		return fail(err)
 	}
@@ -102,7 +99,11 @@ func enter(ctx context.Context, running providers.Running, o Options) (observe.S
 		return client.Discovery().RESTClient().Get().AbsPath(path).DoRaw(ctx)
 	}
 	missing := c.Await(ctx, running.Plan, checks.Pods(running.Plan), o.wait(running.Plan))
-	secret, err := client.CoreV1().Secrets(workload.Namespace).Get(ctx, workload.SecretName, metav1.GetOptions{})
+	var secret *corev1.Secret
+	err = whileAway(ctx, away, func(ctx context.Context) (err error) {
+		secret, err = client.CoreV1().Secrets(workload.Namespace).Get(ctx, workload.SecretName, metav1.GetOptions{})
+		return err
+	})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fail(err)
 	}
@@ -138,8 +139,14 @@ type verification struct {
 	ask      func(ctx context.Context, s observe.Station, probes []agent.Probe) ([]agent.Result, error)
 	settle   time.Duration
 	on       cluster
-	l7       unstructured.Unstructured // the policy of PolicyL7, where it is not skipped
+	rolls    roller
+	image    string                               // of the agent
+	own      map[string]unstructured.Unstructured // policies that are specific to the CNI, by path
+	facts    func() checks.Facts                  // read at the first failure; nil: none
 }
+
+// known reports whether the cluster's state explains a failure: another try would change nothing.
+func (r verification) known(x checks.Judged) bool { return r.facts != nil && r.facts().Known(x) != "" }
 
 func (r verification) all(ctx context.Context, paths []checks.Row) []*attempt {
 	rows := make([]*attempt, len(paths))
@@ -151,6 +158,8 @@ func (r verification) all(ctx context.Context, paths []checks.Row) []*attempt {
 		switch {
 		case p.Skip != "":
 			rows[i].Finding = checks.Finding{Outcome: report.Skip, Reason: p.Skip}
+		case p.Rolling() != nil:
+			wg.Go(func() { r.roll(ctx, rows[i]) })
 		case p.Policy() == nil:
 			reach = append(reach, rows[i])
 		default:
@@ -172,25 +181,27 @@ func (r verification) all(ctx context.Context, paths []checks.Row) []*attempt {
 func (r verification) policy(ctx context.Context, to *attempt) {
 	start := time.Now()
 	scenario := to.Row.Policy().Scenario(r.snapshot)
-	var own runtime.Object = ownL7(r.l7)
+	var own runtime.Object = labelled(r.own[to.Row.ID])
 	if scenario.Policy != nil {
 		own = scenario.Policy
 	}
 	to.command = policyCommand(r.snapshot, own, scenario.Denied[0])
 	for _, leg := range append(slices.Clone(scenario.Denied), scenario.Allowed...) {
 		for _, end := range []observe.Ref{leg.From, leg.To} {
-			if _, err := r.snapshot.Station(end); errors.As(err, new(observe.Absent)) {
+			if _, err := r.snapshot.Station(end); err != nil {
 				to.Finding, to.tries = refusal(err), 1
 				return
 			}
 		}
 	}
-	to.Finding = policyRun{r.snapshot, r.on, usualTiming(r.settle, observe.Patience(r.snapshot.Plan))}.play(ctx, scenario, own, to.Row.Expected)
+	explained := func() bool { return r.known(to.Judged) }
+	to.Finding = policyRun{r.snapshot, r.on, explained, usualTiming(r.settle, observe.Patience(r.snapshot.Plan))}.play(ctx, scenario, own, to.Row.Expected)
 	to.tries, to.took = 1, time.Since(start)
 }
 
 // reachability probes until every path is settled: as expected, or tried at least twice and
-// for as long as settle. An unexpected reply settles a path immediately.
+// for as long as settle. An unexpected reply settles a path immediately, and so does a failure that
+// the cluster's state explains.
 func (r verification) reachability(ctx context.Context, rows []*attempt) {
 	start := time.Now()
 	pause := min(200*time.Millisecond, r.settle)
@@ -200,7 +211,7 @@ func (r verification) reachability(ctx context.Context, rows []*attempt) {
 		var again []*attempt
 		for _, x := range open {
 			breach := x.Row.Expected == report.Unreachable && x.Finding.Outcome == report.Fail
-			if x.Finding.Outcome != report.Pass && !breach && !late && !x.settled {
+			if x.Finding.Outcome != report.Pass && !breach && !late && !x.settled && !r.known(x.Judged) {
 				again = append(again, x)
 			}
 		}
@@ -210,6 +221,10 @@ func (r verification) reachability(ctx context.Context, rows []*attempt) {
 		}
 	}
 }
+
+// clientsAtOnce bounds how many agents send probes at the same time. They share this machine's CPU: of
+// more, some probes would wait for it until they time out.
+const clientsAtOnce = 16
 
 // round probes the given paths once.
 func (r verification) round(ctx context.Context, rows []*attempt) {
@@ -241,9 +256,10 @@ func (r verification) round(ctx context.Context, rows []*attempt) {
 		}
 	}
 	var mutex sync.Mutex
-	var wg sync.WaitGroup
+	var asking errgroup.Group
+	asking.SetLimit(clientsAtOnce)
 	for s := range probes {
-		wg.Go(func() {
+		asking.Go(func() error {
 			results, err := r.ask(ctx, s, probes[s])
 			mutex.Lock()
 			defer mutex.Unlock()
@@ -254,9 +270,10 @@ func (r verification) round(ctx context.Context, rows []*attempt) {
 					got[at.row][at.part] = results[i]
 				}
 			}
+			return nil
 		})
 	}
-	wg.Wait()
+	_ = asking.Wait()
 	for i, x := range rows {
 		if got[i] == nil {
 			continue
@@ -290,59 +307,4 @@ func (r verification) reaches(ctx context.Context, from, to string) (reached, as
 		return false, false
 	}
 	return results[0].Outcome == agent.Reply, true
-}
-
-// liveCluster applies policies to the cluster.
-type liveCluster struct {
-	w      observe.Snapshot
-	agents *client
-	client dynamic.Interface
-}
-
-func (l liveCluster) Ask(ctx context.Context, from observe.Ref, probe agent.Probe) (agent.Result, error) {
-	s, err := l.w.Station(from)
-	if err != nil {
-		return agent.Result{}, err
-	}
-	results, err := l.agents.ask(ctx, s, []agent.Probe{probe})
-	if err != nil {
-		return agent.Result{}, err
-	}
-	return results[0], nil
-}
-
-func (l liveCluster) Apply(ctx context.Context, policy runtime.Object) error {
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(policy)
-	if err != nil {
-		return err
-	}
-	u := &unstructured.Unstructured{Object: content}
-	_, err = l.client.Resource(resourceOf(policy)).Namespace(u.GetNamespace()).Create(ctx, u, metav1.CreateOptions{})
-	return err
-}
-
-func (l liveCluster) Remove(ctx context.Context, policy runtime.Object) error {
-	named, err := meta.Accessor(policy)
-	if err != nil {
-		return err
-	}
-	err = l.client.Resource(resourceOf(policy)).Namespace(named.GetNamespace()).Delete(ctx, named.GetName(), metav1.DeleteOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
-}
-
-func (l liveCluster) Label(ctx context.Context, pod observe.Ref, key, value string) error {
-	p, _ := l.w.Pods.Pod(pod.Name)
-	to := any(value)
-	if value == "" {
-		to = nil // a merge patch removes it
-	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": map[string]any{key: to}}})
-	if err != nil {
-		return err
-	}
-	_, err = l.client.Resource(corev1.SchemeGroupVersion.WithResource("pods")).Namespace(p.Namespace).Patch(ctx, p.Name, types.MergePatchType, patch, metav1.PatchOptions{})
-	return err
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/checks"
@@ -27,12 +28,12 @@ func step(f *checks.Finding, s report.Step, name, expected, observed string, ok 
 // silences applies and removes a policy between its two positive controls: before and after
 // it both legs must work; while it is in force, the denied leg must get no reply and the
 // other must work.
-func (p policyRun) silences(ctx context.Context, x checks.Scenario, expected string) checks.Finding {
+func (p policyRun) silences(ctx context.Context, x checks.Scenario, policy runtime.Object, expected string) checks.Finding {
 	f := checks.Finding{Outcome: report.Pass}
 	all := append(x.Denied[:len(x.Denied):len(x.Denied)], x.Allowed...)
 	for i, l := range all {
 		f.Nodes = append(f.Nodes, l.From.Node, l.To.Node)
-		r, _, err := p.until(ctx, l, p.Control, replied)
+		r, err := p.control(ctx, l, replied)
 		if err != nil {
 			return broken(f, "the control before the policy: %v", err)
 		}
@@ -44,7 +45,7 @@ func (p policyRun) silences(ctx context.Context, x checks.Scenario, expected str
 			f.Observed = observedOf(r)
 		}
 	}
-	remove, err := p.apply(ctx, x.Policy)
+	remove, err := p.apply(ctx, policy)
 	if err != nil {
 		return broken(f, "apply the policy: %v", err)
 	}
@@ -103,6 +104,11 @@ func (p policyRun) denies(ctx context.Context, f *checks.Finding, x checks.Scena
 	for i, l := range x.Denied {
 		g.Go(func() (err error) {
 			blocked[i], effects[i], err = p.blocks(ctx, l, window)
+			if err == nil && blocked[i] && expected == report.NotEnforced {
+				// On a machine with too much to do three replies in a row may be late.
+				r, _, again := p.until(ctx, l, p.Control, replied)
+				blocked[i], err = !replied(r), again
+			}
 			return err
 		})
 	}

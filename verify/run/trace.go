@@ -47,7 +47,7 @@ func Trace(ctx context.Context, running providers.Running, o Options, way TraceR
 	if err != nil {
 		return report.Traced{}, err
 	}
-	agents := newClient(running.Machines)
+	agents := newClient(running)
 	defer agents.close()
 	t := newTracer(w, s, agents, o.Pcap)
 	p := &probing{main: checks.Ask{Part: checks.PartMain, From: from, Probe: probe}, title: way.From + "-to-" + way.To}

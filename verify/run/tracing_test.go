@@ -47,20 +47,8 @@ func TestTracer(t *testing.T) {
 	}
 	port := free.Addr().(*net.TCPAddr).Port
 	free.Close()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() {
-		done <- agent.Server{Name: "client", Address: "127.0.0.1", HTTP: port, Socket: socket}.Run(ctx)
-	}()
-	t.Cleanup(func() { cancel(); <-done })
-	for range 100 {
-		if c, err := net.Dial("unix", socket); err == nil {
-			c.Close()
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	a := newClient(map[string]providers.Machine{"client": hostMachine{root: dir}})
+	serving(t, agent.Server{Name: "client", Address: "127.0.0.1", HTTP: port, Socket: socket})
+	a := newClient(providers.Running{Machines: map[string]providers.Machine{"client": hostMachine{root: dir}}})
 	defer a.close()
 	tr := newTracer(w, observetest.Healthy(plan), a, filepath.Join(dir, "pcap"))
 	probeOf := func(port int) *probing {

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -153,12 +154,12 @@ func (c *Captures) next(s seen) string {
 		if name := c.tunnel(s.place); name != "" && c.Facts.Encapsulation.Kind != "" && s.link.Name != name {
 			return never("left %s %s", m.Name, name)
 		}
-		return never("left %s %s", m.Name, nicTowards(m, c.nodeAddress(pod.Node)))
+		return never("left %s %s", m.Name, c.nicTowards(m, c.nodeAddress(pod.Node)))
 	case c.Facts.Services[s.dst.Addr()] != "":
 		return fmt.Sprintf("and went no further in %s as %s", place.Machine, text(s.dst))
 	}
 	if owner, _, ours := c.Facts.machine(s.dst.Addr()); ours && owner.Name != m.Name && m.Forward {
-		return never("left %s %s", m.Name, nicTowards(m, s.dst.Addr()))
+		return never("left %s %s", m.Name, c.nicTowards(m, s.dst.Addr()))
 	}
 	return "and went no further in " + place.Machine
 }
@@ -181,12 +182,15 @@ func (c *Captures) nodeAddress(node string) netip.Addr {
 	return m.Address()
 }
 
-// nicTowards is the name of the NIC over which the plan's routes lead to an address.
-func nicTowards(m topology.Machine, to netip.Addr) string {
-	if nic, _, ok := m.Route(to); ok {
-		return nic.Name
+// nicTowards names the NICs over which the plan's routes lead to an address.
+func (c *Captures) nicTowards(m topology.Machine, to netip.Addr) string {
+	var nics []string
+	for _, way := range c.Facts.Plan.Ways(m, to) {
+		if !slices.Contains(nics, way.Out.Name) {
+			nics = append(nics, way.Out.Name)
+		}
 	}
-	return "by any interface"
+	return cmp.Or(strings.Join(nics, " or "), "by any interface")
 }
 
 // unresolved reports an address for which a machine's ARP requests got no reply.

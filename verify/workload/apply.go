@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -25,8 +26,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
-
-	"netlab.dev/netlab/topology"
 )
 
 // annotationHash shows whether an object in the cluster is the one that would be created.
@@ -37,13 +36,13 @@ const annotationHash = "netlab.dev/hash"
 // created, changed ones recreated, and those that an earlier plan or an interrupted run left
 // are deleted. policies are the resources of policies other than NetworkPolicies. Objects that
 // the cluster refuses are Refused errors among those of the result.
-func Apply(ctx context.Context, client dynamic.Interface, plan topology.Plan, pods Pods, image string, policies ...schema.GroupVersionResource) error {
+func Apply(ctx context.Context, client dynamic.Interface, l Lab, policies ...schema.GroupVersionResource) error {
 	have, owners, err := listOwn(ctx, client, policies...)
 	if err != nil {
 		return err
 	}
 	var errs []error
-	wanted := append(namespaces(), Objects(plan, pods, image)...)
+	wanted := append(namespaces(), Objects(l)...)
 	keep := map[string]bool{}
 	phases := [3][]object{} // each needs the one before
 	for _, o := range wanted {
@@ -74,19 +73,31 @@ func Apply(ctx context.Context, client dynamic.Interface, plan topology.Plan, po
 		}
 	}
 	for _, phase := range phases {
-		var g errgroup.Group
-		g.SetLimit(8)
-		failures := make([]error, len(phase))
-		for i, o := range phase {
-			g.Go(func() error {
-				failures[i] = refused(ctx, client, o, have, create(ctx, client, o, have, owners))
-				return nil
-			})
-		}
-		g.Wait()
-		errs = append(errs, failures...)
+		errs = append(errs, eachOf(phase, func(o object) error {
+			return refused(ctx, client, o, have, create(ctx, client, o, have, owners))
+		})...)
 	}
 	return errors.Join(errs...)
+}
+
+// eachOf creates objects a few at a time, and returns an error or nil for each. A request that the
+// API server holds for longer than a second does not delay the others: it waits for a webhook, up
+// to 10 s if the webhook does not answer.
+func eachOf(objects []object, create func(object) error) []error {
+	const parallel, heldAfter = 8, time.Second
+	errs, slots := make([]error, len(objects)), make(chan struct{}, parallel)
+	var all sync.WaitGroup
+	for i, o := range objects {
+		slots <- struct{}{}
+		release := sync.OnceFunc(func() { <-slots })
+		all.Go(func() {
+			defer time.AfterFunc(heldAfter, release).Stop()
+			defer release()
+			errs[i] = create(o)
+		})
+	}
+	all.Wait()
+	return errs
 }
 
 func (o object) key() string { return o.Resource.Resource + "/" + o.Namespace + "/" + o.Name }

@@ -39,19 +39,47 @@ func testPods(plan topology.Plan) Pods {
 	return PodsOf(plan, []Subject{{Name: "policy-default-deny"}, {Name: "policy-egress-deny", Isolated: true}})
 }
 
+func testLab(plan topology.Plan, image string) Lab {
+	return Lab{Plan: plan, Support: plantest.Flannel(), Pods: testPods(plan), Image: image}
+}
+
+// TestComponentsAsk: a Service names its pool, and an Ingress its class, as the lab's load balancer
+// and ingress controller have it.
+func TestComponentsAsk(t *testing.T) {
+	plan := plantest.Of(t, `networks: [{name: lan, cidr: 172.30.0.0/24}, {name: dmz, cidr: 172.31.0.0/24}]
+nodes: [{name: cp, role: control-plane, networks: [lan, dmz]}, {name: w1, role: worker, networks: [lan, dmz]}]
+loadBalancer: {name: metallb, pools: [172.30.0.200-172.30.0.209, 172.31.0.200-172.31.0.209]}
+ingress: {name: ingress-nginx}
+`)
+	pools, classes := map[string]string{}, []string{}
+	for _, o := range Objects(testLab(plan, "image")) {
+		switch x := o.Object.(type) {
+		case *corev1.Service:
+			if pool := x.Annotations[plantest.Flannel().VIPs.PoolAnnotation]; pool != "" {
+				pools[x.Name] = pool
+			}
+		case *networkingv1.Ingress:
+			classes = append(classes, *x.Spec.IngressClassName, x.Annotations["redirect.example"])
+		}
+	}
+	if len(pools) != 3 || pools[ServiceLB] == "" || pools[ServiceLB] == pools[ServiceLB+"-2"] || !slices.Equal(classes, []string{"example", "no"}) {
+		t.Errorf("Services ask for %v, the Ingress has %v", pools, classes)
+	}
+}
+
 func TestApplyWorkload(t *testing.T) {
 	ctx := context.Background()
 	plan := plantest.Plan(t, "quickstart")
 	client := fake.NewSimpleDynamicClient(scheme.Scheme)
 	apply := func(image string) []string {
 		t.Helper()
-		if err := Apply(ctx, client, plan, testPods(plan), image); err != nil {
+		if err := Apply(ctx, client, testLab(plan, image)); err != nil {
 			t.Fatal(err)
 		}
 		return changes(client)
 	}
 	first := apply("netlab.dev/agent:self")
-	if want := len(Objects(plan, testPods(plan), "x")) + 2; len(first) != want {
+	if want := len(Objects(testLab(plan, "x"))) + 2; len(first) != want {
 		t.Errorf("made %d objects, want %d: %v", len(first), want, first)
 	}
 	last := func(prefix string) int {
@@ -131,7 +159,7 @@ func TestApplyWorkload(t *testing.T) {
 
 // TestWorkloadIsCheap: agents start quickly and do no harm.
 func TestWorkloadIsCheap(t *testing.T) {
-	for _, o := range Objects(plantest.Plan(t, "quickstart"), testPods(plantest.Plan(t, "quickstart")), "netlab.dev/agent:self") {
+	for _, o := range Objects(testLab(plantest.Plan(t, "quickstart"), "netlab.dev/agent:self")) {
 		pod, ok := o.Object.(*corev1.Pod)
 		if !ok {
 			continue
@@ -151,7 +179,7 @@ func TestWorkloadIsCheap(t *testing.T) {
 // TestPortsOnNodes: what an agent listens at in a Node's own network is declared, lies outside
 // what users, NodePorts and the kernel use, and is what its flags say.
 func TestPortsOnNodes(t *testing.T) {
-	for _, o := range Objects(plantest.Plan(t, "quickstart"), testPods(plantest.Plan(t, "quickstart")), "netlab.dev/agent:self") {
+	for _, o := range Objects(testLab(plantest.Plan(t, "quickstart"), "netlab.dev/agent:self")) {
 		pod, ok := o.Object.(*corev1.Pod)
 		if !ok {
 			continue
@@ -191,7 +219,7 @@ func TestOwners(t *testing.T) {
 	}
 	apply := func() {
 		t.Helper()
-		if err := Apply(t.Context(), client, plan, testPods(plan), "image"); err != nil {
+		if err := Apply(t.Context(), client, testLab(plan, "image")); err != nil {
 			t.Fatal(err)
 		}
 	}

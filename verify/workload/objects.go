@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/agent"
 )
@@ -100,7 +101,7 @@ type ServiceSpec struct {
 	Datagrams       bool   // serves UDP at its port 80 too
 	Affinity        bool   // sessionAffinity ClientIP
 	Load            bool   // has the ports of the measurements
-	Pool            string // IPAddressPool of the VIP; "" where the lab has only one
+	Pool            string // of the VIP, by its name; "" where the lab has only one
 }
 
 func ServiceSpecs(plan topology.Plan) []ServiceSpec {
@@ -145,9 +146,18 @@ func namespaces() []object {
 	return out
 }
 
+// Lab is what the objects are made of.
+type Lab struct {
+	Plan    topology.Plan
+	Support components.Support
+	Pods    Pods
+	Image   string // of the agent
+}
+
 // Objects is everything in the namespaces, ServiceAccounts first: a Pod is rejected before
 // its ServiceAccount exists.
-func Objects(plan topology.Plan, pods Pods, image string) []object {
+func Objects(l Lab) []object {
+	plan := l.Plan
 	var out []object
 	no := false
 	for _, ns := range []string{Namespace, GuestsNamespace} {
@@ -155,11 +165,11 @@ func Objects(plan topology.Plan, pods Pods, image string) []object {
 			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"}, ObjectMeta: OwnMeta(ns, accountName, nil),
 			AutomountServiceAccountToken: &no}})
 	}
-	for _, p := range pods.All() {
-		out = append(out, object{Resource: resourcePods(), Name: p.Name, Namespace: p.Namespace, Object: podObject(p, image)})
+	for _, p := range l.Pods.All() {
+		out = append(out, object{Resource: resourcePods(), Name: p.Name, Namespace: p.Namespace, Object: podObject(p, l.Image)})
 	}
 	for _, s := range ServiceSpecs(plan) {
-		out = append(out, object{Resource: resourceServices(), Name: s.Name, Namespace: Namespace, Object: ServiceObject(s)})
+		out = append(out, object{Resource: resourceServices(), Name: s.Name, Namespace: Namespace, Object: ServiceObject(s, l.Support.VIPs)})
 	}
 	if name := OutsideName(plan); name != "" {
 		out = append(out, object{Resource: resourceServices(), Name: ServiceExternal, Namespace: Namespace, Object: &corev1.Service{
@@ -169,7 +179,7 @@ func Objects(plan topology.Plan, pods Pods, image string) []object {
 	if HasIngress(plan) {
 		out = append(out,
 			object{Resource: resourceSecrets(), Name: SecretName, Namespace: Namespace, Hash: "hosts=" + strings.Join(IngressHosts(), ",")},
-			object{Resource: resourceIngresses(), Name: ingressName, Namespace: Namespace, Object: ingressObject(plan)})
+			object{Resource: resourceIngresses(), Name: ingressName, Namespace: Namespace, Object: ingressObject(l.Support.Ingress)})
 	}
 	return out
 }
@@ -252,7 +262,7 @@ func shareNode(spec *corev1.PodSpec) {
 	}
 }
 
-func ServiceObject(s ServiceSpec) *corev1.Service {
+func ServiceObject(s ServiceSpec, vips components.VIPs) *corev1.Service {
 	service := &corev1.Service{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
 		ObjectMeta: OwnMeta(Namespace, s.Name, nil),
@@ -272,7 +282,7 @@ func ServiceObject(s ServiceSpec) *corev1.Service {
 		}
 	}
 	if s.Pool != "" {
-		service.Annotations = map[string]string{"metallb.io/address-pool": s.Pool}
+		service.Annotations = map[string]string{vips.PoolAnnotation: s.Pool}
 	}
 	if s.Affinity {
 		service.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
@@ -286,11 +296,9 @@ func ServiceObject(s ServiceSpec) *corev1.Service {
 	return service
 }
 
-func ingressObject(plan topology.Plan) *networkingv1.Ingress {
+func ingressObject(of components.Ingress) *networkingv1.Ingress {
 	meta := OwnMeta(Namespace, ingressName, nil)
-	// The same paths are requested with and without TLS.
-	meta.Annotations = map[string]string{"nginx.ingress.kubernetes.io/ssl-redirect": "false"}
-	class := ingressClass(plan)
+	meta.Annotations = of.Annotations // the same paths are requested with and without TLS
 	prefix := networkingv1.PathTypePrefix
 	var rules []networkingv1.IngressRule
 	path := func(at, service string, port int32) networkingv1.HTTPIngressPath {
@@ -312,14 +320,9 @@ func ingressObject(plan topology.Plan) *networkingv1.Ingress {
 	return &networkingv1.Ingress{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "Ingress"},
 		ObjectMeta: meta,
-		Spec: networkingv1.IngressSpec{IngressClassName: &class, Rules: rules,
+		Spec: networkingv1.IngressSpec{IngressClassName: &of.Class, Rules: rules,
 			TLS: []networkingv1.IngressTLS{{Hosts: IngressHosts(), SecretName: SecretName}}},
 	}
-}
-
-// ingressClass is the class that a controller's manifests create.
-func ingressClass(plan topology.Plan) string {
-	return strings.TrimPrefix(plan.Ingress.Name, "ingress-")
 }
 
 func resourceNamespaces() schema.GroupVersionResource {

@@ -3,8 +3,11 @@ package workload
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,6 +20,24 @@ import (
 
 	"netlab.dev/netlab/verify/plantest"
 )
+
+// A webhook that is waited for holds up no other object.
+func TestSlowCreation(t *testing.T) {
+	var creating atomic.Int64
+	most := int64(0)
+	began := time.Now()
+	errs := eachOf(make([]object, 24), func(object) error {
+		if n := creating.Add(1); n == 24 {
+			most = n
+		}
+		time.Sleep(3 * time.Second)
+		creating.Add(-1)
+		return errors.New("failed calling webhook")
+	})
+	if took := time.Since(began); most != 24 || len(errs) != 24 || slices.Contains(errs, nil) || took > 7*time.Second {
+		t.Errorf("%d at a time, %d errors in %s", most, len(errs), took)
+	}
+}
 
 // TestRefused: what an admission controller refuses names the object that does it, and what a
 // young cluster rejects for a moment is an ordinary error.
@@ -61,7 +82,7 @@ func TestRefused(t *testing.T) {
 				}
 				return true, nil, c.err
 			})
-			refused, rest := Refusals(Apply(t.Context(), client, plan, testPods(plan), "image"))
+			refused, rest := Refusals(Apply(t.Context(), client, testLab(plan, "image")))
 			if c.want == "" {
 				if len(refused) > 0 || rest == nil {
 					t.Fatalf("refused %v, rest %v", refused, rest)

@@ -66,7 +66,7 @@ func Serve(t testing.TB, r providertest.Software) (digest string, close func()) 
 		t.Fatal(err)
 	}
 	t.Setenv("NETLAB_NODE_IMAGE", repository)
-	t.Setenv("NETLAB_OFFLINE", "")
+	t.Setenv("NETLAB_SOURCES", "registry,build")
 	t.Cleanup(func() { // the server's port may be reused
 		pins, _ := filepath.Glob(filepath.Join(r.Dir, "pins", "*"))
 		for _, pin := range pins {
@@ -77,6 +77,17 @@ func Serve(t testing.TB, r providertest.Software) (digest string, close func()) 
 		}
 	})
 	return hash.String(), server.Close
+}
+
+// Image returns the image, which it builds unless the cache has it.
+func Image(t testing.TB, r providertest.Software) v1.Image {
+	t.Helper()
+	index, err := layout.ImageIndexFromPath(made(t, r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, _ := only(t, index)
+	return img
 }
 
 func only(t testing.TB, index v1.ImageIndex) (v1.Image, v1.Hash) {

@@ -39,8 +39,10 @@ func OwnedBy(kind, name string, pod *corev1.Pod) *corev1.Pod {
 // 10.244.i.0/24, VIPs are the first of the pool.
 func Healthy(plan topology.Plan) observe.State {
 	s := observe.State{Installed: observe.Installed{
-		components.KindIngress:      {workloadOf("Deployment", "ingress-nginx", "ingress-nginx-controller")},
-		components.KindLoadBalancer: {workloadOf("Deployment", "metallb-system", "metallb-controller"), workloadOf("DaemonSet", "metallb-system", "metallb-speaker")},
+		components.KindIngress: {workloadOf("Deployment", "ingress-nginx", "ingress-nginx-controller")},
+		components.KindLoadBalancer: {
+			{Kind: "Deployment", Namespace: "metallb-system", Name: "metallb-controller", Does: []components.Duty{components.Assigns}},
+			{Kind: "DaemonSet", Namespace: "metallb-system", Name: "metallb-speaker", Does: []components.Duty{components.Announces}}},
 	}}
 	ready := []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
 	next := map[string]int{}
@@ -86,7 +88,7 @@ func Healthy(plan topology.Plan) observe.State {
 		return []corev1.LoadBalancerIngress{{IP: addr.String()}}
 	}
 	for i, spec := range workload.ServiceSpecs(plan) {
-		x := workload.ServiceObject(spec)
+		x := workload.ServiceObject(spec, components.VIPs{})
 		x.Spec.ClusterIP = fmt.Sprintf("10.96.1.%d", i+1)
 		if spec.Type != "" {
 			for k := range x.Spec.Ports {

@@ -147,6 +147,7 @@ policy-egress-deny: ✓ ✓ ✓ ✓ enforced
 policy-named-port: ✓ ✓ ✓ ✓ enforced
 policy-port-range: ✓ ✓ ✓ ✓ enforced
 policy-ipblock: ✓ ✓ ✓ ✓ enforced
+policy-fqdn: ✓ ✓ ✓ ✓ enforced
 policy-l7: ✓ ✓ ✓ ✓ enforced
 `
 	if b.String() != want {
