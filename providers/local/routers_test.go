@@ -46,7 +46,7 @@ func (s *scene) routed() {
 	if err != nil {
 		refuse("requires Debian's base, FRR and runc in the cache: run `netlab build scenarios/spine-leaf.yaml` (%v)", err)
 	}
-	s.Artifacts.Rootfs, s.Artifacts.Programs = obtained.Rootfs, obtained.Programs
+	s.Artifacts.Rootfs, s.Artifacts.DebianBase, s.Artifacts.Programs = obtained.Rootfs, obtained.DebianBase, obtained.Programs
 	for name, services := range obtained.Hosts {
 		s.Artifacts.Hosts[name] = append(s.Artifacts.Hosts[name], services...)
 	}
