@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -146,6 +147,7 @@ func printPlan(w io.Writer, set components.Set, outlook artifacts.Outlook) error
 
 	sessions := [][]string{{"BGP OF", "AS", "PEER", "AS", "NETWORK", "ADDRESS", "PEER ADDRESS", "BFD"}}
 	learned := [][]string{{"LEARNED BY", "TO", "VIA"}}
+	bgp := p.Routes(nil)
 	for _, m := range p.WithRole(topology.RoleRouter) {
 		if m.Routing == nil {
 			continue
@@ -153,7 +155,7 @@ func printPlan(w io.Writer, set components.Set, outlook artifacts.Outlook) error
 		for _, s := range m.Routing.Sessions {
 			sessions = append(sessions, []string{m.Name, fmt.Sprint(m.Routing.ASN), s.Peer, fmt.Sprint(s.ASN), s.Network, s.Local.String(), s.Remote.String(), map[bool]string{true: "yes", false: "no"}[s.BFD]})
 		}
-		for _, r := range p.Learned(m.Name) {
+		for _, r := range bgp.Learned(m.Name) {
 			learned = append(learned, []string{m.Name, r.To.String(), strings.Trim(fmt.Sprint(r.Via), "[]")})
 		}
 	}
@@ -162,7 +164,7 @@ func printPlan(w io.Writer, set components.Set, outlook artifacts.Outlook) error
 
 	pools := [][]string{{"POOL IN", "FIRST", "LAST"}}
 	for _, l := range p.LoadBalancer.Pools {
-		pools = append(pools, []string{l.Network, l.First.String(), l.Last.String()})
+		pools = append(pools, []string{cmp.Or(l.Network, "no network"), l.First.String(), l.Last.String()})
 	}
 	t.table(pools)
 

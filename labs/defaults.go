@@ -73,6 +73,7 @@ func (l *Lab) fill(known Known) {
 		}
 	}
 	l.fillComponents(known)
+	l.fillBGP()
 	l.fillRouting()
 
 	t := &l.Verify.Throughput
@@ -126,7 +127,7 @@ func (l *Lab) fillComponents(known Known) {
 	setIfZero(&lb.Name, preferred(known.LoadBalancers))
 	balancers := known.LoadBalancers[lb.Name]
 	if lb.Name != None {
-		setIfZero(&lb.Version, first(balancers).Version)
+		setIfZero(&lb.Version, balancers.with(lb.Mode).Version)
 		setIfZero(&lb.Mode, first(balancers.Of(lb.Version).Modes))
 	}
 

@@ -38,6 +38,16 @@ func (c Choices) Of(version string) Choice {
 	return first(c)
 }
 
+// with returns the first version that has a mode, or the default one.
+func (c Choices) with(mode string) Choice {
+	for _, choice := range c {
+		if slices.Contains(choice.Modes, mode) {
+			return choice
+		}
+	}
+	return first(c)
+}
+
 // Versions lists them.
 func (c Choices) Versions() []string {
 	var all []string

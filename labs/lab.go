@@ -120,8 +120,20 @@ type CNI struct {
 type LoadBalancer struct {
 	Name    string   `json:"name,omitempty"` // "none" to disable
 	Version string   `json:"version,omitempty"`
-	Mode    string   `json:"mode,omitempty"`  // how VIPs are announced
-	Pools   []string `json:"pools,omitempty"` // "first-last" or a CIDR, each inside one network; default: one in the first network of the Nodes
+	Mode    string   `json:"mode,omitempty"`  // how VIPs are announced: l2 or bgp
+	Pools   []string `json:"pools,omitempty"` // "first-last" or a CIDR: in mode l2 each inside one network, in mode bgp in none; default: one in the first network of the Nodes, or 198.51.100.1-198.51.100.20
+	BGP     *BGP     `json:"bgp,omitempty"`   // of mode bgp
+}
+
+// BGP is how Nodes announce VIPs to the routers on the first network of the Nodes.
+type BGP struct {
+	ASN             uint32   `json:"asn,omitempty"`             // number of the Nodes' autonomous system
+	HoldTime        Duration `json:"holdTime,omitempty"`        // after which a silent Node is dead, in whole seconds
+	Password        string   `json:"password,omitempty"`        // of the sessions with Nodes, which TCP checks (RFC 2385)
+	Communities     []string `json:"communities,omitempty"`     // of the VIPs: AS:VALUE (RFC 1997)
+	IgnoreExcludeLB bool     `json:"ignoreExcludeLB,omitempty"` // Nodes with label node.kubernetes.io/exclude-from-external-load-balancers, as control planes, announce too
+	BFD             bool     `json:"bfd,omitempty"`             // BFD between routers and Nodes, where the load balancer has it
+	GracefulRestart bool     `json:"gracefulRestart,omitempty"` // routes stay while what announces them restarts, where the load balancer has it
 }
 
 // Ingress selects the Ingress controller.

@@ -86,6 +86,10 @@ func (p Pool) Contains(a netip.Addr) bool {
 
 func (p Pool) overlaps(q Pool) bool { return p.Contains(q.First) || q.Contains(p.First) }
 
+func (p Pool) overlapsCIDR(cidr netip.Prefix) bool {
+	return cidr.IsValid() && cidr.Addr().Is4() && p.overlaps(Pool{cidr.Masked().Addr(), lastOf(cidr.Masked())})
+}
+
 // Usable reports whether machines can be addressed in the network: IPv4, /8 to /29.
 func (n Network) Usable() bool {
 	cidr := n.CIDR

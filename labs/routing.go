@@ -1,7 +1,9 @@
 package labs
 
 import (
+	"net/netip"
 	"slices"
+	"time"
 )
 
 // FieldRouting is the field of a host with dynamic routing, and in Known.Services what such hosts
@@ -16,6 +18,15 @@ const (
 
 func protocols() []string { return []string{ProtocolBGP, ProtocolBFD} }
 
+// The modes of a load balancer that routers are concerned with.
+const (
+	ModeL2  = "l2"
+	ModeBGP = "bgp"
+)
+
+// holdTime is that of the routers' own sessions: three keepalives of 3 s.
+const holdTime = 9 * time.Second
+
 // The default autonomous systems: firstASN of the first router, that of the Nodes, and the numbers
 // after it for further routers. Up to 64511 they are for documentation (RFC 5398), then private
 // (RFC 6996).
@@ -27,9 +38,34 @@ const (
 // Has reports whether the router speaks a protocol.
 func (r Routing) Has(protocol string) bool { return slices.Contains(r.Protocols, protocol) }
 
+// fillBGP sets what the file leaves out of how Nodes announce VIPs. Without a router with routing,
+// all routers have it.
+func (l *Lab) fillBGP() {
+	lb := &l.LoadBalancer
+	if lb.Mode != ModeBGP {
+		return
+	}
+	if lb.BGP == nil {
+		lb.BGP = &BGP{}
+	}
+	setIfZero(&lb.BGP.ASN, nodesASN)
+	setIfZero(&lb.BGP.HoldTime, Duration{holdTime})
+	if len(l.routing()) > 0 {
+		return
+	}
+	for i, h := range l.Hosts {
+		if h.Role == RoleRouter {
+			l.Hosts[i].Routing = &Routing{}
+		}
+	}
+}
+
 // fillRouting sets what the file leaves out of the routers' routing.
 func (l *Lab) fillRouting() {
 	used := map[uint32]bool{nodesASN: true}
+	if l.LoadBalancer.BGP != nil {
+		used[l.LoadBalancer.BGP.ASN] = true
+	}
 	listed := map[string]bool{} // routers whose neighbors the file lists
 	routers := l.routing()
 	for _, h := range routers {
@@ -68,3 +104,27 @@ func (l Lab) routing() []Host {
 func shared(a, b Host) []string {
 	return slices.DeleteFunc(slices.Clone(a.Networks), func(n string) bool { return !slices.Contains(b.Networks, n) })
 }
+
+// routedPools are ranges for VIPs that are in no network: of RFC 5737 (documentation) and RFC 2544
+// (benchmarks).
+func routedPools() []string {
+	return []string{"198.51.100.1-198.51.100.20", "192.0.2.1-192.0.2.20", "203.0.113.1-203.0.113.20", "198.18.0.1-198.18.0.20", "198.19.255.1-198.19.255.20"}
+}
+
+// freePools are those that overlap nothing of the lab.
+func (l Lab) freePools() (free []string) {
+	used := []netip.Prefix{l.Kubernetes.PodCIDR, l.Kubernetes.ServiceCIDR}
+	for _, n := range l.Networks {
+		used = append(used, n.CIDR)
+	}
+	for _, text := range routedPools() {
+		pool, _ := ParsePool(text)
+		if !slices.ContainsFunc(used, pool.overlapsCIDR) {
+			free = append(free, text)
+		}
+	}
+	return free
+}
+
+// DefaultRoutedPool is the pool of a lab in mode bgp that has none in its file; "" if none is free.
+func (l Lab) DefaultRoutedPool() string { return first(l.freePools()) }

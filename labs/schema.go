@@ -78,6 +78,7 @@ func Schema(known Known) ([]byte, error) {
 	bound(in("NodeGroup", "count"), 1, maxCount)
 	bound(in("Throughput", "repeats"), 1, maxRepeats)
 	bound(in("Routing", "asn"), 1, maxASN)
+	bound(in("BGP", "asn"), 1, maxASN)
 	enum(in("Routing", "protocols").Items, protocols())
 	return json.MarshalIndent(s, "", "  ")
 }

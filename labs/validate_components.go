@@ -31,7 +31,7 @@ func (v *validator) loadBalancer() {
 		return
 	}
 	if lb.Name == None {
-		for _, field := range []string{"loadBalancer.version", "loadBalancer.mode", "loadBalancer.pools"} {
+		for _, field := range []string{"loadBalancer.version", "loadBalancer.mode", "loadBalancer.pools", "loadBalancer.bgp"} {
 			if v.has(field) {
 				v.add(field, "remove it", "requires a load balancer")
 			}
@@ -40,6 +40,7 @@ func (v *validator) loadBalancer() {
 	}
 	v.version("loadBalancer.version", lb.Name, lb.Version, v.known.LoadBalancers[lb.Name])
 	v.oneOf("loadBalancer.mode", "supported mode of "+lb.Name, lb.Mode, v.known.LoadBalancers[lb.Name].Of(lb.Version).Modes)
+	v.bgp()
 	if v.has("loadBalancer.pools") && len(lb.Pools) == 0 {
 		v.add("loadBalancer.pools", "remove it to use the default pool", "list is empty")
 	}
@@ -48,7 +49,11 @@ func (v *validator) loadBalancer() {
 		field := fmt.Sprintf("loadBalancer.pools[%d]", i)
 		pool, err := ParsePool(text)
 		if err != nil {
-			v.add(field, "for example 172.30.0.200-172.30.0.219", "%s", err)
+			example := "172.30.0.200-172.30.0.219"
+			if lb.Mode == ModeBGP {
+				example = routedPools()[0]
+			}
+			v.add(field, "for example "+example, "%s", err)
 			continue
 		}
 		for j, other := range earlier {
@@ -57,7 +62,11 @@ func (v *validator) loadBalancer() {
 			}
 		}
 		earlier = append(earlier, pool)
-		v.poolPlace(field, text, pool)
+		if lb.Mode == ModeBGP {
+			v.poolApart(field, text, pool)
+		} else {
+			v.poolPlace(field, text, pool)
+		}
 	}
 }
 

@@ -2,7 +2,11 @@ package labs
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
+	"time"
 )
 
 // maxASN is the largest number that is not reserved (RFC 7300).
@@ -18,12 +22,7 @@ func (v *validator) routing(at string, h Host) {
 		return
 	}
 	r := h.Routing
-	switch {
-	case r.ASN > maxASN:
-		v.add(at+".asn", fmt.Sprintf("must be between 1 and %d, for example %d", uint32(maxASN), firstASN), "%d is out of range", r.ASN)
-	case slices.Contains(reservedASNs, r.ASN):
-		v.add(at+".asn", fmt.Sprintf("for example %d", firstASN), "%d is reserved", r.ASN)
-	}
+	v.asn(at+".asn", r.ASN)
 	known := true
 	for i, p := range r.Protocols {
 		field := fmt.Sprintf("%s.protocols[%d]", at, i)
@@ -37,6 +36,16 @@ func (v *validator) routing(at string, h Host) {
 	}
 	for i, name := range r.Neighbors {
 		v.neighbor(fmt.Sprintf("%s.neighbors[%d]", at, i), h, name, slices.Contains(r.Neighbors[:i], name))
+	}
+}
+
+// asn checks the number of an autonomous system.
+func (v *validator) asn(field string, asn uint32) {
+	switch {
+	case asn > maxASN:
+		v.add(field, fmt.Sprintf("must be between 1 and %d, for example %d", uint32(maxASN), firstASN), "%d is out of range", asn)
+	case slices.Contains(reservedASNs, asn):
+		v.add(field, fmt.Sprintf("for example %d", firstASN), "%d is reserved", asn)
 	}
 }
 
@@ -66,4 +75,81 @@ func (v *validator) neighbor(field string, h Host, name string, again bool) {
 	case other.Routing.ASN == h.Routing.ASN:
 		v.add(field, "use another asn for one of them: sessions inside an AS (iBGP) are not supported", "%s and %s both have AS %d", h.Name, name, h.Routing.ASN)
 	}
+}
+
+// bgp checks how Nodes announce VIPs in mode bgp.
+func (v *validator) bgp() {
+	const at = "loadBalancer.bgp"
+	b := v.lab.LoadBalancer.BGP
+	if v.lab.LoadBalancer.Mode != ModeBGP {
+		if v.has(at) {
+			v.add(at, "set mode: "+ModeBGP+", or remove it", "requires mode %s", ModeBGP)
+		}
+		return
+	}
+	v.asn(at+".asn", b.ASN)
+	// The protocol's minimum is 3 s (RFC 4271, section 4.2), its maximum what 16 bits hold.
+	if d := b.HoldTime.Duration; d < 3*time.Second || d > 65535*time.Second || d%time.Second != 0 {
+		v.add(at+".holdTime", "use whole seconds, at least 3s", "%s is out of range", d)
+	}
+	// FRR reads the password from a line of its configuration, and TCP takes 80 bytes at most.
+	if strings.ContainsFunc(b.Password, func(r rune) bool { return r <= ' ' || r > '~' }) || len(b.Password) > 80 {
+		v.add(at+".password", "use at most 80 letters, digits and signs of ASCII, without spaces", "cannot be used as a password")
+	}
+	for i, c := range b.Communities {
+		system, value, _ := strings.Cut(c, ":")
+		if !sixteenBits(system) || !sixteenBits(value) {
+			v.add(fmt.Sprintf("%s.communities[%d]", at, i), fmt.Sprintf("use AS:VALUE, each up to 65535, for example %d:100", nodesASN), "%q is not a community", c)
+		}
+	}
+	if v.reported("hosts") || v.reported("networks") || v.reported("nodes") {
+		return
+	}
+	if v.lab.LoadBalancer.Pools == nil && v.lab.DefaultRoutedPool() == "" {
+		v.add("loadBalancer.pools", "set it to addresses that nothing else has", "has no default: the lab uses %s", strings.Join(routedPools(), ", "))
+	}
+	peers := v.lab.Peers()
+	if len(peers) == 0 {
+		network := first(first(v.lab.Nodes).Networks)
+		v.add("loadBalancer.mode", fmt.Sprintf("add {role: router, routing: {}} on network %s, or set mode: %s", network, ModeL2),
+			"%s requires a router with routing on network %s, where the Nodes are", ModeBGP, network)
+	}
+	for _, h := range peers {
+		if h.Routing.ASN == b.ASN {
+			v.add(at+".asn", "use another one: sessions inside an AS (iBGP) are not supported", "%d is also the asn of router %s", b.ASN, h.Name)
+		}
+	}
+}
+
+// sixteenBits reports whether a text is a number of 16 bits, as it is usually written.
+func sixteenBits(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && strconv.FormatUint(n, 10) == text
+}
+
+// Peers are the routers that Nodes announce VIPs to in mode bgp: those with routing on the Nodes' first
+// network.
+func (l Lab) Peers() []Host {
+	network := first(first(l.Nodes).Networks)
+	return slices.DeleteFunc(l.routing(), func(h Host) bool {
+		return l.LoadBalancer.Mode != ModeBGP || h.Role != RoleRouter || !slices.Contains(h.Networks, network)
+	})
+}
+
+// poolApart checks that a pool's addresses belong to nothing else: they are routed, not resolved by ARP.
+func (v *validator) poolApart(field, text string, pool Pool) {
+	hint := "use addresses that nothing else has"
+	if free := v.lab.DefaultRoutedPool(); free != "" {
+		hint += ", for example " + free
+	}
+	check := func(cidr netip.Prefix, what string) {
+		if pool.overlapsCIDR(cidr) {
+			v.add(field, hint, "%s overlaps %s (%s): in mode %s VIPs are in no network", text, what, cidr, ModeBGP)
+		}
+	}
+	for _, n := range v.lab.Networks {
+		check(n.CIDR, "network "+n.Name)
+	}
+	check(v.lab.Kubernetes.PodCIDR, "kubernetes.podCIDR")
+	check(v.lab.Kubernetes.ServiceCIDR, "kubernetes.serviceCIDR")
 }

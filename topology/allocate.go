@@ -73,7 +73,11 @@ func allocate(lab labs.Lab) (allocation, labs.Problems) {
 			out.pools = append(out.pools, Pool{}) // labs.Load reports it, and Build returns an error
 			continue
 		}
-		out.pools = append(out.pools, Pool{Network: networkOf(lab, pool), First: pool.First, Last: pool.Last})
+		network := ""
+		if lab.LoadBalancer.Mode != labs.ModeBGP {
+			network = networkOf(lab, pool)
+		}
+		out.pools = append(out.pools, Pool{Network: network, First: pool.First, Last: pool.Last})
 		problems = append(problems, covered(fmt.Sprintf("loadBalancer.pools[%d]", i), text, pool, spaces)...)
 	}
 	return out, problems
@@ -113,8 +117,11 @@ func covered(field, text string, pool labs.Pool, spaces map[string]*space) (prob
 }
 
 // defaultPools is one pool in the Nodes' first network: the addresses 200 to 219, or
-// the last quarter of a network smaller than a /24.
+// the last quarter of a network smaller than a /24. In mode bgp it is in no network.
 func defaultPools(lab labs.Lab) []string {
+	if lab.LoadBalancer.Mode == labs.ModeBGP {
+		return []string{lab.DefaultRoutedPool()}
+	}
 	for _, n := range lab.Networks {
 		if len(lab.Nodes) == 0 || len(lab.Nodes[0].Networks) == 0 || n.Name != lab.Nodes[0].Networks[0] {
 			continue

@@ -33,7 +33,7 @@ func Build(lab labs.Lab) (Plan, error) {
 		return Plan{}, problems
 	}
 	for i, pool := range addresses.pools {
-		if pool.Network == "" {
+		if !pool.First.IsValid() || pool.Network == "" && lab.LoadBalancer.Mode != labs.ModeBGP {
 			return Plan{}, fmt.Errorf("pool %s is not in any network of the lab", lab.LoadBalancer.Pools[i])
 		}
 	}
@@ -68,7 +68,7 @@ func Build(lab labs.Lab) (Plan, error) {
 		Domain:       "cluster.local",
 	}
 	p.CNI = lab.CNI
-	p.LoadBalancer = LoadBalancer{Name: lab.LoadBalancer.Name, Version: lab.LoadBalancer.Version, Mode: lab.LoadBalancer.Mode, Pools: addresses.pools}
+	p.LoadBalancer = LoadBalancer{Name: lab.LoadBalancer.Name, Version: lab.LoadBalancer.Version, Mode: lab.LoadBalancer.Mode, Pools: addresses.pools, BGP: b.bgp()}
 	p.Ingress = lab.Ingress
 	p.Names = map[string][]netip.Addr{}
 	for _, h := range p.Hosts() {
@@ -152,7 +152,7 @@ func (b *builder) machines(members []member) error {
 				Port:      b.ifname(m.Name, fmt.Sprintf(".%d", i)),
 			})
 		}
-		out.Routes = b.routes(m, members, learned.learned(m.Name))
+		out.Routes = b.routes(m, members, learned.Learned(m.Name))
 		if m.Node && len(out.Routes) == 0 {
 			out.Routes = append(out.Routes, b.serviceRoute(out))
 		}

@@ -94,6 +94,8 @@ func Compare(runs, wanted Plan) Changes {
 		is, kept := wanted.Machine(was.Name)
 		switch {
 		case reflect.DeepEqual(was, is):
+		case kept && rerouted(was, is):
+			c.Apply = append(c.Apply, "routing of "+was.Name)
 		case was.Role == RoleControlPlane:
 			for _, what := range changed(was, is, kept) {
 				c.Remake = append(c.Remake, fmt.Sprintf("control plane %s: %s", was.Name, what))
@@ -125,7 +127,9 @@ func Compare(runs, wanted Plan) Changes {
 	}
 	vni := uint32(0) // those of the file are placeholders
 	apply("networks", runs.Networks, wanted.WithVNIs(runs, func() uint32 { vni += 1 << 8; return vni }).Networks)
-	apply("loadBalancer pools", runs.LoadBalancer, wanted.LoadBalancer)
+	apply("loadBalancer pools", runs.LoadBalancer.Pools, wanted.LoadBalancer.Pools)
+	runs.LoadBalancer.Pools, wanted.LoadBalancer.Pools = nil, nil
+	apply("how VIPs are announced", runs.LoadBalancer, wanted.LoadBalancer)
 	apply("ingress service", runs.Ingress, wanted.Ingress)
 	apply("outside DNS names", runs.Names, wanted.Names)
 	apply("hostAccess", runs.HostAccess, wanted.HostAccess)
@@ -135,6 +139,16 @@ func Compare(runs, wanted Plan) Changes {
 		return Changes{Remake: c.Remake}
 	}
 	return c
+}
+
+// rerouted reports whether of a router only its sessions and what it announces differ: its daemons are
+// restarted.
+func rerouted(was, is Machine) bool {
+	if was.Routing == nil || is.Routing == nil {
+		return false
+	}
+	was.Routing, is.Routing = nil, nil
+	return reflect.DeepEqual(was, is)
 }
 
 // data returns settings in the form that is compared.

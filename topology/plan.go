@@ -129,9 +129,10 @@ type LoadBalancer struct {
 	Version string `json:"version,omitempty"`
 	Mode    string `json:"mode"`
 	Pools   []Pool `json:"pools"`
+	BGP     *BGP   `json:"bgp,omitempty"` // of mode bgp
 }
 
-// Pool is a range of VIPs inside one network.
+// Pool is a range of VIPs inside one network; in mode bgp in none.
 type Pool struct {
 	Network string     `json:"network"`
 	First   netip.Addr `json:"first"`

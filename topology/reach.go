@@ -67,7 +67,8 @@ const loopback = 65536
 // route, each of which must lead there; the source address is the outgoing NIC's
 // (RFC 1122, section 3.3.4.3); only machines that forward pass packets on. The reply has to
 // come back too, by the routes of the far end (reverse path filters are off).
-// For a VIP, which any Node on the pool's network may announce, every such Node's reply must.
+// For a VIP, which any Node on the pool's network may announce, or any Node to its router, every such
+// Node's reply must.
 func Reach(p Plan, from string, to netip.Addr) Reachability {
 	m, ok := p.Machine(from)
 	if !ok {
@@ -172,7 +173,7 @@ func (p Plan) step(m Machine, way Way, to netip.Addr, seen []string, hops []Hop)
 	}
 	hop.To, hop.In = next.Name, in.Name
 	hops = append(slices.Clip(hops), hop)
-	if next.has(to) {
+	if next.has(to) || next.Kind == KindNode && p.routed(to) { // kube-proxy takes it
 		return walk{ways: [][]Hop{hops}, reached: []Machine{next}}
 	}
 	var reason string
@@ -229,7 +230,7 @@ func (p Plan) Ways(m Machine, to netip.Addr) (ways []Way) {
 			ways, best = []Way{{nic, r.Via}}, r.To.Bits()
 		}
 	}
-	for _, r := range p.Learned(m.Name) {
+	for _, r := range p.learnedFor(m, to) {
 		if !r.To.Contains(to) || r.To.Bits() <= best {
 			continue
 		}

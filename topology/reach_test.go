@@ -100,6 +100,12 @@ loadBalancer: {pools: [10.3.0.200-10.3.0.210]}
 		}
 	})
 
+	bgp := planOf(t, scenario(t, "metallb-bgp"))
+	farBGP := planOf(t, `networks: [{name: lan, cidr: 10.1.0.0/24}, {name: wan, cidr: 10.2.0.0/24}, {name: office, cidr: 10.3.0.0/24}]
+`+nodes+`hosts: [{name: r1, role: router, networks: [lan, wan]}, {name: r2, role: router, networks: [wan, office]}, {name: desk, role: client, networks: [office]}, {name: alone, role: client, networks: [wan]}]
+loadBalancer: {mode: bgp, pools: [10.9.0.0/24]}
+`)
+
 	// Both families, which lab files do not support yet: routed-client with IPv6 and IPv4.
 	dual := routed.edit(func(m *Machine) {
 		v6 := map[string]string{"cp": "fd00:1::10/64", "router": "fd00:1::1/64", "desk": "fd00:3::100/64"}[m.Name]
@@ -165,6 +171,17 @@ loadBalancer: {pools: [10.3.0.200-10.3.0.210]}
 		{"two NICs, a router's far address", unjoined, "both", "10.2.0.1", "10.1.0.100: both.eth0>lan>router.eth0; router.eth0>lan>both.eth0; 1500"},
 		{"client on an island", unjoined, "client", "10.1.0.10", "client has no route to 10.1.0.0/24"},
 		{"island from the lab", unjoined, "cp", "10.3.0.100", "router has no route to 10.3.0.0/24"},
+
+		{"VIP by BGP", bgp, "desk", "198.51.100.1",
+			"192.168.10.100: desk.eth0>office>router.eth2 router.eth0>lan>cp.eth0; cp.eth0>lan>router.eth0 router.eth2>office>desk.eth0; 1500"},
+		{"VIP by BGP, asymmetric", bgp, "beside", "198.51.100.20",
+			"172.30.0.100: beside.eth0>lan>router.eth0 router.eth0>lan>cp.eth0; cp.eth0>lan>beside.eth0; 1500"},
+		{"VIP by BGP from its router", bgp, "router", "198.51.100.1", "172.30.0.1: router.eth0>lan>cp.eth0; cp.eth0>lan>router.eth0; 1500"},
+		{"VIP by BGP from a Node", bgp, "w1", "198.51.100.1",
+			"172.30.0.11: w1.eth0>lan>router.eth0 router.eth0>lan>cp.eth0; cp.eth0>lan>w1.eth0; 1500"},
+		{"beyond the pool", bgp, "desk", "198.51.100.21", "router has no route to 198.51.100.21"},
+		{"VIP by BGP over two routers", farBGP, "desk", "10.9.0.7",
+			"10.3.0.100: desk.eth0>office>r2.eth1 r2.eth0>wan>r1.eth1 r1.eth0>lan>cp.eth0; cp.eth0>lan>r1.eth0 r1.eth1>wan>r2.eth0 r2.eth1>office>desk.eth0; 1500"},
 
 		{"isolated", isolated, "cp", "172.30.0.11", "172.30.0.10: cp.eth0>lan>w1.eth0; w1.eth0>lan>cp.eth0; 1500"},
 		{"isolated, outside", isolated, "cp", "203.0.113.100", "cp has no route to 203.0.113.100"},

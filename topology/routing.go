@@ -13,13 +13,27 @@ type Routing struct {
 	ASN       uint32         `json:"asn"`
 	RouterID  netip.Addr     `json:"routerID"` // its first address
 	Announces []netip.Prefix `json:"announces"`
-	Sessions  []Session      `json:"sessions"` // BGP sessions with other routers, one on each network that both are on
+	Sessions  []Session      `json:"sessions"` // one with each neighbor on each network that both are on, then one with each Node
+}
+
+// BGP is how Nodes announce VIPs: each Node by a session with each of Peers.
+type BGP struct {
+	labs.BGP
+	Peers []Peer `json:"peers"`
+}
+
+// Peer is a router that Nodes have sessions with, which the Nodes open.
+type Peer struct {
+	Router  string     `json:"router"`
+	ASN     uint32     `json:"asn"`
+	Address netip.Addr `json:"address"` // on the Nodes' first network
 }
 
 // Session is a BGP session of a router (RFC 4271).
 type Session struct {
-	Peer    string     `json:"peer"` // machine
-	ASN     uint32     `json:"asn"`  // the peer's
+	Peer    string     `json:"peer"`           // machine
+	Node    bool       `json:"node,omitempty"` // the peer is a Node, which announces VIPs and opens the session
+	ASN     uint32     `json:"asn"`            // the peer's
 	Network string     `json:"network"`
 	Local   netip.Addr `json:"local"`
 	Remote  netip.Addr `json:"remote"`        // the peer's address
@@ -52,7 +66,43 @@ func (b *builder) routing(m member, members []member) *Routing {
 			})
 		}
 	}
+	r.Sessions = append(r.Sessions, b.nodeSessions(m, members)...)
 	return r
+}
+
+// nodeSessions are those of a router with the Nodes, on the network that all Nodes are on first.
+func (b *builder) nodeSessions(router member, members []member) (sessions []Session) {
+	if !slices.ContainsFunc(b.lab.Peers(), func(h labs.Host) bool { return h.Name == router.Name }) {
+		return nil
+	}
+	bgp := b.lab.LoadBalancer.BGP
+	for _, m := range members {
+		if !m.Node {
+			continue
+		}
+		at := slices.Index(router.Networks, m.Networks[0])
+		sessions = append(sessions, Session{
+			Peer: m.Name, Node: true, ASN: bgp.ASN, Network: m.Networks[0], Local: router.addresses[at], Remote: m.addresses[0],
+			BFD: bgp.BFD && router.Routing.Has(labs.ProtocolBFD),
+		})
+	}
+	return sessions
+}
+
+// bgp is how the lab's Nodes announce VIPs, nil if they do so otherwise.
+func (b *builder) bgp() *BGP {
+	given := b.lab.LoadBalancer.BGP
+	if b.lab.LoadBalancer.Mode != labs.ModeBGP || given == nil {
+		return nil
+	}
+	out := &BGP{BGP: *given, Peers: []Peer{}}
+	network := b.lab.Nodes[0].Networks[0]
+	for _, h := range b.lab.Peers() {
+		m, _ := b.plan.Machine(h.Name)
+		nic, _ := m.On(network)
+		out.Peers = append(out.Peers, Peer{Router: h.Name, ASN: h.Routing.ASN, Address: nic.Address().Addr()})
+	}
+	return out
 }
 
 // path is how a router reaches a prefix: by itself, where it has no next hop.
@@ -62,50 +112,60 @@ type path struct {
 	from    string       // the peer whose path is announced further
 }
 
-// tables are the best paths of each router.
-type tables map[string]map[netip.Prefix]path
+// Announced are the VIPs that each Node announces, by the Node's name.
+type Announced map[string][]netip.Prefix
 
-// learn computes what routers learn from each other, as FRR decides it with maximum-paths and
-// compare-routerid: the shortest path, by all peers that offer one as short; of them the peer with
-// the lowest router ID is announced further, and no router takes a path that its own system is in.
-// It ends: the paths of prefixes that are N systems away are final after N rounds.
-func learn(routers map[string]*Routing) tables {
-	now := tables{}
-	for name, r := range routers {
-		now[name] = map[netip.Prefix]path{}
-		for _, p := range r.Announces {
-			now[name][p] = path{}
+// Routes are what routers learn from each other and from Nodes.
+type Routes struct {
+	routers map[string]*Routing
+	best    map[string]map[netip.Prefix]path // by the machine
+}
+
+// Routes computes what routers learn if all of the plan are on, as FRR decides it with maximum-paths
+// and compare-routerid: the shortest path, by all peers that offer one as short; of them the peer
+// with the lowest router ID is announced further, and no router takes a path that its own system
+// is in.
+func (p Plan) Routes(vips Announced) Routes {
+	speakers := map[string]*Routing{}
+	for _, m := range p.Machines {
+		if m.Routing != nil {
+			speakers[m.Name] = m.Routing
+		} else if len(vips[m.Name]) > 0 {
+			speakers[m.Name] = &Routing{RouterID: m.Address(), Announces: vips[m.Name]}
 		}
 	}
-	for range routers {
-		next := tables{}
-		for name, r := range routers {
-			next[name] = r.hear(name, routers, now)
+	return learn(speakers)
+}
+
+// learn exchanges paths until none changes: those of N systems are final after N rounds.
+func learn(speakers map[string]*Routing) Routes {
+	now := Routes{speakers, map[string]map[netip.Prefix]path{}}
+	for range len(speakers) + 1 {
+		next := map[string]map[netip.Prefix]path{}
+		for name := range speakers {
+			next[name] = now.hear(name)
 		}
-		now = next
+		now.best = next
 	}
 	return now
 }
 
-// hear returns a router's best paths, given those of its peers.
-func (r *Routing) hear(name string, routers map[string]*Routing, now tables) map[netip.Prefix]path {
+// hear returns a speaker's best paths, given what its peers have now.
+func (t Routes) hear(name string) map[netip.Prefix]path {
 	best := map[netip.Prefix]path{}
-	for _, p := range r.Announces {
+	for _, p := range t.routers[name].Announces {
 		best[p] = path{}
 	}
-	for _, s := range r.Sessions {
-		for prefix, offer := range now[s.Peer] {
-			if offer.from == name || slices.Contains(offer.systems, r.ASN) || slices.Contains(r.Announces, prefix) {
-				continue
-			}
-			systems := append([]uint32{s.ASN}, offer.systems...)
+	for _, s := range t.routers[name].Sessions {
+		for _, prefix := range t.Received(name, s) {
+			systems := append([]uint32{s.ASN}, t.best[s.Peer][prefix].systems...)
 			is, known := best[prefix]
 			switch {
 			case !known || len(systems) < len(is.systems):
 				best[prefix] = path{systems, []netip.Addr{s.Remote}, s.Peer}
 			case len(systems) == len(is.systems):
 				is.via = append(is.via, s.Remote)
-				if routers[s.Peer].RouterID.Less(routers[is.from].RouterID) {
+				if t.routers[s.Peer].RouterID.Less(t.routers[is.from].RouterID) {
 					is.systems, is.from = systems, s.Peer
 				}
 				best[prefix] = is
@@ -115,30 +175,50 @@ func (r *Routing) hear(name string, routers map[string]*Routing, now tables) map
 	return best
 }
 
-// learned returns the routes of a router, by prefix.
-func (t tables) learned(router string) []LearnedRoute {
+// Received returns the prefixes that a router accepts from the peer of one of its sessions, in order.
+func (t Routes) Received(router string, s Session) []netip.Prefix {
+	prefixes := []netip.Prefix{}
+	for prefix, offer := range t.best[s.Peer] {
+		if offer.from != router && !slices.Contains(offer.systems, t.routers[router].ASN) {
+			prefixes = append(prefixes, prefix)
+		}
+	}
+	slices.SortFunc(prefixes, comparePrefixes)
+	return prefixes
+}
+
+// Learned returns the routes that a router learns, by prefix: not those that it announces itself.
+func (t Routes) Learned(router string) []LearnedRoute {
 	routes := []LearnedRoute{}
-	for to, p := range t[router] {
+	for to, p := range t.best[router] {
 		if len(p.via) > 0 {
 			routes = append(routes, LearnedRoute{To: to, Via: p.via})
 		}
 	}
-	slices.SortFunc(routes, func(a, b LearnedRoute) int {
-		return cmp.Or(a.To.Addr().Compare(b.To.Addr()), cmp.Compare(a.To.Bits(), b.To.Bits()))
-	})
+	slices.SortFunc(routes, func(a, b LearnedRoute) int { return comparePrefixes(a.To, b.To) })
 	return routes
 }
 
-// Learned returns the routes that a router learns by BGP if all routers of the plan are on.
-func (p Plan) Learned(router string) []LearnedRoute {
-	if m, _ := p.Machine(router); m.Routing == nil {
+func comparePrefixes(a, b netip.Prefix) int {
+	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+}
+
+// learnedFor returns the routes that a machine learns, those of Nodes to an address too if it is a
+// VIP: any Node may announce it.
+func (p Plan) learnedFor(m Machine, to netip.Addr) []LearnedRoute {
+	if m.Routing == nil {
 		return nil
 	}
-	routers := map[string]*Routing{}
-	for _, m := range p.Machines {
-		if m.Routing != nil {
-			routers[m.Name] = m.Routing
+	vips := Announced{}
+	if p.routed(to) {
+		for _, n := range p.Nodes() {
+			vips[n.Name] = []netip.Prefix{netip.PrefixFrom(to, to.BitLen())}
 		}
 	}
-	return learn(routers).learned(router)
+	return p.Routes(vips).Learned(m.Name)
+}
+
+// routed reports whether an address is a VIP that Nodes announce to routers.
+func (p Plan) routed(a netip.Addr) bool {
+	return p.LoadBalancer.BGP != nil && p.LoadBalancer.Contains(a)
 }

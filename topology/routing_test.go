@@ -14,7 +14,7 @@ func routesOf(plan Plan, router string) string {
 	for _, r := range m.Routes {
 		out = append(out, fmt.Sprintf("static %s>%s", r.To, r.Via))
 	}
-	for _, r := range plan.Learned(router) {
+	for _, r := range plan.Routes(nil).Learned(router) {
 		out = append(out, strings.ReplaceAll(fmt.Sprintf("%s>%s", r.To, r.Via), " ", "+"))
 	}
 	return strings.Join(out, " ")
@@ -91,7 +91,7 @@ func TestSessions(t *testing.T) {
 			t.Errorf("%s:\ngot  %s\nwant %s", name, got, want)
 		}
 	}
-	if m, _ := plan.Machine("client"); m.Routing != nil || plan.Learned("client") != nil {
+	if m, _ := plan.Machine("client"); m.Routing != nil || len(plan.Routes(nil).Learned("client")) > 0 {
 		t.Errorf("client has routing: %+v", m.Routing)
 	}
 	half := planOf(t, strings.Replace(scenario(t, "spine-leaf"), "leaf1-spine2], routing: {}", "leaf1-spine2], routing: {protocols: [bgp]}", 1))
@@ -127,5 +127,59 @@ func TestReachOverSeveralRouters(t *testing.T) {
 	broken := plan.edit(func(m *Machine) { m.Forward = m.Forward && m.Name != "spine2" })
 	if way := Reach(broken, "cp", address("192.168.10.100")); way.Reason != "spine2 does not forward packets" {
 		t.Errorf("one of two ways ends: %+v", way)
+	}
+}
+
+// Mode bgp alone gives routers routing, sessions with the Nodes that these open, and a pool in no
+// network. VIPs are learned from the Nodes that announce them, further away from the next router.
+func TestNodesAnnounceVIPs(t *testing.T) {
+	plan := planOf(t, `networks: [{name: lan, cidr: 10.1.0.0/24}, {name: wan, cidr: 198.51.100.0/24}, {name: office, cidr: 10.3.0.0/24}]
+nodes: [{name: cp, role: control-plane, networks: [lan]}, {name: w, role: worker, networks: [lan, wan]}]
+hosts: [{name: r1, role: router, networks: [wan, lan]}, {name: r2, role: router, networks: [wan, office]}]
+loadBalancer: {mode: bgp}
+`)
+	lb := plan.LoadBalancer
+	if len(lb.Pools) != 1 || lb.Pools[0] != (Pool{"", address("192.0.2.1"), address("192.0.2.20")}) || lb.Version != "v0.16.1" {
+		t.Errorf("pools are %+v, of version %s", lb.Pools, lb.Version)
+	}
+	if lb.BGP == nil || lb.BGP.ASN != 64501 || lb.BGP.HoldTime.String() != "9s" || !slices.Equal(lb.BGP.Peers, []Peer{{"r1", 64500, address("10.1.0.1")}}) {
+		t.Errorf("BGP is %+v", lb.BGP)
+	}
+	r1, _ := plan.Machine("r1")
+	if got := r1.Routing.Sessions; len(got) != 3 || got[0].Peer != "r2" || got[0].Node ||
+		got[2] != (Session{Peer: "w", Node: true, ASN: 64501, Network: "lan", Local: address("10.1.0.1"), Remote: address("10.1.0.11")}) {
+		t.Errorf("r1 has the sessions %+v", got)
+	}
+	vip := prefix("192.0.2.1/32")
+	routes := plan.Routes(Announced{"cp": {vip}, "w": {vip, prefix("192.0.2.2/32")}})
+	if got := fmt.Sprint(routes.Learned("r1")); got != "[{10.3.0.0/24 [198.51.100.2]} {192.0.2.1/32 [10.1.0.10 10.1.0.11]} {192.0.2.2/32 [10.1.0.11]}]" {
+		t.Errorf("r1 learns %s", got)
+	}
+	if got := fmt.Sprint(routes.Learned("r2")); got != "[{10.1.0.0/24 [198.51.100.1]} {192.0.2.1/32 [198.51.100.1]} {192.0.2.2/32 [198.51.100.1]}]" {
+		t.Errorf("r2 learns %s", got)
+	}
+	if got := fmt.Sprint(routes.Received("r1", r1.Routing.Sessions[1]), routes.Received("r1", r1.Routing.Sessions[0])); got != "[192.0.2.1/32] [10.3.0.0/24 198.51.100.0/24]" {
+		t.Errorf("r1 accepts %s", got)
+	}
+	if networks := plan.VIPNetworks(); len(networks) != 1 || networks[0].Name != "lab" || networks[0].Network != "" || len(networks[0].Announcers) != 0 {
+		t.Errorf("VIPs are in %+v", networks)
+	}
+}
+
+// A Node more changes the sessions of the router, which goes on running.
+func TestRoutersAreReconfigured(t *testing.T) {
+	was := planOf(t, scenario(t, "metallb-bgp"))
+	is := planOf(t, scenario(t, "metallb-bgp")+"nodes: [{name: cp, role: control-plane}, {name: w, role: worker, count: 3}]\n")
+	c := Compare(was, is)
+	if !slices.Equal(c.Apply, []string{"routing of router"}) || !slices.Equal(c.Add, []string{"w3"}) || len(c.Replace)+len(c.Remake) > 0 {
+		t.Errorf("changes are %+v", c)
+	}
+	without := planOf(t, strings.Replace(scenario(t, "metallb-bgp"), "mode: bgp", "mode: l2", 1))
+	if c := Compare(without, was); !slices.Equal(c.Replace, []string{"router"}) || !slices.Equal(c.Apply, []string{"loadBalancer pools", "how VIPs are announced"}) {
+		t.Errorf("changes from mode l2 are %+v", c)
+	}
+	later := planOf(t, strings.Replace(scenario(t, "metallb-bgp"), "{mode: bgp}", "{mode: bgp, bgp: {holdTime: 20s}}", 1))
+	if c := Compare(was, later); !slices.Equal(c.Apply, []string{"how VIPs are announced"}) || len(c.Lines()) != 1 {
+		t.Errorf("changes of the hold time are %+v", c)
 	}
 }

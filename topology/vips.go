@@ -5,10 +5,11 @@ import (
 	"slices"
 )
 
-// VIPNetwork is a network with pools, and what announces their VIPs there by ARP.
+// VIPNetwork is a network with pools, and what announces their VIPs there by ARP; or, in mode bgp, all
+// pools.
 type VIPNetwork struct {
 	Name       string // "lab" for the network of the first pool, "lab-NETWORK" for another
-	Network    string
+	Network    string // "" in mode bgp
 	Pools      []Pool
 	Announcers []Announcer
 }

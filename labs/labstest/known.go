@@ -26,7 +26,7 @@ func Known() labs.Known {
 			"flannel": {{Version: "v0.28.4", Preferred: true, Options: map[string][]string{"backend": {"vxlan", "host-gw"}}}},
 			"cilium":  {{Version: "v1.20.2", Options: routing}, {Version: "v1.20.1", Options: routing}},
 		},
-		LoadBalancers: map[string]labs.Choices{"metallb": {{Version: "v0.15.2", Modes: []string{"l2"}}}},
+		LoadBalancers: map[string]labs.Choices{"metallb": {{Version: "v0.15.2", Modes: []string{"l2"}}, {Version: "v0.16.1", Modes: []string{"l2", "bgp"}}}},
 		Ingresses:     map[string]labs.Choices{"ingress-nginx": {{Version: "v1.11.0", Modes: []string{"LoadBalancer", "NodePort"}}}},
 	}
 }

@@ -137,7 +137,7 @@ func TestRouters(t *testing.T) {
 	s.routed()
 	s.start()
 	for _, router := range s.Plan.WithRole(topology.RoleRouter) {
-		took := s.within(20*time.Second, router.Name, inWords(s.Plan.Learned(router.Name)))
+		took := s.within(20*time.Second, router.Name, inWords(s.Plan.Routes(nil).Learned(router.Name)))
 		state := s.state(router.Name)
 		if len(state.Sessions) != len(router.Routing.Sessions) {
 			t.Errorf("%s has the sessions %+v", router.Name, state.Sessions)
@@ -175,7 +175,7 @@ func TestRouters(t *testing.T) {
 	}
 	s.output("client", "ping", "-c", "1", "-W", "2", desk.String())
 
-	all := inWords(s.Plan.Learned("leaf1"))
+	all := inWords(s.Plan.Routes(nil).Learned("leaf1"))
 	s.output("spine1", "ip", "link", "set", "eth0", "down") // leaf1 keeps its carrier, and TCP its connection
 	took := s.within(3*time.Second, "leaf1", "10.64.0.16/29 via [10.64.0.10]\n10.64.0.24/29 via [10.64.0.10]\n192.168.10.0/24 via [10.64.0.10]\n203.0.113.0/24 via [10.64.0.10]")
 	t.Logf("spine1 is routed around after %s", took)

@@ -67,7 +67,7 @@ loadBalancer: {name: metallb, mode: l2, pools: [172.30.0.200-172.30.0.219]}
 
 func plans(t *testing.T) map[string]topology.Plan {
 	out := map[string]topology.Plan{"crowded": built(t, "crowded.yaml", crowded)}
-	for _, s := range []string{"quickstart", "single-node", "isolated", "routed-client", "small-network", "minimal"} {
+	for _, s := range []string{"quickstart", "single-node", "isolated", "routed-client", "small-network", "minimal", "spine-leaf", "metallb-bgp"} {
 		out[s] = planOf(t, s)
 	}
 	return out
@@ -95,6 +95,21 @@ func eachDrawing(t *testing.T, visit func(t *testing.T, d Drawing)) {
 				t.Run(fmt.Sprintf("%s-%d-%d", name, columns, len(o.Pods)), func(t *testing.T) { visit(t, New(plan, o)) })
 			}
 		}
+	}
+}
+
+// VIPs that Nodes announce to routers are shown at the network where they do.
+func TestVIPsByBGP(t *testing.T) {
+	var found []string
+	for _, b := range New(planOf(t, "metallb-bgp"), Options{}).Bars {
+		for _, text := range b.Texts {
+			if strings.Contains(text.Value, "VIPs") {
+				found = append(found, b.Network+": "+text.Value)
+			}
+		}
+	}
+	if strings.Join(found, "; ") != "lan: VIPs 198.51.100.1–198.51.100.20 by BGP" {
+		t.Errorf("VIPs are %q", found)
 	}
 }
 

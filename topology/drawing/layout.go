@@ -269,6 +269,21 @@ func (l *layout) wire(crossings map[int][]crossing) {
 	}
 }
 
+// announces is the network on which Nodes announce VIPs to routers, none if they do not.
+func (l *layout) announces() (networks []string) {
+	for _, m := range l.plan.Machines {
+		if m.Routing == nil {
+			continue
+		}
+		for _, s := range m.Routing.Sessions {
+			if s.Node {
+				return []string{s.Network}
+			}
+		}
+	}
+	return nil
+}
+
 // fillBars returns each bar its texts, in as many lines as they need.
 func (l *layout) fillBars() {
 	for _, name := range l.order {
@@ -279,6 +294,8 @@ func (l *layout) fillBars() {
 		for _, p := range l.plan.LoadBalancer.Pools {
 			if p.Network == name {
 				parts = append(parts, Text{Value: fmt.Sprintf("VIPs %s–%s", p.First, p.Last), Class: "dim"})
+			} else if p.Network == "" && slices.Contains(l.announces(), name) {
+				parts = append(parts, Text{Value: fmt.Sprintf("VIPs %s–%s by BGP", p.First, p.Last), Class: "dim"})
 			}
 		}
 		const side, space, top = 14.0, 16.0, 19.0
