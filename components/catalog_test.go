@@ -59,7 +59,8 @@ func TestCatalogRefuses(t *testing.T) {
 		"duties of a base":   {head + "install: {chart: k/chart, ready: [{kind: DaemonSet, does: [announces]}]}\n", `1 workloads do "announces"`},
 		"a lazy balancer": {"kind: loadBalancer\nversion: v1\nabout: a\nsource: b\ninstall: {chart: k/chart, ready: [{kind: DaemonSet, does: [announces]}]}\n",
 			`0 workloads do "assigns"; it is one of a load balancer`},
-		"no such chart": {head + "install: {chart: k/chart}\n", "no build keeps k/chart"},
+		"half a refusal": {head + "refuses: [{field: cni.name, value: x}]\n", "needs field, value and why"},
+		"no such chart":  {head + "install: {chart: k/chart}\n", "no build keeps k/chart"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -20,6 +20,7 @@ func (c Catalog) check(k Component) []error {
 	x.header()
 	x.modes()
 	x.differs()
+	x.refuses()
 	x.builds()
 	x.layers()
 	x.images()
@@ -98,6 +99,15 @@ func (x *checking) differs() {
 			if other.covers(d.In, d.Field) {
 				x.wrong("differs: %s %s is listed by %s already", d.In, d.Field, other.Field)
 			}
+		}
+	}
+}
+
+// refuses checks that a refusal is complete.
+func (x *checking) refuses() {
+	for _, r := range x.k.Refuses {
+		if r.Field == "" || r.Value == "" || r.Why == "" {
+			x.wrong("refuses: %s %s: needs field, value and why", r.Field, r.Value)
 		}
 	}
 }

@@ -121,6 +121,7 @@ type Component struct {
 	Service *Service            `json:"service"` // how it runs on an outside host
 	Options map[string][]string `json:"options"` // option → allowed values, the first the default
 	Modes   []string            `json:"modes"`   // loadBalancer.mode or ingress.service, the first the default
+	Refuses []Refusal           `json:"refuses"` // what lab files may ask for, and this version cannot do
 	Lacks   []string            `json:"lacks"`   // what our build does not do that upstream's image does
 	Differs []Difference        `json:"differs"` // what is set differently from upstream
 	Notice  string              `json:"notice"`  // printed at every `up`
@@ -166,6 +167,13 @@ type Warning struct {
 	When   map[string]string `json:"when"` // option → value
 	Says   string            `json:"says"`
 	Source string            `json:"source"`
+}
+
+// Refusal is a value of a field of the lab file with which the component does not work.
+type Refusal struct {
+	Field string `json:"field"` // as loadBalancer.bgp.bfd
+	Value string `json:"value"` // as "true"
+	Why   string `json:"why"`
 }
 
 // Install is how a component is installed into a running cluster.

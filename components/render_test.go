@@ -11,9 +11,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
 
@@ -272,14 +274,7 @@ func TestPoolsOfSeveralNetworks(t *testing.T) {
 			{Network: "dmz", First: address("192.168.50.210"), Last: address("192.168.50.219")},
 		}
 	})["metallb"]
-	got := map[string]string{}
-	for _, o := range rendered.Config {
-		spec, err := json.Marshal(o.Object["spec"])
-		if err != nil {
-			t.Fatal(err)
-		}
-		got[o.GetKind()+" "+o.GetName()] = string(spec)
-	}
+	got := rendered.configured(t)
 	nodes := func(list string) string {
 		return `"nodeSelectors":[{"matchExpressions":[{"key":"kubernetes.io/hostname","operator":"In","values":` + list + `}]}]`
 	}
@@ -292,6 +287,70 @@ func TestPoolsOfSeveralNetworks(t *testing.T) {
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("MetalLB is configured with\n%v\nwant\n%v", got, want)
+	}
+}
+
+// configured are the specs of the component's own configuration, by kind and name.
+func (r Rendered) configured(t *testing.T) map[string]string {
+	t.Helper()
+	got := map[string]string{}
+	for _, o := range r.Config {
+		spec, err := json.Marshal(o.Object["spec"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[o.GetKind()+" "+o.GetName()] = string(spec)
+	}
+	return got
+}
+
+// In mode bgp every Node has a session with each router, by the speaker's own BGP.
+func TestMetalLBWithBGP(t *testing.T) {
+	bgp := &topology.BGP{BGP: labs.BGP{ASN: 64501, HoldTime: labs.Duration{Duration: 9 * time.Second}},
+		Peers: []topology.Peer{{Router: "r1", ASN: 64500, Address: address("172.30.0.1")}, {Router: "r2", ASN: 64502, Address: address("172.30.0.2")}}}
+	with := func(p *topology.Plan) {
+		p.LoadBalancer = topology.LoadBalancer{Name: "metallb", Version: "v0.16.1", Mode: "bgp", BGP: bgp,
+			Pools: []topology.Pool{{First: address("198.51.100.1"), Last: address("198.51.100.20")}}}
+	}
+	speaker := func(r Rendered) string {
+		spec, err := json.Marshal(r.find(t, "DaemonSet", "metallb-speaker"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(spec)
+	}
+	rendered := render(t, with)["metallb"]
+	want := map[string]string{
+		"IPAddressPool lab":    `{"addresses":["198.51.100.1-198.51.100.20"]}`,
+		"BGPAdvertisement lab": `{"ipAddressPools":["lab"]}`,
+		"BGPPeer r1":           `{"holdTime":"9s","myASN":64501,"peerASN":64500,"peerAddress":"172.30.0.1"}`,
+		"BGPPeer r2":           `{"holdTime":"9s","myASN":64501,"peerASN":64502,"peerAddress":"172.30.0.2"}`,
+	}
+	if got := rendered.configured(t); !maps.Equal(got, want) {
+		t.Errorf("MetalLB is configured with\n%v\nwant\n%v", got, want)
+	}
+	// Without METALLB_BGP_TYPE the speaker takes native.
+	if text := speaker(rendered); strings.Contains(text, "METALLB_BGP_TYPE") || strings.Contains(text, "--ignore-exclude-lb") {
+		t.Errorf("the speaker is %s", text)
+	}
+	bgp.IgnoreExcludeLB, bgp.Password, bgp.Communities = true, `a"b`, []string{"64501:100", "1:2"}
+	want["BGPPeer r1"] = strings.Replace(want["BGPPeer r1"], `"peerASN"`, `"password":"a\"b","peerASN"`, 1)
+	want["BGPPeer r2"] = strings.Replace(want["BGPPeer r2"], `"peerASN"`, `"password":"a\"b","peerASN"`, 1)
+	want["BGPAdvertisement lab"] = `{"communities":["64501:100","1:2"],"ipAddressPools":["lab"]}`
+	if got := render(t, with)["metallb"].configured(t); !maps.Equal(got, want) {
+		t.Errorf("with every field MetalLB is configured with\n%v\nwant\n%v", got, want)
+	}
+	if text := speaker(render(t, with)["metallb"]); !strings.Contains(text, "--ignore-exclude-lb") {
+		t.Errorf("the speaker that heeds no label is %s", text)
+	}
+	c := load(t)
+	for ignores, excludes := range map[bool]bool{true: false, false: true} {
+		p := quickstart(c)
+		bgp.IgnoreExcludeLB = ignores
+		with(&p)
+		if got := resolve(t, c, p).Support(Artifacts{}).VIPs.ExcludesNodes; got != excludes {
+			t.Errorf("ignoreExcludeLB %t: labelled Nodes are excluded: %t", ignores, got)
+		}
 	}
 }
 

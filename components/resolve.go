@@ -1,6 +1,7 @@
 package components
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -83,12 +84,33 @@ func (r *resolving) choose(w wish, release Component) error {
 	if works := k.Kubernetes; len(works) > 0 && !slices.Contains(works, minor(release.Version)) {
 		r.refuse(w.field+".name", "supported: "+strings.Join(works, ", "), "%s %s does not support Kubernetes %s", k.Name, k.Version, release.Version)
 	}
+	for _, x := range k.Refuses {
+		if fieldOf(r.set.Plan, x.Field) == x.Value {
+			r.refuse(x.Field, "remove it", "not supported by %s %s: %s", k.Name, k.Version, x.Why)
+		}
+	}
 	var supports Support
 	err := k.supports(r.set.Plan, Artifacts{}, &supports)
 	if err == nil && k.Kind == KindCNI {
 		r.problems = append(r.problems, k.served(supports, r.set.Plan)...)
 	}
 	return err
+}
+
+// fieldOf returns a field of a plan by its path in the JSON, which is that in the lab file; "" for none.
+func fieldOf(p topology.Plan, path string) string {
+	data, err := json.Marshal(p)
+	var at any
+	if err != nil || json.Unmarshal(data, &at) != nil {
+		return ""
+	}
+	for _, name := range strings.Split(path, ".") {
+		fields, _ := at.(map[string]any)
+		if at = fields[name]; at == nil {
+			return ""
+		}
+	}
+	return fmt.Sprint(at)
 }
 
 // wish is a component that a lab selects.

@@ -40,9 +40,12 @@ func TestResolveRefuses(t *testing.T) {
 	}{
 		"kubernetes version": {func(p *topology.Plan) { p.Kubernetes.Version = "v1.12.0" },
 			"kubernetes.version: Kubernetes v1.12.0 is not available; this release ships v1.37.2, v1.36.3, v1.35.4, v1.34.4"},
-		"unknown CNI":  {func(p *topology.Plan) { p.CNI.Name = "flanel" }, `cni.name: "flanel" not found; available: ` + strings.Join(c.ofKind(KindCNI), ", ")},
-		"wrong kind":   {func(p *topology.Plan) { p.Ingress.Name = "metallb" }, `ingress.name: "metallb" not found; available: ingress-nginx`},
-		"CNI version":  {func(p *topology.Plan) { p.CNI.Version = "v9" }, "cni.version: flannel v9 is not available; this release ships v0.28.4, v0.28.10"},
+		"unknown CNI": {func(p *topology.Plan) { p.CNI.Name = "flanel" }, `cni.name: "flanel" not found; available: ` + strings.Join(c.ofKind(KindCNI), ", ")},
+		"wrong kind":  {func(p *topology.Plan) { p.Ingress.Name = "metallb" }, `ingress.name: "metallb" not found; available: ingress-nginx`},
+		"CNI version": {func(p *topology.Plan) { p.CNI.Version = "v9" }, "cni.version: flannel v9 is not available; this release ships v0.28.4, v0.28.10"},
+		"BFD of a version that has none": {func(p *topology.Plan) {
+			p.LoadBalancer = topology.LoadBalancer{Name: "metallb", Version: "v0.16.1", Mode: "bgp", BGP: &topology.BGP{BGP: labs.BGP{BFD: true}}}
+		}, "loadBalancer.bgp.bfd: not supported by metallb v0.16.1: the speaker's own BGP has no BFD; remove it"},
 		"incompatible": {func(p *topology.Plan) { p.CNI.Name = "old-cni" }, "does not support Kubernetes v1.37.2; supported: v1.29, v1.30"},
 	}
 	for name, test := range tests {
