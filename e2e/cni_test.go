@@ -145,7 +145,7 @@ func TestCNIs(t *testing.T) {
 					continue
 				}
 				policies++
-				if !ofSomeCNIs(p.ID) && p.Expected != want.policies {
+				if !ofSomeLabs(p.ID) && p.Expected != want.policies {
 					t.Errorf("%s: expected %s, want %s", p.ID, p.Expected, want.policies)
 				}
 			}

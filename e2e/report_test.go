@@ -66,17 +66,20 @@ func checkSchema(t *testing.T, text string) {
 	}
 }
 
-// ofSomeCNIs reports whether a path is skipped on CNIs that have no such policy.
-func ofSomeCNIs(id string) bool { return id == checks.PolicyL7 || id == checks.PolicyFQDN }
+// ofSomeLabs reports whether a path is skipped on CNIs that have no such policy, or without routers that
+// speak BGP.
+func ofSomeLabs(id string) bool {
+	return slices.Contains([]string{checks.PolicyL7, checks.PolicyFQDN, checks.BGPSession, checks.RouterToVIP}, id)
+}
 
-// checkIDs: every kind of path is there, and only what this CNI cannot do is skipped.
+// checkIDs: every kind of path is there, and only what this lab cannot do is skipped.
 func checkIDs(t *testing.T, r report.Report) {
 	t.Helper()
 	want := checks.IDs()
 	got := map[string]int{}
 	for _, p := range r.Paths {
 		got[p.ID]++
-		if p.Outcome == report.Skip && !ofSomeCNIs(p.ID) {
+		if p.Outcome == report.Skip && !ofSomeLabs(p.ID) {
 			t.Errorf("skipped: %s", describe(p))
 		}
 	}

@@ -29,6 +29,8 @@ const (
 	MTU   = "mtu"
 	Bind  = "bind"
 	ARP   = "arp"
+	BGP   = "bgp"   // of a router: the session with the peer that is the target
+	Route = "route" // of a router: the next hops to the target
 )
 
 // The outcomes of a Probe. Broken is about the probe itself, not about the path.
@@ -97,6 +99,8 @@ type Answer struct {
 	DNS         *DNSAnswer   `json:"dns,omitempty"`
 	Payload     int          `json:"payload,omitempty"` // mtu: largest UDP payload in bytes
 	MACs        []string     `json:"macs,omitempty"`    // arp: every station that answered
+	Session     *Session     `json:"session,omitempty"` // bgp
+	Hops        *Hops        `json:"hops,omitempty"`    // route
 	Sockets     []Socket     `json:"sockets,omitempty"` // of a traced probe
 }
 
@@ -156,6 +160,10 @@ func (p Probe) ask(ctx context.Context) (Answer, error) {
 		return p.bind()
 	case ARP:
 		return p.arp(ctx)
+	case BGP:
+		return p.session(ctx)
+	case Route:
+		return p.hops(ctx)
 	}
 	return Answer{}, broken{fmt.Errorf("unknown kind of probe %q", p.Kind)}
 }
@@ -186,7 +194,7 @@ func outcome(err error) string {
 		return Broken
 	case is(errBusy, errGarbled, errFlowEnded, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, io.EOF, io.ErrUnexpectedEOF):
 		return Refused
-	case is(syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN,
+	case is(errNoSession, syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN,
 		syscall.EPERM, syscall.EACCES, syscall.EPROTO, syscall.ENOPROTOOPT):
 		return Unreachable
 	case is(context.DeadlineExceeded, os.ErrDeadlineExceeded, syscall.ETIMEDOUT),

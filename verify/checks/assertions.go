@@ -208,26 +208,29 @@ func (Certificate) Judge(s observe.Snapshot, r Row, got Answers) []report.Proper
 	return []report.Property{p}
 }
 
-// Announcement is how the network learns which Node holds a VIP.
-type Announcement string
+// VIPAnnounced asserts that the VIP of a row is in the pool and announced as the lab has it: by ARP of
+// exactly one Node, under externalTrafficPolicy Local one with an endpoint; or to routers, by the
+// Nodes that NextHops says. A reply that came only thanks to a stale ARP entry does not hide that
+// no Node announces the VIP any more.
+type VIPAnnounced struct{}
 
-// ARP: one Node answers ARP for the VIP (layer 2).
-const ARP Announcement = "ARP"
-
-// VIPAnnounced asserts that the VIP of a row is in the pool, and that exactly one Node
-// announces it; under externalTrafficPolicy Local, one with an endpoint. A reply that came
-// only thanks to a stale ARP entry does not hide that no Node announces the VIP any more.
-type VIPAnnounced struct{ By Announcement }
-
-func (v VIPAnnounced) String() string {
-	return fmt.Sprintf("the VIP is in the pool, and one Node answers %s for it", v.By)
+func (VIPAnnounced) String() string {
+	return "the VIP is in the pool, and one Node answers ARP for it; in mode bgp, the next hops of the router before the Nodes are those that should announce it"
 }
 
 func (VIPAnnounced) Probes(q Query) []Ask {
-	if vipOf(q.Snapshot, q.Row) == "" {
+	vip, err := netip.ParseAddr(vipOf(q.Snapshot, q.Row))
+	if err != nil {
 		return nil
 	}
-	return ARPFor(q.Snapshot, q.Row.From, q.IP)
+	if q.Plan.LoadBalancer.BGP == nil {
+		return ARPFor(q.Snapshot, q.Row.From, q.IP)
+	}
+	router, ok := lastRouter(q.Plan, q.Row.From.Name, vip)
+	if !ok {
+		return nil
+	}
+	return askHops(router, q.IP)
 }
 
 func (VIPAnnounced) Judge(s observe.Snapshot, r Row, got Answers) []report.Property {
@@ -240,6 +243,9 @@ func (VIPAnnounced) Judge(s observe.Snapshot, r Row, got Answers) []report.Prope
 	pools := network.Pools
 	out := []report.Property{{Key: report.KeyVIPPool, Name: "VIP in the pool", Expected: poolText(pools), Observed: vip,
 		OK: err == nil && topology.LoadBalancer{Pools: pools}.Contains(addr)}}
+	if router, ok := lastRouter(s.Plan, r.From.Name, addr); ok && s.Plan.LoadBalancer.BGP != nil {
+		return append(out, judgeHops(s, r, router.Name, got)...)
+	}
 	arp, asked := got[PartARP]
 	if !asked {
 		return out

@@ -8,6 +8,7 @@
 package checks
 
 import (
+	"net/netip"
 	"slices"
 
 	"netlab.dev/netlab/components"
@@ -53,9 +54,10 @@ type Row struct {
 	From, To observe.Ref
 	Protocol string
 	Expected string
-	Skip     string // why it does not apply to the lab; "" if it does
-	Status   int    // HTTP status that something other than an agent must answer with; 0: an agent answers
-	Few      bool   // any ready endpoint may answer a few requests, where the path's other clients ask for all
+	Skip     string     // why it does not apply to the lab; "" if it does
+	Status   int        // HTTP status that something other than an agent must answer with; 0: an agent answers
+	Peer     netip.Addr // of a BGP session: the peer's address
+	Few      bool       // any ready endpoint may answer a few requests, where the path's other clients ask for all
 
 	Measures  string // throughput or latency, of a measurement
 	Route     string // of a measurement
@@ -66,7 +68,7 @@ type Row struct {
 
 // All returns the table, in the order of the report.
 func All() []Check {
-	return slices.Concat(pods(), services(), rolling(), api(), dns(), nodePorts(), loadBalancer(), ingress(), toOutside(), fromOutside(), policies(),
+	return slices.Concat(pods(), services(), rolling(), api(), dns(), nodePorts(), loadBalancer(), ingress(), routing(), toOutside(), fromOutside(), policies(),
 		throughput(), latency())
 }
 

@@ -41,7 +41,7 @@ func ingress() []Check {
 			return out
 		}
 	}
-	suspects := []Suspect{ingressController, ingressBackend, vipAnnouncer, lostPackets}
+	suspects := []Suspect{ingressController, ingressBackend, vipAnnouncer, wrongHops, lostPackets}
 	return []Check{
 		{
 			ID: PodToIngress, Section: sectionServices, Title: "Pod → Ingress of its own cluster over HTTP and HTTPS",
@@ -60,13 +60,13 @@ func ingress() []Check {
 		{
 			ID: OutsideToIngressHTTP, Section: sectionFromOutside, Title: "outside host → Ingress over HTTP, two hosts × two paths",
 			Rows: rows(agent.HTTP), Request: virtualHost,
-			Asserts:  []Assertion{Status{}, Backends{}, VIPAnnounced{By: ARP}},
+			Asserts:  []Assertion{Status{}, Backends{}, VIPAnnounced{}},
 			Suspects: suspects,
 		},
 		{
 			ID: OutsideToIngressHTTPS, Section: sectionFromOutside, Title: "outside host → Ingress over HTTPS, two hosts × two paths",
 			Rows: rows(agent.HTTPS), Request: virtualHost,
-			Asserts:  []Assertion{Status{}, Backends{}, Certificate{}, VIPAnnounced{By: ARP}},
+			Asserts:  []Assertion{Status{}, Backends{}, Certificate{}, VIPAnnounced{}},
 			Suspects: suspects,
 		},
 	}

@@ -80,6 +80,9 @@ func Judge(s observe.Snapshot, r Row, got Answers) Finding {
 
 // judgeReply records what the far end saw, and fails a row that was not answered by an agent.
 func judgeReply(s observe.Snapshot, f *Finding, r Row, main agent.Result) {
+	if r.Protocol == agent.BGP {
+		return // the answer is the router's own
+	}
 	f.Observed.RTTMicros = MedianRTT(main)
 	if r.Protocol == agent.DNS {
 		if main.Answers[0].DNS == nil {

@@ -32,8 +32,8 @@ func loadBalancer() []Check {
 			return out
 		},
 		Request:  twenty,
-		Asserts:  []Assertion{Backends{}, ClientIP{Is: ClientOrNode, Local: Kept}, VIPAnnounced{By: ARP}},
-		Suspects: []Suspect{vipAnnouncer, serviceUnmet, lostPackets, kubeProxyOfClient},
+		Asserts:  []Assertion{Backends{}, ClientIP{Is: ClientOrNode, Local: Kept}, VIPAnnounced{}},
+		Suspects: []Suspect{vipAnnouncer, serviceUnmet, wrongHops, lostPackets, kubeProxyOfClient},
 	}
 	inside := Check{
 		ID: PodToLoadBalancer, Section: sectionServices, Grid: gridServices, Title: "Pod → VIP of a Service of its own cluster",

@@ -73,7 +73,7 @@ func onThePath(c Case) []string {
 	for _, l := range c.legs() {
 		names = append(names, l.From.Machine(), l.To.Machine())
 	}
-	if _, ip, err := c.Address(r.From, r.To, r.Protocol); err == nil {
+	if _, ip, err := r.address(c.Snapshot); err == nil {
 		if addr, err := netip.ParseAddr(ip); err == nil {
 			names = append(names, topology.Reach(c.Plan, cmp.Or(r.From.Node, r.From.Name), addr).Routers()...)
 		}

@@ -26,6 +26,7 @@ const (
 	PartBind    Part = "bind"
 	PartDNS     Part = "dns"
 	PartARP     Part = "arp"
+	PartRoute   Part = "route" // of a router to a VIP
 
 	PartDatagram Part = "datagram" // one that is sent in fragments
 	PartTCP      Part = "tcp"      // of a path over UDP
@@ -33,7 +34,7 @@ const (
 
 // parts are all of them, in the order in which they are judged.
 func parts() []Part {
-	return []Part{PartMain, PartControl, PartMTU, PartBind, PartDNS, PartARP, PartDatagram, PartTCP}
+	return []Part{PartMain, PartControl, PartMTU, PartBind, PartDNS, PartARP, PartRoute, PartDatagram, PartTCP}
 }
 
 // Ask is one probe of a row.
@@ -65,7 +66,7 @@ func AsksOf(s observe.Snapshot, r Row) ([]Ask, error) {
 	if _, err := s.Station(r.From); err != nil {
 		return nil, err
 	}
-	target, ip, err := s.Address(r.From, r.To, r.Protocol)
+	target, ip, err := r.address(s)
 	if err != nil {
 		return nil, err
 	}
@@ -85,16 +86,27 @@ func AsksOf(s observe.Snapshot, r Row) ([]Ask, error) {
 
 // PlainAsk is the main probe of a row that could not be probed, as far as it is known.
 func PlainAsk(s observe.Snapshot, r Row) Ask {
-	target, _, err := s.Address(r.From, r.To, r.Protocol)
+	target, _, err := r.address(s)
 	if err != nil || target == "" {
 		target = r.To.Name
 	}
 	return Ask{Part: PartMain, From: r.From, Probe: agent.Probe{Kind: r.Protocol, Target: r.at(target)}}
 }
 
-// at is what a probe of a row's protocol calls a target: a URL, but for plain TCP and UDP.
+// address is where a row's destination listens: for a BGP session the peer's address.
+func (r Row) address(s observe.Snapshot) (target, ip string, err error) {
+	switch {
+	case !r.Peer.IsValid():
+		return s.Address(r.From, r.To, r.Protocol)
+	case s.IsOff(r.To.Name):
+		return "", "", observe.Absent{Why: s.Away[r.To.Name]}
+	}
+	return r.Peer.String(), r.Peer.String(), nil
+}
+
+// at is what a probe of a row's protocol calls a target: a URL, but for plain TCP, UDP and BGP.
 func (r Row) at(target string) string {
-	if r.Protocol == agent.TCP || r.Protocol == agent.UDP {
+	if r.Protocol == agent.TCP || r.Protocol == agent.UDP || r.Protocol == agent.BGP {
 		return target
 	}
 	return r.Protocol + "://" + target + "/"

@@ -25,6 +25,8 @@ func TestPathsGolden(t *testing.T) {
 		{"no-lb", plantest.Flannel(), "paths-no-lb.txt"},
 		{"nodeport", plantest.Flannel(), "paths-nodeport.txt"},
 		{"routed-client", plantest.Flannel(), "paths-routed-client.txt"},
+		{"metallb-bgp", plantest.Flannel(), "paths-metallb-bgp.txt"},
+		{"spine-leaf", plantest.Flannel(), "paths-spine-leaf.txt"},
 	}
 	for _, r := range rows {
 		t.Run(r.golden, func(t *testing.T) {

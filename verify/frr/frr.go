@@ -6,6 +6,7 @@ package frr
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,54 @@ const Up = "up"
 // State is what the daemons of one router know.
 type State struct {
 	Sessions []Session `json:"sessions"` // by the peers' addresses
+	Routes   []Route   `json:"routes"`   // of BGP, by prefix
+}
+
+// Route is what BGP knows of a prefix.
+type Route struct {
+	To    netip.Prefix `json:"to"`
+	Paths []Path       `json:"paths"`
+}
+
+// Path is one way to a prefix.
+type Path struct {
+	Peer netip.Addr `json:"peer,omitzero"` // that it was accepted from; the zero Addr of a router's own prefix
+	Via  netip.Addr `json:"via"`
+	Used bool       `json:"used"` // it is the best one, or as good (multipath)
+}
+
+// Session finds the session with a peer.
+func (s State) Session(peer netip.Addr) (Session, bool) {
+	i := slices.IndexFunc(s.Sessions, func(x Session) bool { return x.Peer == peer })
+	if i < 0 {
+		return Session{}, false
+	}
+	return s.Sessions[i], true
+}
+
+// Received returns the prefixes that were accepted from a peer, in order.
+func (s State) Received(peer netip.Addr) []netip.Prefix {
+	prefixes := []netip.Prefix{}
+	for _, r := range s.Routes {
+		if slices.ContainsFunc(r.Paths, func(p Path) bool { return p.Peer == peer }) {
+			prefixes = append(prefixes, r.To)
+		}
+	}
+	return prefixes
+}
+
+// NextHops returns those of the paths to a prefix that are used, in order; none without a route.
+func (s State) NextHops(to netip.Prefix) []netip.Addr {
+	hops := []netip.Addr{}
+	for _, r := range s.Routes {
+		for _, p := range r.Paths {
+			if r.To == to && p.Used && p.Peer.IsValid() {
+				hops = append(hops, p.Via)
+			}
+		}
+	}
+	slices.SortFunc(hops, netip.Addr.Compare)
+	return hops
 }
 
 // Session is a BGP session of IPv4 routes.
@@ -53,7 +102,53 @@ type BFD struct {
 
 // Command is what prints a State's JSON in a router.
 func Command() []string {
-	return []string{"vtysh", "-c", "show bgp ipv4 unicast summary json", "-c", "show bfd peers json"}
+	return []string{"vtysh", "-c", "show bgp ipv4 unicast summary json", "-c", "show bfd peers json", "-c", "show bgp ipv4 unicast json"}
+}
+
+// ResetCommand is what prints why a session with a peer is not established.
+func ResetCommand(peer netip.Addr) []string {
+	return []string{"vtysh", "-c", "show bgp neighbors " + peer.String() + " json"}
+}
+
+// ParseReset reads the output of ResetCommand: "BGP Notification send: OPEN Message Error/Bad Peer AS".
+// It is "" where FRR gives no reason.
+func ParseReset(output []byte) string {
+	var neighbors map[string]struct {
+		Due    string `json:"lastResetDueTo"`
+		Notice string `json:"lastNotificationReason"`
+	}
+	if json.Unmarshal(output, &neighbors) != nil {
+		return "" // the peer is not configured
+	}
+	for _, n := range neighbors {
+		return strings.TrimSuffix(n.Due+": "+n.Notice, ": ")
+	}
+	return ""
+}
+
+// PrefixCommand is what prints the paths to a prefix with their attributes.
+func PrefixCommand(to netip.Prefix) []string {
+	return []string{"vtysh", "-c", "show bgp ipv4 unicast " + to.String() + " json"}
+}
+
+// ParseCommunities reads the output of PrefixCommand: the communities (RFC 1997) of each path, separated
+// by spaces.
+func ParseCommunities(output []byte) ([]string, error) {
+	var prefix struct {
+		Paths []struct {
+			Community struct {
+				Text string `json:"string"`
+			} `json:"community"`
+		} `json:"paths"`
+	}
+	if err := json.Unmarshal(output, &prefix); err != nil {
+		return nil, fmt.Errorf("FRR's JSON: %w", err)
+	}
+	all := []string{}
+	for _, p := range prefix.Paths {
+		all = append(all, p.Community.Text)
+	}
+	return all, nil
 }
 
 // Parse reads the output of Command.
@@ -65,7 +160,8 @@ func Parse(output []byte) (State, error) {
 	var summary summary
 	var neighbors []neighbor
 	d := json.NewDecoder(bytes.NewReader(output))
-	if err := errors.Join(d.Decode(&summary), d.Decode(&neighbors)); err != nil {
+	var table table
+	if err := errors.Join(d.Decode(&summary), d.Decode(&neighbors), d.Decode(&table)); err != nil {
 		return State{}, fmt.Errorf("FRR's JSON: %w", err)
 	}
 	s := State{Sessions: []Session{}}
@@ -80,7 +176,40 @@ func Parse(output []byte) (State, error) {
 		s.Sessions = append(s.Sessions, session)
 	}
 	slices.SortFunc(s.Sessions, func(a, b Session) int { return a.Peer.Compare(b.Peer) })
+	s.Routes = table.list()
 	return s, nil
+}
+
+// table is the answer to show bgp ipv4 unicast json.
+type table struct {
+	Routes map[netip.Prefix][]struct {
+		Valid     bool   `json:"valid"`
+		Best      bool   `json:"bestpath"`
+		Multipath bool   `json:"multipath"`
+		Peer      string `json:"peerId"` // "(unspec)" of a router's own
+		NextHops  []struct {
+			IP netip.Addr `json:"ip"`
+		} `json:"nexthops"`
+	} `json:"routes"`
+}
+
+func (t table) list() []Route {
+	routes := []Route{}
+	for to, paths := range t.Routes {
+		r := Route{To: to}
+		for _, p := range paths {
+			if !p.Valid || len(p.NextHops) == 0 {
+				continue
+			}
+			peer, _ := netip.ParseAddr(p.Peer)
+			r.Paths = append(r.Paths, Path{Peer: peer, Via: p.NextHops[0].IP, Used: p.Best || p.Multipath})
+		}
+		routes = append(routes, r)
+	}
+	slices.SortFunc(routes, func(a, b Route) int {
+		return cmp.Or(a.To.Addr().Compare(b.To.Addr()), cmp.Compare(a.To.Bits(), b.To.Bits()))
+	})
+	return routes
 }
 
 // summary is the answer to show bgp ipv4 unicast summary json: empty without peers.

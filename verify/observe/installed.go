@@ -84,6 +84,27 @@ func (s State) NoReadyPod(d components.Duty) string {
 	return ""
 }
 
+// NotReadyOn is why the Pod on a Node, of the load balancer's workload with a duty, is not ready; "" if
+// it is.
+func (s State) NotReadyOn(d components.Duty, node string) string {
+	for _, w := range s.Installed[components.KindLoadBalancer] {
+		if !slices.Contains(w.Does, d) {
+			continue
+		}
+		for _, p := range s.PodsOf(w) {
+			switch {
+			case p.Spec.NodeName != node:
+			case PodReady(p):
+				return ""
+			default:
+				return Join(fmt.Sprintf("Pod %s on %s is not ready", p.Name, node), PodTrouble(p))
+			}
+		}
+		return fmt.Sprintf("%s has no Pod of %s", node, w)
+	}
+	return ""
+}
+
 // rollout is how many Pods of a workload are ready, in brackets.
 func (s State) rollout(w components.Workload) string {
 	for _, d := range s.DaemonSets {

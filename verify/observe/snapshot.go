@@ -57,6 +57,8 @@ type Snapshot struct {
 	LinksDown map[string][]string     // NICs whose link is down at the switch, by machine
 	Away      map[string]string       // of machines that are off, Nodes that are not registered or not Ready: that they are
 	Cordoned  []string                // Nodes
+	Announced topology.Announced      // the VIPs that Nodes should announce to routers
+	Strange   []netip.Prefix          // VIPs of no pool of the lab, which Nodes may announce
 }
 
 // Service is a Service as it is in the cluster.
@@ -72,7 +74,7 @@ type Service struct {
 func New(plan topology.Plan, support components.Support, pods workload.Pods, s State, missing []Unmet, certificate []byte) Snapshot {
 	w := Snapshot{Plan: plan, Support: support, Pods: pods,
 		PodIPs: map[string]string{}, Services: map[string]Service{}, PodCIDRs: map[string]netip.Prefix{},
-		Foreign: map[string]bool{}, Unmet: map[string]string{}, Off: s.Off, Away: s.AwayOf(plan)}
+		Foreign: map[string]bool{}, Unmet: map[string]string{}, Off: s.Off, Away: s.AwayOf(plan), Announced: s.announced(plan, support), Strange: s.strange(plan)}
 	for _, l := range missing {
 		w.Unmet[l.What] = l.Why
 	}

@@ -170,6 +170,12 @@ const (
 	KeyDatagram    Key = "datagram"
 	KeyProtocols   Key = "protocols"
 	KeyAnswered    Key = "answered"
+	KeySession     Key = "session"  // of BGP
+	KeyPrefixes    Key = "prefixes" // accepted from a BGP peer, separated by spaces
+	KeyBFD         Key = "bfd"
+	KeyNextHops    Key = "nextHops" // of a router to a VIP, separated by spaces
+	KeySpread      Key = "spread"   // next hops that flows took
+	KeyCommunities Key = "communities"
 )
 
 // Measurement is one measured value.

@@ -209,6 +209,19 @@ func Brief(p Result) string {
 	if o := p.Property(KeyVIPOwner); o != "" {
 		add("VIP at %s", o)
 	}
+	if hops := p.Property(KeyNextHops); hops != "" {
+		add("VIP via %s", hops)
+	}
+	if session := p.Property(KeySession); session != "" {
+		add("%s", session)
+	}
+	if prefixes := p.Property(KeyPrefixes); prefixes != "" {
+		n := len(strings.Fields(strings.TrimPrefix(prefixes, "none")))
+		add("%d prefix%s", n, map[bool]string{true: "", false: "es"}[n == 1])
+	}
+	if bfd := p.Property(KeyBFD); bfd != "" {
+		add("BFD %s", bfd)
+	}
 	if p.Protocol != "dns" && p.Observed.Backend != "" && p.Observed.Backend != p.To.Name && p.To.Node != p.Observed.Node {
 		n := strings.Count(p.Observed.Backend, ",") + 1
 		if n > 1 {
@@ -232,11 +245,14 @@ func (p Result) secondsText(key string) string {
 	return fmt.Sprintf("%.1f%s", m.Value, m.Unit)
 }
 
-// highest is the longest round trip of several rows.
+// highest is the longest round trip of several rows; "" of rows without one.
 func highest(rows []Result) string {
 	var high int64
 	for _, p := range rows {
 		high = max(high, p.Observed.RTTMicros)
+	}
+	if high == 0 {
+		return ""
 	}
 	return "≤" + millis(high)
 }

@@ -38,7 +38,7 @@ func reach(t *testing.T, plan topology.Plan, support components.Support, s obser
 
 // TestHealthy: in a healthy cluster every path passes, in every kind of lab.
 func TestHealthy(t *testing.T) {
-	for _, scenario := range []string{"quickstart", "single-node", "no-lb", "nodeport", "routed-client", "small-network", "minimal", "jumbo"} {
+	for _, scenario := range []string{"quickstart", "single-node", "no-lb", "nodeport", "routed-client", "small-network", "minimal", "jumbo", "spine-leaf", "metallb-bgp"} {
 		for name, support := range map[string]components.Support{"flannel": plantest.Flannel(), "enforcing": plantest.Enforcing()} {
 			plan := plantest.Plan(t, scenario)
 			_, rows := reach(t, plan, support, observetest.Healthy(plan), nil)
@@ -59,9 +59,9 @@ func TestHealthy(t *testing.T) {
 
 // TestEachPathCanFail: a network that answers nothing fails every path that should be
 // reachable, and makes every other broken because its control fails; one that answers
-// everything fails those.
+// everything fails those. The lab has routers with BGP, so that no path is skipped.
 func TestEachPathCanFail(t *testing.T) {
-	plan := plantest.Plan(t, "quickstart")
+	plan := plantest.Plan(t, "metallb-bgp")
 	_, rows := reach(t, plan, plantest.Flannel(), observetest.Healthy(plan), func(string, agent.Probe, *agent.Result) *agent.Result {
 		r := observetest.Silence(agent.Timeout, "i/o timeout")
 		return &r

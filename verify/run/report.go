@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/checks"
@@ -41,8 +42,12 @@ func reportOf(w observe.Snapshot, rows []*attempt, extent checks.Extent, cniVers
 	out := report.Report{SchemaVersion: report.SchemaVersion, Lab: w.Plan.Lab.String(), Provider: w.Plan.Provider, Kubernetes: w.Plan.Kubernetes.Version,
 		CNI: report.CNI{Name: w.Plan.CNI.Name, Version: cmp.Or(cniVersion, w.Plan.CNI.Version)}}
 	for _, x := range rows {
+		to := endOf(w, x.Row.From, x.Row.To, x.Row.Protocol)
+		if x.Row.Peer.IsValid() {
+			to.IP = x.Row.Peer.String()
+		}
 		out.Paths = append(out.Paths, report.Result{
-			ID: x.Row.ID, Aliases: x.Row.Aliases(), From: endOf(w, x.Row.From, x.Row.From, x.Row.Protocol), To: endOf(w, x.Row.From, x.Row.To, x.Row.Protocol),
+			ID: x.Row.ID, Aliases: x.Row.Aliases(), From: endOf(w, x.Row.From, x.Row.From, x.Row.Protocol), To: to,
 			Protocol: x.Row.Protocol, Expected: x.Row.Expected, Outcome: x.Finding.Outcome, Reason: x.Finding.Reason,
 			Observed: x.Finding.Observed, Properties: x.Finding.Properties, Evidence: x.evidence, Tries: x.tries, Command: x.command,
 			Measures: x.Row.Measures, Route: x.Row.Route, Throughput: x.Finding.Throughput, Latency: x.Finding.Latency,
@@ -75,17 +80,24 @@ func notices(w observe.Snapshot, paths []report.Result) (lines []string) {
 		}
 	}
 	for _, p := range paths {
-		owner := p.Property(report.KeyVIPOwner)
-		if !node || owner == "" {
-			continue
-		}
-		line := fmt.Sprintf("VIP %s is announced by %s", p.To.IP, owner)
-		if _, known := w.Plan.Machine(owner); !known {
-			line = fmt.Sprintf("VIP %s: %s", p.To.IP, owner)
-		}
-		if !slices.Contains(lines, line) {
+		if line := announcement(w, p); node && line != "" && !slices.Contains(lines, line) {
 			lines = append(lines, line)
 		}
 	}
 	return lines
+}
+
+// announcement says who announces the VIP of a path, as far as it was asked for; "" if not.
+func announcement(w observe.Snapshot, p report.Result) string {
+	owner := p.Property(report.KeyVIPOwner)
+	if hops := p.Property(report.KeyNextHops); hops != "" {
+		return fmt.Sprintf("VIP %s is announced by %s", p.To.IP, strings.ReplaceAll(hops, " ", ", "))
+	}
+	switch _, known := w.Plan.Machine(owner); {
+	case owner == "":
+		return ""
+	case known:
+		return fmt.Sprintf("VIP %s is announced by %s", p.To.IP, owner)
+	}
+	return fmt.Sprintf("VIP %s: %s", p.To.IP, owner)
 }

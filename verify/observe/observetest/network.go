@@ -10,6 +10,7 @@ import (
 
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/agent"
+	"netlab.dev/netlab/verify/frr"
 	"netlab.dev/netlab/verify/observe"
 	"netlab.dev/netlab/verify/workload"
 )
@@ -61,6 +62,10 @@ func (n Network) answer(from string, s observe.Station, p agent.Probe) agent.Res
 	case agent.ARP:
 		m, _ := n.W.Plan.Machine(n.W.Pods.Echo[0].Node)
 		return AnswersOf(agent.Answer{Outcome: agent.Reply, MACs: []string{m.NICs[0].MAC}})
+	case agent.BGP:
+		return n.session(from, p.Target)
+	case agent.Route:
+		return n.hops(from, p.Target)
 	case agent.DNS:
 		return AnswersOf(agent.Answer{Outcome: agent.Reply, RTTMicros: 500, DNS: n.resolve(p.Target)})
 	}
@@ -214,4 +219,38 @@ func (n Network) resolve(name string) *agent.DNSAnswer {
 		out.Code = "NXDOMAIN"
 	}
 	return out
+}
+
+// session is what a router says of a session that is as the plan has it.
+func (n Network) session(router, peer string) agent.Result {
+	m, _ := n.W.Plan.Machine(router)
+	for _, s := range m.Routing.Sessions {
+		if s.Remote.String() != peer {
+			continue
+		}
+		is := &agent.Session{Session: frr.Session{Peer: s.Remote, ASN: s.ASN, State: frr.Established}, Prefixes: n.W.Plan.Routes(n.W.Announced).Received(router, s)}
+		if s.BFD {
+			is.BFD = &frr.BFD{Status: frr.Up}
+		}
+		return AnswersOf(agent.Answer{Outcome: agent.Reply, Session: is})
+	}
+	return Silence(agent.Unreachable, "no BGP session with "+peer)
+}
+
+// communities are those of every VIP.
+func (n Network) communities() string {
+	if n.W.Plan.LoadBalancer.BGP == nil {
+		return ""
+	}
+	return strings.Join(n.W.Plan.LoadBalancer.BGP.Communities, " ")
+}
+
+// hops are the next hops that a router has learned.
+func (n Network) hops(router, to string) agent.Result {
+	for _, l := range n.W.Plan.Routes(n.W.Announced).Learned(router) {
+		if l.To.Addr().String() == to {
+			return AnswersOf(agent.Answer{Outcome: agent.Reply, Hops: &agent.Hops{Kernel: l.Via, BGP: l.Via, Communities: slices.Repeat([]string{n.communities()}, len(l.Via))}})
+		}
+	}
+	return Silence(agent.Unreachable, "no route to "+to)
 }
