@@ -31,8 +31,8 @@ ci-providers := ./providers/kind ./providers/libvirt
 ci-labs := TestDocker TestUpDown
 space := $() $()
 
-# The test of second versions, whose components only `make test-all` builds.
-later := -skip '^TestVersions$$'
+# Tests of second versions (MetalLB with BGP is one), which only `make test-all` builds.
+later := -skip '^(TestVersions|TestBGP)$$'
 
 .PHONY: help check-go quickstart build setup test test-ci test-all unit-test lint bench clean
 
