@@ -12,8 +12,9 @@ import (
 
 // A series goes on whatever is answered; with Flow it has one connection, and ends with it.
 func TestSeries(t *testing.T) {
-	var connections atomic.Int32
+	var connections, requests atomic.Int32
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		requests.Add(1)
 		w.Write([]byte(`{"name": "server", "remote": "127.0.0.1"}`))
 	}))
 	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
@@ -41,8 +42,14 @@ func TestSeries(t *testing.T) {
 		t.Errorf("a flow of %d repetitions has %d connections", len(r.Answers), connections.Load())
 	}
 
-	p.ForMillis = 400
-	time.AfterFunc(100*time.Millisecond, server.CloseClientConnections)
+	p.ForMillis = 3000 // long enough for two answers, then the cut
+	requests.Store(0)
+	go func() {
+		for requests.Load() < 3 {
+			time.Sleep(time.Millisecond)
+		}
+		server.CloseClientConnections()
+	}()
 	r = p.Do(t.Context())
 	last := r.Answers[len(r.Answers)-1]
 	if r.Answers[0].Outcome != Reply || last.Outcome != Refused || !strings.Contains(last.Error, errFlowEnded.Error()) {
