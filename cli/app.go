@@ -60,7 +60,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) (*app, error) {
 		return nil, err
 	}
 	return &app{stdin: stdin, stdout: stdout, stderr: stderr, engine: engine.Engine{
-		Root: providers.Root(root), Catalog: catalog, Providers: engine.Providers(),
+		Root: providers.Root(root), Owners: providers.DefaultOwners, Catalog: catalog, Providers: engine.Providers(),
 		Software: artifacts.Cache{Dir: cache, Self: self, Sources: sources, Registries: registries, NodeImage: os.Getenv("NETLAB_NODE_IMAGE")},
 	}}, nil
 }

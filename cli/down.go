@@ -20,7 +20,7 @@ func (a *app) downCommand() *cobra.Command {
 			"It works without the lab's state too, and can be repeated.",
 		Args: between(0, 1),
 	}
-	c.Flags().BoolVar(&all, "all", false, "remove every lab of this machine")
+	c.Flags().BoolVar(&all, "all", false, "remove every lab of this machine but those of another NETLAB_STATE_DIR")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if all != (len(args) == 0) {
 			return usageError(cmd, errors.New("down requires a lab, a lab file or --all"))
@@ -32,9 +32,13 @@ func (a *app) downCommand() *cobra.Command {
 			}
 			return a.down(cmd.Context(), lab)
 		}
-		found, err := a.engine.All()
-		for _, lab := range found {
-			err = errors.Join(err, a.down(cmd.Context(), lab))
+		found, err := a.engine.Labs()
+		for _, s := range found {
+			if s.Elsewhere() {
+				fmt.Fprintf(a.stderr, "lab %s stays: it belongs to the state directory %s\n", s.Lab, s.File)
+				continue
+			}
+			err = errors.Join(err, a.down(cmd.Context(), s.Lab))
 		}
 		return err
 	}

@@ -34,7 +34,10 @@ func (e Engine) Down(ctx context.Context, lab labs.Name) (result DownResult, err
 		return result, err
 	}
 	result.Unmerged, err = e.Unmerge(lab)
-	return result, errors.Join(err, providers.Down(ctx, e.Root, lab, makers...))
+	if err := errors.Join(err, providers.Down(ctx, e.Root, lab, makers...)); err != nil {
+		return result, err
+	}
+	return result, e.Owners.Remove(lab)
 }
 
 // makers returns the providers that may have created a lab. The state names it, also one that
@@ -59,21 +62,31 @@ func (e Engine) makers(lab labs.Name) ([]providers.Provider, error) {
 	return all, nil
 }
 
-// left reports whether any part of a lab exists. A lab of another machine is refused.
+// left reports whether any part of a lab exists. A lab of another machine or state directory is
+// refused.
 func (e Engine) left(lab labs.Name) (bool, error) {
 	if e.Root.Marked(lab) {
 		return true, nil
 	}
-	if local.Guest(local.GuestsDir, lab) {
-		return false, refuseGuest(lab)
+	if err := e.elsewhere(lab); err != nil {
+		return false, err
 	}
 	found, err := e.All()
 	return err == nil && slices.Contains(found, lab), nil
 }
 
-// All lists every lab of this machine, by state and by label. Labs of other machines that
-// have Nodes here are left out.
+// All lists every lab of this machine, by state and by label. Labs of other state directories, and
+// those of other machines that have Nodes here, are left out.
 func (e Engine) All() ([]labs.Name, error) {
+	names, err := e.found()
+	return slices.DeleteFunc(names, func(lab labs.Name) bool {
+		_, known := e.Owners.Other(lab, e.Root)
+		return known && !e.Root.Marked(lab)
+	}), err
+}
+
+// found is All with the labs of other state directories.
+func (e Engine) found() ([]labs.Name, error) {
 	names, err := e.Root.Labs()
 	for _, p := range e.Providers {
 		if finder, ok := p.Provider.(providers.Finder); ok {
@@ -91,15 +104,28 @@ func (e Engine) refuseStranger(lab labs.Name) error {
 	if err := e.Root.Free(lab); err != nil {
 		return err
 	}
+	if err := e.elsewhere(lab); err != nil {
+		return err
+	}
 	names, err := e.All()
 	switch {
-	case local.Guest(local.GuestsDir, lab):
-		return refuseGuest(lab)
 	case err != nil || !slices.Contains(names, lab):
 		return err
 	}
 	return hint.With(fmt.Errorf("parts of lab %s exist on this machine, but %s has no state of it", lab, e.Root),
 		fmt.Sprintf("`netlab down %s` removes them; or rename the lab, or set NETLAB_STATE_DIR to its state directory", lab))
+}
+
+// elsewhere returns an error if a lab belongs to another machine or to another state directory, and
+// not to ours.
+func (e Engine) elsewhere(lab labs.Name) error {
+	if local.Guest(local.GuestsDir, lab) {
+		return refuseGuest(lab)
+	}
+	if other, known := e.Owners.Other(lab, e.Root); known {
+		return hint.With(fmt.Errorf("lab %s belongs to the state directory %s", lab, other), "set NETLAB_STATE_DIR to it")
+	}
+	return nil
 }
 
 // refuseGuest returns the error for a lab of another machine that has Nodes here.

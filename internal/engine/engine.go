@@ -26,6 +26,7 @@ import (
 // Engine is what the use cases share: directories, the catalog and the table of providers.
 type Engine struct {
 	Root      providers.Root
+	Owners    providers.Owners
 	Software  artifacts.Cache // its KernelHas is the provider's
 	Catalog   components.Catalog
 	Providers []Provider

@@ -217,6 +217,36 @@ func TestLabs(t *testing.T) {
 	}
 }
 
+// A lab of another state directory is listed, and stays.
+func TestElsewhere(t *testing.T) {
+	b, lab := newBench(t), labs.MustName("a")
+	b.Owners = providers.Owners(t.TempDir())
+	other := providers.Root(t.TempDir())
+	if err := errors.Join(other.Claim(lab), b.Owners.Set(lab, other)); err != nil {
+		t.Fatal(err)
+	}
+	b.fakes["netns"].finds = []labs.Name{lab}
+	if all, err := b.Labs(); err != nil || len(all) != 1 || !all[0].Elsewhere() || all[0].File != string(other) {
+		t.Errorf("list: %+v (%v)", all, err)
+	}
+	if all, err := b.All(); err != nil || len(all) != 0 {
+		t.Errorf("all: %v (%v)", all, err)
+	}
+	_, err := b.Down(t.Context(), lab)
+	failsWith(t, err, "lab a belongs to the state directory "+string(other), "set NETLAB_STATE_DIR")
+	failsWith(t, b.refuseStranger(lab), "lab a belongs to the state directory "+string(other), "set NETLAB_STATE_DIR")
+	b.expect(t, "all of that")
+	if err := other.RemoveDir(lab); err != nil {
+		t.Fatal(err)
+	}
+	if result, err := b.Down(t.Context(), lab); err != nil || !result.Found {
+		t.Errorf("down of a lab whose state was lost: %+v (%v)", result, err)
+	}
+	if left, err := os.ReadDir(string(b.Owners)); err == nil && len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
 func TestStop(t *testing.T) {
 	b, ctx := newBench(t), t.Context()
 	a := b.lab(t, "a", "netns", providers.PhaseUp)

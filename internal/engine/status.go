@@ -38,12 +38,19 @@ type MachineStatus struct {
 	Memory    int64    `json:"memoryBytes,omitempty"` // of a Node, page cache left out
 }
 
-// phaseOrphaned is the phase of a lab that has no state, only parts with its label.
-const phaseOrphaned = "orphaned"
+const (
+	// phaseOrphaned is the phase of a lab that has no state, only parts with its label.
+	phaseOrphaned = "orphaned"
+	// phaseElsewhere is that of a lab in another state directory, which stands for its file.
+	phaseElsewhere = "elsewhere"
+)
 
-// Labs lists the labs of this machine, without their machines.
+// Elsewhere reports whether a lab belongs to another state directory, which is in File.
+func (s LabStatus) Elsewhere() bool { return s.Phase == phaseElsewhere }
+
+// Labs lists the labs of this machine, also those of other state directories, without their machines.
 func (e Engine) Labs() ([]LabStatus, error) {
-	names, err := e.All()
+	names, err := e.found()
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +58,9 @@ func (e Engine) Labs() ([]LabStatus, error) {
 	for _, name := range names {
 		s := LabStatus{Lab: name, Phase: phaseOrphaned, Machines: []MachineStatus{}}
 		// These fields are known even if another version of netlab wrote the state.
-		if state, err := e.Root.Read(name); !errors.Is(err, fs.ErrNotExist) {
+		if other, known := e.Owners.Other(name, e.Root); known && !e.Root.Marked(name) {
+			s.Phase, s.File = phaseElsewhere, string(other)
+		} else if state, err := e.Root.Read(name); !errors.Is(err, fs.ErrNotExist) {
 			s.Provider, s.Phase, s.Created, s.File = state.Plan.Provider, state.Phase, state.Created, state.File
 		}
 		all = append(all, s)

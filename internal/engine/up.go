@@ -84,6 +84,9 @@ func (e Engine) Up(ctx context.Context, set components.Set, o UpOptions, p Progr
 	if err := e.makeRoom(ctx, was, p); err != nil {
 		return result, err
 	}
+	if err := e.Owners.Set(set.Plan.Lab, e.Root); err != nil {
+		return result, err
+	}
 	if result.Running, err = e.create(ctx, provider, lab, o, p); err != nil {
 		return result, stopped(ctx, err, fmt.Sprintf("`netlab up %s` continues, `netlab down %s` removes the lab", o.File, set.Plan.Lab))
 	}
