@@ -170,6 +170,9 @@ func (c Catalog) Known() labs.Known {
 			}
 		}
 		choice := labs.Choice{Version: k.Version, Preferred: k.Preferred, Options: k.Options, Modes: k.Modes}
+		if k.Kind == KindImages && !slices.Contains(known.Images, k.Name) {
+			known.Images = append(known.Images, k.Name)
+		}
 		if k.Kind == KindKubernetes {
 			choice.Modes = k.Options[optionProxy]
 			known.Kubernetes = append(known.Kubernetes, choice)

@@ -54,7 +54,7 @@ func (x *checking) unless(err error, format string, args ...any) {
 }
 
 func (x *checking) header() {
-	kinds := []string{KindBase, KindKubernetes, KindCNI, KindLoadBalancer, KindIngress, KindMachine, KindHost}
+	kinds := []string{KindBase, KindKubernetes, KindCNI, KindLoadBalancer, KindIngress, KindMachine, KindHost, KindImages}
 	if !slices.Contains(kinds, x.k.Kind) {
 		x.wrong("kind %q is not one of %s", x.k.Kind, strings.Join(kinds, ", "))
 	}

@@ -58,7 +58,8 @@ type Encapsulation struct {
 // The kinds of a Component. Those of KindBase are part of every lab, and so is the one of
 // KindKubernetes, whose version the lab selects and with it those of its Release; of
 // KindCNI, KindLoadBalancer and KindIngress the lab selects one by name, or none; those of
-// KindMachine come with virtual machines, those of KindHost with outside hosts.
+// KindMachine come with virtual machines, those of KindHost with outside hosts, and of KindImages,
+// which are for the user's own workloads, the lab lists those that it has.
 const (
 	KindBase         = "base"
 	KindKubernetes   = "kubernetes"
@@ -67,6 +68,7 @@ const (
 	KindIngress      = "ingress"
 	KindMachine      = "machine"
 	KindHost         = "host"
+	KindImages       = "images"
 )
 
 // Placeholders for a version. SelfVersion: the version or tag is derived from the netlab

@@ -11,8 +11,8 @@ import (
 )
 
 // Resolve returns the components that a plan requires: those of every lab, at the versions that
-// belong to the plan's Kubernetes (and those of virtual machines, and those that outside
-// hosts run), by name; then CNI, load balancer and ingress, which is the
+// belong to the plan's Kubernetes (and those of virtual machines, those that outside
+// hosts run, and the images that the lab lists), by name; then CNI, load balancer and ingress, which is the
 // order they are installed in. It runs once per command, and refuses what is not available or
 // does not work together: the error is labs.Problems, each with the field of the lab file.
 func (c Catalog) Resolve(p topology.Plan) (Set, error) {
@@ -25,7 +25,7 @@ func (c Catalog) Resolve(p topology.Plan) (Set, error) {
 		switch k := c.released(name, release); {
 		case k.Kind == KindKubernetes:
 			r.set.Components = append(r.set.Components, release)
-		case k.Kind == KindBase || k.Kind == KindMachine && p.Capabilities.OwnKernel || k.Kind == KindHost && k.runsOn(p):
+		case k.Kind == KindBase || k.Kind == KindMachine && p.Capabilities.OwnKernel || k.Kind == KindHost && k.runsOn(p), k.Kind == KindImages && slices.Contains(p.Images, k.Name):
 			r.set.Components = append(r.set.Components, k)
 		}
 	}

@@ -66,6 +66,12 @@ func (d *decoder) decode(node ast.Node, v reflect.Value, path string) {
 		}
 		return
 	}
+	if m, ok := v.Addr().Interface().(*Manifest); ok {
+		if text, is := stringOf(node); is && text != "" {
+			m.Path = text
+			return
+		}
+	}
 	switch v.Kind() {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
@@ -88,6 +94,9 @@ func (d *decoder) decode(node ast.Node, v reflect.Value, path string) {
 		}
 	case reflect.String:
 		text, ok := stringOf(node)
+		if n, number := node.(*ast.IntegerNode); number && v.Type() == reflect.TypeFor[Expectation]() {
+			text, ok = n.GetToken().Value, true // an HTTP status
+		}
 		if !ok {
 			mismatch("a string")
 			return

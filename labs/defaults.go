@@ -76,6 +76,12 @@ func (l *Lab) fill(known Known) {
 	l.fillBGP()
 	l.fillRouting()
 
+	for i := range l.Manifests {
+		setIfZero(&l.Manifests[i].Namespace, "default")
+	}
+	for i := range l.Verify.Paths {
+		l.Verify.Paths[i].Fill()
+	}
 	t := &l.Verify.Throughput
 	setIfZero(&t.Duration, Duration{time.Second})
 	setIfNil(&t.Streams, []int{1, 4})

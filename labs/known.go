@@ -14,6 +14,7 @@ type Known struct {
 	CNIs          map[string]Choices // by name
 	LoadBalancers map[string]Choices
 	Ingresses     map[string]Choices
+	Images        []string            // for the user's own workloads
 	Services      map[string][]string // of outside hosts, by role; those by FieldRouting are of hosts with routing
 }
 

@@ -44,6 +44,8 @@ type Lab struct {
 	CNI          CNI          `json:"cni,omitempty"`
 	LoadBalancer LoadBalancer `json:"loadBalancer,omitempty"`
 	Ingress      Ingress      `json:"ingress,omitempty"`
+	Images       []string     `json:"images,omitempty"`    // images for your own workloads that the lab holds
+	Manifests    []Manifest   `json:"manifests,omitempty"` // your own objects, applied when all components are ready
 	Verify       Verify       `json:"verify,omitempty"`
 	Limits       Limits       `json:"limits,omitempty"` // of the machine's resources
 
@@ -143,9 +145,32 @@ type Ingress struct {
 	Service string `json:"service,omitempty"` // LoadBalancer or NodePort
 }
 
+// Manifest is a source of your own objects: a string, which is its path, or a Helm chart. Paths are
+// relative to the lab file.
+type Manifest struct {
+	Path      string `json:"path,omitempty"`      // a YAML file, a directory of such files, or one with a kustomization.yaml
+	Chart     string `json:"chart,omitempty"`     // directory or archive of a Helm chart
+	Values    string `json:"values,omitempty"`    // file with values of the chart, or a block of text with them
+	Release   string `json:"release,omitempty"`   // of the chart; default: the chart's name
+	Namespace string `json:"namespace,omitempty"` // of the release, and of objects that name none
+}
+
 // Verify configures the verification.
 type Verify struct {
+	Paths      []Path     `json:"paths,omitempty"` // what your own workloads must reach, and must not
 	Throughput Throughput `json:"throughput,omitempty"`
+}
+
+// Path is what one end must get from another, asked in its own network namespace.
+type Path struct {
+	From     string      `json:"from"`               // NAMESPACE/NAME of a workload or Pod, a Node or an outside host
+	To       string      `json:"to"`                 // NAMESPACE/NAME[:PORT] of a Service or workload, vip/NAMESPACE/NAME, ingress/HOST, a Node, an outside host, an address or a DNS name
+	Protocol string      `json:"protocol,omitempty"` // tcp, udp, http, https or dns
+	Expect   Expectation `json:"expect,omitempty"`   // reachable, denied, an HTTP status, or a DNS response code such as NXDOMAIN
+	Source   string      `json:"source,omitempty"`   // address that the destination must see: preserved, or node for one of a Node's; default: any
+	Host     string      `json:"host,omitempty"`     // of http and https: the Host header, and the server name of TLS; default: as in to
+	Path     string      `json:"path,omitempty"`     // of http and https
+	Within   Duration    `json:"within,omitempty"`   // for the answer
 }
 
 // Throughput configures the measurements of `netlab verify --throughput` and `--latency`.
@@ -174,6 +199,9 @@ func (d *Duration) UnmarshalText(text []byte) (err error) {
 	d.Duration, err = time.ParseDuration(string(text))
 	return err
 }
+
+// Expectation is Reachable, Denied, an HTTP status, or a DNS response code.
+type Expectation string
 
 // Rate is in bits per second. It is written as a number and one of bit, kbit, Mbit, Gbit
 // and Tbit, in steps of 1000: "500Mbit", "1.5Gbit".

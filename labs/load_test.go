@@ -184,7 +184,7 @@ func TestSection(t *testing.T) {
 		"vm:\n  cpus: x": "lab.yaml:6: vm.cpus: expected an integer, got \"x\"",
 		"vm: {cpu: 1}":   "lab.yaml:5: vm.cpu: unknown field; did you mean cpus?",
 		"provider: vm\nnodes:\n- {name: cp, role: control-plane, hypervisor: a/b}": "lab.yaml:7: nodes[0].hypervisor: is not a host",
-		"libvirt: {}": "lab.yaml:5: libvirt: unknown field; supported: apiVersion, kind, metadata, provider, hostAccess, kubernetes, networks, nodes, hosts, cni, loadBalancer, ingress, verify, limits, vm",
+		"libvirt: {}": "lab.yaml:5: libvirt: unknown field; supported: apiVersion, kind, metadata, provider, hostAccess, kubernetes, networks, nodes, hosts, cni, loadBalancer, ingress, images, manifests, verify, limits, vm",
 	} {
 		lab, err := labs.Load("lab.yaml", []byte(minimal+file+"\n"), labstest.Known())
 		if want == "" && err != nil || want != "" && (err == nil || err.Error() != want) {

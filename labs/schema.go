@@ -59,6 +59,7 @@ func Schema(known Known) ([]byte, error) {
 	top("apiVersion").Const = APIVersion
 	top("kind").Const = Kind
 	enum(top("provider"), known.Providers)
+	enum(top("images").Items, known.Images)
 	enum(in("Kubernetes", "version"), known.Kubernetes.Versions())
 	enum(in("Kubernetes", "proxy"), modes(known.Kubernetes))
 	enum(in("NodeGroup", "role"), []string{RoleControlPlane, RoleWorker})
@@ -80,6 +81,8 @@ func Schema(known Known) ([]byte, error) {
 	bound(in("Routing", "asn"), 1, maxASN)
 	bound(in("BGP", "asn"), 1, maxASN)
 	enum(in("Routing", "protocols").Items, protocols())
+	enum(in("Path", "protocol"), pathProtocols())
+	enum(in("Path", "source"), []string{SourcePreserved, SourceNode})
 	return json.MarshalIndent(s, "", "  ")
 }
 
@@ -109,16 +112,22 @@ func textSchema(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "string", Examples: []any{"3s", "1m30s"}}
 	case reflect.TypeFor[Rate]():
 		return &jsonschema.Schema{Type: "string", Pattern: ratePattern.String(), Examples: []any{"500Mbit", "1.5Gbit"}}
+	case reflect.TypeFor[Expectation]():
+		return &jsonschema.Schema{Examples: []any{Reachable, Denied, 403, "NXDOMAIN"}, OneOf: []*jsonschema.Schema{
+			{Type: "string", Enum: anyOf(expectations())}, {Type: "integer", Minimum: "100", Maximum: "599"}}}
 	case reflect.TypeFor[Size]():
 		return &jsonschema.Schema{Type: "string", Pattern: sizePattern.String(), Examples: []any{"1536MiB", "8GiB"}}
 	}
 	return nil
 }
 
-func enum(s *jsonschema.Schema, values []string) {
+func enum(s *jsonschema.Schema, values []string) { s.Enum = append(s.Enum, anyOf(values)...) }
+
+func anyOf(values []string) (all []any) {
 	for _, v := range values {
-		s.Enum = append(s.Enum, v)
+		all = append(all, v)
 	}
+	return all
 }
 
 // offerOptions lists the options of all CNIs; Load checks that an option belongs to the CNI.

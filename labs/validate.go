@@ -31,6 +31,9 @@ func (v *validator) validate(checks []Check) {
 	v.loadBalancer()
 	v.ingress()
 	v.throughput()
+	v.images()
+	v.manifests()
+	v.paths()
 	v.limits()
 	if n := len(v.lab.Members()); n > maxMembers {
 		v.add("nodes", fmt.Sprintf("use at most %d", maxMembers), "lab has %d machines (Nodes and hosts)", n)

@@ -74,7 +74,7 @@ func Build(lab labs.Lab) (Plan, error) {
 	for _, h := range p.Hosts() {
 		p.Names[h.Name+".outside.test"] = []netip.Addr{h.Address()}
 	}
-	p.Verify, p.Limits = lab.Verify, lab.Limits
+	p.Images, p.Manifests, p.Verify, p.Limits = lab.Images, lab.Manifests, lab.Verify, lab.Limits
 	return p, nil
 }
 

@@ -17,9 +17,10 @@ type Changes struct {
 	Because map[string][]string `json:"because,omitempty"`
 	Update  []string            `json:"update,omitempty"` // components whose version changes in place
 	Apply   []string            `json:"apply,omitempty"`  // what is reconfigured in place
-	// Compare, which sees no cluster, leaves these empty.
-	Restore []string `json:"restore,omitempty"` // how the lab differs from what was made of its file
-	Lose    []string `json:"lose,omitempty"`    // what of the user's these changes delete
+	// Compare, which sees neither manifests nor a cluster, leaves these empty.
+	Users   []string `json:"manifests,omitempty"` // of the user's manifests: "apply Deployment shop/web", "delete …"
+	Restore []string `json:"restore,omitempty"`   // how the lab differs from what was made of its file
+	Lose    []string `json:"lose,omitempty"`      // what of the user's these changes delete
 }
 
 // None reports whether there is nothing to do.
@@ -51,6 +52,7 @@ func (c Changes) Lines() []string {
 	each("add machine %s", c.Add)
 	each("update in place: %s", c.Update)
 	each("configure %s", c.Apply)
+	each("manifests: %s", c.Users)
 	each("restore: %s", c.Restore)
 	each("delete %s", c.Lose)
 	return lines
@@ -134,6 +136,7 @@ func Compare(runs, wanted Plan) Changes {
 	apply("outside DNS names", runs.Names, wanted.Names)
 	apply("hostAccess", runs.HostAccess, wanted.HostAccess)
 	apply("verification", runs.Verify, wanted.Verify)
+	apply("images", runs.Images, wanted.Images)
 	apply("limits", runs.Limits, wanted.Limits)
 	if len(c.Remake) > 0 {
 		return Changes{Remake: c.Remake}

@@ -25,7 +25,9 @@ type Plan struct {
 	CNI          labs.CNI                `json:"cni"`
 	LoadBalancer LoadBalancer            `json:"loadBalancer"`
 	Ingress      labs.Ingress            `json:"ingress"`
-	Names        map[string][]netip.Addr `json:"names"` // DNS name → addresses, served by the internet host
+	Names        map[string][]netip.Addr `json:"names"`            // DNS name → addresses, served by the internet host
+	Images       []string                `json:"images,omitempty"` // components with images for the user's own workloads
+	Manifests    []labs.Manifest         `json:"manifests,omitempty"`
 	Verify       labs.Verify             `json:"verify"`
 	Limits       labs.Limits             `json:"limits,omitzero"` // of this machine's resources; those that are not set follow the machine
 }

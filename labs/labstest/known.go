@@ -18,6 +18,7 @@ func Known() labs.Known {
 		Providers:  []string{"netns", "kind", "vm"},
 		Sections:   map[string]labs.Section{"vm": {New: func() labs.Settings { return &VM{} }}},
 		Kubernetes: labs.Choices{{Version: "v1.37.2", Modes: proxies}, {Version: "v1.36.3", Modes: proxies}},
+		Images:     []string{"nginx", "toolbox"},
 		Services: map[string][]string{
 			labs.FieldRouting: {"frr"},
 			labs.RoleRouter:   {"agent"}, labs.RoleClient: {"agent"}, labs.RoleInternet: {"agent", "outside-dns"}, labs.RoleAPILB: {"agent", "haproxy"},
