@@ -14,6 +14,7 @@ import (
 
 	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/internal/engine"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
@@ -36,7 +37,14 @@ func (a *app) planCommand() *cobra.Command {
 			return err
 		}
 		plan := set.Plan
-		changes, err := a.engine.Changes(cmd.Context(), plan)
+		theirs, err := a.engine.Manifests(set, args[0])
+		if err != nil {
+			return err
+		}
+		for _, note := range theirs.Notes(plan.Lab.String()) {
+			fmt.Fprintf(a.stderr, "%s %s\n", painterFor(a.stderr).warn("note:"), note)
+		}
+		changes, err := a.engine.Changes(cmd.Context(), plan, theirs)
 		var foreign *providers.VersionError
 		if errors.As(err, &foreign) { // what `up` would change cannot be known
 			fmt.Fprintf(a.stderr, "%s %v; %s\n", painterFor(a.stderr).warn("note:"), foreign, foreign.Hint())
@@ -55,10 +63,11 @@ func (a *app) planCommand() *cobra.Command {
 				topology.Plan
 				Components []components.Selected `json:"components"`
 				Software   artifacts.Outlook     `json:"software"`
+				Objects    [][2]string           `json:"objects,omitempty"` // of the user's manifests: source and name
 				Changes    *topology.Changes     `json:"changes,omitempty"` // nil: no such lab exists
-			}{plan, set.Selected(), outlook, changes})
+			}{plan, set.Selected(), outlook, theirs.Objects(), changes})
 		}
-		if err := printPlan(a.stdout, set, outlook); err != nil || changes == nil {
+		if err := printPlan(a.stdout, set, outlook, theirs); err != nil || changes == nil {
 			return err
 		}
 		fmt.Fprintf(a.stdout, "\nlab %s exists; `netlab up` would\n", plan.Lab)
@@ -77,7 +86,7 @@ func (a *app) planCommand() *cobra.Command {
 }
 
 // printPlan writes a plan as tables: networks, machines, routes, cluster, components.
-func printPlan(w io.Writer, set components.Set, outlook artifacts.Outlook) error {
+func printPlan(w io.Writer, set components.Set, outlook artifacts.Outlook, theirs engine.Manifests) error {
 	p, t := set.Plan, &tables{w: w}
 	provider := p.Provider
 	if p.Settings != nil {
@@ -173,6 +182,12 @@ func printPlan(w io.Writer, set components.Set, outlook artifacts.Outlook) error
 		names = append(names, []string{n, p.Records()[n]})
 	}
 	t.table(names)
+
+	objects := [][]string{{"MANIFEST", "OBJECT"}}
+	for _, o := range theirs.Objects() {
+		objects = append(objects, o[:])
+	}
+	t.table(objects)
 
 	software := [][]string{{"COMPONENT", "VERSION", "KIND"}}
 	for _, s := range set.Selected() {

@@ -2,6 +2,7 @@ package components
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -138,8 +139,7 @@ func (k Component) namespace() unstructured.Unstructured {
 	return ns
 }
 
-// chart renders the chart in a directory: CRDs and then manifests in Helm's install
-// order. It contacts no cluster: the Kubernetes version is the plan's.
+// chart renders the component's chart in a directory.
 func (k Component) chart(dir string, v View) ([][]byte, error) {
 	filled, err := k.fill("values.yaml", v)
 	if err != nil {
@@ -149,7 +149,17 @@ func (k Component) chart(dir string, v View) ([][]byte, error) {
 	if err := yaml.UnmarshalStrict(filled, &values); err != nil {
 		return nil, fmt.Errorf("values.yaml: %w", err)
 	}
-	chart, err := loader.LoadDir(dir)
+	return RenderChart(dir, k.Install.Release, k.Install.Namespace, values, v.Plan.Kubernetes.Version)
+}
+
+// Users is the name of the Rendered that is the user's own objects.
+const Users = "manifests"
+
+// RenderChart renders a chart, a directory or an archive: CRDs and then manifests in Helm's install
+// order, without its hooks. A release without a name has the chart's. It contacts no cluster: the
+// Kubernetes version is the plan's.
+func RenderChart(path, release, namespace string, values map[string]any, kubernetes string) ([][]byte, error) {
+	chart, err := loader.Load(path)
 	if err != nil {
 		return nil, err
 	}
@@ -157,13 +167,13 @@ func (k Component) chart(dir string, v View) ([][]byte, error) {
 		return nil, err
 	}
 	capabilities := common.DefaultCapabilities.Copy()
-	version, err := common.ParseKubeVersion(v.Plan.Kubernetes.Version)
+	version, err := common.ParseKubeVersion(kubernetes)
 	if err != nil {
 		return nil, err
 	}
 	capabilities.KubeVersion = *version
-	release := common.ReleaseOptions{Name: k.Install.Release, Namespace: k.Install.Namespace, Revision: 1, IsInstall: true}
-	all, err := util.ToRenderValues(chart, values, release, capabilities)
+	options := common.ReleaseOptions{Name: cmp.Or(release, chart.Name()), Namespace: namespace, Revision: 1, IsInstall: true}
+	all, err := util.ToRenderValues(chart, values, options, capabilities)
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +200,9 @@ func (k Component) chart(dir string, v View) ([][]byte, error) {
 	return out, nil
 }
 
-// decode splits YAML documents into objects.
+// DecodeObjects splits YAML documents into objects.
+func DecodeObjects(text []byte) ([]unstructured.Unstructured, error) { return decode(text) }
+
 func decode(text []byte) ([]unstructured.Unstructured, error) {
 	var objects []unstructured.Unstructured
 	decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)

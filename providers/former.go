@@ -8,6 +8,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/providers/applied"
 )
 
@@ -18,7 +19,11 @@ func keptKinds() []string { return []string{"CustomResourceDefinition", "Namespa
 // not: objects of the earlier record that netlab applied.
 func (i *installer) dropFormer(ctx context.Context, earlier applied.Record) error {
 	now := i.note.record()
-	for _, p := range now.Parts {
+	parts := now.Parts
+	if now.Of(components.Users) == nil {
+		parts = append(slices.Clone(parts), applied.Part{Name: components.Users}) // the user took all of them out
+	}
+	for _, p := range parts {
 		for _, o := range earlier.Of(p.Name) {
 			still := slices.ContainsFunc(now.Parts, func(other applied.Part) bool { _, has := now.Object(other.Name, o); return has })
 			if still || o.Manager != manager || slices.Contains(keptKinds(), o.Kind) {

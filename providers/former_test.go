@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 
+	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/providers/applied"
 )
 
@@ -42,6 +43,8 @@ func TestDropFormer(t *testing.T) {
 	add("lb", "CustomResourceDefinition", "", "definition", manager)
 	add("lb", "Namespace", "", "space", manager)
 	add("gone", "ConfigMap", "gone", "of-no-part", manager)
+	add(components.Users, "ConfigMap", "shop", "of-the-user", manager) // whose manifests are all gone
+	add(components.Users, "Namespace", "", "shop", manager)
 	once := add("lb", "ConfigMap", "lb", "certificate", manager)
 	earlier["lb"][len(earlier["lb"])-1].Manager = ""
 	kept := add("lb", "ConfigMap", "lb", "kept", manager)
@@ -64,7 +67,7 @@ func TestDropFormer(t *testing.T) {
 			deleted = append(deleted, d.GetName())
 		}
 	}
-	if !slices.Equal(deleted, []string{"former"}) {
-		t.Errorf("deleted %v, want former alone; %s stays", deleted, once)
+	if !slices.Equal(deleted, []string{"former", "of-the-user"}) {
+		t.Errorf("deleted %v, want former and what the user's manifests had; %s stays", deleted, once)
 	}
 }

@@ -51,6 +51,13 @@ func readLoaded(dir string) (loadedImages, error) {
 	return images, nil
 }
 
+// Loaded are the references of the images that the user loaded into a lab, whose state directory is
+// dir.
+func Loaded(dir string) ([]string, error) {
+	images, err := readLoaded(dir)
+	return slices.Sorted(maps.Keys(images)), err
+}
+
 // add adds images to those that were loaded into a lab.
 func (l loadedImages) add(dir string) error {
 	if len(l) == 0 {

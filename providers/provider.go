@@ -30,6 +30,11 @@ type Request struct {
 	// APIPort is the previous loopback port of the API server, 0 for any.
 	APIPort int
 	Step    components.Step
+
+	// Users is the user's own objects, applied when all components are ready, and Hashes what
+	// they are told apart by from those that are applied later.
+	Users  components.Rendered
+	Hashes map[string]string
 }
 
 // Provider runs machines. All of its methods can be called again after any failure.

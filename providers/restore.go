@@ -181,7 +181,7 @@ func unavailable(ctx context.Context, client kubernetes.Interface, record applie
 type workload struct {
 	part   string
 	object applied.Object
-	live   any // *appsv1.DaemonSet or *appsv1.Deployment
+	live   any // *appsv1.DaemonSet, *appsv1.StatefulSet or *appsv1.Deployment
 }
 
 // awaited reads the awaited workloads of a record, without those that do not exist.
@@ -191,13 +191,7 @@ func awaited(ctx context.Context, client kubernetes.Interface, record applied.Re
 			if !o.Awaited {
 				continue
 			}
-			var live any
-			var err error
-			if o.Kind == "DaemonSet" {
-				live, err = client.AppsV1().DaemonSets(o.Namespace).Get(ctx, o.Name, metav1.GetOptions{})
-			} else {
-				live, err = client.AppsV1().Deployments(o.Namespace).Get(ctx, o.Name, metav1.GetOptions{})
-			}
+			live, err := liveWorkload(ctx, client, o.Kind, o.Namespace, o.Name)
 			if apierrors.IsNotFound(err) {
 				continue
 			}
@@ -281,13 +275,7 @@ func (i *installer) dropEdited(ctx context.Context, w components.Workload) error
 // brokenByEdit reports whether a workload is not available, and has fields of its spec from others
 // than netlab and the bootstrap.
 func (i *installer) brokenByEdit(ctx context.Context, kind, namespace, name string) (bool, error) {
-	var live metav1.Object
-	var err error
-	if kind == "DaemonSet" {
-		live, err = i.client.AppsV1().DaemonSets(namespace).Get(ctx, name, metav1.GetOptions{})
-	} else {
-		live, err = i.client.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
-	}
+	live, err := liveWorkload(ctx, i.client, kind, namespace, name)
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}

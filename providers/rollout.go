@@ -22,8 +22,11 @@ import (
 func rolledOut(ctx context.Context, client kubernetes.Interface, w components.Workload) error {
 	options := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", w.Name).String()}
 	open := func() (watch.Interface, error) {
-		if w.Kind == "DaemonSet" {
+		switch w.Kind {
+		case "DaemonSet":
 			return client.AppsV1().DaemonSets(w.Namespace).Watch(ctx, options)
+		case "StatefulSet":
+			return client.AppsV1().StatefulSets(w.Namespace).Watch(ctx, options)
 		}
 		return client.AppsV1().Deployments(w.Namespace).Watch(ctx, options)
 	}
@@ -64,8 +67,26 @@ func available(object any) (string, bool) {
 		}
 		return fmt.Sprintf("%d of %d Pods available", s.AvailableReplicas, want),
 			s.ObservedGeneration >= o.Generation && s.UpdatedReplicas == want && s.AvailableReplicas == want && s.Replicas == want
+	case *appsv1.StatefulSet:
+		s, want := o.Status, int32(1)
+		if o.Spec.Replicas != nil {
+			want = *o.Spec.Replicas
+		}
+		return fmt.Sprintf("%d of %d Pods available", s.AvailableReplicas, want),
+			s.ObservedGeneration >= o.Generation && s.AvailableReplicas == want && (s.UpdatedReplicas == want || o.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType)
 	}
 	return fmt.Sprintf("unexpected %T", object), false
+}
+
+// liveWorkload reads a DaemonSet, StatefulSet or Deployment.
+func liveWorkload(ctx context.Context, client kubernetes.Interface, kind, namespace, name string) (live metav1.Object, err error) {
+	switch kind {
+	case "DaemonSet":
+		return client.AppsV1().DaemonSets(namespace).Get(ctx, name, metav1.GetOptions{})
+	case "StatefulSet":
+		return client.AppsV1().StatefulSets(namespace).Get(ctx, name, metav1.GetOptions{})
+	}
+	return client.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
 }
 
 // waitingPods describes why Pods of a namespace are not ready, by their status and their last

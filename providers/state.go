@@ -31,6 +31,8 @@ type State struct {
 	Created   time.Time            `json:"created"`         // when `up` was first started
 	APIPort   int                  `json:"apiPort"`         // loopback port of this machine that reaches the API server
 	Nodes     []string             `json:"nodes,omitempty"` // names of Nodes that the cluster has or had
+
+	Manifests map[string]string `json:"manifests,omitempty"` // hashes of the user's objects that were applied, by name
 }
 
 // stateVersion is the SchemaVersion of the states that this netlab writes, and the only one

@@ -50,7 +50,7 @@ func Up(ctx context.Context, root Root, p Provider, req Request, parts []compone
 	}
 	began := time.Now()
 	state.remember(state.Plan, req.Plan)
-	state.Plan, state.File, state.Phase, state.Artifacts = req.Plan, file, PhaseCreating, req.Artifacts
+	state.Plan, state.File, state.Phase, state.Artifacts, state.Manifests = req.Plan, file, PhaseCreating, req.Artifacts, req.Hashes
 	running, err := machines(ctx, root, p, &state, req)
 	if err != nil {
 		return running, err
@@ -85,6 +85,9 @@ func Up(ctx context.Context, root Root, p Provider, req Request, parts []compone
 	work.Go(func() error { return i.forgetNodes(ctx, running, state.Nodes) })
 	work.Go(func() error { return atAPI(ctx, running) })
 	if err := work.Wait(); err != nil {
+		return running, err
+	}
+	if err := i.installUsers(upCtx, running.Plan, req.Users, req.Step); err != nil {
 		return running, err
 	}
 	if running.Finish != nil {

@@ -35,7 +35,7 @@ func rules() []rule {
 	stage := func(more ...string) []string { return append(slices.Clone(leaves), more...) }
 	return []rule{
 		{"internal/archtest", nil, "it reads source and runs none of it"},
-		{"internal/engine/...", stage("labs", "topology/...", "components", "artifacts/...", "providers/...", "verify/..."),
+		{"internal/engine/...", stage("labs", "topology/...", "components", "manifests", "artifacts/...", "providers/...", "verify/..."),
 			"use cases take and return values: flags, printing and exit codes are cli's"},
 		{"internal/...", leaves, "what several stages share must not know any of them"},
 
@@ -48,6 +48,7 @@ func rules() []rule {
 		{"topology/...", stage("labs", "topology"), "deciding and drawing a Plan is pure: only topology/fabric touches Linux"},
 
 		{"components", stage("labs", "topology"), "the catalogue is data: which versions a Plan resolves to, before anything is obtained"},
+		{"manifests", stage("labs", "components"), "the user's objects are read without knowing the lab that they are for"},
 		{"components/outside-dns/...", leaves, "a program that runs alone on a host: it must stay small"},
 		{"artifacts/bundle", leaves, "the format of a bundle, whatever it holds"},
 		{"artifacts/modules", leaves, "files are taken out of modules without knowing what they are for"},

@@ -9,12 +9,13 @@ import (
 	"path/filepath"
 
 	"netlab.dev/netlab/internal/hint"
+	"netlab.dev/netlab/manifests"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
 )
 
-// Changes compares a plan with the lab of its name; nil if there is none.
-func (e Engine) Changes(ctx context.Context, plan topology.Plan) (*topology.Changes, error) {
+// Changes compares a plan and the user's manifests with the lab of its name; nil if there is none.
+func (e Engine) Changes(ctx context.Context, plan topology.Plan, theirs Manifests) (*topology.Changes, error) {
 	state, err := e.Root.Read(plan.Lab)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -22,7 +23,7 @@ func (e Engine) Changes(ctx context.Context, plan topology.Plan) (*topology.Chan
 	if err != nil {
 		return nil, err
 	}
-	changes, err := e.changes(ctx, state, plan)
+	changes, err := e.changes(ctx, state, plan, theirs)
 	if err != nil || len(changes.Remake) > 0 || state.Phase != providers.PhaseUp {
 		return &changes, err
 	}
@@ -37,12 +38,13 @@ func (e Engine) Changes(ctx context.Context, plan topology.Plan) (*topology.Chan
 }
 
 // changes is what Up would change in an existing lab, and what of the user's goes with that.
-func (e Engine) changes(ctx context.Context, state providers.State, plan topology.Plan) (topology.Changes, error) {
+func (e Engine) changes(ctx context.Context, state providers.State, plan topology.Plan, theirs Manifests) (topology.Changes, error) {
 	changes := topology.Compare(state.Plan, plan)
 	if len(changes.Remake) > 0 {
 		changes.Lose = e.lost(ctx, state)
 		return changes, nil
 	}
+	changes.Users = manifests.Changes(state.Manifests, manifests.Hashes(theirs.Sources))
 	for _, name := range changes.Replace {
 		if m, _ := plan.Machine(name); m.Kind == topology.KindNode {
 			changes.Lose = append(changes.Lose, fmt.Sprintf("the disk of Node %s, with the local data of its Pods", name))

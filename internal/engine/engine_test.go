@@ -173,8 +173,8 @@ func TestOtherVersion(t *testing.T) {
 	_, startErr := b.Start(ctx, a, nil)
 	_, verifyErr := b.Verify(ctx, a, VerifyOptions{}, nil)
 	_, snapshotsErr := b.Snapshots(a)
-	_, changesErr := b.Changes(ctx, set.Plan)
-	_, beforeErr := b.before(ctx, set.Plan)
+	_, changesErr := b.Changes(ctx, set.Plan, Manifests{})
+	_, beforeErr := b.before(ctx, set.Plan, Manifests{})
 	for what, err := range map[string]error{"exec": machineErr, "status": statusErr, "stop": stopErr, "start": startErr, "verify": verifyErr,
 		"snapshot": snapshotsErr, "plan": changesErr, "up": beforeErr, "compare": b.Strangers([]string{"a.yaml"}, []components.Set{set})} {
 		t.Run(what, func(t *testing.T) {

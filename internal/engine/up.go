@@ -13,6 +13,7 @@ import (
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
+	"netlab.dev/netlab/manifests"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/report"
@@ -46,12 +47,16 @@ func (e Engine) Up(ctx context.Context, set components.Set, o UpOptions, p Progr
 	if err := e.missing(ctx, cache, provider, set); err != nil {
 		return result, err
 	}
+	theirs, err := e.Manifests(set, o.File)
+	if err != nil {
+		return result, err
+	}
 	release, err := e.Root.Lock(set.Plan.Lab, false)
 	if err != nil {
 		return result, err
 	}
 	defer release()
-	was, err := e.before(ctx, set.Plan)
+	was, err := e.before(ctx, set.Plan, theirs)
 	if err != nil {
 		return result, err
 	}
@@ -80,6 +85,10 @@ func (e Engine) Up(ctx context.Context, set components.Set, o UpOptions, p Progr
 	lab, err := e.obtain(ctx, cache, set, p)
 	if err != nil {
 		return result, was.untouched(ctx, err)
+	}
+	lab.theirs = theirs
+	for _, note := range theirs.Notes(set.Plan.Lab.String()) {
+		p.Warn(note)
 	}
 	if err := e.makeRoom(ctx, was, p); err != nil {
 		return result, err
@@ -115,12 +124,12 @@ type before struct {
 }
 
 // before reads the current state of a lab. Parts of a lab without a state are refused.
-func (e Engine) before(ctx context.Context, plan topology.Plan) (was before, err error) {
+func (e Engine) before(ctx context.Context, plan topology.Plan, theirs Manifests) (was before, err error) {
 	was.state, err = e.Root.Read(plan.Lab)
 	switch {
 	case err == nil:
 		was.known = true
-		was.changes, err = e.changes(ctx, was.state, plan)
+		was.changes, err = e.changes(ctx, was.state, plan, theirs)
 	case errors.Is(err, fs.ErrNotExist):
 		err = e.refuseStranger(plan.Lab)
 	}
@@ -181,6 +190,7 @@ type stocked struct {
 	obtained components.Artifacts
 	rendered []components.Rendered
 	verify   run.Options
+	theirs   Manifests
 }
 
 // obtain obtains and renders a lab's software.
@@ -203,7 +213,8 @@ func (e Engine) create(ctx context.Context, provider providers.Provider, lab sto
 	if err != nil {
 		return providers.Running{}, err
 	}
-	req := providers.Request{Plan: lab.set.Plan, Artifacts: lab.obtained, Step: p.Step}
+	req := providers.Request{Plan: lab.set.Plan, Artifacts: lab.obtained, Step: p.Step,
+		Users: manifests.Rendered(lab.theirs.Sources, lab.theirs.Lacking), Hashes: manifests.Hashes(lab.theirs.Sources)}
 	return providers.Up(ctx, e.Root, provider, req, lab.rendered, file, func(ctx context.Context, running providers.Running) error {
 		if !o.Verify {
 			return nil
