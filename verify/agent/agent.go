@@ -75,6 +75,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return serveMain(ctx, args[1:], stderr)
 	case "probe":
 		return probeMain(ctx, args[1:], stdout, stderr)
+	case "visit":
+		return visitMain(ctx, args[1:], os.Stdin, stdout, stderr)
 	case "load":
 		return loadMain(ctx, args[1:], stdout, stderr)
 	case "load-server":
@@ -146,6 +148,7 @@ func parseProbe(args []string, stderr io.Writer) (Probe, error) {
 	flags.StringVar(&p.Type, "type", "", "dns: record type (default A)")
 	flags.StringVar(&p.Interface, "interface", "", "arp: interface (default the one on the address's network)")
 	flags.IntVar(&p.Hint, "hint", 0, "mtu: payload in bytes to try first")
+	flags.BoolVar(&p.Connect, "connect", false, "tcp: the connection is the answer, whatever the server sends")
 	flags.IntVar(&p.Size, "size", 0, "udp: payload in bytes, sent in fragments beyond the path MTU")
 	flags.IntVar(&p.Count, "count", 1, "repetitions")
 	flags.BoolVar(&p.Parallel, "parallel", false, "repeat in parallel")

@@ -62,6 +62,7 @@ type Probe struct {
 	Type      string `json:"type,omitempty"`      // dns: default A
 	Interface string `json:"interface,omitempty"` // arp: default the one on the address's network
 	Hint      int    `json:"hint,omitempty"`      // mtu: payload in bytes to try first
+	Connect   bool   `json:"connect,omitempty"`   // tcp: the connection is the answer, whatever the server sends
 	Size      int    `json:"size,omitempty"`      // udp: payload in bytes, at least; sent in fragments beyond the path MTU
 	Trace     string `json:"trace,omitempty"`     // http, https, tcp, udp, dns: marks its packets, and returns its Sockets
 
@@ -125,6 +126,9 @@ func (p Probe) Args() []string {
 	add("--type", p.Type)
 	add("--interface", p.Interface)
 	add("--hint", strconv.Itoa(p.Hint))
+	if p.Connect {
+		args = append(args, "--connect")
+	}
 	add("--size", strconv.Itoa(p.Size))
 	if p.Count > 1 {
 		add("--count", strconv.Itoa(p.Count))
@@ -261,6 +265,9 @@ func (p Probe) stream(ctx context.Context) (Answer, error) {
 		return Answer{}, addressError(err)
 	}
 	defer conn.Close()
+	if p.Connect {
+		return Answer{}, nil
+	}
 	if d, ok := ctx.Deadline(); ok {
 		conn.SetDeadline(d)
 	}
