@@ -142,16 +142,24 @@ func (a *app) traceEnds(_ *cobra.Command, args []string, start string) ([]string
 	return beginning(start, names), cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeRoutes completes the last of a comma-separated list of routes.
+// completeRoutes and completePaths complete the last of a comma-separated list.
 func completeRoutes(_ *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
+	return lastOf(start, checks.Routes()), cobra.ShellCompDirectiveNoFileComp
+}
+
+func completePaths(_ *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
+	return lastOf(start, checks.Paths()), cobra.ShellCompDirectiveNoFileComp
+}
+
+func lastOf(start string, names []string) []string {
 	before := start[:strings.LastIndex(start, ",")+1]
 	var out []string
-	for _, r := range checks.Routes() {
+	for _, r := range names {
 		if !strings.Contains(","+before, ","+r+",") {
 			out = append(out, before+r)
 		}
 	}
-	return beginning(start, out), cobra.ShellCompDirectiveNoFileComp
+	return beginning(start, out)
 }
 
 // directories completes directories.

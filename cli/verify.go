@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"netlab.dev/netlab/internal/engine"
+	"netlab.dev/netlab/internal/hint"
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/verify/checks"
 )
 
@@ -18,12 +21,14 @@ func (a *app) verifyCommand() *cobra.Command {
 		Short: "Verify every communication path of a running lab",
 		Long: "Verify every communication path of a running lab. Exit status 0: all paths are as expected;\n" +
 			"1: a path failed or could not be probed.\n\n" +
+			"verify.paths in the lab file are your own: what your workloads must reach, and must not.\n" +
+			"--paths mine verifies only these, --suggest prints a list that asserts what is seen now.\n\n" +
 			"--html writes a self-contained page. It captures packets as --evidence does, to show each\n" +
 			"path hop by hop; the printed report stays short.\n\n" +
 			"--throughput and --latency also measure, which takes minutes: by default over all routes,\n" +
 			strings.Join(checks.Routes(), ", ") + ".",
 		Example: "  netlab verify -o matrix\n  netlab verify quickstart --junit junit.xml --tap paths.tap\n" +
-			"  netlab verify quickstart --html report.html\n" +
+			"  netlab verify quickstart --html report.html\n  netlab verify shop --paths mine\n" +
 			"  netlab verify quickstart --throughput=pod-cross-node,clusterip --latency\n" +
 			"  netlab verify quickstart --throughput -o benchfmt >new.txt",
 		Args: between(0, 1),
@@ -34,6 +39,9 @@ func (a *app) verifyCommand() *cobra.Command {
 	evidence := c.Flags().Bool("evidence", false, "show where the packets of every path were seen, not only of those that fail")
 	thorough := c.Flags().Bool("thorough", false, "also verify what takes up to minutes: a label that changes under a policy, backends that are replaced")
 	allPairs := c.Flags().Bool("all-pairs", false, "verify cross-Node paths between all pairs of Nodes: a lab of more than 16 Nodes takes a sample")
+	paths := c.Flags().StringSlice("paths", nil, "verify only these paths, by `id`; "+checks.Mine+" are those of verify.paths in the lab file")
+	offer(c, "paths", completePaths)
+	suggest := c.Flags().Bool("suggest", false, "print the list of verify.paths that asserts what your workloads reach now")
 	pcap := c.Flags().String("pcap", "", "write the packets of every path to a file in this `directory`")
 	offer(c, "pcap", directories)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -42,6 +50,12 @@ func (a *app) verifyCommand() *cobra.Command {
 			return err
 		}
 		options := engine.VerifyOptions{Pcap: *pcap, Extent: checks.Extent{Thorough: *thorough, AllPairs: *allPairs}}
+		if *suggest {
+			return a.suggest(cmd.Context(), lab)
+		}
+		if options.Extent.Only, err = pathIDs(cmd, *paths); err != nil {
+			return err
+		}
 		if options.Throughput, err = routes(cmd, *throughput); err != nil {
 			return err
 		}
@@ -62,6 +76,33 @@ func (a *app) verifyCommand() *cobra.Command {
 		return a.report(a.subject(verified.Report, verified.Set, verified.File), flags, asked)
 	}
 	return c
+}
+
+// suggest prints the section of a lab file that asserts what is seen now.
+func (a *app) suggest(ctx context.Context, lab labs.Name) error {
+	shown := a.progress()
+	all, err := a.engine.Suggest(ctx, lab, shown)
+	shown.Close()
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(a.stdout, "verify:\n  paths:\n")
+	for _, s := range all {
+		fmt.Fprintf(a.stdout, "    %s\n", s)
+	}
+	return nil
+}
+
+// pathIDs checks the ids of a flag, and replaces earlier ones.
+func pathIDs(cmd *cobra.Command, names []string) (ids []string, err error) {
+	for _, name := range names {
+		c, ok := checks.Find(name)
+		if !ok || c.Measurement != nil {
+			return nil, usageError(cmd, hint.With(fmt.Errorf("path %q not found", name), "ids: "+strings.Join(checks.Paths(), ", ")))
+		}
+		ids = append(ids, c.ID)
+	}
+	return ids, nil
 }
 
 // routesFlag adds to a verb a flag that lists routes; without a value it means all of them.

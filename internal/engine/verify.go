@@ -2,7 +2,10 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/internal/hint"
@@ -44,6 +47,13 @@ func (e Engine) Verify(ctx context.Context, lab labs.Name, o VerifyOptions, p Pr
 		return VerifyResult{}, err
 	}
 	options.Extent = o.Extent
+	if options.Paths, err = e.paths(state); err != nil {
+		return VerifyResult{}, err
+	}
+	if slices.Equal(o.Extent.Only, []string{checks.Mine}) && len(options.Paths) == 0 {
+		return VerifyResult{}, hint.With(fmt.Errorf("%s lists no paths of yours", state.File),
+			fmt.Sprintf("list them under verify.paths; `netlab verify %s --suggest` prints what is seen now", lab))
+	}
 	options.Throughput, options.Latency, options.Pcap = o.Throughput, o.Latency, o.Pcap
 	r, err := verify(ctx, running, options, o.Evidence, p)
 	if err != nil {
@@ -51,6 +61,43 @@ func (e Engine) Verify(ctx context.Context, lab labs.Name, o VerifyOptions, p Pr
 	}
 	r.Software = softwareOf(state.Artifacts)
 	return VerifyResult{Report: *r, Set: set, File: state.File}, nil
+}
+
+// Suggest returns the paths that assert what the user's workloads reach now.
+func (e Engine) Suggest(ctx context.Context, lab labs.Name, p Progress) ([]checks.Suggestion, error) {
+	if _, err := e.State(lab); err != nil {
+		return nil, err
+	}
+	release, err := e.alone(ctx, lab, p)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	running, _, options, _, err := e.verifiable(ctx, lab)
+	if err != nil {
+		return nil, err
+	}
+	done := p.Step("ask what your workloads reach")
+	all, err := run.Suggest(ctx, running, options)
+	done(err)
+	if err == nil && len(all) == 0 {
+		err = hint.With(fmt.Errorf("lab %s has no ready workloads with Services of yours", lab), "apply some with `netlab kubectl`, or list them in manifests of the lab file")
+	}
+	return all, err
+}
+
+// paths are the user's own as the lab's file lists them now: an expectation takes effect without
+// `up`. They are those of the last `up` where the file cannot be read any more, or has other problems.
+func (e Engine) paths(state providers.State) ([]labs.Path, error) {
+	plan, _, err := e.Unlocked().Plan(state.File)
+	var problems labs.Problems
+	if errors.As(err, &problems) && slices.ContainsFunc(problems, func(p labs.Problem) bool { return strings.HasPrefix(p.Field, "verify.paths") }) {
+		return nil, err
+	}
+	if err != nil || plan.Lab != state.Plan.Lab {
+		return state.Plan.Verify.Paths, nil
+	}
+	return plan.Verify.Paths, nil
 }
 
 // alone waits until no other process verifies the lab or changes it by `up`, and keeps others from
@@ -119,7 +166,7 @@ func (e Engine) verifiable(ctx context.Context, lab labs.Name) (running provider
 
 // verifyOptions is what the verification has to know of a lab's components.
 func verifyOptions(set components.Set, obtained components.Artifacts) (options run.Options, err error) {
-	options = run.Options{Support: set.Support(obtained), Agent: obtained.Agent, Installed: observe.Installed{}}
+	options = run.Options{Support: set.Support(obtained), Paths: set.Plan.Verify.Paths, Agent: obtained.Agent, Installed: observe.Installed{}}
 	for _, k := range set.Components {
 		if k.Install != nil {
 			options.Installed[k.Kind] = append(options.Installed[k.Kind], k.Install.Ready...)

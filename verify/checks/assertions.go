@@ -129,6 +129,11 @@ func (Status) Judge(_ observe.Snapshot, r Row, got Answers) []report.Property {
 	return equal(report.KeyStatus, "status for an unknown host", strconv.Itoa(r.Status), strconv.Itoa(got[PartMain].Answers[i].Status))
 }
 
+// silence is an assertion of rows that must get no answer.
+type silence interface{ silent() }
+
+func (Silent) silent() {}
+
 // Silent asserts that rows which must be blocked get no answer, while the control shows
 // that their client reaches the cluster.
 type Silent struct {

@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/observe"
 	"netlab.dev/netlab/verify/report"
@@ -46,6 +47,7 @@ type Lab struct {
 	Clients []topology.Machine // outside hosts that send requests
 
 	sample map[pair]bool // of the pairs of Nodes; nil for all
+	own    []Row         // of the user's paths
 }
 
 // Row is one source and destination of a path.
@@ -64,11 +66,13 @@ type Row struct {
 	Streams   int    // of a throughput: at a time
 	Direction string // of a throughput
 	Connect   bool   // of a latency: each request on its own connection
+
+	Own labs.Path // of a path of the user's
 }
 
 // All returns the table, in the order of the report.
 func All() []Check {
-	return slices.Concat(pods(), services(), rolling(), api(), dns(), nodePorts(), loadBalancer(), ingress(), routing(), toOutside(), fromOutside(), policies(),
+	return slices.Concat(pods(), services(), rolling(), api(), dns(), nodePorts(), loadBalancer(), ingress(), routing(), toOutside(), fromOutside(), policies(), own(),
 		throughput(), latency())
 }
 
@@ -82,11 +86,21 @@ func Find(id string) (Check, bool) {
 	return Check{}, false
 }
 
-// IDs returns the ids of the paths in the order of the report, without the measurements.
+// IDs returns the ids of the paths that every lab has, in the order of the report, without the
+// measurements.
 func IDs() []string {
 	var ids []string
 	for _, s := range Layout().Sections {
-		ids = append(ids, slices.DeleteFunc(slices.Clone(s.IDs), func(id string) bool { c, _ := Find(id); return c.Thorough })...)
+		ids = append(ids, slices.DeleteFunc(slices.Clone(s.IDs), func(id string) bool { c, _ := Find(id); return c.Thorough || c.ID == Mine })...)
+	}
+	return ids
+}
+
+// Paths returns the ids of all paths, without the measurements.
+func Paths() []string {
+	var ids []string
+	for _, s := range Layout().Sections {
+		ids = append(ids, s.IDs...)
 	}
 	return ids
 }
@@ -137,15 +151,15 @@ func Rows(plan topology.Plan, support components.Support) []Row { return Extent{
 // it does not apply to the lab. The order is fixed.
 func (e Extent) Rows(plan topology.Plan, support components.Support) []Row {
 	lab := labOf(plan, support)
-	lab.sample = e.pairs(lab.Nodes)
+	lab.sample, lab.own = e.pairs(lab.Nodes), e.Own
 	var out []Row
 	for _, c := range All() {
-		if c.Measurement != nil || c.Thorough && !e.Thorough {
+		if c.Measurement != nil || c.Thorough && !e.Thorough && !slices.Contains(e.Only, c.ID) || !e.asks(c) {
 			continue
 		}
 		for _, r := range c.Rows(lab) {
 			r.ID = c.ID
-			if r.Skip == "" {
+			if r.Skip == "" && c.ID != Mine {
 				r.Skip = lab.separated(r)
 			}
 			out = append(out, r)

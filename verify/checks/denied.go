@@ -92,6 +92,13 @@ func (c Case) portOf(to observe.Ref, kind string) observe.Port {
 	if kind == agent.UDP || kind == agent.MTU {
 		at.Protocol = corev1.ProtocolUDP
 	}
+	if e, own := c.Ends[to]; own {
+		at.Number = e.Port
+		if len(e.Behind) > 0 {
+			at.Number = e.Behind[0].Port
+		}
+		return at
+	}
 	switch {
 	case to.Kind == report.AtIngress && kind == agent.HTTPS:
 		at.Number = 443
@@ -107,6 +114,9 @@ func (c Case) portOf(to observe.Ref, kind string) observe.Port {
 
 // agentPod is the Pod of an end; nil where the end is not a Pod with its own network.
 func (c Case) agentPod(r observe.Ref) *corev1.Pod {
+	if p := c.Ends[r].Pod; p.UID != "" {
+		return c.State.Pod(p.Namespace, p.Name)
+	}
 	p, ok := c.Pods.Pod(r.Name)
 	if r.Kind != report.AtPod || !ok {
 		return nil
@@ -116,6 +126,15 @@ func (c Case) agentPod(r observe.Ref) *corev1.Pod {
 
 // targets are the Pods that may answer at a far end.
 func (c Case) targets(r observe.Ref) []*corev1.Pod {
+	if e, own := c.Ends[r]; own {
+		var out []*corev1.Pod
+		for _, b := range e.Behind {
+			if b.Pod.UID != "" {
+				out = append(out, c.State.Pod(b.Pod.Namespace, b.Pod.Name))
+			}
+		}
+		return out
+	}
 	if p, ok := c.Pods.Pod(r.Name); ok && (r.Kind == report.AtPod || r.Kind == report.AtNodePort) {
 		return []*corev1.Pod{c.State.Pod(p.Namespace, p.Name)}
 	}

@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"slices"
 	"strings"
 
 	"netlab.dev/netlab/topology"
@@ -11,7 +12,13 @@ import (
 type Extent struct {
 	Thorough bool // the paths that take long too
 	AllPairs bool // cross-Node paths between all pairs of Nodes, however many there are
+
+	Only []string // ids of paths; none for all
+	Own  []Row    // of the user's paths
 }
+
+// asks reports whether a path is asked.
+func (e Extent) asks(c Check) bool { return len(e.Only) == 0 || slices.Contains(e.Only, c.ID) }
 
 // sampleAbove is the number of Nodes above which cross-Node paths are verified between a sample of
 // the pairs of Nodes: all pairs grow with the square of it.

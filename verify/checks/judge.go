@@ -21,6 +21,9 @@ type Finding struct {
 	Throughput *report.Figure
 	Latency    *report.Latency
 	Nodes      []string // that packets of the row passed or should have passed
+
+	Replied bool // of a path of the user's: the destination was reached
+	Status  int  // likewise: the HTTP status of its answer
 }
 
 // Judged is a row with its finding.
@@ -55,6 +58,10 @@ func Judge(s observe.Snapshot, r Row, got Answers) Finding {
 			f.Outcome, f.Reason = report.Broken, "the probe could not run: "+result.Error
 			return f
 		}
+	}
+	if r.ID == Mine {
+		judgeOwn(&f, r, got)
+		return f
 	}
 	if r.Expected == report.Unreachable {
 		judgeSilence(&f, r, main, got[PartControl])

@@ -30,12 +30,20 @@ const (
 
 	PartDatagram Part = "datagram" // one that is sent in fragments
 	PartTCP      Part = "tcp"      // of a path over UDP
+
+	// The controls of a path of the user's that must be denied: without them no reply proves nothing.
+	PartListens Part = "listens" // the destination answers at its own Node
+	PartClient  Part = "client"  // the client's Node reaches it
 )
 
 // parts are all of them, in the order in which they are judged.
 func parts() []Part {
-	return []Part{PartMain, PartControl, PartMTU, PartBind, PartDNS, PartARP, PartRoute, PartDatagram, PartTCP}
+	return []Part{PartMain, PartControl, PartMTU, PartBind, PartDNS, PartARP, PartRoute, PartDatagram, PartTCP, PartListens, PartClient}
 }
+
+// Controls reports whether a probe is a control, which is asked before the main probe is answered
+// and once more after it.
+func (p Part) Controls() bool { return p == PartControl || p == PartListens || p == PartClient }
 
 // Ask is one probe of a row.
 type Ask struct {
@@ -77,7 +85,7 @@ func AsksOf(s observe.Snapshot, r Row) ([]Ask, error) {
 	}
 	asks := []Ask{{Part: PartMain, From: r.From, Probe: main}}
 	for _, a := range c.Asserts {
-		if _, silent := a.(Silent); silent == (r.Expected == report.Unreachable) {
+		if _, silent := a.(silence); silent == (r.Expected == report.Unreachable) {
 			asks = append(asks, a.Probes(q)...)
 		}
 	}
@@ -189,6 +197,9 @@ func ARPFor(s observe.Snapshot, from observe.Ref, ip string) []Ask {
 func Command(s observe.Snapshot, a Ask) string {
 	words := a.Probe.Args()
 	name := a.From.Name
+	if e, own := s.Ends[a.From]; own && e.Pod.UID != "" || own && e.Why != "" {
+		return shell.Join("netlab", "verify", s.Plan.Lab.String(), "--paths", Mine) // no tool need be in their image
+	}
 	switch a.From.Kind {
 	case report.AtHost:
 		return shell.Join(append([]string{"netlab", "exec", s.Plan.Lab.String(), name, "--", "netlab"}, words...)...)

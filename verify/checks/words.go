@@ -79,6 +79,9 @@ func nodesText(s observe.Snapshot, pods []string) string {
 // NodesOf lists the Nodes that packets of a path should pass.
 func NodesOf(s observe.Snapshot, r Row) []string {
 	set := map[string]bool{r.From.Node: true, r.To.Node: true}
+	for _, b := range s.Ends[r.To].Behind {
+		set[b.Machine] = true
+	}
 	switch r.To.Kind {
 	case report.AtService, report.AtNodePort, report.AtVIP:
 		for _, n := range s.Services[r.To.Name].Nodes {

@@ -11,6 +11,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
@@ -134,6 +135,15 @@ func stored[T any](store cache.Store) []*T {
 		}
 	}
 	return out
+}
+
+// Ingresses lists those of all Namespaces.
+func (c *Cluster) Ingresses(ctx context.Context) ([]networkingv1.Ingress, error) {
+	all, err := c.client.NetworkingV1().Ingresses("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list the Ingresses: %w", err)
+	}
+	return all.Items, nil
 }
 
 // StateWithPolicies is the state with the user's policies.

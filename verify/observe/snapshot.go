@@ -59,6 +59,9 @@ type Snapshot struct {
 	Cordoned  []string                // Nodes
 	Announced topology.Announced      // the VIPs that Nodes should announce to routers
 	Strange   []netip.Prefix          // VIPs of no pool of the lab, which Nodes may announce
+
+	Ends      map[Ref]End       // of the paths of the user's
+	Unvisited map[string]string // why no agent runs in the network namespace of a Pod of theirs, by its Title
 }
 
 // Service is a Service as it is in the cluster.
@@ -164,6 +167,11 @@ type Absent struct{ Why string }
 func (a Absent) Error() string { return a.Why }
 
 func (s Snapshot) Station(r Ref) (Station, error) {
+	if e, own := s.Ends[r]; own && e.Why != "" {
+		return Station{}, Absent{e.Why}
+	} else if own && e.Pod.UID != "" {
+		return s.visit(e.Pod)
+	}
 	switch r.Kind {
 	case report.AtHost:
 		if s.IsOff(r.Name) {
@@ -175,6 +183,17 @@ func (s Snapshot) Station(r Ref) (Station, error) {
 	default:
 		return s.podStation(r.Name)
 	}
+}
+
+// visit is the agent in the network namespace of a Pod of the user's.
+func (s Snapshot) visit(p PodRef) (Station, error) {
+	if why := s.Unvisited[p.Title()]; why != "" {
+		return Station{}, Unasked{why}
+	}
+	if s.IsOff(p.Node) {
+		return Station{}, Absent{s.Away[p.Node]}
+	}
+	return Station{Machine: p.Node, Socket: workload.Socket(p.Namespace, p.Name), Pod: p.Title(), IP: p.IP}, nil
 }
 
 func (s Snapshot) podStation(name string) (Station, error) {
@@ -206,6 +225,9 @@ func (s Snapshot) podUnmet(name string) error {
 func (s Snapshot) Address(from, r Ref, protocol string) (target, ip string, err error) {
 	at := func(ip string, port int) (string, string, error) {
 		return JoinPort(ip, port), ip, nil
+	}
+	if e, own := s.Ends[r]; own {
+		return s.ownAddress(from, e)
 	}
 	switch r.Kind {
 	case report.AtPod:

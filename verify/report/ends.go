@@ -11,4 +11,5 @@ const (
 	AtVIP       = "vip"
 	AtIngress   = "ingress" // Name is host/path
 	AtName      = "name"    // a DNS name
+	AtAddress   = "address" // an address or name that is not known to be of the lab
 )

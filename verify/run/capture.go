@@ -14,6 +14,7 @@ import (
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/observe"
+	"netlab.dev/netlab/verify/report"
 	"netlab.dev/netlab/verify/trace"
 )
 
@@ -119,6 +120,13 @@ func capture(ctx context.Context, w observe.Snapshot, a *client, pods map[string
 	for _, p := range w.Pods.All() {
 		if pods[p.Name] && !p.HostNetwork {
 			start(observe.AtPod(p), p.Name)
+		}
+	}
+	visited := map[string]bool{}
+	for r, e := range w.Ends {
+		if r.Kind == report.AtPod && pods[e.Pod.Title()] && !visited[e.Pod.UID] {
+			visited[e.Pod.UID] = true
+			start(r, e.Pod.Title())
 		}
 	}
 	for _, c := range out {

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/checks"
 	"netlab.dev/netlab/verify/observe"
@@ -57,6 +58,7 @@ type Options struct {
 	Evidence   bool                                 // capture packets of every path; else only of those that fail
 	Pcap       string                               // directory for a capture file of each path; "" for none
 	Extent     checks.Extent                        // how much is verified
+	Paths      []labs.Path                          // of the user's
 	Throughput []string                             // routes to measure, of Routes(); default none
 	Latency    []string                             // likewise
 	Progress   func(string)                         // receives what is measured now; may be nil

@@ -16,6 +16,12 @@ import (
 // endOf converts a Ref for the report.
 func endOf(w observe.Snapshot, from, r observe.Ref, protocol string) report.End {
 	e := report.End{Kind: r.Kind, Name: r.Name, Node: r.Node}
+	if _, own := w.Ends[r]; own {
+		if _, ip, err := w.Address(from, r, protocol); err == nil {
+			e.IP = ip
+		}
+		return e
+	}
 	switch r.Kind {
 	case "":
 	case report.AtContainer:

@@ -49,6 +49,11 @@ func Run(ctx context.Context, running providers.Running, o Options) (report.Repo
 	if err != nil {
 		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}
+	leave, err := visitOwn(ctx, running, c, &o, &w)
+	if err != nil {
+		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
+	}
+	defer leave()
 	live := liveCluster{w: w, agents: agents, client: client}
 	r := verification{snapshot: w, ask: agents.ask, settle: o.settle(running.Plan), on: live, rolls: live, image: o.Agent, own: o.Policies,
 		facts: sync.OnceValue(func() checks.Facts { return checks.FactsOf(w, c.StateWithPolicies(ctx)) })}
@@ -57,12 +62,14 @@ func Run(ctx context.Context, running providers.Running, o Options) (report.Repo
 		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}
 	asked := len(rows)
+	traced := newTracer(w, c.State(), agents, o.Pcap)
+	traced.own(ctx, rows, r.settle)
 	rows = append(rows, measurer{snapshot: w, on: agents, say: o.say}.all(ctx, checks.Measurements(running.Plan, o.Support, o.Throughput, o.Latency))...)
 	if err := ctx.Err(); err != nil {
 		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}
 	checks.Explain(ctx, w, c.StateWithEvents, r.reaches, judgedOf(rows))
-	if err := newTracer(w, c.State(), agents, o.Pcap).attach(ctx, rows[:asked], o.Evidence || o.Pcap != ""); err != nil && o.Evidence {
+	if err := traced.attach(ctx, rows[:asked], o.Evidence || o.Pcap != ""); err != nil && o.Evidence {
 		return report.Report{}, fmt.Errorf("verify %s: %w", running.Plan.Lab, err)
 	}
 	return reportOf(w, rows, o.Extent, o.CNIVersion), nil
@@ -210,8 +217,9 @@ func (r verification) reachability(ctx context.Context, rows []*attempt) {
 		late := time.Since(start) > r.settle && open[0].tries > 1
 		var again []*attempt
 		for _, x := range open {
-			breach := x.Row.Expected == report.Unreachable && x.Finding.Outcome == report.Fail
-			if x.Finding.Outcome != report.Pass && !breach && !late && !x.settled && !r.known(x.Judged) {
+			// A policy of the user's may have been applied a moment ago.
+			breach := x.Row.Expected == report.Unreachable && x.Finding.Outcome == report.Fail && x.Row.ID != checks.Mine
+			if x.Finding.Outcome != report.Pass && !breach && !late && !x.settled && !x.Row.ByCapture() && !r.known(x.Judged) {
 				again = append(again, x)
 			}
 		}
@@ -226,29 +234,58 @@ func (r verification) reachability(ctx context.Context, rows []*attempt) {
 // more, some probes would wait for it until they time out.
 const clientsAtOnce = 16
 
-// round probes the given paths once.
+// round probes the given paths once; the controls of the user's own that must be denied twice:
+// with the other probes, and when these are answered.
 func (r verification) round(ctx context.Context, rows []*attempt) {
-	type place struct {
-		row  int
-		part checks.Part
-	}
-	probes, places := map[observe.Station][]agent.Probe{}, map[observe.Station][]place{}
-	got := make([]checks.Answers, len(rows))
+	asks, got := make([][]checks.Ask, len(rows)), make([]checks.Answers, len(rows))
+	controls := make([][]checks.Ask, len(rows))
 	for i, x := range rows {
 		x.tries++
-		asks, err := checks.AsksOf(r.snapshot, x.Row)
+		of, err := checks.AsksOf(r.snapshot, x.Row)
 		if err != nil {
 			x.Finding = refusal(err)
 			x.Finding.Nodes, x.settled = checks.NodesOf(r.snapshot, x.Row), true
 			x.command = checks.Command(r.snapshot, checks.PlainAsk(r.snapshot, x.Row))
 			continue
 		}
-		x.command = checks.Command(r.snapshot, asks[0])
-		got[i] = checks.Answers{}
-		for _, a := range asks {
+		x.command = checks.Command(r.snapshot, of[0])
+		asks[i], got[i] = of, checks.Answers{}
+		if x.Row.ID == checks.Mine {
+			controls[i] = slices.DeleteFunc(slices.Clone(of), func(a checks.Ask) bool { return !a.Part.Controls() })
+		}
+	}
+	r.send(ctx, asks, got)
+	r.send(ctx, controls, got)
+	for i, x := range rows {
+		if got[i] == nil {
+			continue
+		}
+		x.Finding = checks.Judge(r.snapshot, x.Row, got[i])
+		x.took = 0
+		for _, result := range got[i] {
+			x.took = max(x.took, time.Duration(result.ElapsedMicros)*time.Microsecond)
+		}
+	}
+}
+
+// send sends the probes of rows, each agent's in one request, and adds their results to got. Of a
+// probe that is sent again the worse result stays.
+func (r verification) send(ctx context.Context, asks [][]checks.Ask, got []checks.Answers) {
+	type place struct {
+		row  int
+		part checks.Part
+	}
+	add := func(at place, result agent.Result) {
+		if was, again := got[at.row][at.part]; !again || was.Outcome == agent.Reply {
+			got[at.row][at.part] = result
+		}
+	}
+	probes, places := map[observe.Station][]agent.Probe{}, map[observe.Station][]place{}
+	for i, of := range asks {
+		for _, a := range of {
 			s, err := r.snapshot.Station(a.From)
 			if err != nil {
-				got[i][a.Part] = agent.Result{Outcome: agent.Broken, Error: err.Error()}
+				add(place{i, a.Part}, agent.Result{Outcome: agent.Broken, Error: err.Error()})
 				continue
 			}
 			probes[s] = append(probes[s], a.Probe)
@@ -265,25 +302,15 @@ func (r verification) round(ctx context.Context, rows []*attempt) {
 			defer mutex.Unlock()
 			for i, at := range places[s] {
 				if err != nil {
-					got[at.row][at.part] = agent.Result{Outcome: agent.Broken, Error: err.Error()}
+					add(at, agent.Result{Outcome: agent.Broken, Error: err.Error()})
 				} else {
-					got[at.row][at.part] = results[i]
+					add(at, results[i])
 				}
 			}
 			return nil
 		})
 	}
 	_ = asking.Wait()
-	for i, x := range rows {
-		if got[i] == nil {
-			continue
-		}
-		x.Finding = checks.Judge(r.snapshot, x.Row, got[i])
-		x.took = 0
-		for _, result := range got[i] {
-			x.took = max(x.took, time.Duration(result.ElapsedMicros)*time.Microsecond)
-		}
-	}
 }
 
 // refusal is the finding of a path that could not be probed.

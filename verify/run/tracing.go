@@ -92,7 +92,7 @@ func (t tracer) attach(ctx context.Context, rows []*attempt, all bool) error {
 	var of []*attempt
 	var probes []*probing
 	for i, x := range rows {
-		if x.Finding.Outcome == report.Skip || x.Row.Expected == report.Enforced || x.Row.Expected == report.NotEnforced || !all && (!x.Finding.Failed() || len(of) == maxFailed) {
+		if x.evidence != nil || x.Finding.Outcome == report.Skip || x.Row.Expected == report.Enforced || x.Row.Expected == report.NotEnforced || !all && (!x.Finding.Failed() || len(of) == maxFailed) {
 			continue
 		}
 		p := t.probing(fmt.Sprintf("%02d", i+1), x)
@@ -151,6 +151,9 @@ func allReplied(r agent.Result) bool {
 // podsOf lists the Pods with agents that packets of a path may reach.
 func (t tracer) podsOf(p checks.Row) []string {
 	pods := []string{p.From.Name, p.To.Name}
+	for _, b := range t.snapshot.Ends[p.To].Behind {
+		pods = append(pods, b.Pod.Title())
+	}
 	pods = append(pods, t.snapshot.Services[p.To.Name].Ready...)
 	for _, r := range workload.IngressRoutes() {
 		if p.To.Kind == report.AtIngress && r.Host+r.Path == p.To.Name {
