@@ -154,6 +154,7 @@ func TestCNIs(t *testing.T) {
 			}
 			b.untouched(t)
 			t.Run("evidence", func(t *testing.T) { b.measures(t, want.way) })
+			t.Run("the user's own", func(t *testing.T) { b.ownPaths(t, want.policies) })
 			if strings.HasPrefix(scenario, "cilium-") {
 				t.Run("CiliumNetworkPolicy", b.ciliumPolicy)
 			}

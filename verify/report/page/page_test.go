@@ -222,7 +222,7 @@ func TestEveryLab(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if labs.IsMatrix(text) || regexp.MustCompile(`(calico|cilium)`).MatchString(name) {
+		if labs.IsMatrix(text) || regexp.MustCompile(`(calico|cilium)`).MatchString(name) || strings.Contains(string(text), "cni: {name: calico}") {
 			continue // not known to labstest
 		}
 		s := lab(t, name)
