@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,7 +36,10 @@ func TestControlsTwice(t *testing.T) {
 	for _, broken := range []bool{false, true} {
 		w, row := shopRow(t, labs.Denied)
 		asked := map[string]int{}
+		var lock sync.Mutex
 		r := verification{snapshot: w, settle: time.Millisecond, ask: func(_ context.Context, s observe.Station, probes []agent.Probe) (out []agent.Result, err error) {
+			lock.Lock()
+			defer lock.Unlock()
 			for _, p := range probes {
 				asked[s.Who()+" "+p.Target]++
 				result := agent.Result{Outcome: agent.Reply, Answers: []agent.Answer{{Outcome: agent.Reply}}}
