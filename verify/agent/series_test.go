@@ -77,7 +77,7 @@ func TestSeriesUDP(t *testing.T) {
 		}
 	}()
 	for _, flow := range []bool{true, false} {
-		p := Probe{Kind: UDP, Target: socket.LocalAddr().String(), ForMillis: 60, PauseMillis: 10, TimeoutMillis: 500, Flow: flow}
+		p := Probe{Kind: UDP, Target: socket.LocalAddr().String(), ForMillis: 400, PauseMillis: 10, TimeoutMillis: 500, Flow: flow}
 		r := p.Do(t.Context())
 		clients := map[string]bool{}
 		for range r.Answers {
