@@ -176,6 +176,7 @@ func TestRouters(t *testing.T) {
 	s.output("client", "ping", "-c", "1", "-W", "2", desk.String())
 
 	all := inWords(s.Plan.Routes(nil).Learned("leaf1"))
+	s.watched("leaf1")
 	s.output("spine1", "ip", "link", "set", "eth0", "down") // leaf1 keeps its carrier, and TCP its connection
 	took := s.within(3*time.Second, "leaf1", "10.64.0.16/29 via [10.64.0.10]\n10.64.0.24/29 via [10.64.0.10]\n192.168.10.0/24 via [10.64.0.10]\n203.0.113.0/24 via [10.64.0.10]")
 	t.Logf("spine1 is routed around after %s", took)
@@ -185,6 +186,22 @@ func TestRouters(t *testing.T) {
 	s.output("client", "ping", "-c", "1", "-W", "2", desk.String())
 	s.output("spine1", "ip", "link", "set", "eth0", "up")
 	t.Logf("spine1 is back after %s", s.within(20*time.Second, "leaf1", all))
+}
+
+// watched waits until BFD is up for each session of a router: before, it notices nothing, and it starts
+// with a packet a second (RFC 5880, section 6.8.3).
+func (s *scene) watched(router string) {
+	s.Helper()
+	for start := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		sessions := s.state(router).Sessions
+		if !slices.ContainsFunc(sessions, func(x frr.Session) bool { return x.BFD == nil || x.BFD.Status != frr.Up }) {
+			s.Logf("BFD of %s is up after %s", router, time.Since(start))
+			return
+		}
+		if time.Since(start) > 10*time.Second {
+			s.Fatalf("BFD of %s is not up: %+v", router, sessions)
+		}
+	}
 }
 
 // state is what FRR says on a router.
