@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -58,6 +59,9 @@ func (p Probe) session(ctx context.Context) (Answer, error) {
 	}
 	if !s.Since.IsZero() {
 		why += ", since " + time.Since(s.Since).Round(time.Second).String()
+	}
+	if netstat, err := os.ReadFile("/proc/net/netstat"); err == nil && refusedSegments(string(netstat)) != "" {
+		why += "; " + refusedSegments(string(netstat))
 	}
 	return a, fmt.Errorf("%w with %s (%s)", errNoSession, peer, why)
 }
@@ -136,4 +140,32 @@ func kernelHops(to netip.Prefix) ([]netip.Addr, error) {
 	}
 	slices.SortFunc(hops, netip.Addr.Compare)
 	return hops, nil
+}
+
+// refusals are the counters of the kernel (TcpExt) for segments that TCP refused because of a session's
+// password (RFC 2385), and what each says of the sender.
+var refusals = []struct{ counter, sender string }{
+	{"TCPMD5Failure", "with another password"},
+	{"TCPMD5NotFound", "without a password"},
+	{"TCPMD5Unexpected", "with a password, where this router has none"},
+}
+
+// refusedSegments says what TCP has refused for its password, given /proc/net/netstat; "" for nothing.
+func refusedSegments(netstat string) string {
+	var names, values []string
+	for line := range strings.Lines(netstat) {
+		if fields := strings.Fields(line); len(fields) > 0 && fields[0] == "TcpExt:" {
+			names, values = values, fields
+		}
+	}
+	var said []string
+	for _, r := range refusals {
+		if i := slices.Index(names, r.counter); i >= 0 && i < len(values) && values[i] != "0" {
+			said = append(said, values[i]+" "+r.sender)
+		}
+	}
+	if said == nil {
+		return ""
+	}
+	return "TCP segments refused so far: " + strings.Join(said, ", ")
 }
