@@ -111,7 +111,7 @@ func TestFRR(t *testing.T) {
 	for _, want := range []string{
 		"hostname leaf\n", "\nrouter bgp 64500\n bgp router-id 10.1.0.1\n", " neighbor 10.2.0.2 remote-as 64502\n neighbor 10.2.0.2 description one\n",
 		" neighbor 10.2.0.2 bfd profile lab\n neighbor 10.2.0.3 remote-as 64503\n", "  network 10.1.0.0/24\n  network 10.2.0.0/29\n  neighbor 10.2.0.2 activate\n",
-		" neighbor 10.1.0.11 passive\n neighbor 10.1.0.11 timers 3 20\n neighbor 10.1.0.11 password s3cret\n", // a Node opens the session
+		" neighbor 10.1.0.11 timers 3 20\n neighbor 10.1.0.11 password s3cret\n", // a Node opens the session
 	} {
 		if !strings.Contains(config, want) {
 			t.Errorf("bgpd.conf lacks %q:\n%s", want, config)
