@@ -57,3 +57,39 @@ func TestSessionsOf(t *testing.T) {
 		t.Errorf("a router that is off was asked: %v", err)
 	}
 }
+
+// steps is a Progress that records the steps that ended, with their error.
+type steps struct{ ended []string }
+
+func (s *steps) Step(name string) func(error) {
+	return func(err error) { s.ended = append(s.ended, fmt.Sprintf("%s %v", name, err)) }
+}
+func (s *steps) Changing(name string) (func(error), func(string)) {
+	return s.Step(name), func(string) {}
+}
+func (*steps) Note(string) {}
+func (*steps) Warn(string) {}
+
+// `up` waits for sessions that are not established yet, and says so only then.
+func TestAwaitSessions(t *testing.T) {
+	a := netip.MustParseAddr
+	plan := topology.Plan{Machines: []topology.Machine{{Name: "leaf", Role: topology.RoleRouter, Routing: &topology.Routing{ASN: 64500,
+		Sessions: []topology.Session{{Peer: "spine1", ASN: 64502, Remote: a("10.9.1.2")}, {Peer: "spine2", ASN: 64503, Remote: a("10.9.2.2")}}}}}}
+	up := "cat ../../verify/frr/testdata/up.json"
+	for script, want := range map[string]string{
+		up: "",
+		"f=" + t.TempDir() + "/asked; [ ! -e $f ] || " + up + "; [ -e $f ] || cat ../../verify/frr/testdata/cut.json; touch $f": "BGP sessions <nil>",
+	} {
+		var p steps
+		awaitSessions(t.Context(), providers.Running{Machines: map[string]providers.Machine{"leaf": saying(script)}}, plan, &p)
+		if got := strings.Join(p.ended, ", "); got != want {
+			t.Errorf("%s: the steps are %q, want %q", script, got, want)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var p steps
+	if awaitSessions(ctx, providers.Running{Machines: map[string]providers.Machine{"leaf": saying("exit 1")}}, plan, &p); len(p.ended) != 1 || p.ended[0] == "BGP sessions <nil>" {
+		t.Errorf("after an interrupt the steps are %q", p.ended)
+	}
+}
