@@ -21,7 +21,7 @@ ci-tools := dockerd:docker.io libvirtd:libvirt-daemon qemu-system-x86_64:qemu-sy
 provider-tools := $(ci-tools) podman:podman sshd:openssh-server
 
 # The labs whose components `make test` builds: those of the tests that CI runs, and no others.
-test-labs := $(addprefix scenarios/,quickstart.yaml cni-matrix.yaml ha.yaml spine-leaf.yaml virtual-machines.yaml)
+test-labs := $(addprefix scenarios/,quickstart.yaml cni-matrix.yaml ha.yaml spine-leaf.yaml shop.yaml virtual-machines.yaml)
 
 # kind and libvirt: their labs take most of the time of all tests, and tools that the other
 # packages do not need. CI runs one lab of each. And a lab of which all is pulled, for which an
