@@ -88,14 +88,19 @@ func (e Engine) All() ([]labs.Name, error) {
 // found is All with the labs of other state directories.
 func (e Engine) found() ([]labs.Name, error) {
 	names, err := e.Root.Labs()
+	parts, lost := e.parts()
+	return sorted(append(names, parts...)), errors.Join(err, lost)
+}
+
+// parts lists the labs of which something besides their state exists on this machine.
+func (e Engine) parts() (names []labs.Name, err error) {
 	for _, p := range e.Providers {
 		if finder, ok := p.Provider.(providers.Finder); ok {
 			found, ferr := finder.Find()
-			found = slices.DeleteFunc(found, func(lab labs.Name) bool { return local.Guest(local.GuestsDir, lab) })
 			names, err = append(names, found...), errors.Join(err, ferr)
 		}
 	}
-	return sorted(names), err
+	return slices.DeleteFunc(names, func(lab labs.Name) bool { return local.Guest(local.GuestsDir, lab) }), err
 }
 
 // refuseStranger returns an error if parts of a lab of this name exist without a state in our

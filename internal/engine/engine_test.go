@@ -247,6 +247,25 @@ func TestElsewhere(t *testing.T) {
 	}
 }
 
+// A stopped lab has an owner as long as parts of it exist.
+func TestOwnerOfAStoppedLab(t *testing.T) {
+	for _, found := range [][]labs.Name{nil, {labs.MustName("a")}} {
+		b := newBench(t)
+		b.Owners = providers.Owners(t.TempDir())
+		a := b.lab(t, "a", "netns", providers.PhaseUp)
+		if err := b.Owners.Set(a, b.Root); err != nil {
+			t.Fatal(err)
+		}
+		b.fakes["netns"].finds = found
+		if _, err := b.Stop(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+		if _, known := b.Owners.Other(a, providers.Root(t.TempDir())); known != (len(found) > 0) {
+			t.Errorf("with the parts %v it has an owner: %t", found, known)
+		}
+	}
+}
+
 func TestStop(t *testing.T) {
 	b, ctx := newBench(t), t.Context()
 	a := b.lab(t, "a", "netns", providers.PhaseUp)

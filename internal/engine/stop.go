@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
@@ -17,7 +18,10 @@ func (e Engine) Stop(ctx context.Context, lab labs.Name) (already bool, err erro
 		if err := providers.Stop(ctx, e.Root, p, lab); err != nil {
 			return stopped(ctx, err, fmt.Sprintf("`netlab stop %s` continues, `netlab start %s` starts the lab again", lab, lab))
 		}
-		return nil
+		if parts, err := e.parts(); err != nil || slices.Contains(parts, lab) {
+			return err
+		}
+		return e.Owners.Remove(lab) // nothing is left that could be another's
 	})
 	return already, err
 }
@@ -36,6 +40,9 @@ func (e Engine) Start(ctx context.Context, lab labs.Name, progress Progress) (re
 			return nil
 		}
 		if err := p.Check(ctx, state.Plan); err != nil {
+			return err
+		}
+		if err := e.Owners.Set(lab, e.Root); err != nil {
 			return err
 		}
 		if result.Running, err = providers.Start(ctx, e.Root, p, lab, progress.Step); err != nil {
