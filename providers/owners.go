@@ -14,7 +14,7 @@ import (
 // Owners is a directory with a file for each lab of this machine: the state directory (Root) that the
 // lab belongs to. Names of labs are the machine's, state directories the user's (NETLAB_STATE_DIR):
 // without it the parts of a lab of another state directory look like those of one whose state was
-// lost. "" is no directory: nothing is known of other state directories.
+// lost. With "" nothing is recorded, and other state directories are not known.
 type Owners string
 
 // DefaultOwners is empty after a reboot, as are labs in namespaces.

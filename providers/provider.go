@@ -31,8 +31,8 @@ type Request struct {
 	APIPort int
 	Step    components.Step
 
-	// Users is the user's own objects, applied when all components are ready, and Hashes what
-	// they are told apart by from those that are applied later.
+	// Users is the user's own objects, applied when all components are ready. Hashes are theirs, by
+	// name: objects whose hash differs later are applied again.
 	Users  components.Rendered
 	Hashes map[string]string
 }

@@ -128,7 +128,8 @@ func (e Engine) elsewhere(lab labs.Name) error {
 		return refuseGuest(lab)
 	}
 	if other, known := e.Owners.Other(lab, e.Root); known {
-		return hint.With(fmt.Errorf("lab %s belongs to the state directory %s", lab, other), "set NETLAB_STATE_DIR to it")
+		return hint.With(fmt.Errorf("lab %s belongs to the state directory %s", lab, other),
+			fmt.Sprintf("`NETLAB_STATE_DIR='%s' netlab down %s` removes it; to create another lab, choose another name", other, lab))
 	}
 	return nil
 }

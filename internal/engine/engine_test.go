@@ -233,8 +233,8 @@ func TestElsewhere(t *testing.T) {
 		t.Errorf("all: %v (%v)", all, err)
 	}
 	_, err := b.Down(t.Context(), lab)
-	failsWith(t, err, "lab a belongs to the state directory "+string(other), "set NETLAB_STATE_DIR")
-	failsWith(t, b.refuseStranger(lab), "lab a belongs to the state directory "+string(other), "set NETLAB_STATE_DIR")
+	failsWith(t, err, "lab a belongs to the state directory "+string(other), "`NETLAB_STATE_DIR='"+string(other)+"' netlab down a` removes it")
+	failsWith(t, b.refuseStranger(lab), "lab a belongs to the state directory "+string(other), "`NETLAB_STATE_DIR='"+string(other)+"' netlab down a` removes it")
 	b.expect(t, "all of that")
 	if err := other.RemoveDir(lab); err != nil {
 		t.Fatal(err)

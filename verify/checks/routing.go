@@ -235,7 +235,7 @@ func hopsTo(s observe.Snapshot, r Row, router string) []netip.Addr {
 	return nil
 }
 
-// namesOf lists the machines that addresses belong to, in order; an address that is no machine's
+// namesOf lists the machines that addresses belong to, in order; an address of no machine
 // as it is.
 func namesOf(plan topology.Plan, addresses []netip.Addr) string {
 	var names []string
