@@ -5,22 +5,29 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 )
 
 func TestParse(t *testing.T) {
-	const rest = " 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 4711 23 24\n"
+	const rest = " 5 6 7 8 4194560 10 11 12 13 14 15 16 17 18 19 20 21 4711 23 24\n"
 	for text, want := range map[string]Stat{
-		"12 (sh) S 1" + rest:          {State: "S", Parent: 1, Start: "4711"},
-		"12 (a) b) c) Z 77" + rest:    {State: "Z", Parent: 77, Start: "4711"},
-		"12 (Web Content) R 9" + rest: {State: "R", Parent: 9, Start: "4711"},
+		"12 (sh) S 1" + rest:          {State: "S", Parent: 1, Flags: 4194560, Start: "4711"},
+		"12 (a) b) c) Z 77" + rest:    {State: "Z", Parent: 77, Flags: 4194560, Start: "4711"},
+		"12 (Web Content) R 9" + rest: {State: "R", Parent: 9, Flags: 4194560, Start: "4711"},
 	} {
 		if got, err := parse([]byte(text)); err != nil || got != want {
 			t.Errorf("%q: %+v (%v), want %+v", text, got, err, want)
 		}
 	}
-	for _, bad := range []string{"", "12", "12 (sh) S 1", "12 (sh) S x" + rest} {
+	for state, want := range map[string]bool{"S 1 5 6 7 8 4194560": false, "S 1 5 6 7 8 4194564": true, "Z 1 5 6 7 8 4194560": true} {
+		got, err := parse([]byte("12 (sh) " + state + strings.TrimPrefix(rest, " 5 6 7 8 4194560")))
+		if err != nil || got.Exiting() != want {
+			t.Errorf("%s: exiting is %v (%v), want %v", state, got.Exiting(), err, want)
+		}
+	}
+	for _, bad := range []string{"", "12", "12 (sh) S 1", "12 (sh) S x" + rest, "12 (sh) S 1" + strings.Replace(rest, "4194560", "x", 1)} {
 		if got, err := parse([]byte(bad)); err == nil {
 			t.Errorf("%q: %+v", bad, got)
 		}

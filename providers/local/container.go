@@ -120,7 +120,8 @@ func (c Container) adopt(ctx context.Context) error {
 	return fabric.Adopt(ctx, c.Lab, c.Name, pid)
 }
 
-// PID returns the process id of PID 1 on this machine, or 0 if the container is not running.
+// PID returns the process id of PID 1 on this machine, or 0 if the container is not running. One
+// that was killed is not, though its processes may take a while to end.
 func (c Container) PID() int {
 	data, err := os.ReadFile(c.Path("pid"))
 	if err != nil {
@@ -130,7 +131,7 @@ func (c Container) PID() int {
 	// Process ids are reused: only one in the container's cgroup is the container's.
 	cgroups, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	own := CgroupOf(c.Lab, c.Name)
-	if err != nil || !(strings.Contains(string(cgroups), own+"\n") || strings.Contains(string(cgroups), own+"/")) || !procfs.Alive(pid) {
+	if err != nil || !(strings.Contains(string(cgroups), own+"\n") || strings.Contains(string(cgroups), own+"/")) || !procfs.Running(pid) {
 		return 0
 	}
 	return pid

@@ -105,7 +105,7 @@ func holderOf(name string) (pid int, linked bool) {
 		return 0, true
 	}
 	process, err := procfs.Read(pid)
-	if err != nil || process.Ended() || process.Start != strconv.FormatInt(info.ModTime().Unix(), 10) {
+	if err != nil || process.Exiting() || process.Start != strconv.FormatInt(info.ModTime().Unix(), 10) {
 		return 0, true
 	}
 	return pid, true
