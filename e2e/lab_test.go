@@ -66,8 +66,8 @@ func newLabs(t *testing.T) *labs {
 	dir := t.TempDir()
 	l := &labs{netlab: filepath.Join(dir, "netlab"), dir: dir, state: filepath.Join(dir, "state")}
 	l.build(t)
-	for _, name := range names() { // what a killed test left
-		(&lab{labs: l, name: name}).remove(t)
+	for _, name := range names() {
+		providertest.RemoveKilled(t, l.netlab, l.state, name)
 	}
 	var err error
 	if l.before, err = residue.Take(); err != nil {

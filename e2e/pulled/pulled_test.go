@@ -54,6 +54,7 @@ func TestPulled(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	providertest.RemoveKilled(t, netlab, filepath.Join(dir, "state"), nameLab)
 	run := func(args ...string) *exec.Cmd {
 		cmd := exec.Command(netlab, args...)
 		cmd.Env = append(os.Environ(), "NETLAB_STATE_DIR="+filepath.Join(dir, "state"), "NETLAB_CACHE_DIR="+filepath.Join(dir, "cache"), "NETLAB_SOURCES=registry",

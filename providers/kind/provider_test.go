@@ -334,7 +334,9 @@ func smallest(t *testing.T, engine, name string) {
 // every path to pass, so many at least. The lab goes with the test.
 func scenario(t *testing.T, self, from, name string, least int) (passes func()) {
 	t.Helper()
-	t.Setenv("NETLAB_STATE_DIR", t.TempDir())
+	state := t.TempDir()
+	t.Setenv("NETLAB_STATE_DIR", state)
+	providertest.RemoveKilled(t, self, state, name)
 	data, err := os.ReadFile("../../scenarios/" + from + ".yaml")
 	if err != nil {
 		t.Fatal(err)

@@ -205,7 +205,7 @@ func TestRemote(t *testing.T) {
 	state := t.TempDir()
 	t.Setenv("NETLAB_STATE_DIR", state)
 	w := whole{self: providertest.Netlab(t)}
-	w.netlab(t, "down", "nlt-elsewhere") // what a killed test left
+	providertest.RemoveKilled(t, w.self, state, "nlt-elsewhere")
 	before, err := residue.Take()
 	if err != nil {
 		t.Fatal(err)

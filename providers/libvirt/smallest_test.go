@@ -33,7 +33,7 @@ func TestUpDown(t *testing.T) {
 	state := t.TempDir()
 	t.Setenv("NETLAB_STATE_DIR", state)
 	w := whole{self: providertest.Netlab(t)}
-	w.netlab(t, "down", "nlt-machines") // what a killed test left
+	providertest.RemoveKilled(t, w.self, state, "nlt-machines")
 	before, err := residue.Take()
 	if err != nil {
 		t.Fatal(err)

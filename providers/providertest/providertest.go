@@ -60,7 +60,7 @@ func Run(t *testing.T, s Suite) {
 	l, single := s.open(t, root, two, labs.MustName("nlt-conform")), s.open(t, root, one, labs.MustName("nlt-conform-one"))
 	for _, l := range []*lab{l, single} {
 		defer l.remove(t)
-		l.remove(t) // what a killed test left
+		l.removeKilled(t)
 	}
 	before, err := residue.Take()
 	if err != nil {
@@ -200,6 +200,17 @@ func (l *lab) up(ctx context.Context, t *testing.T) error {
 		func(context.Context, providers.Running) error { return nil })
 	l.running = running
 	return err
+}
+
+// removeKilled removes what a killed test left of the lab.
+func (l *lab) removeKilled(t *testing.T) {
+	t.Helper()
+	killed := *l
+	killed.root = rootOf(t, providers.DefaultOwners, l.root, l.plan.Lab.Label())
+	killed.remove(t)
+	if err := providers.DefaultOwners.Remove(l.plan.Lab); err != nil {
+		t.Error(err)
+	}
 }
 
 func (l *lab) remove(t *testing.T) {
