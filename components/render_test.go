@@ -306,7 +306,7 @@ func (r Rendered) configured(t *testing.T) map[string]string {
 
 // In mode bgp every Node has a session with each router, by the speaker's own BGP.
 func TestMetalLBWithBGP(t *testing.T) {
-	bgp := &topology.BGP{BGP: labs.BGP{ASN: 64501, HoldTime: labs.Duration{Duration: 9 * time.Second}},
+	bgp := &topology.BGP{BGP: labs.BGP{ASN: 64501, AggregationLength: 32, HoldTime: labs.Duration{Duration: 9 * time.Second}},
 		Peers: []topology.Peer{{Router: "r1", ASN: 64500, Address: address("172.30.0.1")}, {Router: "r2", ASN: 64502, Address: address("172.30.0.2")}}}
 	with := func(p *topology.Plan) {
 		p.LoadBalancer = topology.LoadBalancer{Name: "metallb", Version: "v0.16.1", Mode: "bgp", BGP: bgp,
@@ -333,10 +333,10 @@ func TestMetalLBWithBGP(t *testing.T) {
 	if text := speaker(rendered); strings.Contains(text, "METALLB_BGP_TYPE") || strings.Contains(text, "--ignore-exclude-lb") {
 		t.Errorf("the speaker is %s", text)
 	}
-	bgp.IgnoreExcludeLB, bgp.Password, bgp.Communities = true, `a"b`, []string{"64501:100", "1:2"}
+	bgp.IgnoreExcludeLB, bgp.AggregationLength, bgp.Password, bgp.Communities = true, 24, `a"b`, []string{"64501:100", "1:2"}
 	want["BGPPeer r1"] = strings.Replace(want["BGPPeer r1"], `"peerASN"`, `"password":"a\"b","peerASN"`, 1)
 	want["BGPPeer r2"] = strings.Replace(want["BGPPeer r2"], `"peerASN"`, `"password":"a\"b","peerASN"`, 1)
-	want["BGPAdvertisement lab"] = `{"communities":["64501:100","1:2"],"ipAddressPools":["lab"]}`
+	want["BGPAdvertisement lab"] = `{"aggregationLength":24,"communities":["64501:100","1:2"],"ipAddressPools":["lab"]}`
 	if got := render(t, with)["metallb"].configured(t); !maps.Equal(got, want) {
 		t.Errorf("with every field MetalLB is configured with\n%v\nwant\n%v", got, want)
 	}

@@ -55,7 +55,7 @@ func TestBGP(t *testing.T) {
 		{name: "wrong AS", do: metallb("patch", "bgppeer", "router", "--type=merge", `-p={"spec":{"myASN":64999}}`),
 			breaks: map[string]string{checks.BGPSession: noSession, checks.RouterToVIP: noHops, checks.OutsideToLoadBalancer: noHops}},
 		{name: "wrong password", do: metallb("patch", "bgppeer", "router", "--type=merge", `-p={"spec":{"password":"other"}}`),
-			breaks: map[string]string{checks.BGPSession: noSession, checks.RouterToVIP: noHops, checks.OutsideToLoadBalancer: noHops}},
+			breaks: map[string]string{checks.BGPSession: noSession + ".*refused so far: [0-9]+ with another password", checks.RouterToVIP: noHops, checks.OutsideToLoadBalancer: noHops}},
 		{name: "no advertisement", do: metallb("delete", "bgpadvertisement", "lab"),
 			breaks: map[string]string{checks.BGPSession: "prefixes accepted: expected 198.51.100.[12]/32 .*, observed none", checks.RouterToVIP: noHops, checks.OutsideToLoadBalancer: noHops}},
 		{name: "firewall", do: onRouter("nft add table ip nlt; nft 'add chain ip nlt in { type filter hook input priority 0; }'; nft add rule ip nlt in tcp dport 179 drop; sleep 10"),
@@ -80,6 +80,20 @@ func TestBGP(t *testing.T) {
 		}
 		b.run(t, 0, "up", b.file)
 		b.passes(t)
+	})
+	t.Run("aggregated", func(t *testing.T) {
+		b.write(t, replaced(t, b.text, "{mode: bgp}", "{mode: bgp, bgp: {aggregationLength: 24}}"))
+		b.run(t, 0, "up", b.file)
+		r := b.verify(t, 0)
+		checkPasses(t, r)
+		for _, p := range r.Paths {
+			if want := map[bool]string{true: "none", false: "198.51.100.0/24"}[p.To.Name == "cp"]; p.ID == checks.BGPSession && p.Property(report.KeyPrefixes) != want {
+				t.Errorf("%s announces %s", p.To.Name, p.Property(report.KeyPrefixes))
+			}
+			if p.ID == checks.RouterToVIP && p.Outcome == report.Pass && p.Property(report.KeyNextHops) != "w1 w2" {
+				t.Errorf("VIP of %s by %s", p.To.Name, p.Property(report.KeyNextHops))
+			}
+		}
 	})
 	t.Run("one Node more", func(t *testing.T) {
 		pids := b.exec(t, "router", "cat /proc/1/stat")

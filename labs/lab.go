@@ -129,13 +129,16 @@ type LoadBalancer struct {
 
 // BGP is how Nodes announce VIPs to the routers on the first network of the Nodes.
 type BGP struct {
-	ASN             uint32   `json:"asn,omitempty"`             // number of the Nodes' autonomous system
-	HoldTime        Duration `json:"holdTime,omitempty"`        // after which a silent Node is dead, in whole seconds
-	Password        string   `json:"password,omitempty"`        // of the sessions with Nodes, which TCP checks (RFC 2385)
-	Communities     []string `json:"communities,omitempty"`     // of the VIPs: AS:VALUE (RFC 1997)
-	IgnoreExcludeLB bool     `json:"ignoreExcludeLB,omitempty"` // Nodes with label node.kubernetes.io/exclude-from-external-load-balancers, as control planes, announce too
-	BFD             bool     `json:"bfd,omitempty"`             // BFD between routers and Nodes, where the load balancer has it
-	GracefulRestart bool     `json:"gracefulRestart,omitempty"` // routes stay while what announces them restarts, where the load balancer has it
+	ASN         uint32   `json:"asn,omitempty"`         // number of the Nodes' autonomous system
+	HoldTime    Duration `json:"holdTime,omitempty"`    // after which a silent Node is dead, in whole seconds
+	Password    string   `json:"password,omitempty"`    // of the sessions with Nodes, which TCP checks (RFC 2385)
+	Communities []string `json:"communities,omitempty"` // of the VIPs: AS:VALUE (RFC 1997)
+	// AggregationLength is that of the prefixes that VIPs are announced in: 32 announces each VIP, 24 what
+	// 256 of them share.
+	AggregationLength int  `json:"aggregationLength,omitempty"`
+	IgnoreExcludeLB   bool `json:"ignoreExcludeLB,omitempty"` // Nodes with label node.kubernetes.io/exclude-from-external-load-balancers, as control planes, announce too
+	BFD               bool `json:"bfd,omitempty"`             // BFD between routers and Nodes, where the load balancer has it
+	GracefulRestart   bool `json:"gracefulRestart,omitempty"` // routes stay while what announces them restarts, where the load balancer has it
 }
 
 // Ingress selects the Ingress controller.

@@ -86,6 +86,33 @@ func (p Pool) Contains(a netip.Addr) bool {
 
 func (p Pool) overlaps(q Pool) bool { return p.Contains(q.First) || q.Contains(p.First) }
 
+// shortest is the length of the largest prefix that lies in the pool as a whole.
+func (p Pool) shortest() int {
+	for bits := 0; bits < 32; bits++ {
+		block, err := p.Last.Prefix(bits)
+		if err != nil {
+			break
+		}
+		if lastOf(block) != p.Last { // the last whole block before the one that the pool ends in
+			block, err = block.Addr().Prev().Prefix(bits)
+		}
+		if err == nil && p.Contains(block.Addr()) {
+			return bits
+		}
+	}
+	return 32
+}
+
+// widened is the pool with all that shares a prefix of a length with it.
+func (p Pool) widened(bits int) Pool {
+	first, err := p.First.Prefix(bits)
+	last, err2 := p.Last.Prefix(bits)
+	if err != nil || err2 != nil { // a length out of range is reported elsewhere
+		return p
+	}
+	return Pool{first.Addr(), lastOf(last)}
+}
+
 func (p Pool) overlapsCIDR(cidr netip.Prefix) bool {
 	return cidr.IsValid() && cidr.Addr().Is4() && p.overlaps(Pool{cidr.Masked().Addr(), lastOf(cidr.Masked())})
 }

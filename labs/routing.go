@@ -1,6 +1,7 @@
 package labs
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -27,6 +28,12 @@ const (
 // holdTime is that of the routers' own sessions: three keepalives of 3 s.
 const holdTime = 9 * time.Second
 
+// The lengths of announced prefixes: from the shortest that a network may have to one VIP.
+const (
+	minAggregation = 8
+	maxAggregation = 32
+)
+
 // The default autonomous systems: firstASN of the first router, that of the Nodes, and the numbers
 // after it for further routers. Up to 64511 they are for documentation (RFC 5398), then private
 // (RFC 6996).
@@ -50,6 +57,7 @@ func (l *Lab) fillBGP() {
 	}
 	setIfZero(&lb.BGP.ASN, nodesASN)
 	setIfZero(&lb.BGP.HoldTime, Duration{holdTime})
+	setIfZero(&lb.BGP.AggregationLength, maxAggregation)
 	if len(l.routing()) > 0 {
 		return
 	}
@@ -105,11 +113,32 @@ func shared(a, b Host) []string {
 	return slices.DeleteFunc(slices.Clone(a.Networks), func(n string) bool { return !slices.Contains(b.Networks, n) })
 }
 
-// routedPools are ranges for VIPs that are in no network: of RFC 5737 (documentation) and RFC 2544
-// (benchmarks).
-func routedPools() []string {
-	return []string{"198.51.100.1-198.51.100.20", "192.0.2.1-192.0.2.20", "203.0.113.1-203.0.113.20", "198.18.0.1-198.18.0.20", "198.19.255.1-198.19.255.20"}
+// routedPools are ranges for VIPs that are in no network, of RFC 5737 (documentation) and RFC 2544
+// (benchmarks): with aggregation whole prefixes of its length.
+func (l Lab) routedPools() (ranges []string) {
+	bits := maxAggregation
+	if b := l.LoadBalancer.BGP; b != nil && b.AggregationLength >= minAggregation && b.AggregationLength < bits {
+		bits = b.AggregationLength
+	}
+	for _, reserved := range []string{"198.51.100.0/24", "192.0.2.0/24", "203.0.113.0/24", "198.18.0.0/16", "198.19.0.0/16"} {
+		r := netip.MustParsePrefix(reserved)
+		switch prefix, err := r.Addr().Prefix(bits); {
+		case bits == maxAggregation:
+			first := r.Addr().Next()
+			last := first
+			for range defaultVIPs - 1 {
+				last = last.Next()
+			}
+			ranges = append(ranges, fmt.Sprintf("%s-%s", first, last))
+		case err == nil && bits >= r.Bits():
+			ranges = append(ranges, prefix.String())
+		}
+	}
+	return ranges
 }
+
+// defaultVIPs is the size of the default pool.
+const defaultVIPs = 20
 
 // freePools are those that overlap nothing of the lab.
 func (l Lab) freePools() (free []string) {
@@ -117,9 +146,8 @@ func (l Lab) freePools() (free []string) {
 	for _, n := range l.Networks {
 		used = append(used, n.CIDR)
 	}
-	for _, text := range routedPools() {
-		pool, _ := ParsePool(text)
-		if !slices.ContainsFunc(used, pool.overlapsCIDR) {
+	for _, text := range l.routedPools() {
+		if pool, err := ParsePool(text); err == nil && !slices.ContainsFunc(used, pool.overlapsCIDR) {
 			free = append(free, text)
 		}
 	}

@@ -19,4 +19,11 @@ func TestDefaultRoutedPool(t *testing.T) {
 			t.Errorf("with network %s the pool is %q, want %q", c.network, got, c.want)
 		}
 	}
+	l.Networks = []Network{{CIDR: netip.MustParsePrefix("198.51.101.0/24")}}
+	for bits, want := range map[int]string{32: "198.51.100.1-198.51.100.20", 28: "198.51.100.0/28", 24: "198.51.100.0/24", 16: "", 12: ""} {
+		l.LoadBalancer.BGP = &BGP{AggregationLength: bits}
+		if got := l.DefaultRoutedPool(); got != want {
+			t.Errorf("announced in a /%d the pool is %q, want %q", bits, got, want)
+		}
+	}
 }

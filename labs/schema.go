@@ -80,6 +80,7 @@ func Schema(known Known) ([]byte, error) {
 	bound(in("Throughput", "repeats"), 1, maxRepeats)
 	bound(in("Routing", "asn"), 1, maxASN)
 	bound(in("BGP", "asn"), 1, maxASN)
+	bound(in("BGP", "aggregationLength"), minAggregation, maxAggregation)
 	enum(in("Routing", "protocols").Items, protocols())
 	enum(in("Path", "protocol"), pathProtocols())
 	enum(in("Path", "source"), []string{SourcePreserved, SourceNode})

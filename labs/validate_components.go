@@ -50,8 +50,8 @@ func (v *validator) loadBalancer() {
 		pool, err := ParsePool(text)
 		if err != nil {
 			example := "172.30.0.200-172.30.0.219"
-			if lb.Mode == ModeBGP {
-				example = routedPools()[0]
+			if ranges := v.lab.routedPools(); lb.Mode == ModeBGP && len(ranges) > 0 {
+				example = ranges[0]
 			}
 			v.add(field, "for example "+example, "%s", err)
 			continue

@@ -96,6 +96,9 @@ func (v *validator) bgp() {
 	if strings.ContainsFunc(b.Password, func(r rune) bool { return r <= ' ' || r > '~' }) || len(b.Password) > 80 {
 		v.add(at+".password", "use at most 80 letters, digits and signs of ASCII, without spaces", "cannot be used as a password")
 	}
+	if n := b.AggregationLength; n < minAggregation || n > maxAggregation {
+		v.add(at+".aggregationLength", fmt.Sprintf("must be between %d and %d", minAggregation, maxAggregation), "%d is out of range", n)
+	}
 	for i, c := range b.Communities {
 		system, value, _ := strings.Cut(c, ":")
 		if !sixteenBits(system) || !sixteenBits(value) {
@@ -106,7 +109,7 @@ func (v *validator) bgp() {
 		return
 	}
 	if v.lab.LoadBalancer.Pools == nil && v.lab.DefaultRoutedPool() == "" {
-		v.add("loadBalancer.pools", "set it to addresses that nothing else has", "has no default: the lab uses %s", strings.Join(routedPools(), ", "))
+		v.add("loadBalancer.pools", "set it to addresses that nothing else has", "has no default: %s", noDefaultPool(v.lab.routedPools()))
 	}
 	peers := v.lab.Peers()
 	if len(peers) == 0 {
@@ -119,6 +122,14 @@ func (v *validator) bgp() {
 			v.add(at+".asn", "use another one: sessions inside an AS (iBGP) are not supported", "%d is also the asn of router %s", b.ASN, h.Name)
 		}
 	}
+}
+
+// noDefaultPool is why a lab has no default pool.
+func noDefaultPool(ranges []string) string {
+	if len(ranges) == 0 {
+		return "no reserved range is as large as a prefix of aggregationLength"
+	}
+	return "the lab uses " + strings.Join(ranges, ", ")
 }
 
 // sixteenBits reports whether a text is a number of 16 bits, as it is usually written.
@@ -136,20 +147,33 @@ func (l Lab) Peers() []Host {
 	})
 }
 
-// poolApart checks that a pool's addresses belong to nothing else: they are routed, not resolved by ARP.
+// poolApart checks that a pool's addresses belong to nothing else, since they are routed and not resolved by
+// ARP, and that they can be announced in prefixes of the length that the file asks for.
 func (v *validator) poolApart(field, text string, pool Pool) {
 	hint := "use addresses that nothing else has"
 	if free := v.lab.DefaultRoutedPool(); free != "" {
 		hint += ", for example " + free
 	}
-	check := func(cidr netip.Prefix, what string) {
-		if pool.overlapsCIDR(cidr) {
-			v.add(field, hint, "%s overlaps %s (%s): in mode %s VIPs are in no network", text, what, cidr, ModeBGP)
+	bits := v.lab.LoadBalancer.BGP.AggregationLength
+	type claim struct {
+		what string
+		cidr netip.Prefix
+	}
+	used := []claim{{"kubernetes.podCIDR", v.lab.Kubernetes.PodCIDR}, {"kubernetes.serviceCIDR", v.lab.Kubernetes.ServiceCIDR}}
+	for _, n := range v.lab.Networks {
+		used = append(used, claim{"network " + n.Name, n.CIDR})
+	}
+	for _, u := range used {
+		switch {
+		case pool.overlapsCIDR(u.cidr):
+			v.add(field, hint, "%s overlaps %s (%s): in mode %s VIPs are in no network", text, u.what, u.cidr, ModeBGP)
+			return
+		case pool.widened(bits).overlapsCIDR(u.cidr):
+			v.add(field, hint, "%s is announced in prefixes of aggregationLength %d, which overlap %s (%s)", text, bits, u.what, u.cidr)
+			return
 		}
 	}
-	for _, n := range v.lab.Networks {
-		check(n.CIDR, "network "+n.Name)
+	if pool.shortest() > bits { // MetalLB refuses it (validateBGPAdvPerPool)
+		v.add(field, fmt.Sprintf("use a CIDR of length %d or shorter", bits), "%s contains no whole prefix of aggregationLength %d", text, bits)
 	}
-	check(v.lab.Kubernetes.PodCIDR, "kubernetes.podCIDR")
-	check(v.lab.Kubernetes.ServiceCIDR, "kubernetes.serviceCIDR")
 }

@@ -22,6 +22,15 @@ type BGP struct {
 	Peers []Peer `json:"peers"`
 }
 
+// Announced is the prefix that a VIP is announced in.
+func (b BGP) Announced(vip netip.Addr) netip.Prefix {
+	p, err := vip.Prefix(b.AggregationLength)
+	if err != nil { // an address of IPv6, which labs do not have
+		return netip.PrefixFrom(vip, vip.BitLen())
+	}
+	return p
+}
+
 // Peer is a router that Nodes have sessions with, which the Nodes open.
 type Peer struct {
 	Router  string     `json:"router"`
@@ -212,7 +221,7 @@ func (p Plan) learnedFor(m Machine, to netip.Addr) []LearnedRoute {
 	vips := Announced{}
 	if p.routed(to) {
 		for _, n := range p.Nodes() {
-			vips[n.Name] = []netip.Prefix{netip.PrefixFrom(to, to.BitLen())}
+			vips[n.Name] = []netip.Prefix{p.LoadBalancer.BGP.Announced(to)}
 		}
 	}
 	return p.Routes(vips).Learned(m.Name)

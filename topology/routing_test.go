@@ -150,6 +150,9 @@ loadBalancer: {mode: bgp}
 		got[2] != (Session{Peer: "w", Node: true, ASN: 64501, Network: "lan", Local: address("10.1.0.1"), Remote: address("10.1.0.11")}) {
 		t.Errorf("r1 has the sessions %+v", got)
 	}
+	if got := lb.BGP.Announced(address("192.0.2.1")); got != prefix("192.0.2.1/32") {
+		t.Errorf("a VIP is announced as %s", got)
+	}
 	vip := prefix("192.0.2.1/32")
 	routes := plan.Routes(Announced{"cp": {vip}, "w": {vip, prefix("192.0.2.2/32")}})
 	if got := fmt.Sprint(routes.Learned("r1")); got != "[{10.3.0.0/24 [198.51.100.2]} {192.0.2.1/32 [10.1.0.10 10.1.0.11]} {192.0.2.2/32 [10.1.0.11]}]" {

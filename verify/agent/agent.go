@@ -58,7 +58,7 @@ const usage = `usage:
 kinds and their targets:
   http, https  a URL            tcp, udp  host:port        dns  a name
   mtu          host:udp-port    bind      a TCP port       arp  an IPv4 address
-  bgp          a peer of this router                       route  an IPv4 address
+  bgp          a peer of this router                       route  an IPv4 address or prefix
 `
 
 // Main runs the hidden verb `netlab agent` and returns the exit code: 0; 1 where a probe got

@@ -94,13 +94,15 @@ func communitiesOf(ctx context.Context, to netip.Prefix) ([]string, error) {
 	return frr.ParseCommunities(out)
 }
 
-// hops looks up the next hops of the route to exactly the target, an address.
+// hops looks up the next hops of the route to exactly the target, a prefix or an address.
 func (p Probe) hops(ctx context.Context) (Answer, error) {
-	target, err := netip.ParseAddr(p.Target)
+	to, err := netip.ParsePrefix(p.Target)
+	if target, isAddr := netip.ParseAddr(p.Target); isAddr == nil {
+		to, err = netip.PrefixFrom(target, target.BitLen()), nil
+	}
 	if err != nil {
 		return Answer{}, broken{err}
 	}
-	to := netip.PrefixFrom(target, target.BitLen())
 	kernel, err := kernelHops(to)
 	if err != nil {
 		return Answer{}, broken{err}

@@ -235,7 +235,7 @@ func (VIPAnnounced) Probes(q Query) []Ask {
 	if !ok {
 		return nil
 	}
-	return askHops(router, q.IP)
+	return askHops(q.Plan, router, vip)
 }
 
 func (VIPAnnounced) Judge(s observe.Snapshot, r Row, got Answers) []report.Property {

@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"cmp"
 	"fmt"
 
 	"netlab.dev/netlab/topology"
@@ -21,7 +22,7 @@ func loadBalancer() []Check {
 		Rows: func(l Lab) []Row {
 			var out []Row
 			for _, service := range workload.VIPServices(l.Plan) {
-				if why := noOutsideVIP(l, service); why != "" {
+				if why := cmp.Or(noOutsideVIP(l, service), scattered(l.Plan, service)); why != "" {
 					out = append(out, skip("outside client", service, why)...)
 					continue
 				}

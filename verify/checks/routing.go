@@ -76,7 +76,7 @@ func vipRows(l Lab) []Row {
 	}
 	var out []Row
 	for _, service := range workload.VIPServices(l.Plan) {
-		if why := noVIP(l.Plan, service); why != "" {
+		if why := cmp.Or(noVIP(l.Plan, service), scattered(l.Plan, service)); why != "" {
 			out = append(out, skip("router", service, why)...)
 			continue
 		}
@@ -87,6 +87,16 @@ func vipRows(l Lab) []Row {
 		}
 	}
 	return out
+}
+
+// scattered is why packets for a VIP reach Nodes without an endpoint, which drop them: under
+// externalTrafficPolicy Local, Nodes announce it together with other VIPs. "" if they do not.
+func scattered(plan topology.Plan, service string) string {
+	bgp := plan.LoadBalancer.BGP
+	if bgp == nil || !workload.Local(service) || bgp.AggregationLength == 32 {
+		return ""
+	}
+	return fmt.Sprintf("externalTrafficPolicy Local does not work with aggregationLength %d: Nodes without an endpoint announce the VIP too", bgp.AggregationLength)
 }
 
 // everyHop sends so many requests that a fair choice of next hops and endpoints misses none.
@@ -176,10 +186,17 @@ func (NextHops) String() string {
 	return "the router's next hops, of BGP and in the kernel, are the Nodes that should announce the VIP (under externalTrafficPolicy Local: those with an endpoint), and each announces it with the lab's communities"
 }
 
-func (NextHops) Probes(q Query) []Ask { return askHops(q.Row.From, q.IP) }
+func (NextHops) Probes(q Query) []Ask {
+	vip, err := netip.ParseAddr(q.IP)
+	if err != nil {
+		return nil
+	}
+	return askHops(q.Plan, q.Row.From, vip)
+}
 
-func askHops(router observe.Ref, vip string) []Ask {
-	return []Ask{{Part: PartRoute, From: router, Probe: agent.Probe{Kind: agent.Route, Target: vip, TimeoutMillis: vtyshMillis}}}
+func askHops(plan topology.Plan, router observe.Ref, vip netip.Addr) []Ask {
+	to := plan.LoadBalancer.BGP.Announced(vip).String()
+	return []Ask{{Part: PartRoute, From: router, Probe: agent.Probe{Kind: agent.Route, Target: to, TimeoutMillis: vtyshMillis}}}
 }
 
 func (NextHops) Judge(s observe.Snapshot, r Row, got Answers) []report.Property {
@@ -228,7 +245,7 @@ func hopsTo(s observe.Snapshot, r Row, router string) []netip.Addr {
 		return nil
 	}
 	for _, l := range s.Plan.Routes(s.Announced).Learned(router) {
-		if l.To == netip.PrefixFrom(vip, vip.BitLen()) {
+		if l.To == s.Plan.LoadBalancer.BGP.Announced(vip) {
 			return l.Via
 		}
 	}

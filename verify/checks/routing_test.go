@@ -120,7 +120,7 @@ func TestNextHopsAreJudged(t *testing.T) {
 		r := rowTo(t, s, c.id, c.service)
 		asks, err := AsksOf(s, r)
 		i := slices.IndexFunc(asks, func(a Ask) bool { return a.Part == PartRoute })
-		if err != nil || i < 0 || asks[i].From.Name != "router" || asks[i].Probe.Target != s.Services[c.service].VIP {
+		if err != nil || i < 0 || asks[i].From.Name != "router" || asks[i].Probe.Target != s.Services[c.service].VIP+"/32" {
 			t.Fatalf("asked is %+v (%v)", asks, err)
 		}
 		got := Answers{PartRoute: c.answer}
@@ -240,6 +240,13 @@ func TestAnnounced(t *testing.T) {
 	if s := observe.New(plan, plantest.Flannel(), Pods(plan), state, nil, nil); prefixesText(s.Strange) != "10.9.0.1/32" {
 		t.Errorf("VIPs of no pool of the lab are %v", s.Strange)
 	}
+	bgp := *plan.LoadBalancer.BGP
+	bgp.AggregationLength = 28
+	wide := plan
+	wide.LoadBalancer.BGP = &bgp
+	if s := observe.New(wide, plantest.Flannel(), Pods(plan), state, nil, nil); prefixesText(s.Announced["w2"]) != "198.51.100.0/28" {
+		t.Errorf("w2 announces %v", s.Announced["w2"])
+	}
 	state.Nodes[1] = node("w1", nil, corev1.NodeCondition{Type: corev1.NodeNetworkUnavailable, Status: corev1.ConditionTrue})
 	if got := announced(); got != "w2 1/32 2/32" {
 		t.Errorf("without the network of w1 announced is %s", got)
@@ -250,6 +257,31 @@ func TestAnnounced(t *testing.T) {
 	}
 	if s := observe.New(plantest.Plan(t, "quickstart"), plantest.Flannel(), Pods(plan), state, nil, nil); s.Announced != nil {
 		t.Errorf("VIPs by ARP are announced to routers: %v", s.Announced)
+	}
+}
+
+// With aggregationLength Nodes announce what VIPs share; VIPs of externalTrafficPolicy Local are then not
+// asked from outside, since any Node may get their packets.
+func TestAggregated(t *testing.T) {
+	s := routed(t)
+	bgp := *s.Plan.LoadBalancer.BGP
+	bgp.AggregationLength = 24
+	s.Plan.LoadBalancer.BGP = &bgp
+	all := netip.MustParsePrefix("198.51.100.0/24")
+	s.Announced = map[string][]netip.Prefix{"w1": {all}, "w2": {all}}
+	r := rowTo(t, s, RouterToVIP, workload.ServiceLB)
+	asks, err := AsksOf(s, r)
+	if err != nil || asks[len(asks)-1].Probe.Target != "198.51.100.0/24" {
+		t.Errorf("asked is %+v (%v)", asks, err)
+	}
+	const both = "172.30.0.11 172.30.0.12"
+	if p := (NextHops{}).Judge(s, r, Answers{PartRoute: hops(both, both)}); len(p) != 1 || !p[0].OK {
+		t.Errorf("next hops are %+v", p)
+	}
+	for _, id := range []string{RouterToVIP, OutsideToLoadBalancer, OutsideToLoadBalancer + "-udp"} {
+		if r := rowTo(t, s, id, workload.ServiceLBLocal); !strings.Contains(r.Skip, "aggregationLength 24") {
+			t.Errorf("%s to %s is skipped for %q", id, workload.ServiceLBLocal, r.Skip)
+		}
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"netlab.dev/netlab/topology"
 )
 
-// announced returns the VIPs that each Node should announce to routers, of all Services of the
+// announced returns the prefixes of VIPs that each Node should announce to routers, of all Services of the
 // cluster: every Node that is not excluded announces those with a ready endpoint, under
 // externalTrafficPolicy Local those with one on the Node. It is nil where VIPs are not announced to
 // routers.
@@ -31,13 +31,13 @@ func (s State) announced(plan topology.Plan, support components.Support) topolog
 				here = slices.Contains(service.Nodes, m.Name)
 			}
 			if here && s.announces(m.Name, support) {
-				out[m.Name] = append(out[m.Name], netip.PrefixFrom(vip, vip.BitLen()))
+				out[m.Name] = append(out[m.Name], plan.LoadBalancer.BGP.Announced(vip))
 			}
 		}
 	}
 	for node, vips := range out {
 		slices.SortFunc(vips, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
-		out[node] = slices.Compact(vips) // Services may share one
+		out[node] = slices.Compact(vips) // Services may share one, or its prefix
 	}
 	return out
 }

@@ -248,7 +248,7 @@ func (n Network) communities() string {
 // hops are the next hops that a router has learned.
 func (n Network) hops(router, to string) agent.Result {
 	for _, l := range n.W.Plan.Routes(n.W.Announced).Learned(router) {
-		if l.To.Addr().String() == to {
+		if l.To.String() == to {
 			return AnswersOf(agent.Answer{Outcome: agent.Reply, Hops: &agent.Hops{Kernel: l.Via, BGP: l.Via, Communities: slices.Repeat([]string{n.communities()}, len(l.Via))}})
 		}
 	}
