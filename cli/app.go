@@ -6,17 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/term"
 
-	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/internal/engine"
-	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
-	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
 )
 
@@ -28,41 +24,15 @@ type app struct {
 }
 
 func newApp(stdin io.Reader, stdout, stderr io.Writer) (*app, error) {
-	catalog, err := components.Load()
-	if err != nil {
-		return nil, fmt.Errorf("read the component catalog: %w", err)
-	}
-	if err := tidy(); err != nil {
-		return nil, err
-	}
-	root, err := directory("NETLAB_STATE_DIR", string(providers.DefaultRoot()))
-	if err != nil {
-		return nil, err
-	}
-	user, err := os.UserCacheDir()
-	if err != nil && os.Getenv("NETLAB_CACHE_DIR") == "" {
-		return nil, hint.With(err, "set NETLAB_CACHE_DIR")
-	}
-	cache, err := directory("NETLAB_CACHE_DIR", filepath.Join(user, "netlab"))
-	if err != nil {
-		return nil, err
-	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	sources, err := artifacts.SourcesOf(os.Getenv)
+	e, err := engine.FromEnvironment(self)
 	if err != nil {
 		return nil, err
 	}
-	registries, err := artifacts.RegistriesOf(os.Getenv)
-	if err != nil {
-		return nil, err
-	}
-	return &app{stdin: stdin, stdout: stdout, stderr: stderr, engine: engine.Engine{
-		Root: providers.Root(root), Owners: providers.DefaultOwners, Catalog: catalog, Providers: engine.Providers(),
-		Software: artifacts.Cache{Dir: cache, Self: self, Sources: sources, Registries: registries, NodeImage: os.Getenv("NETLAB_NODE_IMAGE")},
-	}}, nil
+	return &app{stdin: stdin, stdout: stdout, stderr: stderr, engine: e}, nil
 }
 
 // plan reads a lab file and makes its Plan.

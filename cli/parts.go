@@ -15,12 +15,12 @@ import (
 	"netlab.dev/netlab/verify/agent"
 )
 
-// play runs the programs of a lab that the netlab executable contains: PID 1 of a Node, the
+// Play runs the programs of a lab that the netlab executable contains: PID 1 of a Node, the
 // agent of a Pod or an outside host, the outside DNS server, the forwarder to the API server,
 // the helper of kind that creates containers and the one of libvirt that makes networks on
 // another machine. They are looked for before the verbs: they run without a home directory,
 // a cache or a user, and have to start fast.
-func play(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int, played bool) {
+func Play(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int, played bool) {
 	if len(args) == 0 {
 		return 0, false
 	}

@@ -17,7 +17,7 @@ import (
 // Main runs netlab with its arguments (without the program's name) and returns the
 // exit code. The result goes to stdout, progress and errors to stderr.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	if code, played := play(args, stdin, stdout, stderr); played {
+	if code, played := Play(args, stdin, stdout, stderr); played {
 		return code
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)

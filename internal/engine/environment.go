@@ -1,11 +1,8 @@
-package cli
+package engine
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/user"
@@ -14,9 +11,48 @@ import (
 	"syscall"
 	"unicode"
 
-	"netlab.dev/netlab/internal/atomicfile"
+	"netlab.dev/netlab/artifacts"
+	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/internal/hint"
+	"netlab.dev/netlab/providers"
 )
+
+// FromEnvironment returns the engine as the process's environment configures it (NETLAB_STATE_DIR,
+// NETLAB_CACHE_DIR, NETLAB_SOURCES, …), and prepares the process for running tools: see tidy. self
+// is the netlab executable that Nodes run as PID 1 and as agents.
+func FromEnvironment(self string) (Engine, error) {
+	catalog, err := components.Load()
+	if err != nil {
+		return Engine{}, fmt.Errorf("read the component catalog: %w", err)
+	}
+	if err := tidy(); err != nil {
+		return Engine{}, err
+	}
+	root, err := directory("NETLAB_STATE_DIR", string(providers.DefaultRoot()))
+	if err != nil {
+		return Engine{}, err
+	}
+	user, err := os.UserCacheDir()
+	if err != nil && os.Getenv("NETLAB_CACHE_DIR") == "" {
+		return Engine{}, hint.With(err, "set NETLAB_CACHE_DIR")
+	}
+	cache, err := directory("NETLAB_CACHE_DIR", filepath.Join(user, "netlab"))
+	if err != nil {
+		return Engine{}, err
+	}
+	sources, err := artifacts.SourcesOf(os.Getenv)
+	if err != nil {
+		return Engine{}, err
+	}
+	registries, err := artifacts.RegistriesOf(os.Getenv)
+	if err != nil {
+		return Engine{}, err
+	}
+	return Engine{
+		Root: providers.Root(root), Owners: providers.DefaultOwners, Catalog: catalog, Providers: Providers(),
+		Software: artifacts.Cache{Dir: cache, Self: self, Sources: sources, Registries: registries, NodeImage: os.Getenv("NETLAB_NODE_IMAGE")},
+	}, nil
+}
 
 // tidy takes out of the environment what the user's shell means for other programs: files that
 // are made are readable as the modes say (umask), no library or script is loaded into the tools
@@ -78,34 +114,4 @@ func resolved(path string) (string, error) {
 		return filepath.Join(parent, filepath.Base(path)), err
 	}
 	return whole, err
-}
-
-// maxLabFile bounds a lab file that is read from a pipe, in bytes.
-const maxLabFile = 1 << 20
-
-// kept replaces a lab file that is a pipe (/dev/stdin, <(…)) by a copy in the cache: it can be read
-// only once, and later commands name it.
-func (a *app) kept(arg string) (string, error) {
-	info, err := os.Stat(arg)
-	if err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
-		return arg, nil
-	}
-	f, err := os.Open(arg)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxLabFile+1))
-	if err != nil {
-		return "", fmt.Errorf("read %s: %w", arg, err)
-	}
-	if len(data) > maxLabFile {
-		return "", fmt.Errorf("read %s: larger than a lab file may be (%d bytes)", arg, maxLabFile)
-	}
-	sum := sha256.Sum256(data)
-	path := filepath.Join(a.engine.Software.Dir, "piped", hex.EncodeToString(sum[:8])+".yaml")
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return "", err
-	}
-	return path, atomicfile.Write(path, data, 0o644)
 }
