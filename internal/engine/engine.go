@@ -111,6 +111,18 @@ func (e Engine) Resolve(file string) (set components.Set, notes labs.Problems, e
 	return set, notes, err
 }
 
+// Inline is Resolve for a lab that is not in a file: text is what its file would hold. Problems have
+// fields, and lines of that text. No lock applies.
+func (e Engine) Inline(text []byte) (set components.Set, notes labs.Problems, err error) {
+	plan, err := topology.Load("", text, e.Known())
+	notes = labs.Notes("", text)
+	if err != nil {
+		return set, notes, err
+	}
+	set, err = e.Catalog.Resolve(plan)
+	return set, notes, err
+}
+
 // Default is the Set of a lab file that holds only a name.
 func (e Engine) Default() (components.Set, error) {
 	plan, err := topology.Build(labs.Default(labs.MustName("default"), e.Known()))

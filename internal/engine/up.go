@@ -25,6 +25,7 @@ type UpOptions struct {
 	File     string // the lab's, as the user named it
 	Verify   bool
 	Evidence bool // capture what passes too
+	New      bool // refuse a lab that exists
 	// Agree is asked before a lab is replaced, with the changes; nil: it is not replaced.
 	Agree func(topology.Changes) bool
 }
@@ -59,6 +60,9 @@ func (e Engine) Up(ctx context.Context, set components.Set, o UpOptions, p Progr
 	was, err := e.before(ctx, set.Plan, theirs)
 	if err != nil {
 		return result, err
+	}
+	if was.known && o.New {
+		return result, &ExistsError{set.Plan.Lab, was.state.File}
 	}
 	if was.known {
 		if err := heeds(was.state, set, o.File); err != nil {
@@ -134,6 +138,21 @@ func (e Engine) before(ctx context.Context, plan topology.Plan, theirs Manifests
 		err = e.refuseStranger(plan.Lab)
 	}
 	return was, err
+}
+
+// ExistsError reports that a lab that was to be new exists.
+type ExistsError struct {
+	Lab  labs.Name
+	File string // that it was made from
+}
+
+func (e *ExistsError) Error() string {
+	return fmt.Sprintf("lab %s already exists, made from %s", e.Lab, e.File)
+}
+
+// Hint says what to do about it.
+func (e *ExistsError) Hint() string {
+	return fmt.Sprintf("import it, give the new one another metadata.name, or remove it with `netlab down %s`", e.Lab)
 }
 
 func (was before) asPlanned() bool {

@@ -1,0 +1,10 @@
+package labs
+
+// Form returns the problems of a lab file's form: its syntax, names of fields, types of values. It
+// is for a file of which some values are not known yet, so that what is missing, or what
+// contradicts another value, is no problem.
+func Form(data []byte, known Known) Problems {
+	lab := Lab{Sections: known.sections()}
+	_, problems := decode(data, Kind, &lab)
+	return problems.sorted()
+}
