@@ -91,6 +91,9 @@ func rules() []rule {
 		// cli/parts.go starts what netlab is inside a lab: PID 1, agents, helpers of providers.
 		{"cli/...", []string{"internal/...", "labs", "topology", "topology/drawing", "components/...", "artifacts", "providers/...", "verify/agent", "verify/checks", "verify/report/...", "verify/run"},
 			"a verb is flags and printing: the stages meet in internal/engine"},
+		{"pulumi/pulumi-resource-netlab", stage("cli", "internal/engine", "pulumi"), "the plugin is the provider with the parts that every netlab contains"},
+		{"pulumi", stage("internal/engine", "labs", "topology", "components", "artifacts", "providers", "verify/checks", "verify/report"),
+			"resources are what verbs are to the command line: the stages meet in internal/engine"},
 		{"e2e/...", stage("labs", "labs/labstest", "topology/...", "components", "artifacts", "providers/...", "verify/..."), "end-to-end tests run the program that users run"},
 		{"bench/...", stage("labs", "topology/...", "components", "artifacts", "providers/...", "verify/..."), "benchmarks time the program that users run"},
 		{".", []string{"cli"}, "main only starts the command line"},
@@ -125,6 +128,20 @@ func TestImports(t *testing.T) {
 			to, ours := strings.CutPrefix(imported, module+"/")
 			if ours && !below(name, to) && !slices.ContainsFunc(r.imports, func(p string) bool { return matches(p, to) }) {
 				t.Errorf("%s imports %s: %s (the rule for %s in internal/archtest)", name, to, r.because, r.packages)
+			}
+		}
+	}
+}
+
+// Whoever does not use Pulumi does not carry its SDK: it would make netlab a quarter larger.
+func TestPulumiIsApart(t *testing.T) {
+	for name, pkg := range modulePackages(t) {
+		if matches("pulumi/...", name) || matches("e2e/pulumi/...", name) {
+			continue
+		}
+		for _, imported := range pkg.Imports {
+			if strings.HasPrefix(imported, "github.com/pulumi/") {
+				t.Errorf("%s imports %s: only packages below pulumi do", name, imported)
 			}
 		}
 	}

@@ -1,0 +1,63 @@
+package pulumi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/plugin"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/util/rpcutil/rpcerror"
+	pulumirpc "github.com/pulumi/pulumi/sdk/v3/proto/go"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"netlab.dev/netlab/internal/hint"
+)
+
+// told is an error with its hints in its text: Pulumi prints the text alone. Errors of the
+// protocol stay as they are.
+func (p *Provider) told(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, of := status.FromError(err); of {
+		return err
+	}
+	var protocol *rpcerror.Error
+	if errors.As(err, &protocol) {
+		return err
+	}
+	return errors.New(strings.Join(lines(err), "\n"))
+}
+
+// lines are the errors of a join, each with its hints.
+func lines(err error) (all []string) {
+	for _, e := range hint.Split(err) {
+		all = append(all, strings.Join(append([]string{e.Error()}, hint.Of(e)...), "; "))
+	}
+	return all
+}
+
+// because adds to an error why its operation was stopped, if it was.
+func because(ctx context.Context, err error) error {
+	if why := context.Cause(ctx); err != nil && why != nil {
+		return hint.With(fmt.Errorf("%w: %w", why, err), "the next `pulumi up` continues")
+	}
+	return err
+}
+
+// incomplete is the error for a resource that was made, or changed, and is not as it should be. Pulumi
+// records it with its outputs, and updates it next time whatever Diff says.
+func incomplete(id resource.ID, inputs, outputs resource.PropertyMap, reasons []string) error {
+	options := plugin.MarshalOptions{KeepUnknowns: true, KeepSecrets: true, KeepResources: true}
+	detail := &pulumirpc.ErrorResourceInitFailed{Id: string(id), Reasons: reasons}
+	var errs [2]error
+	detail.Properties, errs[0] = plugin.MarshalProperties(outputs, options)
+	detail.Inputs, errs[1] = plugin.MarshalProperties(inputs, options)
+	if err := errors.Join(errs[:]...); err != nil {
+		return err
+	}
+	return rpcerror.WithDetails(rpcerror.New(codes.Unknown, strings.Join(reasons, "\n")), detail)
+}
