@@ -34,7 +34,7 @@ space := $() $()
 # Tests of second versions (MetalLB with BGP is one), which only `make test-all` builds.
 later := -skip '^(TestVersions|TestBGP)$$'
 
-.PHONY: help check-go quickstart build setup test test-ci test-all unit-test lint bench clean
+.PHONY: help check-go quickstart build pulumi setup test test-ci test-all unit-test lint bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,13 @@ quickstart: check-go setup build ## build everything, create the lab of scenario
 
 build: check-go ## build bin/netlab
 	go build -buildvcs=auto -ldflags '-s -w -X netlab.dev/netlab/cli.release=$(version)' -o bin/netlab .
+
+# A plugin of its own: in netlab Pulumi's SDK would cost a quarter of the size. The SDKs are
+# generated, and so not committed.
+pulumi: build ## build Pulumi's plugin bin/pulumi-resource-netlab, and its SDKs in bin/pulumi-sdk
+	go build -buildvcs=auto -ldflags '-s -w -X main.release=$(version)' -o bin/pulumi-resource-netlab ./pulumi/pulumi-resource-netlab
+	bin/pulumi-resource-netlab schema >bin/pulumi-schema.json
+	go -C pulumi/codegen run . $(CURDIR)/bin/pulumi-schema.json $(CURDIR)/bin/pulumi-sdk
 
 # Installs only what is missing, so that a second run starts no package manager.
 setup: ## install the Debian packages that netlab needs (root)

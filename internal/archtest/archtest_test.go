@@ -5,6 +5,7 @@ package archtest
 import (
 	"go/build"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -185,6 +186,9 @@ func modulePackages(t *testing.T) map[string]*build.Package {
 		}
 		if n := d.Name(); dir != root && (strings.HasPrefix(n, ".") || strings.HasPrefix(n, "_") || n == "testdata" || n == "bin") {
 			return filepath.SkipDir
+		}
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil && dir != root {
+			return filepath.SkipDir // another module
 		}
 		pkg, err := build.ImportDir(dir, 0)
 		if _, none := err.(*build.NoGoError); none {
