@@ -18,15 +18,15 @@ packages := mmdebstrap gcc libc6-dev libseccomp-dev pkg-config util-linux mount 
 # What tests run besides, as command:package. Any package that has the command will do.
 test-tools := chromium:chromium tshark:tshark iperf3:iperf3
 ci-tools := dockerd:docker.io libvirtd:libvirt-daemon qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils
-provider-tools := $(ci-tools) podman:podman sshd:openssh-server
+provider-tools := $(ci-tools) podman:podman sshd:openssh-server npm:npm
 
 # The labs whose components `make test` builds: those of the tests that CI runs, and no others.
 test-labs := $(addprefix scenarios/,quickstart.yaml cni-matrix.yaml ha.yaml spine-leaf.yaml shop.yaml virtual-machines.yaml)
 
 # kind and libvirt: their labs take most of the time of all tests, and tools that the other
 # packages do not need. CI runs one lab of each. And a lab of which all is pulled, for which an
-# equivalent of kindest/node is built.
-providers := ./providers/kind/... ./providers/libvirt/... ./e2e/pulled
+# equivalent of kindest/node is built, and labs of Pulumi, whose engine is built.
+providers := ./providers/kind/... ./providers/libvirt/... ./e2e/pulled ./e2e/pulumi
 ci-providers := ./providers/kind ./providers/libvirt
 ci-labs := TestDocker TestUpDown
 space := $() $()
