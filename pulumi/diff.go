@@ -45,11 +45,13 @@ func (p *Provider) diffLab(ctx context.Context, req plugin.DiffRequest) (diff pl
 	}
 	problems := req.OldOutputs[problemsProperty]
 	ill := problems.IsArray() && len(problems.ArrayValue()) > 0
-	if changes.None() && !ill {
+	// What was made of a property that has become a secret is one from now on, in the stack too.
+	revealed := v.secret && !req.OldOutputs[planProperty].ContainsSecrets()
+	if changes.None() && !ill && !revealed {
 		return plugin.DiffResponse{Changes: plugin.DiffNone}, nil
 	}
 	diff.Changes = plugin.DiffSome
-	if changes.None() { // only what refresh found is wrong with the lab
+	if changes.None() { // no property means something else
 		diff.DetailedDiff = map[string]plugin.PropertyDiff{}
 	} else if len(diff.DetailedDiff) == 0 { // the file's content, or a default
 		at := planProperty
@@ -57,6 +59,9 @@ func (p *Provider) diffLab(ctx context.Context, req plugin.DiffRequest) (diff pl
 			at = fileProperty
 		}
 		diff.DetailedDiff[at] = plugin.PropertyDiff{Kind: plugin.DiffUpdate}
+	}
+	if revealed {
+		diff.DetailedDiff[planProperty] = plugin.PropertyDiff{Kind: plugin.DiffUpdate}
 	}
 	if ill {
 		diff.DetailedDiff[problemsProperty] = plugin.PropertyDiff{Kind: plugin.DiffUpdate}

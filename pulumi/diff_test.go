@@ -47,7 +47,7 @@ func TestDiff(t *testing.T) {
 	}{
 		"nothing":               {is: was},
 		"a default written out": {is: was + "provider: netns\nkubernetes: {podCIDR: 10.244.0.0/16}"},
-		"a secret":              {is: strings.Replace(was, "name: small", "name: '!small'", 1)},
+		"a secret from now on":  {is: strings.Replace(was, "name: small", "name: '!small'", 1), diffs: []string{planProperty}},
 		"a worker more":         {is: strings.Replace(was, "count: 2", "count: 3", 1), diffs: []string{"nodes[1].count"}, said: "info: add machine w3"},
 		"a worker less":         {is: strings.Replace(was, "count: 2", "count: 1", 1), diffs: []string{"nodes[1].count"}, said: "info: remove machine w2"},
 		"host access":           {is: was + "hostAccess: true", diffs: []string{"hostAccess"}, said: "info: configure hostAccess"},
@@ -68,6 +68,16 @@ func TestDiff(t *testing.T) {
 		if len(c.replaces) > 0 && !got.DeleteBeforeReplace {
 			t.Errorf("%s: the new lab is made beside the old one", name)
 		}
+	}
+
+	// A secret that was one before is no difference.
+	hidden := strings.Replace(was, "name: small", "name: '!small'", 1)
+	made, err := s.preview(t, labType, hidden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.diff(t, labType, hidden, made, hidden); got.Changes != pulumirpc.DiffResponse_DIFF_NONE {
+		t.Errorf("the same secret: %v", got)
 	}
 
 	// What refresh found is repaired in place.

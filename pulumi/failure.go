@@ -29,7 +29,7 @@ func (p *Provider) told(err error) error {
 	if errors.As(err, &protocol) {
 		return err
 	}
-	return errors.New(strings.Join(lines(err), "\n"))
+	return errors.New(p.secrets.hide(strings.Join(lines(err), "\n")))
 }
 
 // lines are the errors of a join, each with its hints.
@@ -50,7 +50,10 @@ func because(ctx context.Context, err error) error {
 
 // incomplete is the error for a resource that was made, or changed, and is not as it should be. Pulumi
 // records it with its outputs, and updates it next time whatever Diff says.
-func incomplete(id resource.ID, inputs, outputs resource.PropertyMap, reasons []string) error {
+func (p *Provider) incomplete(id resource.ID, inputs, outputs resource.PropertyMap, reasons []string) error {
+	for i := range reasons {
+		reasons[i] = p.secrets.hide(reasons[i])
+	}
 	options := plugin.MarshalOptions{KeepUnknowns: true, KeepSecrets: true, KeepResources: true}
 	detail := &pulumirpc.ErrorResourceInitFailed{Id: string(id), Reasons: reasons}
 	var errs [2]error

@@ -225,7 +225,7 @@ func (p *Provider) up(ctx context.Context, v values, inputs resource.PropertyMap
 		if unread != nil {
 			return "", nil, errors.Join(err, unread)
 		}
-		return "", nil, incomplete(resource.ID(lab.Label()), inputs, outputs, lines(err))
+		return "", nil, p.incomplete(resource.ID(lab.Label()), inputs, outputs, lines(err))
 	}
 	state, err := p.engine.State(lab)
 	if err != nil {

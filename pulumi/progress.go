@@ -50,12 +50,12 @@ func (s progress) Warn(text string) { s.say(diag.Warning, text) }
 // A message that cannot be shown changes nothing about the operation.
 func (s progress) say(severity diag.Severity, text string) {
 	if s.p.host != nil {
-		_ = s.p.host.Log(s.ctx, severity, s.of, text)
+		_ = s.p.host.Log(s.ctx, severity, s.of, s.p.secrets.hide(text))
 	}
 }
 
 func (s progress) status(text string) {
 	if s.p.host != nil {
-		_ = s.p.host.LogStatus(s.ctx, diag.Info, s.of, text)
+		_ = s.p.host.LogStatus(s.ctx, diag.Info, s.of, s.p.secrets.hide(text))
 	}
 }

@@ -36,6 +36,7 @@ type Provider struct {
 	unready error // why labs cannot be made: reported when the provider is configured
 	version semver.Version
 	host    Host // may be nil
+	secrets secrets
 
 	life   context.Context // until Pulumi cancels the command
 	cancel context.CancelCauseFunc
@@ -121,11 +122,15 @@ func (p *Provider) Check(ctx context.Context, req plugin.CheckRequest) (plugin.C
 	if err != nil {
 		return plugin.CheckResponse{}, err
 	}
+	p.secrets.learn(req.News)
 	given, err := read(req.News)
 	if err != nil {
 		return plugin.CheckResponse{}, err
 	}
 	failures, err := k.check(ctx, given)
+	for i := range failures {
+		failures[i].Reason = p.secrets.hide(failures[i].Reason)
+	}
 	return plugin.CheckResponse{Properties: req.News, Failures: failures}, p.told(err)
 }
 
@@ -135,6 +140,7 @@ func (p *Provider) Diff(ctx context.Context, req plugin.DiffRequest) (plugin.Dif
 	if err != nil {
 		return plugin.DiffResponse{}, err
 	}
+	p.secrets.learn(req.OldInputs, req.NewInputs)
 	ctx, done := p.during(ctx, 0)
 	defer done()
 	diff, err := k.diff(ctx, req)
@@ -147,6 +153,7 @@ func (p *Provider) Create(ctx context.Context, req plugin.CreateRequest) (plugin
 	if err != nil {
 		return plugin.CreateResponse{}, err
 	}
+	p.secrets.learn(req.Properties)
 	ctx, done := p.during(ctx, req.Timeout)
 	defer done()
 	if !req.Preview {
@@ -166,6 +173,7 @@ func (p *Provider) Read(ctx context.Context, req plugin.ReadRequest) (plugin.Rea
 	if err != nil {
 		return plugin.ReadResponse{}, err
 	}
+	p.secrets.learn(req.Inputs)
 	ctx, done := p.during(ctx, req.Timeout)
 	defer done()
 	found, err := k.read(ctx, req)
@@ -181,6 +189,7 @@ func (p *Provider) Update(ctx context.Context, req plugin.UpdateRequest) (plugin
 	if k.update == nil {
 		return plugin.UpdateResponse{}, fmt.Errorf("%s is never updated in place", req.Type)
 	}
+	p.secrets.learn(req.OldInputs, req.NewInputs)
 	ctx, done := p.during(ctx, req.Timeout)
 	defer done()
 	if !req.Preview {
@@ -215,6 +224,7 @@ func (p *Provider) Invoke(ctx context.Context, req plugin.InvokeRequest) (plugin
 	if req.Tok != getLab {
 		return plugin.InvokeResponse{}, status.Errorf(codes.NotFound, "function %s not found; there is %s", req.Tok, getLab)
 	}
+	p.secrets.learn(req.Args)
 	ctx, done := p.during(ctx, 0)
 	defer done()
 	answer, err := p.invokeGetLab(ctx, req)

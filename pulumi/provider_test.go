@@ -30,8 +30,9 @@ import (
 // have, an empty state directory and an empty cache. Nothing here makes a lab.
 type served struct {
 	pulumirpc.ResourceProviderClient
-	engine engine.Engine
-	said   *[]string // what was shown beside resources
+	engine   engine.Engine
+	provider *Provider // behind the client
+	said     *[]string // what was shown beside resources
 }
 
 // hostLog is a Host that keeps what it is told.
@@ -55,7 +56,8 @@ func serve(t *testing.T) served {
 	said := new([]string)
 	listener := bufconn.Listen(1 << 20)
 	server := grpc.NewServer()
-	pulumirpc.RegisterResourceProviderServer(server, plugin.NewProviderServer(New(e, nil, semver.MustParse("1.2.3"), hostLog{said})))
+	p := New(e, nil, semver.MustParse("1.2.3"), hostLog{said})
+	pulumirpc.RegisterResourceProviderServer(server, plugin.NewProviderServer(p))
 	go func() { _ = server.Serve(listener) }() // it ends with Stop
 	t.Cleanup(server.Stop)
 	conn, err := grpc.NewClient("passthrough:provider", grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -64,7 +66,7 @@ func serve(t *testing.T) served {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	s := served{pulumirpc.NewResourceProviderClient(conn), e, said}
+	s := served{pulumirpc.NewResourceProviderClient(conn), e, p, said}
 	if _, err := s.Handshake(t.Context(), &pulumirpc.ProviderHandshakeRequest{}); err != nil {
 		t.Fatal(err)
 	}

@@ -137,7 +137,7 @@ func (p *Provider) verify(ctx context.Context, inputs resource.PropertyMap, of r
 	}
 	id = resource.ID(lab.Label())
 	if r.ExitCode() != 0 {
-		return "", nil, incomplete(id, inputs, out, unexpected(r))
+		return "", nil, p.incomplete(id, inputs, out, unexpected(r))
 	}
 	p.progress(ctx, of).Note(summaryText(r))
 	return id, out, nil
