@@ -61,6 +61,9 @@ type (
 func text(description string) *typing  { return &typing{Type: "string", Description: description} }
 func flag(description string) *typing  { return &typing{Type: "boolean", Description: description} }
 func count(description string) *typing { return &typing{Type: "integer", Description: description} }
+func number(description string) *typing {
+	return &typing{Type: "number", Description: description}
+}
 func list(of *typing, description string) *typing {
 	return &typing{Type: "array", Items: of, Description: description}
 }
@@ -160,22 +163,23 @@ func labOutputs() map[string]*typing {
 }
 
 func outputTypes() map[string]objectSpec {
-	object := func(description string, optional string, properties map[string]*typing) objectSpec {
-		required := slices.DeleteFunc(slices.Sorted(maps.Keys(properties)), func(name string) bool { return name == optional })
+	object := func(description string, optional []string, properties map[string]*typing) objectSpec {
+		required := slices.DeleteFunc(slices.Sorted(maps.Keys(properties)), func(name string) bool { return slices.Contains(optional, name) })
 		return objectSpec{Type: "object", Description: description, Properties: properties, Required: required}
 	}
 	return map[string]objectSpec{
-		"netlab:index:Machine": object("A Node, or a host outside the cluster.", "", map[string]*typing{
+		"netlab:index:Machine": object("A Node, or a host outside the cluster.", nil, map[string]*typing{
 			"name": text(""), "role": text(""), "address": text("the first; a Node's InternalIP"), "addresses": list(text(""), "of all NICs"),
 		}),
-		"netlab:index:VIP": object("A Service of type LoadBalancer.", "", map[string]*typing{
+		"netlab:index:VIP": object("A Service of type LoadBalancer.", nil, map[string]*typing{
 			"service": text("NAMESPACE/NAME"), "addresses": list(text(""), ""),
 		}),
-		"netlab:index:Summary": object("How many paths have which outcome.", "", map[string]*typing{
+		"netlab:index:Summary": object("How many paths have which outcome.", nil, map[string]*typing{
 			"pass": count(""), "fail": count(""), "skip": count(""), "broken": count("the probe could not run"),
 		}),
-		"netlab:index:PathResult": object("One communication path.", "reason", map[string]*typing{
+		"netlab:index:PathResult": object("One communication path.", []string{"reason", "throughput", "latency"}, map[string]*typing{
 			"id": text(""), "from": text(""), "to": text(""), "protocol": text(""), "expected": text(""), "outcome": text("pass, fail, skip or broken"), "reason": text(""),
+			"throughput": number("median that was measured, in bit/s"), "latency": number("median that was measured, in µs"),
 		}),
 	}
 }

@@ -40,8 +40,7 @@ func (p *Provider) checkSnapshot(_ context.Context, v values) ([]plugin.CheckFai
 	return nameFailures(asked.Lab, v), nil
 }
 
-// diffSnapshot: another lab or name is another snapshot. The old one goes first, since a name is
-// used once.
+// diffSnapshot: another lab or name is another snapshot.
 func (p *Provider) diffSnapshot(_ context.Context, req plugin.DiffRequest) (diff plugin.DiffResponse, err error) {
 	diff.Changes, diff.DetailedDiff = plugin.DiffNone, differing(req)
 	for path, d := range diff.DetailedDiff {

@@ -42,6 +42,9 @@ type path struct {
 	Expected string `json:"expected"`
 	Outcome  string `json:"outcome"`
 	Reason   string `json:"reason,omitempty"`
+	// The medians of measurements.
+	Throughput float64 `json:"throughput,omitempty"` // in bit/s
+	Latency    float64 `json:"latency,omitempty"`    // in µs
 }
 
 func (p *Provider) checkVerification(_ context.Context, v values) ([]plugin.CheckFailure, error) {
@@ -146,7 +149,14 @@ func (p *Provider) verify(ctx context.Context, inputs resource.PropertyMap, of r
 func paths(results []report.Result) []path {
 	all := []path{}
 	for _, r := range results {
-		all = append(all, path{r.ID, r.From.Name, r.To.Name, r.Protocol, r.Expected, r.Outcome, r.Reason})
+		one := path{ID: r.ID, From: r.From.Name, To: r.To.Name, Protocol: r.Protocol, Expected: r.Expected, Outcome: r.Outcome, Reason: r.Reason}
+		if r.Throughput != nil {
+			one.Throughput = r.Throughput.Median
+		}
+		if r.Latency != nil {
+			one.Latency = r.Latency.P50.Median
+		}
+		all = append(all, one)
 	}
 	return all
 }
