@@ -18,7 +18,8 @@ packages := mmdebstrap gcc libc6-dev libseccomp-dev pkg-config util-linux mount 
 # What tests run besides, as command:package. Any package that has the command will do.
 test-tools := chromium:chromium tshark:tshark iperf3:iperf3
 ci-tools := dockerd:docker.io libvirtd:libvirt-daemon qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils
-provider-tools := $(ci-tools) podman:podman sshd:openssh-server npm:npm
+provider-tools := $(ci-tools) podman:podman sshd:openssh-server
+pulumi-tools := npm:npm
 
 # The labs whose components `make test` builds: those of the tests that CI runs, and no others.
 test-labs := $(addprefix scenarios/,quickstart.yaml cni-matrix.yaml ha.yaml spine-leaf.yaml shop.yaml virtual-machines.yaml)
@@ -34,7 +35,7 @@ space := $() $()
 # Tests of second versions (MetalLB with BGP is one), which only `make test-all` builds.
 later := -skip '^(TestVersions|TestBGP)$$'
 
-.PHONY: help check-go quickstart build pulumi setup test test-ci test-all unit-test lint bench clean
+.PHONY: help check-go quickstart build pulumi setup test test-ci test-pulumi test-all unit-test lint bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,10 +98,16 @@ test-ci: test ## the same, then one lab on kind (Docker) and one of virtual mach
 	@$(call labs,-run '^($(subst $(space),|,$(ci-labs)))$$' $(ci-providers),bin/test-ci.log)
 	@for t in $(ci-labs); do grep -q -- "^--- PASS: $$t " bin/test-ci.log || { echo "$$t did not run"; exit 1; }; done
 
+# The labs run without a network, so that their components are built first.
+test-pulumi: setup build ## labs of Pulumi, whose engine is built first (root)
+	@$(call install,$(pulumi-tools))
+	@bin/netlab build scenarios/quickstart.yaml >bin/build.log 2>&1 || { cat bin/build.log; exit 1; }
+	@$(call labs,./e2e/pulumi,bin/test-pulumi.log)
+
 test-all: export NETLAB_TEST_GENERATED := 11
 test-all: later :=
-test-all: test ## the same as test, then all labs on kind (Docker, Podman) and libvirt
-	@$(call install,$(provider-tools))
+test-all: test ## the same as test, then all labs on kind and libvirt, and of Pulumi
+	@$(call install,$(provider-tools) $(pulumi-tools))
 	@bin/netlab build scenarios/*.yaml >bin/build.log 2>&1 || { cat bin/build.log; exit 1; }
 	@$(call labs,$(providers),bin/test-all.log)
 

@@ -39,7 +39,7 @@ outputs:
 
 // TestPulumi is the life of a lab in a stack. Each part needs those before it.
 func TestPulumi(t *testing.T) {
-	s := newStack(t, needs(t))
+	s := newStack(t, nameLab, nameImported, nameCancelled)
 	before, err := residue.Take()
 	if err != nil {
 		t.Fatal(err)

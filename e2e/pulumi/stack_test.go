@@ -1,6 +1,6 @@
 // Package pulumi runs Pulumi's own engine and command line with pulumi-resource-netlab on real labs:
 // YAML programs, a backend of files, and no network. Pulumi is built from its Go modules, which
-// takes ten minutes of CPU the first time; `make test-all` runs it.
+// takes ten minutes of CPU the first time: `make test-pulumi` and `make test-all` run it.
 package pulumi
 
 import (
@@ -26,28 +26,53 @@ const (
 // cut is the network namespace that everything runs in: it has nothing but a loopback.
 const cut = "nlt-pulumi-cut"
 
-// tools are the programs of a test, in one directory.
-type tools struct{ dir string }
+// bin is the directory of the programs that are built. It is set once.
+var bin string
 
-// build builds netlab, its plugin, Pulumi and the language host of YAML programs.
-func build(t *testing.T) tools {
-	t.Helper()
-	dir := t.TempDir()
-	for _, of := range []struct{ module, program, pkg, flags string }{
-		{"../..", "netlab", ".", ""},
-		{"../..", "pulumi-resource-netlab", "./pulumi/pulumi-resource-netlab", ""},
-		{"../../pulumi/codegen", "pulumi", "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi", "-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=3.276.0"},
-		{"../../pulumi/yaml", "pulumi-language-yaml", "github.com/pulumi/pulumi-yaml/cmd/pulumi-language-yaml", ""},
-	} {
-		began := time.Now()
-		cmd := exec.Command("go", "-C", of.module, "build", "-trimpath", "-ldflags", "-s -w "+of.flags, "-o", filepath.Join(dir, of.program), of.pkg)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", of.program, err, out)
-		}
-		t.Logf("%5.1f s  build %s", time.Since(began).Seconds(), of.program)
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "netlab-pulumi-")
+	if err != nil {
+		panic(err)
 	}
-	return tools{dir}
+	bin = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// programs are what is built: netlab, its plugin, Pulumi, the language host of YAML programs, and the
+// generator of SDKs.
+var programs = map[string]struct{ module, pkg, flags string }{
+	"netlab":                 {"../..", ".", ""},
+	"pulumi-resource-netlab": {"../..", "./pulumi/pulumi-resource-netlab", ""},
+	"pulumi":                 {"../../pulumi/codegen", "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi", "-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=3.276.0"},
+	"pulumi-language-yaml":   {"../../pulumi/yaml", "github.com/pulumi/pulumi-yaml/cmd/pulumi-language-yaml", ""},
+	"codegen":                {"../../pulumi/codegen", ".", ""},
+}
+
+// build builds the programs that no test before has built.
+func build(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		path, of := filepath.Join(bin, name), programs[name]
+		if _, err := os.Stat(path); err == nil {
+			continue
+		}
+		tool(t, of.module, "go", "build", "-trimpath", "-ldflags", "-s -w "+of.flags, "-o", path, of.pkg)
+	}
+}
+
+// tool runs a program in a directory.
+func tool(t *testing.T, dir string, argv ...string) {
+	t.Helper()
+	began := time.Now()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, out)
+	}
+	t.Logf("%5.1f s  %s", time.Since(began).Seconds(), strings.Join(argv, " "))
 }
 
 // isolate makes the namespace without a network.
@@ -67,20 +92,21 @@ func isolate(t *testing.T) {
 }
 
 // stack is a Pulumi project with one stack.
-type stack struct {
-	tools
-	dir string // of the project; the others are below it
-}
+type stack struct{ dir string } // of the project; the others are below it
 
-func newStack(t *testing.T, from tools) stack {
+// newStack returns an empty stack, without the labs that a killed test left.
+func newStack(t *testing.T, labs ...string) stack {
 	t.Helper()
-	s := stack{from, t.TempDir()}
+	providertest.NeedLabs(t)
+	isolate(t)
+	build(t, "netlab", "pulumi-resource-netlab", "pulumi", "pulumi-language-yaml")
+	s := stack{t.TempDir()}
 	if err := os.MkdirAll(filepath.Join(s.dir, "backend"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	s.program(t, "outputs: {}\n")
 	s.run(t, 0, "pulumi", "stack", "init", "dev")
-	for _, name := range []string{nameLab, nameImported, nameCancelled} { // what a killed test left
+	for _, name := range labs {
 		s.run(t, 0, "netlab", "down", name)
 		t.Cleanup(func() { s.run(t, 0, "netlab", "down", name) })
 	}
@@ -97,9 +123,9 @@ func (s stack) program(t *testing.T, text string) {
 
 // command is a program in the project, with no network.
 func (s stack) command(program string, args ...string) *exec.Cmd {
-	cmd := exec.Command("nsenter", append([]string{"--net=/run/netns/" + cut, filepath.Join(s.tools.dir, program)}, args...)...)
+	cmd := exec.Command("nsenter", append([]string{"--net=/run/netns/" + cut, filepath.Join(bin, program)}, args...)...)
 	cmd.Dir = s.dir
-	cmd.Env = append(os.Environ(), "PATH="+s.tools.dir+":"+os.Getenv("PATH"), "NETLAB_STATE_DIR="+filepath.Join(s.dir, "state"),
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "NETLAB_STATE_DIR="+filepath.Join(s.dir, "state"),
 		"PULUMI_HOME="+filepath.Join(s.dir, "home"), "PULUMI_BACKEND_URL=file://"+filepath.Join(s.dir, "backend"), "PULUMI_CONFIG_PASSPHRASE=x",
 		"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION=true", "PULUMI_SKIP_UPDATE_CHECK=true")
 	return cmd
@@ -197,12 +223,4 @@ func until(t *testing.T, what string, done func() bool) {
 			t.Fatalf("not within a minute: %s", what)
 		}
 	}
-}
-
-// needs checks what every test here needs.
-func needs(t *testing.T) tools {
-	t.Helper()
-	providertest.NeedLabs(t)
-	isolate(t)
-	return build(t)
 }
