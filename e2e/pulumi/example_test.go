@@ -1,6 +1,7 @@
 package pulumi
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,15 +11,16 @@ import (
 	"netlab.dev/netlab/topology/fabric/residue"
 )
 
-// The labs that the programs of scenarios make.
+// The labs that the programs of scenarios make. Labs of tests have the prefix before the name.
 const (
 	nameGo   = "pulumi-go"
 	nameYAML = "pulumi-yaml"
+	prefix   = "nlt-"
 )
 
 // TestExamples: the programs of scenarios make their labs, verify them, and leave nothing.
 func TestExamples(t *testing.T) {
-	s := newStack(t, nameGo, nameYAML)
+	s := newStack(t, prefix+nameGo, prefix+nameYAML)
 	before, err := residue.Take()
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +30,7 @@ func TestExamples(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(s.dir, "Pulumi.yaml"), text, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(s.dir, "Pulumi.yaml"), bytes.ReplaceAll(text, []byte(nameYAML), []byte(prefix+nameYAML)), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		s.run(t, 0, "pulumi", "stack", "init", "example")
@@ -37,12 +39,12 @@ func TestExamples(t *testing.T) {
 		s.destroy(t)
 	})
 	t.Run("Go", func(t *testing.T) {
-		example(t, sdks(t))
+		example(t, sdks(t), prefix+nameGo)
 		says(t, s.run(t, 0, "example"), "netlab:index:Verification", "fail:0", "kube-system", "4 deleted")
 	})
-	if labs := s.run(t, 0, "netlab", "list", "-o", "json"); strings.Contains(labs, "pulumi-") {
+	if labs := s.run(t, 0, "netlab", "list", "-o", "json"); strings.Contains(labs, prefix) {
 		t.Errorf("labs: %s", labs)
 	}
-	providertest.NothingLeft(t, before, nameGo)
-	providertest.NothingLeft(t, before, nameYAML)
+	providertest.NothingLeft(t, before, prefix+nameGo)
+	providertest.NothingLeft(t, before, prefix+nameYAML)
 }

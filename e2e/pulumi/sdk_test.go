@@ -1,6 +1,7 @@
 package pulumi
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,11 +28,20 @@ func sdks(t *testing.T) string {
 	return dir
 }
 
-// example builds the Go program of scenarios with the Go SDK, as the program bin/example.
-func example(t *testing.T, sdks string) {
+// example builds the Go program of scenarios with the Go SDK, as the program bin/example. Its lab has
+// the name lab.
+func example(t *testing.T, sdks, lab string) {
 	t.Helper()
 	dir := filepath.Join(sdks, "example")
 	if err := os.CopyFS(dir, os.DirFS("../../scenarios/pulumi/go")); err != nil {
+		t.Fatal(err)
+	}
+	main := filepath.Join(dir, "main.go")
+	text, err := os.ReadFile(main)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(main, bytes.ReplaceAll(text, []byte(nameGo), []byte(lab)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	tool(t, dir, "go", "mod", "edit", "-replace", "netlab.dev/pulumi-netlab/sdk/go=../go")
@@ -55,5 +65,5 @@ func TestSDKs(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("Go", func(t *testing.T) { example(t, dir) })
+	t.Run("Go", func(t *testing.T) { example(t, dir, nameGo) })
 }

@@ -94,7 +94,7 @@ func isolate(t *testing.T) {
 // stack is a Pulumi project with one stack.
 type stack struct{ dir string } // of the project; the others are below it
 
-// newStack returns an empty stack, without the labs that a killed test left.
+// newStack returns an empty stack, and removes the labs that a killed test left.
 func newStack(t *testing.T, labs ...string) stack {
 	t.Helper()
 	providertest.NeedLabs(t)
@@ -107,7 +107,7 @@ func newStack(t *testing.T, labs ...string) stack {
 	s.program(t, "outputs: {}\n")
 	s.run(t, 0, "pulumi", "stack", "init", "dev")
 	for _, name := range labs {
-		s.run(t, 0, "netlab", "down", name)
+		providertest.RemoveKilled(t, filepath.Join(bin, "netlab"), filepath.Join(s.dir, "state"), name)
 		t.Cleanup(func() { s.run(t, 0, "netlab", "down", name) })
 	}
 	return s
