@@ -42,7 +42,7 @@ func TestExamples(t *testing.T) {
 		example(t, sdks(t), prefix+nameGo)
 		says(t, s.run(t, 0, "example"), "netlab:index:Verification", "fail:0", "kube-system", "4 deleted")
 	})
-	if labs := s.run(t, 0, "netlab", "list", "-o", "json"); strings.Contains(labs, prefix) {
+	if labs := s.run(t, 0, "netlab", "list", "-o", "json"); strings.Contains(labs, prefix+nameGo) || strings.Contains(labs, prefix+nameYAML) {
 		t.Errorf("labs: %s", labs)
 	}
 	providertest.NothingLeft(t, before, prefix+nameGo)
