@@ -159,7 +159,7 @@ func (k Component) checkProgram(p Program) error {
 }
 
 func hostRoles() []string {
-	return []string{topology.RoleRouter, topology.RoleClient, topology.RoleInternet, topology.RoleAPILB, labs.FieldRouting}
+	return []string{topology.RoleRouter, topology.RoleClient, topology.RoleInternet, topology.RoleAPILB, topology.RoleLoadBalancer, labs.FieldRouting}
 }
 
 // runsOn reports whether an outside host of the plan has the component's service.
@@ -255,6 +255,9 @@ func (k Component) hostService(p Program, v HostView) (HostService, error) {
 		filled, err := fillText(k.Name, text, v)
 		if err != nil {
 			return out, err
+		}
+		if filled == "" { // hosts of another role have this one
+			continue
 		}
 		port, err := strconv.ParseUint(filled, 10, 16)
 		if err != nil {

@@ -122,6 +122,44 @@ func TestFRR(t *testing.T) {
 	}
 }
 
+// HAProxy on a host of role load-balancer forwards to the NodePorts of the Ingress controller on every
+// worker, or on every Node of a lab without one.
+func TestLoadBalancerByHand(t *testing.T) {
+	c := load(t)
+	p := quickstart(c)
+	p.Ingress.NodePorts = &labs.NodePorts{HTTP: 30080, HTTPS: 30443}
+	node := func(name, role, address string) topology.Machine {
+		return topology.Machine{Name: name, Kind: topology.KindNode, Role: role, NICs: []topology.NIC{{Addresses: []netip.Prefix{prefix(address)}}}}
+	}
+	lb := topology.Machine{Name: "lb", Kind: topology.KindHost, Role: topology.RoleLoadBalancer, Services: []topology.Service{{Name: "haproxy"}}}
+	p.Machines = []topology.Machine{node("cp", topology.RoleControlPlane, "172.30.0.10/24"), node("w1", topology.RoleWorker, "172.30.0.11/24"),
+		node("w2", topology.RoleWorker, "172.30.0.12/24"), lb}
+	config := func() string {
+		t.Helper()
+		services, err := resolve(t, c, p).HostServices(lb)
+		if err != nil || len(services) != 1 || !slices.Equal(services[0].Listens, []uint16{80, 443}) || services[0].Ready.TCP != "127.0.0.1:443" {
+			t.Fatalf("services are %+v (%v)", services, err)
+		}
+		return services[0].Files["/etc/haproxy/haproxy.cfg"]
+	}
+	text := config()
+	for _, want := range []string{
+		"\nfrontend http\n    bind *:80\n    default_backend http\nbackend http\n", "\nfrontend https\n    bind *:443\n",
+		"check port 30080 inter", "\n    server w1 172.30.0.11:30080\n    server w2 172.30.0.12:30080\nfrontend https", "\n    server w1 172.30.0.11:30443\n    server w2 172.30.0.12:30443\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("haproxy.cfg lacks %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "172.30.0.10") || strings.Contains(text, "frontend api") {
+		t.Errorf("haproxy.cfg has the control plane:\n%s", text)
+	}
+	p.Machines = append(p.Machines[:1], lb)
+	if text := config(); strings.Count(text, "server cp 172.30.0.10:30") != 2 {
+		t.Errorf("without workers haproxy.cfg is\n%s", text)
+	}
+}
+
 // A component of kind host belongs to a lab only where a host has a service of its name, and
 // a service that no component runs is refused.
 func TestResolveHostServices(t *testing.T) {

@@ -149,6 +149,24 @@ func (l *Lab) fillComponents(known Known) {
 		setIfZero(&in.Service, "NodePort") // nothing assigns a VIP to a LoadBalancer
 	}
 	setIfZero(&in.Service, first(modes))
+	if in.NodePorts == nil && l.has(RoleLoadBalancer) {
+		in.NodePorts = &NodePorts{}
+	}
+	if in.NodePorts != nil {
+		setIfZero(&in.NodePorts.HTTP, httpNodePort)
+		setIfZero(&in.NodePorts.HTTPS, httpsNodePort)
+	}
+}
+
+// The default NodePorts of the Ingress controller where they must be known.
+const (
+	httpNodePort  = 30080
+	httpsNodePort = 30443
+)
+
+// has reports whether a host of the lab has a role.
+func (l Lab) has(role string) bool {
+	return slices.ContainsFunc(l.Hosts, func(h Host) bool { return h.Role == role })
 }
 
 func first[T any](values []T) (value T) {

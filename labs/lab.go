@@ -24,7 +24,8 @@ const (
 	RoleRouter       = "router"
 	RoleClient       = "client"
 	RoleInternet     = "internet"
-	RoleAPILB        = "api-lb" // in front of several control planes
+	RoleAPILB        = "api-lb"        // in front of several control planes
+	RoleLoadBalancer = "load-balancer" // in front of the ingress controller's NodePorts
 )
 
 // None as the name of a load balancer or an Ingress controller disables it.
@@ -99,7 +100,7 @@ type NodeGroup struct {
 // Host is a machine outside the cluster.
 type Host struct {
 	Name     string   `json:"name"`
-	Role     string   `json:"role"`               // router, client, internet or api-lb
+	Role     string   `json:"role"`               // router, client, internet, api-lb or load-balancer
 	Networks []string `json:"networks,omitempty"` // eth0, eth1, …
 	Routing  *Routing `json:"routing,omitempty"`  // of a router: dynamic routing; default: static routes
 }
@@ -146,6 +147,15 @@ type Ingress struct {
 	Name    string `json:"name,omitempty"` // "none" to disable
 	Version string `json:"version,omitempty"`
 	Service string `json:"service,omitempty"` // LoadBalancer or NodePort
+	// NodePorts are those of the controller's Service. Default: 30080 and 30443 in a lab with a host of role
+	// load-balancer, else any.
+	NodePorts *NodePorts `json:"nodePorts,omitempty"`
+}
+
+// NodePorts are the ports at which every Node serves the Ingress controller.
+type NodePorts struct {
+	HTTP  int `json:"http,omitempty"`
+	HTTPS int `json:"https,omitempty"`
 }
 
 // Manifest is a source of your own objects: a string, which is its path, or a Helm chart. Paths are

@@ -100,10 +100,13 @@ func (v *validator) ingress() {
 		return
 	}
 	if in.Name == None {
-		for _, field := range []string{"ingress.version", "ingress.service"} {
+		for _, field := range []string{"ingress.version", "ingress.service", "ingress.nodePorts"} {
 			if v.has(field) {
 				v.add(field, "remove it", "requires an Ingress controller")
 			}
+		}
+		if v.lab.has(RoleLoadBalancer) {
+			v.add("ingress.name", "remove the hosts with role load-balancer, or set it", "%s, and hosts with role %s would have nothing to forward to", None, RoleLoadBalancer)
 		}
 		return
 	}
@@ -112,7 +115,26 @@ func (v *validator) ingress() {
 	if in.Service == "LoadBalancer" && v.lab.LoadBalancer.Name == None {
 		v.add("ingress.service", "use NodePort, or set loadBalancer", "LoadBalancer requires a load balancer")
 	}
+	if p := in.NodePorts; p != nil {
+		for _, port := range []struct {
+			field  string
+			number int
+		}{{"http", p.HTTP}, {"https", p.HTTPS}} {
+			if port.number < minNodePort || port.number > maxNodePort {
+				v.add("ingress.nodePorts."+port.field, fmt.Sprintf("must be between %d and %d", minNodePort, maxNodePort), "%d is out of range", port.number)
+			}
+		}
+		if p.HTTP == p.HTTPS {
+			v.add("ingress.nodePorts.https", "use another port", "%d is also the port of http", p.HTTPS)
+		}
+	}
 }
+
+// The range of NodePorts, as Kubernetes has it (--service-node-port-range).
+const (
+	minNodePort = 30000
+	maxNodePort = 32767
+)
 
 const (
 	maxRepeats = 100

@@ -41,7 +41,7 @@ func (v *validator) hosts() {
 	for i, h := range v.lab.Hosts {
 		at := fmt.Sprintf("hosts[%d]", i)
 		v.label(at+".name", h.Name)
-		v.oneOf(at+".role", "host role", h.Role, []string{RoleRouter, RoleClient, RoleInternet, RoleAPILB})
+		v.oneOf(at+".role", "host role", h.Role, []string{RoleRouter, RoleClient, RoleInternet, RoleAPILB, RoleLoadBalancer})
 		v.attached(at, "host", h.Networks)
 		switch h.Role {
 		case RoleInternet:

@@ -78,6 +78,7 @@ const (
 	RoleClient       = labs.RoleClient
 	RoleInternet     = labs.RoleInternet
 	RoleAPILB        = labs.RoleAPILB
+	RoleLoadBalancer = labs.RoleLoadBalancer
 )
 
 // Machine is a Node or an outside host.

@@ -21,7 +21,7 @@ func Known() labs.Known {
 		Images:     []string{"nginx", "toolbox"},
 		Services: map[string][]string{
 			labs.FieldRouting: {"frr"},
-			labs.RoleRouter:   {"agent"}, labs.RoleClient: {"agent"}, labs.RoleInternet: {"agent", "outside-dns"}, labs.RoleAPILB: {"agent", "haproxy"},
+			labs.RoleRouter:   {"agent"}, labs.RoleClient: {"agent"}, labs.RoleInternet: {"agent", "outside-dns"}, labs.RoleAPILB: {"agent", "haproxy"}, labs.RoleLoadBalancer: {"agent", "haproxy"},
 		},
 		CNIs: map[string]labs.Choices{
 			"flannel": {{Version: "v0.28.4", Preferred: true, Options: map[string][]string{"backend": {"vxlan", "host-gw"}}}},

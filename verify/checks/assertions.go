@@ -285,6 +285,8 @@ func owners(s observe.Snapshot, arp agent.Result) []string {
 // vipOf is the VIP that a row targets, "" for none.
 func vipOf(s observe.Snapshot, r Row) string {
 	switch {
+	case r.Through != "":
+		return ""
 	case r.To.Kind == report.AtVIP:
 		return s.Services[r.To.Name].VIP
 	case r.To.Kind == report.AtIngress && s.Plan.Ingress.Service != "NodePort":

@@ -18,7 +18,7 @@ func TestMeasuresGolden(t *testing.T) {
 				fmt.Fprintf(&b, "%s: skip, %s\n", p.ID, p.Skip)
 				continue
 			}
-			fmt.Fprintf(&b, "%s: %s → %s, %s\n", p.ID, p.From.Name, p.To.Name+at(p.To), p.Way())
+			fmt.Fprintf(&b, "%s: %s → %s, %s\n", p.ID, p.From.Name, p.To.Name+at(p), p.Way())
 		}
 	}
 	plantest.Golden(t, "measures.txt", b.String())

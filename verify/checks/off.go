@@ -70,6 +70,9 @@ func onThePath(c Case) []string {
 			names = append(names, end.Name)
 		}
 	}
+	if r.Through != "" {
+		names = append(names, r.Through)
+	}
 	for _, l := range c.legs() {
 		names = append(names, l.From.Machine(), l.To.Machine())
 	}

@@ -101,9 +101,23 @@ func PlainAsk(s observe.Snapshot, r Row) Ask {
 	return Ask{Part: PartMain, From: r.From, Probe: agent.Probe{Kind: r.Protocol, Target: r.at(target)}}
 }
 
-// address is where a row's destination listens: for a BGP session the peer's address.
+// portOfScheme is the port of HTTP or HTTPS.
+func portOfScheme(protocol string) int {
+	if protocol == agent.HTTPS {
+		return 443
+	}
+	return 80
+}
+
+// address is where a row's destination listens: for a BGP session the peer's address, through a load
+// balancer the port there.
 func (r Row) address(s observe.Snapshot) (target, ip string, err error) {
 	switch {
+	case s.IsOff(r.Through):
+		return "", "", observe.Absent{Why: s.Away[r.Through]}
+	case r.Through != "":
+		ip = s.Toward(r.From, r.Through)
+		return observe.JoinPort(ip, portOfScheme(r.Protocol)), ip, nil
 	case !r.Peer.IsValid():
 		return s.Address(r.From, r.To, r.Protocol)
 	case s.IsOff(r.To.Name):

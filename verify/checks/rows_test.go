@@ -27,6 +27,7 @@ func TestPathsGolden(t *testing.T) {
 		{"routed-client", plantest.Flannel(), "paths-routed-client.txt"},
 		{"metallb-bgp", plantest.Flannel(), "paths-metallb-bgp.txt"},
 		{"spine-leaf", plantest.Flannel(), "paths-spine-leaf.txt"},
+		{"haproxy", plantest.Flannel(), "paths-haproxy.txt"},
 	}
 	for _, r := range rows {
 		t.Run(r.golden, func(t *testing.T) {
@@ -36,7 +37,7 @@ func TestPathsGolden(t *testing.T) {
 			unique := map[string]bool{}
 			for _, p := range paths {
 				seen[p.ID] = true
-				line := fmt.Sprintf("%-27s %-22s %-40s %-5s %s", p.ID, p.From.Name, p.To.Name+at(p.To), p.Protocol, p.Expected)
+				line := fmt.Sprintf("%-27s %-22s %-40s %-5s %s", p.ID, p.From.Name, p.To.Name+at(p), p.Protocol, p.Expected)
 				if p.Skip != "" {
 					line += "  SKIP " + p.Skip
 				}
@@ -56,7 +57,11 @@ func TestPathsGolden(t *testing.T) {
 	}
 }
 
-func at(r observe.Ref) string {
+func at(p Row) string {
+	if p.Through != "" {
+		return " through " + p.Through
+	}
+	r := p.To
 	if r.Node == "" || r.Node == r.Name {
 		return ""
 	}

@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"cmp"
 	"net/netip"
 
 	"netlab.dev/netlab/topology"
@@ -13,6 +14,10 @@ import (
 // itself, whatever the cluster does; "" where they can.
 func (l Lab) separated(r Row) string {
 	from := r.From.Machine()
+	if r.Through != "" {
+		node, _ := nodeFor(l.Plan, observe.Ref{Kind: report.AtHost, Name: r.Through})
+		return cmp.Or(l.way(from, r.Through).Reason, l.way(r.Through, node).Reason)
+	}
 	switch r.To.Kind {
 	case report.AtHost:
 		_, way := outsideAddress(l.Plan, from, r.To)

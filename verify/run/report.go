@@ -52,6 +52,9 @@ func reportOf(w observe.Snapshot, rows []*attempt, extent checks.Extent, cniVers
 		if x.Row.Peer.IsValid() {
 			to.IP = x.Row.Peer.String()
 		}
+		if x.Row.Through != "" {
+			to.Name, to.IP = to.Name+"@"+x.Row.Through, w.Toward(x.Row.From, x.Row.Through)
+		}
 		out.Paths = append(out.Paths, report.Result{
 			ID: x.Row.ID, Aliases: x.Row.Aliases(), From: endOf(w, x.Row.From, x.Row.From, x.Row.Protocol), To: to,
 			Protocol: x.Row.Protocol, Expected: x.Row.Expected, Outcome: x.Finding.Outcome, Reason: x.Finding.Reason,

@@ -179,6 +179,11 @@ func (n Network) answer(from string, s observe.Station, p agent.Probe) agent.Res
 		target, _ := n.W.Plan.Machine(workload.OutsideHost(n.W.Plan))
 		return AnswersOf(Reply(target.Name, "", n.W.SourceIP(client.Name, target.Address())))
 	}
+	for _, m := range n.W.Plan.WithRole(topology.RoleLoadBalancer) {
+		if m.Address().String() == host {
+			return n.ingress(p, u)
+		}
+	}
 	panic("nothing listens at " + p.Target)
 }
 
