@@ -151,6 +151,13 @@ func TestLoadBalancerByHand(t *testing.T) {
 			t.Errorf("haproxy.cfg lacks %q:\n%s", want, text)
 		}
 	}
+	if strings.Contains(text, "send-proxy") {
+		t.Errorf("the PROXY protocol was not asked for:\n%s", text)
+	}
+	p.Ingress.ProxyProtocol = true
+	if text := config(); strings.Count(text, "shutdown-sessions send-proxy-v2 check-send-proxy\n") != 2 {
+		t.Errorf("without the PROXY protocol:\n%s", text)
+	}
 	if strings.Contains(text, "172.30.0.10") || strings.Contains(text, "frontend api") {
 		t.Errorf("haproxy.cfg has the control plane:\n%s", text)
 	}

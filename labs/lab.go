@@ -150,6 +150,9 @@ type Ingress struct {
 	// NodePorts are those of the controller's Service. Default: 30080 and 30443 in a lab with a host of role
 	// load-balancer, else any.
 	NodePorts *NodePorts `json:"nodePorts,omitempty"`
+	// ProxyProtocol has hosts of role load-balancer tell the controller the client's address. It then serves
+	// nobody else.
+	ProxyProtocol bool `json:"proxyProtocol,omitempty"`
 }
 
 // NodePorts are the ports at which every Node serves the Ingress controller.

@@ -100,7 +100,7 @@ func (v *validator) ingress() {
 		return
 	}
 	if in.Name == None {
-		for _, field := range []string{"ingress.version", "ingress.service", "ingress.nodePorts"} {
+		for _, field := range []string{"ingress.version", "ingress.service", "ingress.nodePorts", "ingress.proxyProtocol"} {
 			if v.has(field) {
 				v.add(field, "remove it", "requires an Ingress controller")
 			}
@@ -114,6 +114,9 @@ func (v *validator) ingress() {
 	v.oneOf("ingress.service", "supported Service type of "+in.Name, in.Service, v.known.Ingresses[in.Name].Of(in.Version).Modes)
 	if in.Service == "LoadBalancer" && v.lab.LoadBalancer.Name == None {
 		v.add("ingress.service", "use NodePort, or set loadBalancer", "LoadBalancer requires a load balancer")
+	}
+	if in.ProxyProtocol && !v.lab.has(RoleLoadBalancer) {
+		v.add("ingress.proxyProtocol", "add one, or remove it", "requires a host with role %s, which speaks it", RoleLoadBalancer)
 	}
 	if p := in.NodePorts; p != nil {
 		for _, port := range []struct {

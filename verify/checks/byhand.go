@@ -1,7 +1,11 @@
 package checks
 
 import (
+	"cmp"
 	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
 
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/agent"
@@ -19,7 +23,7 @@ func byHand() []Check {
 		Title:    "outside host → load balancer that is configured by hand → Ingress by NodePort, over HTTP and HTTPS",
 		Rows:     byHandRows,
 		Request:  virtualHost,
-		Asserts:  []Assertion{Status{}, Backends{}, Certificate{}},
+		Asserts:  []Assertion{Status{}, Backends{}, Certificate{}, ForwardedFor{}},
 		Suspects: []Suspect{ingressController, ingressBackend, lostPackets},
 	}}
 }
@@ -50,4 +54,35 @@ func byHandRows(l Lab) []Row {
 		}
 	}
 	return out
+}
+
+// ForwardedFor asserts which client the Ingress controller tells a backend of: with the PROXY protocol
+// the client itself, else the load balancer, or a Node that translated its address.
+type ForwardedFor struct{ alone }
+
+func (ForwardedFor) String() string {
+	return "the client that the Ingress tells the backend of: the load balancer or a Node; the client's own address with the PROXY protocol"
+}
+
+func (ForwardedFor) Judge(s observe.Snapshot, r Row, got Answers) []report.Property {
+	seen, bad := answersOfAgents(got[PartMain])
+	if len(seen) == 0 || bad != nil {
+		return nil
+	}
+	told := distinct(seen, func(x agent.Seen) string { return x.ForwardedFor })
+	p := report.Property{Key: report.KeyForwarded, Name: "client told", Expected: r.Through + "'s address, or a Node's", Observed: cmp.Or(strings.Join(told, " "), "none"), OK: true}
+	client, _ := s.Plan.Machine(r.From.Name)
+	balancer, _ := s.Plan.Machine(r.Through)
+	if s.Plan.Ingress.ProxyProtocol {
+		p.Expected = "the client's own address"
+	}
+	for _, ip := range told {
+		addr, _ := netip.ParseAddr(ip)
+		if s.Plan.Ingress.ProxyProtocol {
+			p.OK = p.OK && slices.Contains(client.Addresses(), addr)
+		} else {
+			p.OK = p.OK && (slices.Contains(balancer.Addresses(), addr) || nodeAt(s, ip) != "")
+		}
+	}
+	return []report.Property{p}
 }

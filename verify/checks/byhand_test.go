@@ -6,6 +6,7 @@ import (
 	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/observe"
 	"netlab.dev/netlab/verify/plantest"
+	"netlab.dev/netlab/verify/report"
 )
 
 // The Ingress is asked at the load balancer's address; a load balancer that is off is why there is none.
@@ -38,5 +39,31 @@ func TestThroughLoadBalancers(t *testing.T) {
 	}
 	if len(found) != 20 {
 		t.Errorf("%d requests", len(found))
+	}
+}
+
+// Without the PROXY protocol the Ingress takes the load balancer or a Node for its client, with it
+// the client itself.
+func TestForwardedFor(t *testing.T) {
+	plan := plantest.Plan(t, "haproxy")
+	r := Row{ID: OutsideToLBByHand, From: observe.AtHost(plan.Machines[5]), To: observe.Ref{Kind: report.AtIngress, Name: "a.netlab.test/one"}, Through: "lb1", Protocol: agent.HTTP}
+	r.From.Name = "client"
+	for _, proxy := range []bool{false, true} {
+		plan.Ingress.ProxyProtocol = proxy
+		s := observe.New(plan, plantest.Flannel(), Pods(plan), observe.State{}, nil, nil)
+		for told, of := range map[string]bool{"172.30.0.100": false, "172.30.0.11": false, "172.30.0.102": true, "": true, "10.9.9.9": true} {
+			a := agent.Answer{Outcome: agent.Reply, Status: 200, Seen: &agent.Seen{Name: "backend-a", ForwardedFor: told}}
+			p := (ForwardedFor{}).Judge(s, r, Answers{PartMain: {Outcome: agent.Reply, Answers: []agent.Answer{a}}})
+			want := !of && !proxy || proxy && told == "172.30.0.102"
+			if len(p) != 1 || p[0].OK != want {
+				t.Errorf("PROXY protocol %t, told of %q: %+v", proxy, told, p)
+			}
+		}
+	}
+	plan.Ingress.ProxyProtocol = true
+	for _, r := range Rows(plan, plantest.Flannel()) {
+		if (r.ID == PodToIngress || r.ID == OutsideToIngressHTTP || r.ID == OutsideToIngressHTTPS) && r.Skip != onlyProxies {
+			t.Errorf("%s: %q", r.ID, r.Skip)
+		}
 	}
 }

@@ -188,10 +188,11 @@ func (r Row) Rolling() *Rolling { return r.check().Rolling }
 func (r Row) Local() bool { return workload.Local(r.To.Name) }
 
 const (
-	noInternet = "the lab has no internet host"
-	noClient   = "the lab has no outside client"
-	oneNode    = "the lab has one Node"
-	noIngress  = "the lab has no ingress controller"
+	noInternet  = "the lab has no internet host"
+	noClient    = "the lab has no outside client"
+	oneNode     = "the lab has one Node"
+	noIngress   = "the lab has no ingress controller"
+	onlyProxies = "the ingress controller serves only proxies that speak the PROXY protocol"
 )
 
 // reach is a row that must get an HTTP reply.

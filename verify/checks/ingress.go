@@ -23,6 +23,8 @@ func ingress() []Check {
 			switch {
 			case !workload.HasIngress(l.Plan):
 				why = noIngress
+			case l.Plan.Ingress.ProxyProtocol:
+				why = onlyProxies
 			case len(l.Clients) == 0:
 				why = noClient
 			}
@@ -48,6 +50,9 @@ func ingress() []Check {
 			Rows: func(l Lab) []Row {
 				if !workload.HasIngress(l.Plan) {
 					return skip("Pod", "Ingress", noIngress)
+				}
+				if l.Plan.Ingress.ProxyProtocol {
+					return skip("Pod", "Ingress", onlyProxies)
 				}
 				first := workload.IngressRoutes()[0]
 				to := observe.Ref{Kind: report.AtIngress, Name: first.Host + first.Path}

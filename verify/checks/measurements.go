@@ -88,6 +88,9 @@ func routes() []route {
 				if !workload.HasIngress(l.Plan) {
 					return noIngress
 				}
+				if l.Plan.Ingress.ProxyProtocol {
+					return onlyProxies
+				}
 				return client(l)
 			},
 			ends: func(l Lab) (from, to observe.Ref) {

@@ -176,6 +176,7 @@ const (
 	KeyNextHops    Key = "nextHops" // of a router to a VIP, separated by spaces
 	KeySpread      Key = "spread"   // next hops that flows took
 	KeyCommunities Key = "communities"
+	KeyForwarded   Key = "forwardedFor" // client that an Ingress controller tells a backend of
 )
 
 // Measurement is one measured value.

@@ -181,10 +181,24 @@ func (n Network) answer(from string, s observe.Station, p agent.Probe) agent.Res
 	}
 	for _, m := range n.W.Plan.WithRole(topology.RoleLoadBalancer) {
 		if m.Address().String() == host {
-			return n.ingress(p, u)
+			r := n.ingress(p, u)
+			for _, a := range r.Answers {
+				if a.Seen != nil {
+					a.Seen.ForwardedFor = n.client(from, host)
+				}
+			}
+			return r
 		}
 	}
 	panic("nothing listens at " + p.Target)
+}
+
+// client is whom the Ingress controller tells its backends of, behind a load balancer.
+func (n Network) client(from, balancer string) string {
+	if n.W.Plan.Ingress.ProxyProtocol {
+		return n.W.MachineIP(from)
+	}
+	return balancer
 }
 
 func (n Network) ingress(p agent.Probe, u *url.URL) agent.Result {
