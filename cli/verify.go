@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"netlab.dev/netlab/internal/engine"
 	"netlab.dev/netlab/internal/hint"
@@ -45,6 +46,9 @@ func (a *app) verifyCommand() *cobra.Command {
 	pcap := c.Flags().String("pcap", "", "write the packets of every path to a file in this `directory`")
 	offer(c, "pcap", directories)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := aloneFlag(cmd, "suggest"); err != nil {
+			return err
+		}
 		lab, err := a.lab(args)
 		if err != nil {
 			return err
@@ -76,6 +80,20 @@ func (a *app) verifyCommand() *cobra.Command {
 		return a.report(a.subject(verified.Report, verified.Set, verified.File), flags, asked)
 	}
 	return c
+}
+
+// aloneFlag refuses flags beside one with which the verb does something else.
+func aloneFlag(cmd *cobra.Command, name string) error {
+	var others []string
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Name != name {
+			others = append(others, "--"+f.Name)
+		}
+	})
+	if !cmd.Flags().Changed(name) || len(others) == 0 {
+		return nil
+	}
+	return usageError(cmd, fmt.Errorf("--%s cannot be combined with %s: nothing is verified", name, strings.Join(others, ", ")))
 }
 
 // suggest prints the section of a lab file that asserts what is seen now.
