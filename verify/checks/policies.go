@@ -38,7 +38,7 @@ type Policy struct {
 }
 
 // Pod is the name of the Pod that the policy selects. Policies that share one run one after
-// the other.
+// the other where policies are enforced.
 func (p Policy) Pod() string {
 	if p.Subject != nil {
 		return p.Subject.Name

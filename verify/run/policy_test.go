@@ -8,11 +8,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/checks"
 	"netlab.dev/netlab/verify/observe"
@@ -276,53 +278,64 @@ func (i *interrupting) Remove(ctx context.Context, p runtime.Object) error {
 	return i.enforcement.Remove(ctx, p)
 }
 
-// TestSharedPods: of policies that select one Pod only one is in force at a time, and each has
-// its turn.
-func TestSharedPods(t *testing.T) {
+// TestTurns: of policies that select one Pod only one is in force at a time where they are enforced.
+// Those that have no effect do not wait for each other.
+func TestTurns(t *testing.T) {
 	plan := plantest.Plan(t, "quickstart")
-	w := observetest.Snapshot(plan, plantest.Flannel(), observetest.Healthy(plan))
-	on := &sharing{inForce: map[string]string{}}
-	var paths []checks.Row
-	for _, p := range checks.Rows(plan, plantest.Flannel()) {
-		if p.Policy() != nil && p.Skip == "" {
-			paths = append(paths, p)
-		}
-	}
-	rows := verification{snapshot: w, settle: time.Second, on: on}.all(t.Context(), paths)
-	for _, x := range rows {
-		if x.Finding.Outcome != report.Pass {
-			t.Errorf("%s: %s %s", x.Row.ID, x.Finding.Outcome, x.Finding.Reason)
-		}
-	}
-	if len(on.overlaps) > 0 || on.turns != len(paths) {
-		t.Errorf("%d turns of %d policies; at once: %v", on.turns, len(paths), on.overlaps)
+	for _, support := range []components.Support{plantest.Flannel(), plantest.Enforcing()} {
+		synctest.Test(t, func(t *testing.T) {
+			w := observetest.Snapshot(plan, support, observetest.Healthy(plan))
+			on := &turns{inForce: map[string]bool{}}
+			var paths []checks.Row
+			for _, p := range checks.Rows(plan, support) {
+				if p.Policy() != nil && p.Skip == "" && !p.Policy().Scenario(w).Relabel && p.ID != checks.PolicyL7 && p.ID != checks.PolicyFQDN {
+					paths = append(paths, p)
+				}
+			}
+			rows := verification{snapshot: w, settle: time.Second, on: on}.all(t.Context(), paths)
+			for _, x := range rows {
+				if !support.NetworkPolicy && x.Finding.Outcome != report.Pass {
+					t.Errorf("%s: %s %s", x.Row.ID, x.Finding.Outcome, x.Finding.Reason)
+				}
+			}
+			if on.of != len(paths) {
+				t.Errorf("%d turns of %d policies", on.of, len(paths))
+			}
+			if support.NetworkPolicy && len(on.overlaps) > 0 {
+				t.Errorf("in force at once on one Pod: %v", on.overlaps)
+			}
+			if !support.NetworkPolicy && on.most != len(paths) {
+				t.Errorf("%d of %d policies that have no effect at once", on.most, len(paths))
+			}
+		})
 	}
 }
 
-// sharing notes which policies are in force, by the Pod that they select.
-type sharing struct {
+// turns notes which policies are in force.
+type turns struct {
 	enforcement
-	inForce  map[string]string
-	turns    int
+	inForce  map[string]bool
+	of, most int
 	overlaps []string
 }
 
-func (s *sharing) Apply(_ context.Context, policy runtime.Object) error {
+func (s *turns) Apply(_ context.Context, policy runtime.Object) error {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	name := policy.(*networkingv1.NetworkPolicy).Name
-	pod := checks.Row{ID: name}.Policy().Pod()
-	if other := s.inForce[pod]; other != "" {
-		s.overlaps = append(s.overlaps, other+" and "+name)
+	for other := range s.inForce {
+		if (checks.Row{ID: other}).Policy().Pod() == (checks.Row{ID: name}).Policy().Pod() {
+			s.overlaps = append(s.overlaps, other+" and "+name)
+		}
 	}
-	s.inForce[pod] = name
-	s.turns++
+	s.inForce[name] = true
+	s.of, s.most = s.of+1, max(s.most, len(s.inForce))
 	return nil
 }
 
-func (s *sharing) Remove(_ context.Context, policy runtime.Object) error {
+func (s *turns) Remove(_ context.Context, policy runtime.Object) error {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	delete(s.inForce, checks.Row{ID: policy.(*networkingv1.NetworkPolicy).Name}.Policy().Pod())
+	delete(s.inForce, policy.(*networkingv1.NetworkPolicy).Name)
 	return nil
 }

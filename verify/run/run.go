@@ -158,7 +158,7 @@ func (r verification) known(x checks.Judged) bool { return r.facts != nil && r.f
 func (r verification) all(ctx context.Context, paths []checks.Row) []*attempt {
 	rows := make([]*attempt, len(paths))
 	var reach []*attempt
-	sharing := map[string][]*attempt{} // policies by the Pod that they select
+	turns := map[string][]*attempt{} // policies that must not be in force at the same time
 	var wg sync.WaitGroup
 	for i, p := range paths {
 		rows[i] = &attempt{Judged: checks.Judged{Row: p}}
@@ -169,11 +169,13 @@ func (r verification) all(ctx context.Context, paths []checks.Row) []*attempt {
 			wg.Go(func() { r.roll(ctx, rows[i]) })
 		case p.Policy() == nil:
 			reach = append(reach, rows[i])
+		case p.Expected == report.NotEnforced: // one without effect is in no other's way
+			turns[p.ID] = append(turns[p.ID], rows[i])
 		default:
-			sharing[p.Policy().Pod()] = append(sharing[p.Policy().Pod()], rows[i])
+			turns[p.Policy().Pod()] = append(turns[p.Policy().Pod()], rows[i])
 		}
 	}
-	for _, of := range sharing {
+	for _, of := range turns {
 		wg.Go(func() {
 			for _, x := range of {
 				r.policy(ctx, x)
