@@ -83,7 +83,7 @@ func NodesOf(s observe.Snapshot, r Row) []string {
 		set[b.Machine] = true
 	}
 	switch r.To.Kind {
-	case report.AtService, report.AtNodePort, report.AtVIP:
+	case report.AtService, report.AtNodePort, report.AtVIP, report.AtName: // a name may be a headless Service
 		for _, n := range s.Services[r.To.Name].Nodes {
 			set[n] = true
 		}

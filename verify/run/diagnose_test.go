@@ -91,6 +91,11 @@ func TestFaults(t *testing.T) {
 			passes: []string{checks.PodToPodSameNode, checks.PodHairpin, checks.PodToOutside},
 		},
 		{
+			// The client asks by the name of a headless Service: nothing but the Service says to which Nodes.
+			name: "a firewall between the client's Node and a backend's", upset: drop(&w, "cp", "w1", "underlay"), outcome: report.Fail,
+			fails: map[string]string{checks.PodToHeadless: "packets between cp and w1 are lost"},
+		},
+		{
 			name: "a firewall drops the tunnel between two Nodes", upset: drop(&w, "w1", "w2", ""), outcome: report.Fail,
 			fails:  map[string]string{checks.PodToPodCrossNode: "packets between w1 and w2 are lost (Pod traffic only: the Nodes themselves reach each other)"},
 			passes: []string{checks.PodToPodSameNode, checks.PodToNode},
