@@ -15,10 +15,11 @@ import (
 func (a *app) snapshotCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "snapshot",
-		Short: "Save and restore the state of a lab of virtual machines",
-		Long: "Save the state of a lab of virtual machines, memory and disks of all Nodes at one moment, and\n" +
-			"restore it in seconds. Removing the lab removes its snapshots.",
-		Example: "  netlab snapshot save virtual-machines fresh\n  netlab snapshot restore virtual-machines fresh",
+		Short: "Save and restore the state of a lab",
+		Long: "Save the disks of all Nodes at one moment, and of virtual machines their memory too, and restore\n" +
+			"them: what was changed in the cluster and on the Nodes since is gone. Nodes without saved memory\n" +
+			"are started again, as after a power failure. Removing the lab removes its snapshots.",
+		Example: "  netlab snapshot save quickstart fresh\n  netlab snapshot restore quickstart fresh",
 	}
 	c.AddCommand(
 		&cobra.Command{Use: "save LAB NAME", Short: "Save a running lab under a name", Args: between(2, 2),
@@ -27,7 +28,11 @@ func (a *app) snapshotCommand() *cobra.Command {
 			}},
 		&cobra.Command{Use: "restore LAB NAME", Short: "Restore a lab from a snapshot", Args: between(2, 2),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				return a.snapshot(cmd.Context(), args, "restored", a.engine.Restore)
+				return a.snapshot(cmd.Context(), args, "restored", func(ctx context.Context, lab labs.Name, name string) error {
+					shown := a.progress()
+					defer shown.Close()
+					return a.engine.Restore(ctx, lab, name, shown)
+				})
 			}},
 		a.snapshotList(),
 	)
@@ -63,7 +68,7 @@ func (a *app) snapshotList() *cobra.Command {
 			return printJSON(a.stdout, append([]providers.Snapshot{}, all...))
 		}
 		w := tabwriter.NewWriter(a.stdout, 0, 0, 3, ' ', 0)
-		fmt.Fprintln(w, "SNAPSHOT\tAGE\tMEMORY")
+		fmt.Fprintln(w, "SNAPSHOT\tAGE\tSIZE")
 		for _, s := range all {
 			fmt.Fprintf(w, "%s\t%s\t%d MB\n", s.Name, time.Since(s.Created).Round(time.Second), s.Bytes/1e6)
 		}

@@ -38,6 +38,7 @@ func TestLabs(t *testing.T) {
 		t.Run("refused", quick.refused)
 		t.Run("mend", quick.mend)
 		t.Run("restore", quick.restored)
+		t.Run("snapshots", quick.saved)
 		t.Run("stop and start", quick.stopped)
 		t.Run("change", quick.change)
 		t.Run("edit", quick.edited)

@@ -190,7 +190,10 @@ func (r Root) Read(lab labs.Name) (State, error) {
 	if err := lab.Check(); err != nil {
 		return State{}, err
 	}
-	path := filepath.Join(r.Dir(lab), stateFile)
+	return readState(filepath.Join(r.Dir(lab), stateFile), lab)
+}
+
+func readState(path string, lab labs.Name) (State, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return State{}, err

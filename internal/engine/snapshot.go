@@ -9,12 +9,11 @@ import (
 	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
-	"netlab.dev/netlab/topology"
 )
 
 // Snapshots lists a lab's, the oldest first.
 func (e Engine) Snapshots(lab labs.Name) ([]providers.Snapshot, error) {
-	s, _, err := e.snapshotter(lab)
+	s, _, _, err := e.snapshotter(lab)
 	if err != nil {
 		return nil, err
 	}
@@ -23,25 +22,33 @@ func (e Engine) Snapshots(lab labs.Name) ([]providers.Snapshot, error) {
 
 // Save saves a running lab under a name; the lab keeps running.
 func (e Engine) Save(ctx context.Context, lab labs.Name, name string) error {
-	return e.snapshot(ctx, lab, name, providers.Snapshotter.Save)
+	return e.snapshot(lab, name, func(s providers.Snapshotter, state providers.State, _ providers.Provider) error {
+		return providers.Save(ctx, e.Root, s, state, name)
+	})
 }
 
 // Restore restores a lab from a snapshot, whatever its current state.
-func (e Engine) Restore(ctx context.Context, lab labs.Name, name string) error {
-	return e.snapshot(ctx, lab, name, providers.Snapshotter.Restore)
+func (e Engine) Restore(ctx context.Context, lab labs.Name, name string, progress Progress) error {
+	return e.snapshot(lab, name, func(s providers.Snapshotter, state providers.State, p providers.Provider) error {
+		if err := e.Owners.Set(lab, e.Root); err != nil { // a stopped lab has none
+			return err
+		}
+		if err := providers.Restore(ctx, e.Root, p, s, state, name, progress.Step); err != nil {
+			return stopped(ctx, err, fmt.Sprintf("`netlab snapshot restore %s %s` restores it again", lab, name))
+		}
+		return nil
+	})
 }
 
 // snapshotName matches names of snapshots, which are file names in the state directory.
 var snapshotName = regexp.MustCompile(`^[a-zA-Z0-9][-_.a-zA-Z0-9]{0,62}$`)
 
 // snapshot calls act for a snapshot of a lab, with the lab locked.
-func (e Engine) snapshot(ctx context.Context, lab labs.Name, name string,
-	act func(providers.Snapshotter, context.Context, topology.Plan, string, string) error) error {
+func (e Engine) snapshot(lab labs.Name, name string, act func(providers.Snapshotter, providers.State, providers.Provider) error) error {
 	if !snapshotName.MatchString(name) {
 		return hint.With(fmt.Errorf("snapshot name %q is not valid", name), "use at most 63 letters, digits, -, _ and .; the first is a letter or a digit")
 	}
-	s, state, err := e.snapshotter(lab)
-	if err != nil {
+	if _, _, _, err := e.snapshotter(lab); err != nil {
 		return err
 	}
 	release, err := e.Root.Lock(lab, false)
@@ -49,16 +56,20 @@ func (e Engine) snapshot(ctx context.Context, lab labs.Name, name string,
 		return err
 	}
 	defer release()
-	return act(s, ctx, state.Plan, e.Root.Dir(lab), name)
+	s, state, p, err := e.snapshotter(lab)
+	if err != nil {
+		return err
+	}
+	return act(s, state, p)
 }
 
-func (e Engine) snapshotter(lab labs.Name) (providers.Snapshotter, providers.State, error) {
+func (e Engine) snapshotter(lab labs.Name) (providers.Snapshotter, providers.State, providers.Provider, error) {
 	state, p, err := e.made(lab)
 	if err != nil {
-		return nil, state, err
+		return nil, state, p, err
 	}
 	if s, ok := p.(providers.Snapshotter); ok {
-		return s, state, nil
+		return s, state, p, nil
 	}
 	var able []string
 	for _, other := range e.Providers {
@@ -66,6 +77,6 @@ func (e Engine) snapshotter(lab labs.Name) (providers.Snapshotter, providers.Sta
 			able = append(able, other.Name)
 		}
 	}
-	return nil, state, hint.With(fmt.Errorf("lab %s: provider %s does not support snapshots", lab, state.Plan.Provider),
+	return nil, state, p, hint.With(fmt.Errorf("lab %s: provider %s does not support snapshots", lab, state.Plan.Provider),
 		"use provider: "+strings.Join(able, " or "))
 }

@@ -33,13 +33,11 @@ type frozen struct {
 	RemoteBytes int64 `json:"elsewhere,omitempty"`
 }
 
-func snapshotDir(dir, name string) string { return filepath.Join(dir, "snapshots", name) }
-
 // Save implements providers.Snapshotter. All machines are paused at the same moment; the memory of
 // each is saved, its disk is kept unchanged, and it continues on a new overlay.
 func (p Provider) Save(ctx context.Context, plan topology.Plan, dir, name string) error {
-	if _, err := os.Stat(snapshotDir(dir, name)); err == nil {
-		return hint.With(fmt.Errorf("lab %s already has a snapshot %q", plan.Lab, name), "choose another name")
+	if _, err := os.Stat(providers.SnapshotDir(dir, name)); err == nil {
+		return providers.SnapshotExists(plan.Lab, name)
 	}
 	hs, err := placeOf(plan).connect(ctx)
 	if err != nil {
@@ -50,12 +48,12 @@ func (p Provider) Save(ctx context.Context, plan topology.Plan, dir, name string
 	if err != nil {
 		return err
 	}
-	partial := snapshotDir(dir, ".saving")
+	partial := providers.SnapshotDir(dir, ".saving")
 	if err := errors.Join(os.RemoveAll(partial), os.MkdirAll(partial, 0o700)); err != nil {
 		return err
 	}
 	for _, h := range hs {
-		if p := snapshotDir(h.dir(plan.Lab, dir), ".saving"); h.remote != nil {
+		if p := providers.SnapshotDir(h.dir(plan.Lab, dir), ".saving"); h.remote != nil {
 			if err := errors.Join(h.clear(ctx, p), h.mkdir(ctx, p)); err != nil {
 				return err
 			}
@@ -77,7 +75,7 @@ func (p Provider) Save(ctx context.Context, plan topology.Plan, dir, name string
 	}
 	for _, m := range plan.Nodes() {
 		h := hs.of(m)
-		memory := filepath.Join(snapshotDir(h.dir(plan.Lab, dir), ".saving"), m.Name+".ram")
+		memory := filepath.Join(providers.SnapshotDir(h.dir(plan.Lab, dir), ".saving"), m.Name+".ram")
 		if err := h.calls.within(memoryLimit, func() error { return h.DomainSave(there[m.Name].Domain, memory) }); err != nil {
 			// Machines whose memory was already saved are booted by `up`.
 			return full(errors.Join(fmt.Errorf("save the memory of Node %s: %w", m.Name, err), wake(there)), partial)
@@ -94,12 +92,12 @@ func (p Provider) Save(ctx context.Context, plan topology.Plan, dir, name string
 	}
 	for _, h := range hs {
 		if there := h.dir(plan.Lab, dir); h.remote != nil {
-			if err := h.rename(ctx, snapshotDir(there, ".saving"), snapshotDir(there, name)); err != nil {
+			if err := h.rename(ctx, providers.SnapshotDir(there, ".saving"), providers.SnapshotDir(there, name)); err != nil {
 				return err
 			}
 		}
 	}
-	err = errors.Join(os.WriteFile(filepath.Join(partial, "snapshot.json"), data, 0o644), os.Rename(partial, snapshotDir(dir, name)))
+	err = errors.Join(os.WriteFile(filepath.Join(partial, "snapshot.json"), data, 0o644), os.Rename(partial, providers.SnapshotDir(dir, name)))
 	if err != nil {
 		return err
 	}
@@ -153,26 +151,26 @@ func wake(domains map[string]domain) (errs error) {
 	return errs
 }
 
-// Restore implements providers.Snapshotter.
-func (p Provider) Restore(ctx context.Context, plan topology.Plan, dir, name string) error {
+// Restore implements providers.Snapshotter: the memory of the machines is restored with them.
+func (p Provider) Restore(ctx context.Context, plan topology.Plan, dir, name string) (off bool, err error) {
 	snapshot, err := readSnapshot(dir, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return hint.With(fmt.Errorf("lab %s has no snapshot %q", plan.Lab, name), "`netlab snapshot list "+plan.Lab.String()+"` lists them")
+		return false, providers.NoSnapshot(plan.Lab, name)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, m := range plan.Nodes() {
 		if was, there := snapshot.Nodes[m.Name]; !there || !reflect.DeepEqual(was.Machine, m) || len(snapshot.Nodes) != len(plan.Nodes()) {
-			return hint.With(fmt.Errorf("the machines of lab %s have changed since snapshot %q", plan.Lab, name), "restore the lab file and run `netlab up`")
+			return false, hint.With(fmt.Errorf("the machines of lab %s have changed since snapshot %q", plan.Lab, name), "restore the lab file and run `netlab up`")
 		}
 	}
 	hs, err := placeOf(plan).connect(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer hs.close()
-	return p.thaw(ctx, hs, plan, dir, name, snapshot)
+	return false, p.thaw(ctx, hs, plan, dir, name, snapshot)
 }
 
 // thaw resumes a lab's machines from a snapshot, all at the same moment, each on a new overlay of the
@@ -212,7 +210,7 @@ func (p Provider) thaw(ctx context.Context, hs hypervisors, plan topology.Plan, 
 		if err != nil {
 			return err
 		}
-		memory := filepath.Join(snapshotDir(h.dir(plan.Lab, dir), name), m.Name+".ram")
+		memory := filepath.Join(providers.SnapshotDir(h.dir(plan.Lab, dir), name), m.Name+".ram")
 		err = h.calls.within(memoryLimit, func() error {
 			return h.DomainRestoreFlags(memory, libvirt.OptString{text}, uint32(libvirt.DomainSavePaused))
 		})
@@ -249,7 +247,7 @@ func (p Provider) thaw(ctx context.Context, hs hypervisors, plan topology.Plan, 
 }
 
 func readSnapshot(dir, name string) (s frozen, err error) {
-	data, err := os.ReadFile(filepath.Join(snapshotDir(dir, name), "snapshot.json"))
+	data, err := os.ReadFile(filepath.Join(providers.SnapshotDir(dir, name), "snapshot.json"))
 	if err != nil {
 		return s, err
 	}
@@ -272,7 +270,7 @@ func (p Provider) Snapshots(dir string) ([]providers.Snapshot, error) {
 			continue // one that was not saved completely
 		}
 		found := providers.Snapshot{Name: e.Name(), Created: s.Created, Bytes: s.RemoteBytes}
-		files, err := os.ReadDir(snapshotDir(dir, e.Name()))
+		files, err := os.ReadDir(providers.SnapshotDir(dir, e.Name()))
 		if err != nil {
 			return nil, err
 		}

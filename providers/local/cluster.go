@@ -137,6 +137,9 @@ func Inspect(ctx context.Context, state providers.State, dir string, off []strin
 		return err
 	}
 	var errs error
+	if Frozen(state.Plan.Lab) {
+		errs = hint.With(errors.New("every process of the lab is frozen: `netlab snapshot save` was killed"), fmt.Sprintf("`netlab up %s` lets it continue", state.File))
+	}
 	for _, m := range missing {
 		errs = errors.Join(errs, fmt.Errorf("the networks differ from the plan: %s", m))
 	}

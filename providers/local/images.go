@@ -38,6 +38,13 @@ func ImagesOf(node string) string {
 	return images
 }
 
+// HasImages reports whether the images still exist that a copy of a Node's directory leads to in
+// the Node's place.
+func HasImages(copied, node string) bool {
+	to, err := os.Readlink(filepath.Join(copied, imagesLink))
+	return err != nil || exists(filepath.Join(node, to))
+}
+
 // Images provides a lab's images for its Nodes, and removes those that none of its Nodes has.
 func Images(ctx context.Context, req providers.Request) (string, error) {
 	images, err := artifacts.LabImages(ctx, req.Artifacts.Store, req.Dir)

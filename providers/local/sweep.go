@@ -197,6 +197,7 @@ func cgroupDirs(cgroup string) []string {
 // thaw lets the processes of a lab, or of one of its machines, run again where a container is
 // paused: on cgroup v1 a frozen process does not take its SIGKILL (freezer-subsystem.rst).
 func thaw(lab labs.Name, machine string) {
+	_ = Unfreeze(lab) // a frozen cgroup keeps those below it frozen, whatever is written there
 	for _, dir := range cgroupDirs(CgroupOf(lab, machine)) {
 		filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err == nil && d.Name() == "freezer.state" {

@@ -32,7 +32,7 @@ func (p Provider) Create(ctx context.Context, req providers.Request) (providers.
 	if err := req.Plan.Lab.Check(); err != nil {
 		return providers.Running{}, err
 	}
-	if err := local.MakeDirs(req); err != nil {
+	if err := errors.Join(local.MakeDirs(req), local.Unfreeze(req.Plan.Lab)); err != nil {
 		return providers.Running{}, err
 	}
 	if err := p.removeExtra(ctx, req); err != nil {
@@ -143,6 +143,9 @@ func (p Provider) Attach(_ context.Context, plan topology.Plan, dir string) (pro
 // Stop implements providers.Stopper.
 func (p Provider) Stop(ctx context.Context, lab labs.Name, dir string) error {
 	if err := lab.Check(); err != nil {
+		return err
+	}
+	if err := local.Unfreeze(lab); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(filepath.Join(dir, "nodes"))
