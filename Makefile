@@ -32,8 +32,9 @@ ci-providers := ./providers/kind ./providers/libvirt
 ci-labs := TestDocker TestUpDown
 space := $() $()
 
-# Tests of second versions (MetalLB with BGP is one), which only `make test-all` builds.
-later := -skip '^(TestVersions|TestBGP)$$'
+# Tests that only `make test-all` runs: of second versions (MetalLB with BGP is one), which take a build of
+# their own, and of the longest labs.
+later := -skip '^(TestVersions|TestBGP|TestLoadBalancerByHand)$$'
 
 .PHONY: help check-go quickstart build pulumi setup test test-ci test-pulumi test-all unit-test lint bench clean
 

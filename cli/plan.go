@@ -154,6 +154,12 @@ func printPlan(w io.Writer, set components.Set, outlook artifacts.Outlook, their
 	}
 	t.table(routes)
 
+	shared := [][]string{{"SHARED VIP", "NETWORK", "HOSTS"}}
+	for _, s := range p.Shared() {
+		shared = append(shared, []string{s.VIP.String(), s.Network, strings.Join(s.Hosts, " ")})
+	}
+	t.table(shared)
+
 	sessions := [][]string{{"BGP OF", "AS", "PEER", "AS", "NETWORK", "ADDRESS", "PEER ADDRESS", "BFD"}}
 	learned := [][]string{{"LEARNED BY", "TO", "VIA"}}
 	bgp := p.Routes(nil)

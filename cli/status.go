@@ -62,7 +62,7 @@ func (a *app) statusText(s engine.LabStatus) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	if err := a.sessionsText(s.Sessions); err != nil {
+	if err := cmp.Or(a.sessionsText(s.Sessions), a.sharedText(s.SharedVIPs)); err != nil {
 		return err
 	}
 	if s.NodeImage != "" {
@@ -78,6 +78,19 @@ func (a *app) statusText(s engine.LabStatus) error {
 		fmt.Fprintf(a.stdout, "`netlab up %s` restores what differs\n", s.File)
 	}
 	return nil
+}
+
+// sharedText writes the VIPs that hosts share; nothing where there are none.
+func (a *app) sharedText(vips []engine.SharedVIPStatus) error {
+	if len(vips) == 0 {
+		return nil
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(w, "\nSHARED VIP\tNETWORK\tHOSTS\tHELD BY")
+	for _, v := range vips {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", v.VIP, v.Network, strings.Join(v.Hosts, " "), cmp.Or(strings.Join(v.Holders, " "), "none"))
+	}
+	return w.Flush()
 }
 
 // sessionsText writes the BGP sessions of routers; nothing where there are none.

@@ -21,7 +21,7 @@ import (
 
 // Service is how a component runs on outside hosts: as one program, or as several.
 type Service struct {
-	// Hosts are the roles of those that have it, or labs.FieldRouting for those with that field.
+	// Hosts are the roles of those that have it, or labs.FieldRouting or labs.FieldVRRP for those with that field.
 	Hosts []string `json:"hosts"`
 	// Layer is a layer of the component, laid over the Debian base in the host's root file
 	// system; "" for none.
@@ -159,7 +159,7 @@ func (k Component) checkProgram(p Program) error {
 }
 
 func hostRoles() []string {
-	return []string{topology.RoleRouter, topology.RoleClient, topology.RoleInternet, topology.RoleAPILB, topology.RoleLoadBalancer, labs.FieldRouting}
+	return []string{topology.RoleRouter, topology.RoleClient, topology.RoleInternet, topology.RoleAPILB, topology.RoleLoadBalancer, labs.FieldRouting, labs.FieldVRRP}
 }
 
 // runsOn reports whether an outside host of the plan has the component's service.

@@ -1,6 +1,7 @@
 package components
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -164,6 +165,64 @@ func TestLoadBalancerByHand(t *testing.T) {
 	p.Machines = append(p.Machines[:1], lb)
 	if text := config(); strings.Count(text, "server cp 172.30.0.10:30") != 2 {
 		t.Errorf("without workers haproxy.cfg is\n%s", text)
+	}
+}
+
+// keepalived's configuration follows from the VIPs that a host shares: a load balancer's HAProxy must
+// answer, a router's VIPs move together.
+func TestKeepalived(t *testing.T) {
+	c := load(t)
+	p := quickstart(c)
+	p.Ingress.NodePorts = &labs.NodePorts{HTTP: 30080, HTTPS: 30443}
+	host := func(role string, vips ...topology.SharedVIP) map[string]string {
+		t.Helper()
+		m := topology.Machine{Name: "x1", Kind: topology.KindHost, Role: role, VRRP: &topology.VRRP{Priority: 199, VIPs: vips}, Services: []topology.Service{{Name: "keepalived"}}}
+		if role == topology.RoleLoadBalancer {
+			m.Services = append(m.Services, topology.Service{Name: "haproxy"})
+		}
+		with := p
+		with.Machines = append(slices.Clone(p.Machines), m)
+		services, err := resolve(t, c, with).HostServices(m)
+		if err != nil || services[0].Layer != "keepalived/keepalived" {
+			t.Fatalf("services are %+v (%v)", services, err)
+		}
+		files := map[string]string{}
+		for _, s := range services {
+			maps.Copy(files, s.Files)
+		}
+		return files
+	}
+	lan := topology.SharedVIP{Network: "lan", NIC: "eth0", ID: 52, Address: address("172.30.0.90")}
+	wan := topology.SharedVIP{Network: "wan", NIC: "eth1", ID: 51, Address: address("203.0.113.1")}
+	const file = "/etc/keepalived/keepalived.conf"
+	balancer, router := host(topology.RoleLoadBalancer, lan), host(topology.RoleRouter, lan, wan)
+	for _, want := range []string{
+		"vrrp_instance lan {\n    state BACKUP\n    interface eth0\n    virtual_router_id 52\n    priority 199\n", "        172.30.0.90/32\n    }\n    track_script {\n        haproxy\n    }\n}\n",
+	} {
+		if !strings.Contains(balancer[file], want) {
+			t.Errorf("keepalived.conf of a load balancer lacks %q:\n%s", want, balancer[file])
+		}
+	}
+	if text := balancer["/etc/haproxy/haproxy.cfg"]; !strings.Contains(text, "bind 127.0.0.1:8404\n") || !strings.Contains(balancer[file], "http://127.0.0.1:8404/") {
+		t.Errorf("keepalived does not ask HAProxy:\n%s\n%s", text, balancer[file])
+	}
+	for _, want := range []string{"    interface eth1\n    virtual_router_id 51\n", "vrrp_sync_group all {\n    group {\n        lan\n        wan\n    }\n}\n"} {
+		if !strings.Contains(router[file], want) {
+			t.Errorf("keepalived.conf of a router lacks %q:\n%s", want, router[file])
+		}
+	}
+	if strings.Contains(router[file], "script ") || strings.Contains(balancer[file], "sync_group") {
+		t.Errorf("a router has a script, or a load balancer a group:\n%s\n%s", router[file], balancer[file])
+	}
+}
+
+// Every outside host has an agent, from which probes are sent.
+func TestAgentsOfHosts(t *testing.T) {
+	services := load(t).Known().Services
+	for _, role := range hostRoles() {
+		if field := role == labs.FieldRouting || role == labs.FieldVRRP; !field && !slices.Contains(services[role], "agent") {
+			t.Errorf("hosts with role %s run %v", role, services[role])
+		}
 	}
 }
 

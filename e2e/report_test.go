@@ -67,9 +67,9 @@ func checkSchema(t *testing.T, text string) {
 }
 
 // ofSomeLabs reports whether a path is skipped on CNIs that have no such policy, or without routers that
-// speak BGP or load balancers by hand.
+// speak BGP, load balancers by hand or VIPs that hosts share.
 func ofSomeLabs(id string) bool {
-	return slices.Contains([]string{checks.PolicyL7, checks.PolicyFQDN, checks.BGPSession, checks.RouterToVIP, checks.OutsideToLBByHand}, id)
+	return slices.Contains([]string{checks.PolicyL7, checks.PolicyFQDN, checks.BGPSession, checks.RouterToVIP, checks.OutsideToLBByHand, checks.VRRPVIP}, id)
 }
 
 // checkIDs: every kind of path is there, and only what this lab cannot do is skipped.

@@ -15,7 +15,7 @@ type Known struct {
 	LoadBalancers map[string]Choices
 	Ingresses     map[string]Choices
 	Images        []string            // for the user's own workloads
-	Services      map[string][]string // of outside hosts, by role; those by FieldRouting are of hosts with routing
+	Services      map[string][]string // of outside hosts, by role; those by FieldRouting and FieldVRRP are of hosts with these fields
 }
 
 // Choices are the versions of a component that a lab may select, the default one first.

@@ -103,6 +103,9 @@ type Host struct {
 	Role     string   `json:"role"`               // router, client, internet, api-lb or load-balancer
 	Networks []string `json:"networks,omitempty"` // eth0, eth1, …
 	Routing  *Routing `json:"routing,omitempty"`  // of a router: dynamic routing; default: static routes
+	// VRRP has hosts of one role share a VIP on a network, which one of them holds, by keepalived: load
+	// balancers on their first network, routers as the gateway of each of theirs.
+	VRRP bool `json:"vrrp,omitempty"`
 }
 
 // Routing is the dynamic routing of a router, by FRR. Routers announce their networks to each other.

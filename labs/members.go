@@ -18,6 +18,7 @@ type Member struct {
 	Hypervisor string   // of a Node: its NodeGroup's
 	Services   []string // of a host
 	Routing    *Routing // of a router with dynamic routing
+	VRRP       bool     // of a host that shares VIPs
 }
 
 // Members expands the Node groups: Nodes first, then hosts, in the lab's order.
@@ -34,17 +35,21 @@ func (l Lab) Members() []Member {
 		}
 	}
 	for i, h := range l.Hosts {
-		members = append(members, Member{Name: h.Name, Role: h.Role, Field: fmt.Sprintf("hosts[%d]", i), Networks: h.Networks, Services: l.servicesOf(h), Routing: h.Routing})
+		members = append(members, Member{Name: h.Name, Role: h.Role, Field: fmt.Sprintf("hosts[%d]", i), Networks: h.Networks, Services: l.servicesOf(h), Routing: h.Routing, VRRP: h.VRRP})
 	}
 	return members
 }
 
-// servicesOf names the services of a host: those of its role, and those of dynamic routing.
+// servicesOf names the services of a host: those of its role, of dynamic routing and of shared VIPs.
 func (l Lab) servicesOf(h Host) []string {
-	if h.Routing == nil {
-		return l.Services[h.Role]
+	all := l.Services[h.Role]
+	if h.Routing != nil {
+		all = slices.Concat(all, l.Services[FieldRouting])
 	}
-	return slices.Concat(l.Services[h.Role], l.Services[FieldRouting])
+	if h.VRRP {
+		all = slices.Concat(all, l.Services[FieldVRRP])
+	}
+	return all
 }
 
 // maxCount limits a Node group, so that a typing error does not request 2000 Nodes.

@@ -38,6 +38,7 @@ const maxControlPlanes = 5
 func (v *validator) hosts() {
 	internet := ""
 	v.balancers()
+	v.vrrp()
 	for i, h := range v.lab.Hosts {
 		at := fmt.Sprintf("hosts[%d]", i)
 		v.label(at+".name", h.Name)

@@ -21,26 +21,28 @@ type allocation struct {
 type member struct {
 	labs.Member
 	addresses []netip.Addr
+	shared    map[string]netip.Addr // by network: the VIPs that the machine shares by VRRP
 }
 
 // The first address of each kind of machine in a network of /24 or larger.
 const (
 	firstRouter = 1
 	firstNode   = 10
+	firstShared = 90 // VIPs of load balancers
 	firstHost   = 100
 )
 
 // allocate returns every machine its addresses and reads the pools.
 //
-// In a network of /24 or larger, routers get addresses from .1 on, Nodes from .10, other
-// hosts from .100; in a smaller one each machine gets the next free address, routers and hosts
-// before Nodes. So a Node added at the end or a change of a pool does not change the address of
+// In a network of /24 or larger, routers get addresses from .1 on, their VIP that before them, Nodes
+// from .10, the VIP of load balancers .90, other hosts from .100; in a smaller one each machine gets
+// the next free address, routers and hosts before Nodes. So a Node added at the end or a change of a pool does not change the address of
 // any other machine. A full network and a pool that covers a machine's address are problems.
 func allocate(lab labs.Lab) (allocation, labs.Problems) {
 	var out allocation
 	var problems labs.Problems
 	for _, m := range lab.Members() {
-		out.members = append(out.members, member{m, make([]netip.Addr, len(m.Networks))})
+		out.members = append(out.members, member{Member: m, addresses: make([]netip.Addr, len(m.Networks))})
 	}
 	spaces := map[string]*space{}
 	for _, n := range lab.Networks {
@@ -58,7 +60,12 @@ func allocate(lab labs.Lab) (allocation, labs.Problems) {
 			}
 		}
 	}
+	share := func(role string, from int) {
+		problems = append(problems, shareVIPs(out.members, role, spaces, from)...)
+	}
+	share(RoleRouter, firstRouter)
 	give(firstRouter, func(m labs.Member) bool { return !m.Node && m.Role == RoleRouter })
+	share(RoleLoadBalancer, firstShared)
 	give(firstHost, func(m labs.Member) bool { return !m.Node && m.Role != RoleRouter })
 	give(firstNode, func(m labs.Member) bool { return m.Node })
 
@@ -92,13 +99,48 @@ func (m member) address(spaces map[string]*space, from int) (problems labs.Probl
 		}
 		address, ok := s.take(from, m.Name)
 		if !ok {
-			problems = append(problems, labs.Problem{Field: m.Field,
-				What: fmt.Sprintf("network %s (%s) has no free address for %s", name, s.cidr, m.Name),
-				Hint: "use a shorter prefix or fewer machines"})
+			problems = append(problems, s.full(m.Field, name, m.Name))
 		}
 		m.addresses[i] = address
 	}
 	return problems
+}
+
+// shareVIPs allocates the VIPs that hosts of a role share: one on each network that they share one on.
+func shareVIPs(members []member, role string, spaces map[string]*space, from int) (problems labs.Problems) {
+	vips := map[string]netip.Addr{}
+	for i := range members {
+		m := &members[i]
+		if m.Node || m.Role != role {
+			continue
+		}
+		for _, name := range m.SharedOn() {
+			s := spaces[name]
+			if s == nil {
+				continue // labs.Load reports unknown and unusable networks
+			}
+			who := "the VIP of hosts with role " + role
+			vip, known := vips[name]
+			if !known {
+				var ok bool
+				if vip, ok = s.take(from, who); !ok {
+					problems = append(problems, s.full(m.Field, name, who))
+				}
+				vips[name] = vip
+			}
+			if m.shared == nil {
+				m.shared = map[string]netip.Addr{}
+			}
+			m.shared[name] = vip
+		}
+	}
+	return problems
+}
+
+// full is the problem of a network without a free address.
+func (s *space) full(field, network, who string) labs.Problem {
+	return labs.Problem{Field: field, What: fmt.Sprintf("network %s (%s) has no free address for %s", network, s.cidr, who),
+		Hint: "use a shorter prefix or fewer machines"}
 }
 
 // covered reports, for each network, the first machine whose address is in a pool.

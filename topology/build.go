@@ -92,8 +92,8 @@ func (b *builder) networks(members []member) {
 			out.Gateways, out.External = []netip.Addr{n.Gateway}, true
 		}
 		for _, m := range members {
-			if i := slices.Index(m.Networks, n.Name); i >= 0 && m.Role == RoleRouter && len(out.Gateways) == 0 {
-				out.Gateways = []netip.Addr{m.addresses[i]}
+			if slices.Contains(m.Networks, n.Name) && m.Role == RoleRouter && len(out.Gateways) == 0 {
+				out.Gateways = []netip.Addr{m.nextHop(n.Name)}
 			}
 		}
 		b.plan.Networks = append(b.plan.Networks, out)
@@ -130,6 +130,7 @@ func (b *builder) machines(members []member) error {
 			OwnKernel:   m.Node && b.lab.Traits().OwnKernel,
 			Remote:      remote,
 			Routing:     routers[m.Name],
+			VRRP:        m.vrrp(members),
 		}
 		if m.Node {
 			out.Kind = KindNode
@@ -144,7 +145,7 @@ func (b *builder) machines(members []member) error {
 			}
 			network := b.plan.Networks[at]
 			out.NICs = append(out.NICs, NIC{
-				Name:      fmt.Sprintf("eth%d", i),
+				Name:      nicName(i),
 				Network:   name,
 				Addresses: []netip.Prefix{netip.PrefixFrom(m.addresses[i], network.CIDR().Bits())},
 				MAC:       mac(b.lab.Metadata.Name, m.Name, name),
@@ -160,6 +161,9 @@ func (b *builder) machines(members []member) error {
 	}
 	return nil
 }
+
+// nicName is the name of a machine's NIC on the network at a position of its list.
+func nicName(at int) string { return fmt.Sprintf("eth%d", at) }
 
 // serviceRoute is what a Node without a default route needs to reach ClusterIPs: the
 // kernel requires a route before kube-proxy rewrites the destination. No packet is sent to

@@ -60,7 +60,7 @@ type Network struct {
 	CIDRs    []netip.Prefix `json:"cidrs"` // one a family
 	MTU      int            `json:"mtu"`
 	Bridge   string         `json:"bridge"`             // in the fabric namespace, 15 characters at most
-	Gateways []netip.Addr   `json:"gateways"`           // the first router's addresses; none where no router is
+	Gateways []netip.Addr   `json:"gateways"`           // the first router's addresses, or the VIP that it shares; none where no router is
 	External bool           `json:"external,omitempty"` // the gateway is a router beyond Uplink
 	Uplink   string         `json:"uplink,omitempty"`   // bridge of this machine that it is connected to; "" for none
 	VLAN     int            `json:"vlan,omitempty"`     // 802.1Q VLAN on Uplink; 0 for untagged
@@ -92,6 +92,7 @@ type Machine struct {
 	Forward     bool         `json:"forward"`            // forwards IP packets: routers and Nodes
 	Services    []Service    `json:"services,omitempty"` // of an outside host
 	Routing     *Routing     `json:"routing,omitempty"`  // of a router, nil for static routes only
+	VRRP        *VRRP        `json:"vrrp,omitempty"`     // nil for a host that shares no VIP
 	// OwnKernel is set for a machine that does not share this machine's kernel: it has no network
 	// namespace here, and its provider plugs its NICs.
 	OwnKernel bool `json:"ownKernel,omitempty"`

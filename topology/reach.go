@@ -173,7 +173,7 @@ func (p Plan) step(m Machine, way Way, to netip.Addr, seen []string, hops []Hop)
 	}
 	hop.To, hop.In = next.Name, in.Name
 	hops = append(slices.Clip(hops), hop)
-	if next.has(to) || next.Kind == KindNode && p.routed(to) { // kube-proxy takes it
+	if next.has(to) || next.shares(to) || next.Kind == KindNode && p.routed(to) { // kube-proxy takes it
 		return walk{ways: [][]Hop{hops}, reached: []Machine{next}}
 	}
 	var reason string
@@ -265,11 +265,12 @@ func (p Plan) source(m Machine, to netip.Addr) netip.Addr {
 	return nic.Addresses[i].Addr()
 }
 
-// owner finds the machine with an address on a network, and its NIC there.
+// owner finds the machine with an address on a network, and its NIC there: for a VIP that hosts share,
+// the one that holds it if all are on.
 func (p Plan) owner(network string, a netip.Addr) (Machine, NIC, bool) {
 	for _, m := range p.Machines {
 		for _, nic := range m.NICs {
-			if nic.Network == network && nic.Has(a) {
+			if nic.Network == network && (nic.Has(a) || m.shares(a)) {
 				return m, nic, true
 			}
 		}

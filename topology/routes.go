@@ -36,13 +36,12 @@ func nextHops(m member, members []member) map[string]netip.Addr {
 	queue := slices.Clone(m.Networks)
 	for at := 0; at < len(queue); at++ {
 		for _, r := range members {
-			i := slices.Index(r.Networks, queue[at])
-			if r.Role != RoleRouter || r.Name == m.Name || i < 0 {
+			if r.Role != RoleRouter || r.Name == m.Name || !slices.Contains(r.Networks, queue[at]) {
 				continue
 			}
 			via, far := next[queue[at]]
 			if !far {
-				via = r.addresses[i]
+				via = r.nextHop(queue[at])
 			}
 			for _, n := range r.Networks {
 				if !slices.Contains(queue, n) {

@@ -35,23 +35,10 @@ const sessionsLimit = time.Minute
 // awaitSessions waits until the sessions of the plan are established: after a change of routers or
 // of how VIPs are announced they start anew. Those that are not are left to the verification.
 func awaitSessions(ctx context.Context, running providers.Running, plan topology.Plan, p Progress) {
-	open := func() bool {
+	await(ctx, "BGP sessions", sessionsLimit, p, func() bool {
 		all, err := sessionsOf(ctx, running, plan)
-		return err != nil || slices.ContainsFunc(all, func(s SessionStatus) bool { return s.Name != "" && s.State != frr.Established })
-	}
-	if !open() {
-		return
-	}
-	done := p.Step("BGP sessions")
-	ctx, cancel := context.WithTimeout(ctx, sessionsLimit)
-	defer cancel()
-	for open() && ctx.Err() == nil {
-		select {
-		case <-ctx.Done():
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
-	done(ctx.Err())
+		return err == nil && !slices.ContainsFunc(all, func(s SessionStatus) bool { return s.Name != "" && s.State != frr.Established })
+	})
 }
 
 // sessionsOf asks the routers that are on for their BGP sessions. The error joins those of routers

@@ -24,7 +24,9 @@ type LabStatus struct {
 	NodeImage string `json:"nodeImage,omitempty"`
 	// Sessions are the BGP sessions of routers with routing that are on.
 	Sessions []SessionStatus `json:"sessions,omitempty"`
-	Problems []string        `json:"problems,omitempty"`
+	// SharedVIPs are those that hosts share by VRRP.
+	SharedVIPs []SharedVIPStatus `json:"sharedVIPs,omitempty"`
+	Problems   []string          `json:"problems,omitempty"`
 }
 
 // MachineStatus is one of its machines.
@@ -88,12 +90,13 @@ func (e Engine) Status(ctx context.Context, lab labs.Name) (LabStatus, error) {
 		runs = runs && !slices.Contains(running.Off, m.Name)
 		s.Machines = append(s.Machines, MachineStatus{Name: m.Name, Role: m.Role, Address: m.Address().String(), Running: runs, LinksDown: links[m.Name], Memory: e.memory(state.Plan, m)})
 	}
-	var unknown error
-	s.Sessions, unknown = sessionsOf(ctx, running, state.Plan)
+	var noSessions, noVIPs error
+	s.Sessions, noSessions = sessionsOf(ctx, running, state.Plan)
+	s.SharedVIPs, noVIPs = sharedVIPsOf(ctx, running, state.Plan)
 	for _, problem := range hint.Split(providers.Healthy(ctx, provider, state, e.Root.Dir(lab))) {
 		s.Problems = append(s.Problems, problem.Error())
 	}
-	for _, problem := range hint.Split(unknown) {
+	for _, problem := range hint.Split(errors.Join(noSessions, noVIPs)) {
 		s.Problems = append(s.Problems, problem.Error())
 	}
 	return s, nil

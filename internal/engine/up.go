@@ -104,6 +104,7 @@ func (e Engine) Up(ctx context.Context, set components.Set, o UpOptions, p Progr
 		return result, stopped(ctx, err, fmt.Sprintf("`netlab up %s` continues, `netlab down %s` removes the lab", o.File, set.Plan.Lab))
 	}
 	awaitSessions(ctx, result.Running, set.Plan, p)
+	awaitSharedVIPs(ctx, result.Running, set.Plan, p)
 	if o.Verify {
 		if result.Report, err = verify(ctx, result.Running, lab.verify, o.Evidence, p); err != nil {
 			return result, err

@@ -20,8 +20,8 @@ func Known() labs.Known {
 		Kubernetes: labs.Choices{{Version: "v1.37.2", Modes: proxies}, {Version: "v1.36.3", Modes: proxies}},
 		Images:     []string{"nginx", "toolbox"},
 		Services: map[string][]string{
-			labs.FieldRouting: {"frr"},
-			labs.RoleRouter:   {"agent"}, labs.RoleClient: {"agent"}, labs.RoleInternet: {"agent", "outside-dns"}, labs.RoleAPILB: {"agent", "haproxy"}, labs.RoleLoadBalancer: {"agent", "haproxy"},
+			labs.FieldRouting: {"frr"}, labs.FieldVRRP: {"keepalived"},
+			labs.RoleRouter: {"agent"}, labs.RoleClient: {"agent"}, labs.RoleInternet: {"agent", "outside-dns"}, labs.RoleAPILB: {"agent", "haproxy"}, labs.RoleLoadBalancer: {"agent", "haproxy"},
 		},
 		CNIs: map[string]labs.Choices{
 			"flannel": {{Version: "v0.28.4", Preferred: true, Options: map[string][]string{"backend": {"vxlan", "host-gw"}}}},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"netlab.dev/netlab/topology"
 )
@@ -291,6 +292,11 @@ func (l *layout) fillBars() {
 		n := l.plan.Networks[at]
 		bar := Bar{Rect: Rect{X: margin, W: l.width - 2*margin}, Network: name}
 		parts := []Text{{Value: n.CIDR().String()}, {Value: fmt.Sprintf("MTU %d", n.MTU), Class: "dim"}}
+		for _, s := range l.plan.Shared() {
+			if s.Network == name {
+				parts = append(parts, Text{Value: fmt.Sprintf("VIP %s of %s", s.VIP, strings.Join(s.Hosts, ", ")), Class: "dim"})
+			}
+		}
 		for _, p := range l.plan.LoadBalancer.Pools {
 			if p.Network == name {
 				parts = append(parts, Text{Value: fmt.Sprintf("VIPs %s–%s", p.First, p.Last), Class: "dim"})

@@ -28,7 +28,8 @@ func byHand() []Check {
 	}}
 }
 
-// byHandRows ask each load balancer for every host and path of the Ingress, and for an unknown host.
+// byHandRows ask each load balancer, and the VIP that several share, for every host and path of the
+// Ingress, and for an unknown host.
 func byHandRows(l Lab) []Row {
 	balancers := l.Plan.WithRole(topology.RoleLoadBalancer)
 	switch {
@@ -37,13 +38,22 @@ func byHandRows(l Lab) []Row {
 	case len(l.Clients) == 0:
 		return skip("outside client", "load balancer", noClient)
 	}
-	var out []Row
+	var through []string
 	for _, b := range balancers {
+		through = append(through, b.Name)
+	}
+	for _, s := range l.Plan.Shared() {
+		if s.Role == topology.RoleLoadBalancer {
+			through = append(through, s.VIP.String())
+		}
+	}
+	var out []Row
+	for _, name := range through {
 		for _, c := range l.Clients {
 			for _, protocol := range []string{agent.HTTP, agent.HTTPS} {
-				to := func(name string, status int) {
-					r := reach(observe.AtHost(c), observe.Ref{Kind: report.AtIngress, Name: name}).over(protocol)
-					r.Through, r.Status = b.Name, status
+				to := func(url string, status int) {
+					r := reach(observe.AtHost(c), observe.Ref{Kind: report.AtIngress, Name: url}).over(protocol)
+					r.Through, r.Status = name, status
 					out = append(out, r)
 				}
 				for _, r := range workload.IngressRoutes() {
@@ -54,6 +64,18 @@ func byHandRows(l Lab) []Row {
 		}
 	}
 	return out
+}
+
+// Balancer is the load balancer that a row goes through and the address that is asked: a host's own, or
+// the VIP that the host holds, since the others are off. Both are "" for a row through none.
+func (r Row) Balancer(s observe.Snapshot) (host, ip string) {
+	if r.Through == "" {
+		return "", ""
+	}
+	if shared, is := sharers(s.Plan, r.Through); is {
+		return cmp.Or(shared.Holder(s.Off), shared.Hosts[0]), r.Through
+	}
+	return r.Through, s.Toward(r.From, r.Through)
 }
 
 // ForwardedFor asserts which client the Ingress controller tells a backend of: with the PROXY protocol
@@ -70,9 +92,10 @@ func (ForwardedFor) Judge(s observe.Snapshot, r Row, got Answers) []report.Prope
 		return nil
 	}
 	told := distinct(seen, func(x agent.Seen) string { return x.ForwardedFor })
-	p := report.Property{Key: report.KeyForwarded, Name: "client told", Expected: r.Through + "'s address, or a Node's", Observed: cmp.Or(strings.Join(told, " "), "none"), OK: true}
+	host, _ := r.Balancer(s)
+	p := report.Property{Key: report.KeyForwarded, Name: "client told", Expected: host + "'s address, or a Node's", Observed: cmp.Or(strings.Join(told, " "), "none"), OK: true}
 	client, _ := s.Plan.Machine(r.From.Name)
-	balancer, _ := s.Plan.Machine(r.Through)
+	balancer, _ := s.Plan.Machine(host)
 	if s.Plan.Ingress.ProxyProtocol {
 		p.Expected = "the client's own address"
 	}

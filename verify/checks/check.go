@@ -58,8 +58,8 @@ type Row struct {
 	Expected string
 	Skip     string     // why it does not apply to the lab; "" if it does
 	Status   int        // HTTP status that something other than an agent must answer with; 0: an agent answers
-	Peer     netip.Addr // of a BGP session: the peer's address
-	Through  string     // host of role load-balancer that is asked in place of the Ingress controller's own address
+	Peer     netip.Addr // of a BGP session: the peer's address; of a VIP that hosts share: the VIP
+	Through  string     // host of role load-balancer, or VIP of several, that is asked in place of the Ingress controller
 	Few      bool       // any ready endpoint may answer a few requests, where the path's other clients ask for all
 
 	Measures  string // throughput or latency, of a measurement
@@ -73,7 +73,7 @@ type Row struct {
 
 // All returns the table, in the order of the report.
 func All() []Check {
-	return slices.Concat(pods(), services(), rolling(), api(), dns(), nodePorts(), loadBalancer(), ingress(), byHand(), routing(), toOutside(), fromOutside(), policies(), own(),
+	return slices.Concat(pods(), services(), rolling(), api(), dns(), nodePorts(), loadBalancer(), ingress(), byHand(), routing(), vrrp(), toOutside(), fromOutside(), policies(), own(),
 		throughput(), latency())
 }
 

@@ -91,6 +91,9 @@ func judgeReply(s observe.Snapshot, f *Finding, r Row, main agent.Result) {
 		return // the answer is the router's own
 	}
 	f.Observed.RTTMicros = MedianRTT(main)
+	if r.Protocol == agent.ARP {
+		return
+	}
 	if r.Protocol == agent.DNS {
 		if main.Answers[0].DNS == nil {
 			f.Outcome, f.Reason = report.Fail, "no DNS answer"

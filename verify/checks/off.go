@@ -70,8 +70,8 @@ func onThePath(c Case) []string {
 			names = append(names, end.Name)
 		}
 	}
-	if r.Through != "" {
-		names = append(names, r.Through)
+	if host, _ := r.Balancer(c.Snapshot); host != "" {
+		names = append(names, host)
 	}
 	for _, l := range c.legs() {
 		names = append(names, l.From.Machine(), l.To.Machine())

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -109,26 +110,27 @@ func portOfScheme(protocol string) int {
 	return 80
 }
 
-// address is where a row's destination listens: for a BGP session the peer's address, through a load
-// balancer the port there.
+// address is where a row's destination listens: for a BGP session and a VIP that hosts share the address
+// alone, through a load balancer the port there.
 func (r Row) address(s observe.Snapshot) (target, ip string, err error) {
-	switch {
-	case s.IsOff(r.Through):
-		return "", "", observe.Absent{Why: s.Away[r.Through]}
-	case r.Through != "":
-		ip = s.Toward(r.From, r.Through)
-		return observe.JoinPort(ip, portOfScheme(r.Protocol)), ip, nil
-	case !r.Peer.IsValid():
+	host, ip := r.Balancer(s)
+	if !r.Peer.IsValid() && host == "" {
 		return s.Address(r.From, r.To, r.Protocol)
-	case s.IsOff(r.To.Name):
-		return "", "", observe.Absent{Why: s.Away[r.To.Name]}
 	}
-	return r.Peer.String(), r.Peer.String(), nil
+	for _, name := range []string{r.To.Name, host} {
+		if s.IsOff(name) {
+			return "", "", observe.Absent{Why: s.Away[name]}
+		}
+	}
+	if r.Peer.IsValid() {
+		return r.Peer.String(), r.Peer.String(), nil
+	}
+	return observe.JoinPort(ip, portOfScheme(r.Protocol)), ip, nil
 }
 
-// at is what a probe of a row's protocol calls a target: a URL, but for plain TCP, UDP and BGP.
+// at is what a probe of a row's protocol calls a target: a URL, but for plain TCP, UDP, BGP and ARP.
 func (r Row) at(target string) string {
-	if r.Protocol == agent.TCP || r.Protocol == agent.UDP || r.Protocol == agent.BGP {
+	if slices.Contains([]string{agent.TCP, agent.UDP, agent.BGP, agent.ARP}, r.Protocol) {
 		return target
 	}
 	return r.Protocol + "://" + target + "/"

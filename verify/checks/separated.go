@@ -15,8 +15,12 @@ import (
 func (l Lab) separated(r Row) string {
 	from := r.From.Machine()
 	if r.Through != "" {
-		node, _ := nodeFor(l.Plan, observe.Ref{Kind: report.AtHost, Name: r.Through})
-		return cmp.Or(l.way(from, r.Through).Reason, l.way(r.Through, node).Reason)
+		host, way := r.Through, l.way(from, r.Through)
+		if shared, is := sharers(l.Plan, r.Through); is {
+			host, way = shared.Hosts[0], topology.Reach(l.Plan, from, shared.VIP)
+		}
+		_, onward := nodeFor(l.Plan, observe.Ref{Kind: report.AtHost, Name: host})
+		return cmp.Or(way.Reason, onward.Reason)
 	}
 	switch r.To.Kind {
 	case report.AtHost:

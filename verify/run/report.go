@@ -53,7 +53,8 @@ func reportOf(w observe.Snapshot, rows []*attempt, extent checks.Extent, cniVers
 			to.IP = x.Row.Peer.String()
 		}
 		if x.Row.Through != "" {
-			to.Name, to.IP = to.Name+"@"+x.Row.Through, w.Toward(x.Row.From, x.Row.Through)
+			to.Name += "@" + x.Row.Through
+			_, to.IP = x.Row.Balancer(w)
 		}
 		out.Paths = append(out.Paths, report.Result{
 			ID: x.Row.ID, Aliases: x.Row.Aliases(), From: endOf(w, x.Row.From, x.Row.From, x.Row.Protocol), To: to,

@@ -61,6 +61,9 @@ func (n Network) answer(from string, s observe.Station, p agent.Probe) agent.Res
 		return AnswersOf(agent.Answer{Outcome: agent.Reply, Payload: p.Hint})
 	case agent.ARP:
 		m, _ := n.W.Plan.Machine(n.W.Pods.Echo[0].Node)
+		if holder, shared := n.holder(p.Target); shared {
+			m = holder
+		}
 		return AnswersOf(agent.Answer{Outcome: agent.Reply, MACs: []string{m.NICs[0].MAC}})
 	case agent.BGP:
 		return n.session(from, p.Target)
@@ -179,18 +182,29 @@ func (n Network) answer(from string, s observe.Station, p agent.Probe) agent.Res
 		target, _ := n.W.Plan.Machine(workload.OutsideHost(n.W.Plan))
 		return AnswersOf(Reply(target.Name, "", n.W.SourceIP(client.Name, target.Address())))
 	}
+	holder, shared := n.holder(host)
 	for _, m := range n.W.Plan.WithRole(topology.RoleLoadBalancer) {
-		if m.Address().String() == host {
+		if m.Address().String() == host || shared && m.Name == holder.Name {
 			r := n.ingress(p, u)
 			for _, a := range r.Answers {
 				if a.Seen != nil {
-					a.Seen.ForwardedFor = n.client(from, host)
+					a.Seen.ForwardedFor = n.client(from, m.Address().String())
 				}
 			}
 			return r
 		}
 	}
 	panic("nothing listens at " + p.Target)
+}
+
+// holder is the host that holds a VIP which hosts share; false for another address.
+func (n Network) holder(vip string) (topology.Machine, bool) {
+	for _, s := range n.W.Plan.Shared() {
+		if s.VIP.String() == vip {
+			return n.W.Plan.Machine(s.Holder(n.W.Off))
+		}
+	}
+	return topology.Machine{}, false
 }
 
 // client is whom the Ingress controller tells its backends of, behind a load balancer.
