@@ -15,7 +15,7 @@ import (
 // The routes that throughput and latency are measured over; their ids are the route with
 // the prefix "throughput-" or "latency-".
 const (
-	RouteNodeToNode   = "node-to-node" // the baseline
+	RouteNodeToNode   = report.BareRoute // the baseline
 	RoutePodSameNode  = "pod-same-node"
 	RoutePodCrossNode = "pod-cross-node"
 	RouteClusterIP    = "clusterip"

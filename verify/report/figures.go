@@ -43,8 +43,8 @@ func (f Figure) spread() float64 {
 // RateText formats bits per second with three digits: "12.3 Gbit/s".
 func RateText(bits float64) string { return scaled(bits, "bit/s", "", "k", "M", "G", "T") }
 
-// microsText formats µs likewise.
-func microsText(micros float64) string { return scaled(micros, "s", "µ", "m", "") }
+// MicrosText formats µs likewise.
+func MicrosText(micros float64) string { return scaled(micros, "s", "µ", "m", "") }
 
 // scaled formats a value with the prefix, in steps of a thousand, that leaves 1 to 999.
 func scaled(v float64, unit string, prefixes ...string) string {

@@ -10,10 +10,10 @@ func TestFigures(t *testing.T) {
 		t.Errorf("six: %+v", six)
 	}
 	three := FigureOf("x", []float64{10, 11, 9})
-	if three.Median != 10 || three.Low != 9 || three.High != 11 || three.Confidence != 0.75 || plusMinus(three) != "(±10%)" {
-		t.Errorf("three: %+v %s", three, plusMinus(three))
+	if three.Median != 10 || three.Low != 9 || three.High != 11 || three.Confidence != 0.75 || three.PlusMinus() != "(±10%)" {
+		t.Errorf("three: %+v %s", three, three.PlusMinus())
 	}
-	if one := FigureOf("x", []float64{7}); one.Median != 7 || one.Low != 7 || one.Confidence != 0 || plusMinus(one) != "" {
+	if one := FigureOf("x", []float64{7}); one.Median != 7 || one.Low != 7 || one.Confidence != 0 || one.PlusMinus() != "" {
 		t.Errorf("one: %+v", one)
 	}
 	for v, want := range map[float64]string{0: "0.00 bit/s", 999.4: "999 bit/s", 999.6: "1.00 kbit/s", 1.234e10: "12.3 Gbit/s", 5e14: "500 Tbit/s"} {
@@ -21,7 +21,7 @@ func TestFigures(t *testing.T) {
 			t.Errorf("%v is written %s, want %s", v, got, want)
 		}
 	}
-	if got := microsText(1234); got != "1.23 ms" {
+	if got := MicrosText(1234); got != "1.23 ms" {
 		t.Error(got)
 	}
 }

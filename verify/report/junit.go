@@ -7,57 +7,65 @@ import (
 	"strings"
 )
 
-// The JUnit form that CI systems read: one suite per lab, one case per path. A broken path is
-// an error, a failed one a failure.
+// JunitSuites is the JUnit form that CI systems read: one suite per lab, one case per path. A broken
+// path is an error, a failed one a failure.
 type JunitSuites struct {
 	XMLName xml.Name   `xml:"testsuites"`
-	Suite   junitSuite `xml:"testsuite"`
+	Suite   JUnitSuite `xml:"testsuite"`
 }
 
-type junitSuite struct {
+// JUnitSuite is the cases of one lab, or of one comparison.
+type JUnitSuite struct {
 	Name     string      `xml:"name,attr"`
 	Tests    int         `xml:"tests,attr"`
 	Failures int         `xml:"failures,attr"`
 	Errors   int         `xml:"errors,attr"`
 	Skipped  int         `xml:"skipped,attr"`
 	Time     string      `xml:"time,attr"`
-	Cases    []junitCase `xml:"testcase"`
+	Cases    []JUnitCase `xml:"testcase"`
 }
 
-type junitCase struct {
+// JUnitCase is one path, or one row of a comparison.
+type JUnitCase struct {
 	Class   string      `xml:"classname,attr"`
 	Name    string      `xml:"name,attr"`
 	Time    string      `xml:"time,attr"`
-	Failure *junitCause `xml:"failure,omitempty"`
-	Error   *junitCause `xml:"error,omitempty"`
-	Skipped *junitCause `xml:"skipped,omitempty"`
+	Failure *JUnitCause `xml:"failure,omitempty"`
+	Error   *JUnitCause `xml:"error,omitempty"`
+	Skipped *JUnitCause `xml:"skipped,omitempty"`
 	Out     string      `xml:"system-out,omitempty"` // how to rerun it, and details
 }
 
-type junitCause struct {
+// JUnitCause is why a case failed, could not run, or was skipped.
+type JUnitCause struct {
 	Message string `xml:"message,attr"`
 	Text    string `xml:",chardata"`
 }
 
 // WriteJUnit writes the report as JUnit XML.
 func (r Report) WriteJUnit(w io.Writer) error {
-	suite := junitSuite{Name: "netlab " + r.Lab, Tests: len(r.Paths), Failures: r.Summary.Fail, Errors: r.Summary.Broken, Skipped: r.Summary.Skip}
+	suite := JUnitSuite{Name: "netlab " + r.Lab, Tests: len(r.Paths), Failures: r.Summary.Fail, Errors: r.Summary.Broken, Skipped: r.Summary.Skip}
 	var total int64
 	for _, p := range r.Paths {
 		total += p.DurationMillis
-		c := junitCase{Class: p.ID, Name: fmt.Sprintf("%s to %s over %s is %s", p.From.Name, p.To.Name, p.Protocol, p.Expected), Time: seconds(p.DurationMillis), Out: p.Command + more(p)}
-		cause := &junitCause{Message: p.Reason, Text: details(p)}
+		c := JUnitCase{Class: p.ID, Name: fmt.Sprintf("%s to %s over %s is %s", p.From.Name, p.To.Name, p.Protocol, p.Expected), Time: seconds(p.DurationMillis), Out: p.Command + more(p)}
+		cause := &JUnitCause{Message: p.Reason, Text: details(p)}
 		switch p.Outcome {
 		case Fail:
 			c.Failure = cause
 		case Broken:
 			c.Error = cause
 		case Skip:
-			c.Skipped = &junitCause{Message: p.Reason}
+			c.Skipped = &JUnitCause{Message: p.Reason}
 		}
 		suite.Cases = append(suite.Cases, c)
 	}
 	suite.Time = seconds(total)
+	return suite.Write(w)
+}
+
+// Write writes a suite as JUnit XML.
+func (suite JUnitSuite) Write(w io.Writer) error {
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
 	}

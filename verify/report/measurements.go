@@ -40,7 +40,7 @@ func (t *text) measurements(r Report) {
 			case f.LostPercent != nil:
 				trouble = fmt.Sprintf("%.2f %%", f.LostPercent.Median)
 			}
-			t.throughput(once(route, &last), p.Protocol, fmt.Sprintf("×%d", f.Streams), sends, RateText(f.Median), plusMinus(*f),
+			t.throughput(once(route, &last), p.Protocol, fmt.Sprintf("×%d", f.Streams), sends, RateText(f.Median), f.PlusMinus(),
 				ratioText(f.Ratio), trouble, cpuText(f.CPUSeconds), p.Outcome)
 		}
 	}
@@ -60,8 +60,8 @@ func (t *text) measurements(r Report) {
 			if f.Connect {
 				kind = "one per request"
 			}
-			t.latency(once(route, &last), kind, microsText(f.P50.Median), microsText(f.P90.Median), microsText(f.P99.Median),
-				microsText(f.Max), fmt.Sprintf("%.0f", f.PerSecond.Median), plusMinus(f.PerSecond), p.Outcome)
+			t.latency(once(route, &last), kind, MicrosText(f.P50.Median), MicrosText(f.P90.Median), MicrosText(f.P99.Median),
+				MicrosText(f.Max), fmt.Sprintf("%.0f", f.PerSecond.Median), f.PerSecond.PlusMinus(), p.Outcome)
 		}
 	}
 	if few {
@@ -100,10 +100,10 @@ func once(name string, last *string) string {
 	return name
 }
 
-// plusMinus formats the interval of a figure as a fraction of its median; in brackets where
-// it is not a 95 % one.
-func plusMinus(f Figure) string {
-	text := fmt.Sprintf("±%.0f%%", math.Ceil(100*f.spread()-1e-9))
+// PlusMinus formats the interval of a figure as a fraction of its median; in brackets where
+// it is not a 95 % one, "" for one sample.
+func (f Figure) PlusMinus() string {
+	text := fmt.Sprintf("±%.0f%%", math.Ceil(max(0, 100*f.spread()-1e-9)))
 	switch {
 	case len(f.Samples) < 2:
 		return ""

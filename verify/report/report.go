@@ -225,6 +225,9 @@ const (
 	LatencyTimes = "latency"
 )
 
+// BareRoute is the route of measurements that others are compared with: Node to Node, without the CNI.
+const BareRoute = "node-to-node"
+
 // The directions of a throughput.
 const (
 	Forward = "forward" // the client sends
