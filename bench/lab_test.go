@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"netlab.dev/netlab/verify/report"
+	"netlab.dev/netlab/compare"
 )
 
 // BenchmarkLab times the life of a lab with everything built: up (and its steps, by
@@ -45,30 +45,24 @@ func BenchmarkCNIs(b *testing.B) {
 		b.Skip("labs require root")
 	}
 	l := newBenchLab(b, "cni-matrix")
-	type figures struct {
-		Lab                                   string
-		Error                                 string
-		UpSeconds, VerifySeconds, DownSeconds float64
-		NodeBytes                             float64
-		Report                                report.Report
-	}
 	sums := map[string]float64{}
 	b.ResetTimer()
 	for range b.N {
 		out, _ := l.output("compare", l.file, "-o", "json")
-		var all []figures
-		if err := json.Unmarshal(out, &all); err != nil {
+		all, err := compare.Parse(out)
+		if err != nil {
 			b.Fatalf("%v\n%s", err, out)
 		}
-		for _, one := range all {
+		for _, one := range all.Runs {
+			lab := all.Variants[one.Variant].Lab.String()
 			if one.Error != "" {
-				b.Fatalf("%s: %s", one.Lab, one.Error)
+				b.Fatalf("%s: %s", lab, one.Error)
 			}
-			sums[one.Lab+"/up-s"] += one.UpSeconds
-			sums[one.Lab+"/verify-s"] += one.VerifySeconds
-			sums[one.Lab+"/down-s"] += one.DownSeconds
-			sums[one.Lab+"/node-MB"] += one.NodeBytes / 1e6
-			sums[one.Lab+"/policy-s"] += one.Report.PolicySeconds()
+			sums[lab+"/up-s"] += one.UpSeconds
+			sums[lab+"/verify-s"] += one.VerifySeconds
+			sums[lab+"/down-s"] += one.DownSeconds
+			sums[lab+"/node-MB"] += float64(one.NodeBytes) / 1e6
+			sums[lab+"/policy-s"] += one.Report.PolicySeconds()
 		}
 	}
 	b.StopTimer()

@@ -46,7 +46,7 @@ func (a *app) complete(root *cobra.Command) {
 		return beginning(start, a.nicNames(args[0])), cobra.ShellCompDirectiveNoFileComp
 	}
 	verbs["power"], verbs["link"] = []cobra.CompletionFunc{labNames}, []cobra.CompletionFunc{labNames}
-	endless := map[string]cobra.CompletionFunc{"build": labFile, "lock": labFile, "compare": labFile, "power": machines, "link": nics}
+	endless := map[string]cobra.CompletionFunc{"build": labFile, "lock": labFile, "compare": files("yaml", "yml", "json"), "power": machines, "link": nics}
 	all := root.Commands()
 	for _, verb := range all {
 		if endless[verb.Name()] != nil {

@@ -36,7 +36,7 @@ func rules() []rule {
 	stage := func(more ...string) []string { return append(slices.Clone(leaves), more...) }
 	return []rule{
 		{"internal/archtest", nil, "it reads source and runs none of it"},
-		{"internal/engine/...", stage("labs", "topology/...", "components", "manifests", "artifacts/...", "providers/...", "verify/..."),
+		{"internal/engine/...", stage("labs", "topology/...", "components", "manifests", "artifacts/...", "providers/...", "verify/...", "compare"),
 			"use cases take and return values: flags, printing and exit codes are cli's"},
 		{"internal/...", leaves, "what several stages share must not know any of them"},
 
@@ -89,14 +89,16 @@ func rules() []rule {
 		{"verify/run", stage("labs", "topology", "components", "providers", "verify/agent", "verify/checks", "verify/observe", "verify/report", "verify/trace", "verify/workload"),
 			"a lab is verified in the same way whichever provider runs it"},
 
+		{"compare", stage("labs", "verify/report"), "results are compared without making a lab or reading a file, and no path is known by its id"},
+
 		// cli/parts.go starts what netlab is inside a lab: PID 1, agents, helpers of providers.
-		{"cli/...", []string{"internal/...", "labs", "topology", "topology/drawing", "components/...", "artifacts", "providers/...", "verify/agent", "verify/checks", "verify/report/...", "verify/run"},
+		{"cli/...", []string{"internal/...", "labs", "topology", "topology/drawing", "compare", "components/...", "artifacts", "providers/...", "verify/agent", "verify/checks", "verify/report/...", "verify/run"},
 			"a verb is flags and printing: the stages meet in internal/engine"},
 		{"pulumi/pulumi-resource-netlab", stage("cli", "internal/engine", "pulumi"), "the plugin is the provider with the parts that every netlab contains"},
 		{"pulumi", stage("internal/engine", "labs", "topology", "components", "artifacts", "providers", "verify/checks", "verify/report"),
 			"resources are what verbs are to the command line: the stages meet in internal/engine"},
-		{"e2e/...", stage("labs", "labs/labstest", "topology/...", "components", "artifacts", "providers/...", "verify/..."), "end-to-end tests run the program that users run"},
-		{"bench/...", stage("labs", "topology/...", "components", "artifacts", "providers/...", "verify/..."), "benchmarks time the program that users run"},
+		{"e2e/...", stage("labs", "labs/labstest", "topology/...", "components", "artifacts", "providers/...", "verify/...", "compare"), "end-to-end tests run the program that users run"},
+		{"bench/...", stage("labs", "topology/...", "components", "artifacts", "providers/...", "verify/...", "compare"), "benchmarks time the program that users run"},
 		{".", []string{"cli"}, "main only starts the command line"},
 	}
 }

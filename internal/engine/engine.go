@@ -31,7 +31,8 @@ type Engine struct {
 	Catalog   components.Catalog
 	Providers []Provider
 
-	noLocks bool // see Unlocked
+	noLocks  bool           // see Unlocked
+	settings []labs.Setting // see With
 }
 
 // Provider is an entry of the table of providers.
@@ -88,8 +89,12 @@ func (e Engine) plan(file string) (plan topology.Plan, lock *components.Lock, no
 	if lock, err = e.lockOf(file); err != nil {
 		return plan, nil, nil, err
 	}
-	plan, err = topology.Load(file, data, e.locked(lock).Known())
-	return plan, lock, labs.Notes(file, data), err
+	text, err := e.varied(file, data)
+	if err != nil {
+		return plan, nil, nil, err
+	}
+	plan, err = topology.Load(file, text, e.locked(lock).Known())
+	return plan, lock, labs.Notes(file, data), e.inVariant(file, err)
 }
 
 // Resolve is Plan with the lab's components. What they do not support is reported with the
@@ -103,7 +108,7 @@ func (e Engine) Resolve(file string) (set components.Set, notes labs.Problems, e
 	set.Lock = lock
 	var problems labs.Problems
 	if errors.As(err, &problems) {
-		err = problems.At(file)
+		err = e.inVariant(file, problems.At(file))
 	}
 	if err == nil {
 		err = heeded(set, file)

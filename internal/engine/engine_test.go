@@ -9,10 +9,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"netlab.dev/netlab/artifacts"
+	"netlab.dev/netlab/compare"
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
@@ -176,7 +178,7 @@ func TestOtherVersion(t *testing.T) {
 	_, changesErr := b.Changes(ctx, set.Plan, Manifests{})
 	_, beforeErr := b.before(ctx, set.Plan, Manifests{})
 	for what, err := range map[string]error{"exec": machineErr, "status": statusErr, "stop": stopErr, "start": startErr, "verify": verifyErr,
-		"snapshot": snapshotsErr, "plan": changesErr, "up": beforeErr, "compare": b.Strangers([]string{"a.yaml"}, []components.Set{set})} {
+		"snapshot": snapshotsErr, "plan": changesErr, "up": beforeErr, "compare": b.Strangers([]Variation{{Variant: compare.Variant{Lab: set.Plan.Lab, File: "a.yaml"}, Set: set}}, nil)} {
 		t.Run(what, func(t *testing.T) {
 			failsWith(t, err, "lab a was made by an earlier version of netlab", "`netlab down a` removes the lab")
 		})
@@ -392,12 +394,27 @@ func TestStrangers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Strangers([]string{"x.yaml"}, []components.Set{set}); err != nil {
+	of := func(file string) Variation {
+		return Variation{Variant: compare.Variant{Lab: set.Plan.Lab, File: file}, Set: set}
+	}
+	if err := b.Strangers([]Variation{of("x.yaml"), of("x.yaml")}, nil); err != nil {
 		t.Error(err)
 	}
-	failsWith(t, b.Strangers([]string{"x.yaml", "y.yaml"}, []components.Set{set, set}), "y.yaml: another of these labs is named default too", "metadata.name")
+	failsWith(t, b.Strangers([]Variation{of("x.yaml"), of("y.yaml")}, nil), "y.yaml: another of these labs is named default too", "metadata.name")
 	b.lab(t, "default", "netns", providers.PhaseUp)
-	failsWith(t, b.Strangers([]string{"x.yaml"}, []components.Set{set}), "lab default already exists", "`netlab down default`")
+	x := []Variation{of("x.yaml")}
+	failsWith(t, b.Strangers(x, nil), "lab default already exists", "`netlab down default`")
+	// The lab of an interrupted run is none; one that was made later, or before, is.
+	state, err := b.Root.Read(set.Plan.Lab)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for after, fine := range map[time.Duration]bool{time.Second: true, -time.Second: false, 2 * time.Minute: false} {
+		err := b.Strangers(x, &compare.Underway{Lab: set.Plan.Lab, Began: state.Created.Add(-after)})
+		if (err == nil) != fine {
+			t.Errorf("a lab made %v after the run began: %v", after, err)
+		}
+	}
 }
 
 // A lab without changes stays as it is; what cannot be changed is removed.
