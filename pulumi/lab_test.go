@@ -168,9 +168,9 @@ func TestSnapshotSupport(t *testing.T) {
 	if _, err := s.preview(t, snapshotType, "lab: small\nname: fresh"); err != nil {
 		t.Errorf("of a lab that is made by the same update: %v", err)
 	}
-	s.exists(t, small, providers.PhaseUp)
-	if _, err := s.preview(t, snapshotType, "lab: small\nname: fresh"); err == nil || !strings.Contains(err.Error(), "provider netns does not support snapshots; use provider: libvirt") {
-		t.Errorf("of a lab of netns: %v", err)
+	s.exists(t, small+"provider: kind\n", providers.PhaseUp)
+	if _, err := s.preview(t, snapshotType, "lab: small\nname: fresh"); err == nil || !strings.Contains(err.Error(), "provider kind does not support snapshots; use provider: netns or libvirt") {
+		t.Errorf("of a lab of kind: %v", err)
 	}
 }
 

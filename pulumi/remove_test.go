@@ -48,7 +48,11 @@ func (f *fake) Save(_ context.Context, _ topology.Plan, _, name string) error {
 	return nil
 }
 
-func (f *fake) Restore(context.Context, topology.Plan, string, string) error { return nil }
+func (f *fake) Restore(context.Context, topology.Plan, string, string) (off bool, err error) {
+	return false, nil
+}
+
+var _ providers.Snapshotter = (*fake)(nil)
 
 func (f *fake) Snapshots(string) ([]providers.Snapshot, error) { return f.saved, nil }
 

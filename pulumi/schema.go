@@ -105,10 +105,10 @@ func Schema(known labs.Known, version string) ([]byte, error) {
 					summaryProperty: typed("Summary", "how many paths have which outcome"),
 					resultsProperty: list(typed("PathResult", ""), "every path"),
 				}),
-			string(snapshotType): made("Memory and disks of all Nodes of a lab at one moment (provider libvirt). It stays until its lab is removed.",
+			string(snapshotType): made("The disks of all Nodes of a lab at one moment, and their memory with provider libvirt; provider kind has none. It stays until its lab is removed.",
 				snapshotInputs(), map[string]*typing{
 					createdProperty: text("when it was saved (RFC 3339)"),
-					bytesProperty:   count("size of the saved memory"),
+					bytesProperty:   count("size of its files"),
 				}),
 		},
 		Functions: map[string]functionSpec{string(getLab): {

@@ -109,11 +109,11 @@ func (p *Provider) readSnapshot(_ context.Context, req plugin.ReadRequest) (foun
 	return found, err
 }
 
-// deleteSnapshot leaves the snapshot, which goes with its lab: disks of Nodes are layers over it.
+// deleteSnapshot leaves the snapshot, which goes with its lab: no provider deletes a single one.
 func (p *Provider) deleteSnapshot(ctx context.Context, req plugin.DeleteRequest) error {
 	lab, name, _ := strings.Cut(string(req.ID), "/")
 	if there, err := p.exists(resource.ID(lab)); err == nil && there {
-		p.progress(ctx, req.URN).Note(fmt.Sprintf("snapshot %s stays until lab %s is removed: the disks of its Nodes are layers over it", name, lab))
+		p.progress(ctx, req.URN).Note(fmt.Sprintf("snapshot %s stays until lab %s is removed", name, lab))
 	}
 	return nil
 }
