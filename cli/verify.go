@@ -27,7 +27,10 @@ func (a *app) verifyCommand() *cobra.Command {
 			"--html writes a self-contained page. It captures packets as --evidence does, to show each\n" +
 			"path hop by hop; the printed report stays short.\n\n" +
 			"--throughput and --latency also measure, which takes minutes: by default over all routes,\n" +
-			strings.Join(checks.Routes(), ", ") + ".",
+			strings.Join(checks.Routes(), ", ") + ".\n\n" +
+			"--failover switches machines off, one after the other and for a minute at most: the holder of a\n" +
+			"VIP or gateway that hosts share, the Node that announces a VIP by ARP, a next hop of BGP. A client\n" +
+			"asks a hundred times a second meanwhile. Then all are on again, and every path is verified.",
 		Example: "  netlab verify -o matrix\n  netlab verify quickstart --junit junit.xml --tap paths.tap\n" +
 			"  netlab verify quickstart --html report.html\n  netlab verify shop --paths mine\n" +
 			"  netlab verify quickstart --throughput=pod-cross-node,clusterip --latency\n" +
@@ -39,6 +42,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	latency := routesFlag(c, "latency", "also measure the latency of small requests, over these `routes`")
 	evidence := c.Flags().Bool("evidence", false, "show where the packets of every path were seen, not only of those that fail")
 	thorough := c.Flags().Bool("thorough", false, "also verify what takes up to minutes: a label that changes under a policy, backends that are replaced")
+	failover := c.Flags().Bool("failover", false, "first switch off what carries VIPs and gateways, and measure how long clients get no answer")
 	allPairs := c.Flags().Bool("all-pairs", false, "verify cross-Node paths between all pairs of Nodes: a lab of more than 16 Nodes takes a sample")
 	paths := c.Flags().StringSlice("paths", nil, "verify only these paths, by `id`; "+checks.Mine+" are those of verify.paths in the lab file")
 	offer(c, "paths", completePaths)
@@ -53,7 +57,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		options := engine.VerifyOptions{Pcap: *pcap, Extent: checks.Extent{Thorough: *thorough, AllPairs: *allPairs}}
+		options := engine.VerifyOptions{Pcap: *pcap, Failover: *failover, Extent: checks.Extent{Thorough: *thorough, AllPairs: *allPairs}}
 		if *suggest {
 			return a.suggest(cmd.Context(), lab)
 		}
@@ -115,7 +119,7 @@ func (a *app) suggest(ctx context.Context, lab labs.Name) error {
 func pathIDs(cmd *cobra.Command, names []string) (ids []string, err error) {
 	for _, name := range names {
 		c, ok := checks.Find(name)
-		if !ok || c.Measurement != nil {
+		if !ok || c.Measurement != nil || c.Failover != nil {
 			return nil, usageError(cmd, hint.With(fmt.Errorf("path %q not found", name), "ids: "+strings.Join(checks.Paths(), ", ")))
 		}
 		ids = append(ids, c.ID)

@@ -22,6 +22,7 @@ type VerifyOptions struct {
 	Throughput, Latency []string // routes to measure
 	Extent              checks.Extent
 	Evidence            bool   // capture what passes too
+	Failover            bool   // first switch off what carries VIPs and gateways, and on again
 	Pcap                string // a directory for the packets of every path; "" for none
 }
 
@@ -55,10 +56,23 @@ func (e Engine) Verify(ctx context.Context, lab labs.Name, o VerifyOptions, p Pr
 			fmt.Sprintf("list them under verify.paths; `netlab verify %s --suggest` prints what is seen now", lab))
 	}
 	options.Throughput, options.Latency, options.Pcap = o.Throughput, o.Latency, o.Pcap
+	var failovers []report.Result
+	if o.Failover {
+		if failovers, err = run.Failover(ctx, running, options, switches{e, lab, p}); err != nil {
+			return VerifyResult{}, err
+		}
+		if running, _, _, _, err = e.verifiable(ctx, lab); err != nil {
+			return VerifyResult{}, err
+		}
+		awaitSessions(ctx, running, state.Plan, p)
+		options.Settle = state.Plan.Limit(healing, 10*healing)
+	}
 	r, err := verify(ctx, running, options, o.Evidence, p)
 	if err != nil {
 		return VerifyResult{}, err
 	}
+	r.Paths = append(r.Paths, failovers...)
+	r.Summary = report.Summarize(r.Paths)
 	r.Software = softwareOf(state.Artifacts)
 	return VerifyResult{Report: *r, Set: set, File: state.File}, nil
 }

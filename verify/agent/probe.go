@@ -66,7 +66,8 @@ type Probe struct {
 	Size      int    `json:"size,omitempty"`      // udp: payload in bytes, at least; sent in fragments beyond the path MTU
 	Trace     string `json:"trace,omitempty"`     // http, https, tcp, udp, dns: marks its packets, and returns its Sockets
 
-	// A series: repetitions one after the other for some time, in place of Count.
+	// A series: repetitions for some time, in place of Count; one after the other, or with Parallel one
+	// every PauseMillis, whether those before are answered or not.
 	ForMillis   int  `json:"forMillis,omitempty"`
 	PauseMillis int  `json:"pauseMillis,omitempty"` // between two of a series
 	Flow        bool `json:"flow,omitempty"`        // http, udp: a series on one connection or socket

@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -54,6 +56,24 @@ func TestSeries(t *testing.T) {
 	last := r.Answers[len(r.Answers)-1]
 	if r.Answers[0].Outcome != Reply || last.Outcome != Refused || !strings.Contains(last.Error, errFlowEnded.Error()) {
 		t.Errorf("after its connection was cut a flow ends with %s %q", last.Outcome, last.Error)
+	}
+}
+
+// A steady series starts repetitions however long those before take.
+func TestSteadySeries(t *testing.T) {
+	var requests atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		<-r.Context().Done() // no answer
+	}))
+	defer server.Close()
+	p := Probe{Kind: HTTP, Target: server.URL, ForMillis: 1000, PauseMillis: 50, TimeoutMillis: 900, Parallel: true}
+	r := p.Do(t.Context())
+	if n := len(r.Answers); r.Outcome != Timeout || n < 5 || n > 20 || int(requests.Load()) < 5 {
+		t.Errorf("%s: %d repetitions, %d requests", r.Outcome, n, requests.Load())
+	}
+	if !slices.IsSortedFunc(r.Answers, func(a, b Answer) int { return cmp.Compare(a.AfterMicros, b.AfterMicros) }) {
+		t.Error("the repetitions are not in their order")
 	}
 }
 

@@ -36,6 +36,7 @@ type Check struct {
 	Policy      *Policy      // of paths that test a policy
 	Rolling     *Rolling     // of paths during which a backend is replaced
 	Measurement *Measurement // of throughput-* and latency-*
+	Failover    *Failover    // of failover-*
 }
 
 // Lab is what rows are derived from.
@@ -74,7 +75,7 @@ type Row struct {
 // All returns the table, in the order of the report.
 func All() []Check {
 	return slices.Concat(pods(), services(), rolling(), api(), dns(), nodePorts(), loadBalancer(), ingress(), byHand(), routing(), vrrp(), toOutside(), fromOutside(), policies(), own(),
-		throughput(), latency())
+		failover(), throughput(), latency())
 }
 
 // Find returns the entry with an id or earlier id.
@@ -88,20 +89,20 @@ func Find(id string) (Check, bool) {
 }
 
 // IDs returns the ids of the paths that every lab has, in the order of the report, without the
-// measurements.
+// measurements and failovers.
 func IDs() []string {
 	var ids []string
 	for _, s := range Layout().Sections {
-		ids = append(ids, slices.DeleteFunc(slices.Clone(s.IDs), func(id string) bool { c, _ := Find(id); return c.Thorough || c.ID == Mine })...)
+		ids = append(ids, slices.DeleteFunc(slices.Clone(s.IDs), func(id string) bool { c, _ := Find(id); return c.Thorough || c.Failover != nil || c.ID == Mine })...)
 	}
 	return ids
 }
 
-// Paths returns the ids of all paths, without the measurements.
+// Paths returns the ids of all paths, without the measurements and failovers.
 func Paths() []string {
 	var ids []string
 	for _, s := range Layout().Sections {
-		ids = append(ids, s.IDs...)
+		ids = append(ids, slices.DeleteFunc(slices.Clone(s.IDs), func(id string) bool { c, _ := Find(id); return c.Failover != nil })...)
 	}
 	return ids
 }
@@ -155,7 +156,7 @@ func (e Extent) Rows(plan topology.Plan, support components.Support) []Row {
 	lab.sample, lab.own = e.pairs(lab.Nodes), e.Own
 	var out []Row
 	for _, c := range All() {
-		if c.Measurement != nil || c.Thorough && !e.Thorough && !slices.Contains(e.Only, c.ID) || !e.asks(c) {
+		if c.Measurement != nil || c.Failover != nil || c.Thorough && !e.Thorough && !slices.Contains(e.Only, c.ID) || !e.asks(c) {
 			continue
 		}
 		for _, r := range c.Rows(lab) {

@@ -196,11 +196,14 @@ const (
 	MeasuredDrained    = "drained"             // from a backend's deletion to its last request
 	MeasuredLongest    = "longestWait"         // for an answer on a connection
 	MeasuredSilence    = "longestSilence"      // of a socket
+	MeasuredOutage     = "outage"              // of a failover: without any answer
+	MeasuredDisturbed  = "disturbed"           // of a failover: from the first request without an answer to the last
 )
 
 // Units of measurements.
 const (
 	UnitSeconds = "s"
+	UnitMillis  = "ms"
 	UnitBytes   = "bytes"
 )
 

@@ -200,6 +200,12 @@ func Brief(p Result) string {
 	if m, ok := p.Measured(MeasuredPayload); ok {
 		add("%.0f %s", m.Value, m.Unit)
 	}
+	if m, ok := p.Measured(MeasuredOutage); ok {
+		add("%.0f ms without an answer", m.Value)
+	}
+	if m, ok := p.Measured(MeasuredDisturbed); ok {
+		add("%.0f ms disturbed", m.Value)
+	}
 	if records := p.Property(KeyRecords); records != "" {
 		add("%s", strings.TrimSuffix(records, "."))
 	}
