@@ -43,7 +43,7 @@ help: ## list the targets
 
 # Go before 1.21 cannot read go.mod; later ones fetch the version that it names.
 check-go:
-	@go mod edit -json >/dev/null || { echo 'Go is not installed or too old: see "Install" in README.md' >&2; exit 1; }
+	@go mod edit -json >/dev/null || { echo 'Go is not installed or too old: see docs/install.md' >&2; exit 1; }
 
 quickstart: check-go setup build ## build everything, create the lab of scenarios/quickstart.yaml and verify it
 	bin/netlab up scenarios/quickstart.yaml
