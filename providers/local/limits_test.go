@@ -1,10 +1,21 @@
 package local
 
 import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"netlab.dev/netlab/labs"
 )
 
 // A limit is written to the hierarchy that has its controller: v1's, or the unified one, where it is
@@ -52,4 +63,87 @@ func TestShares(t *testing.T) {
 	if memoryShare("/nonexistent") != 0 || processShare("/nonexistent") != 0 {
 		t.Error("a share of what is not known")
 	}
+}
+
+// TestLimitsHold: what a machine of a lab takes beyond the lab's limits is refused, or ends it, on
+// the hierarchies of this machine.
+func TestLimitsHold(t *testing.T) {
+	if testing.Short() || os.Geteuid() != 0 {
+		t.Skip("takes memory and processes up to the limits of a cgroup, as root: not with -short")
+	}
+	lab := labs.MustName("nlt-limits")
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+		defer cancel()
+		if err := RemoveCgroups(ctx, lab, ""); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := limitLab(lab, labs.Limits{Memory: 128 << 20, Processes: 50}); err != nil {
+		t.Fatal(err)
+	}
+	for what, want := range map[string]string{"memory": "killed", "processes": "unavailable errno=11"} {
+		cmd := exec.Command("/proc/self/exe", "hog", what)
+		var said bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &said, &said
+		begin, err := cmd.StdinPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		joined := 0
+		for _, m := range cgroupMounts() {
+			dir := filepath.Join(m.path, CgroupOf(lab, ""))
+			if !exists(dir) {
+				continue
+			}
+			machine := filepath.Join(dir, "m") // a machine's, which has no limit of its own
+			if err := makeCgroup(machine); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(machine, "cgroup.procs"), strconv.AppendInt(nil, int64(cmd.Process.Pid), 10), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			joined++
+			t.Logf("%s, unified %t", m.path, m.unified)
+		}
+		begin.Close()
+		err = cmd.Wait()
+		ended := fmt.Sprint(err, " ", said.String())
+		hit := false
+		for _, w := range strings.Fields(want) {
+			hit = hit || strings.Contains(ended, w)
+		}
+		if joined == 0 || !hit || strings.Contains(ended, "no limit") {
+			t.Errorf("%s beyond the limit, in %d hierarchies: %s", what, joined, ended)
+		}
+	}
+}
+
+// hogAs takes memory or processes once its standard input ends.
+func hogAs(args []string) error {
+	bufio.NewReader(os.Stdin).ReadByte()
+	runtime.LockOSThread() // of which the children's Pdeathsig is
+	for i := range 600 {
+		if args[2] == "memory" {
+			kept = append(kept, bytes.Repeat([]byte{1}, 1<<20))
+			continue
+		}
+		child := exec.Command("/proc/self/exe", "idle")
+		child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		if err := child.Start(); err != nil {
+			return fmt.Errorf("after %d: %w", i, err)
+		}
+	}
+	fmt.Println("no limit")
+	return nil
+}
+
+var kept [][]byte
+
+func idleAs([]string) error {
+	time.Sleep(time.Minute)
+	return nil
 }

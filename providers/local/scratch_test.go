@@ -74,7 +74,7 @@ func roleOf(args []string) func([]string) error {
 	if len(args) < 2 {
 		return nil
 	}
-	for role, do := range map[string]func([]string) error{"init": initAs, "agent": agentAs, "listen": listenAs, "fail": failAs, "about": aboutAs, "contained": containedAs} {
+	for role, do := range map[string]func([]string) error{"init": initAs, "agent": agentAs, "listen": listenAs, "fail": failAs, "about": aboutAs, "contained": containedAs, "hog": hogAs, "idle": idleAs} {
 		if args[1] == role {
 			return do
 		}
