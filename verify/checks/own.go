@@ -299,6 +299,9 @@ func JudgeCaptured(s observe.Snapshot, r Row, f *Finding, e *report.Evidence) {
 		case r.Expected == report.Unreachable:
 			p.Expected, p.OK = "does not arrive", !arrived
 			f.Assert(p)
+			if hairpin(s, r, *f) {
+				f.Reason += ": the Service sends a Pod back to itself, which a CNI may allow whatever its policies say"
+			}
 		case arrived && f.Outcome == report.Fail:
 			f.Outcome, f.Reason = report.Pass, ""
 			f.Assert(p)
@@ -319,6 +322,21 @@ func JudgeCaptured(s observe.Snapshot, r Row, f *Finding, e *report.Evidence) {
 		p.Observed, p.OK = "nothing: the request was not seen at the destination", false
 	}
 	f.Assert(p)
+}
+
+// CaptureSettled reports whether another request under capture would not change the verdict of a
+// path. A deny that is broken is settled, except where the Service sent a Pod back to itself: the
+// next request may go to another endpoint.
+func CaptureSettled(s observe.Snapshot, r Row, f Finding) bool {
+	return f.Outcome == report.Pass || r.Expected == report.Unreachable && !hairpin(s, r, f)
+}
+
+// hairpin reports whether a Pod's request arrived at that Pod itself. Kubernetes does not say
+// whether policies apply to what a Service sends back: Cilium lets it pass whatever they say
+// (https://github.com/cilium/cilium/pull/15321).
+func hairpin(s observe.Snapshot, r Row, f Finding) bool {
+	pod := s.Ends[r.From].Pod
+	return pod.UID != "" && f.Observed.Backend == pod.Title()
 }
 
 // clientText are the addresses of a row's client.

@@ -193,6 +193,28 @@ func TestOwnCaptured(t *testing.T) {
 	}
 }
 
+// TestOwnHairpin: a denied datagram that a Service sends back to its Pod is tried again, one that
+// arrives at another Pod is not.
+func TestOwnHairpin(t *testing.T) {
+	s := observe.Snapshot{Plan: plantest.Plan(t, "quickstart"), Ends: shopEnds()}
+	row := ownRow(ownPath("shop/frontend", "shop/web:80", "udp", "denied"))
+	client := s.Ends[row.From].Pod
+	web := s.Ends[row.To]
+	web.Behind = append(web.Behind, observe.Backend{Pod: client, Machine: client.Node, IP: client.IP, Port: 8080})
+	s.Ends[row.To] = web
+	for _, c := range []struct {
+		at      observe.Backend
+		settled bool
+	}{{web.Behind[0], true}, {web.Behind[1], false}} {
+		f := Finding{Outcome: report.Pass}
+		JudgeCaptured(s, row, &f, &report.Evidence{Hops: []report.Hop{{Machine: c.at.Machine, Pod: c.at.Pod.Title(), Direction: "in",
+			Leg: "request", Packet: "UDP", Source: "169.254.42.1:4", Destination: observe.JoinPort(c.at.IP, 8080)}}})
+		if settled := CaptureSettled(s, row, f); f.Outcome != report.Fail || settled != c.settled || strings.Contains(f.Reason, "back to itself") == c.settled {
+			t.Errorf("a datagram that arrives at %s: %s (%s), settled %t", c.at.Pod.Title(), f.Outcome, f.Reason, settled)
+		}
+	}
+}
+
 // TestSuggestions: what is seen becomes a list that a lab file accepts; what proves nothing is a
 // comment.
 func TestSuggestions(t *testing.T) {

@@ -96,7 +96,7 @@ func (t tracer) own(ctx context.Context, rows []*attempt, settle time.Duration) 
 		}
 		again := slices.DeleteFunc(slices.Clone(open), func(x *attempt) bool {
 			checks.JudgeCaptured(t.snapshot, x.Row, &x.Finding, x.evidence)
-			return x.Finding.Outcome == report.Pass || x.Row.Expected == report.Unreachable
+			return checks.CaptureSettled(t.snapshot, x.Row, x.Finding)
 		})
 		if time.Since(began) > settle {
 			return
