@@ -186,6 +186,21 @@ func vipAnnouncer(c Case) string {
 	if why == "" && c.Support.VIPs.ExcludesNodes {
 		why = c.State.Excluded()
 	}
+	return cmp.Or(why, localAnnouncer(c))
+}
+
+// localAnnouncer: under externalTrafficPolicy Local only Nodes with an endpoint announce the VIP, and
+// none of them can.
+func localAnnouncer(c Case) (why string) {
+	name := c.Row.To.Name
+	if !workload.Local(name) {
+		return ""
+	}
+	for _, node := range c.Services[name].Nodes {
+		if why = c.State.NotReadyOn(components.Announces, node); why == "" {
+			return ""
+		}
+	}
 	return why
 }
 

@@ -100,7 +100,7 @@ func (s State) NotReadyOn(d components.Duty, node string) string {
 				return Join(fmt.Sprintf("Pod %s on %s is not ready", p.Name, node), PodTrouble(p))
 			}
 		}
-		return fmt.Sprintf("%s has no Pod of %s", node, w)
+		return Join(fmt.Sprintf("%s has no Pod of %s", node, w), s.creation(w))
 	}
 	return ""
 }

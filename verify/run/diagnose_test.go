@@ -145,6 +145,28 @@ func TestFaults(t *testing.T) {
 			passes: []string{checks.OutsideToNodePort, checks.PodToClusterIP, checks.DNSService},
 		},
 		{
+			name: "the speaker of the only Node with an endpoint is refused",
+			change: func(s *observe.State) {
+				for _, p := range s.Pods {
+					if p.Labels["app.kubernetes.io/component"] == "speaker" {
+						p.Spec.NodeName = "w2"
+					}
+				}
+				s.Events = append(s.Events, warn("DaemonSet", "metallb-system", "metallb-speaker", "FailedCreate", `pods "metallb-speaker-" is forbidden: violates PodSecurity "restricted:latest"`))
+			},
+			upset: func(_ string, p agent.Probe, _ *agent.Result) *agent.Result {
+				if p.Kind == agent.ARP && p.Target == w.Services[workload.ServiceLBLocal].VIP {
+					r := observetest.Silence(agent.Timeout, "no ARP reply")
+					return &r
+				}
+				return nil
+			},
+			outcome: report.Fail,
+			fails: map[string]string{checks.OutsideToLoadBalancer + " " + workload.ServiceLBLocal: `w1 has no Pod of DaemonSet metallb-system/metallb-speaker: ` +
+				`FailedCreate: pods "metallb-speaker-" is forbidden: violates PodSecurity "restricted:latest"`},
+			passes: []string{checks.OutsideToIngressHTTP, checks.OutsideToNodePort},
+		},
+		{
 			name: "every Node is excluded from load balancers",
 			change: func(s *observe.State) {
 				for _, n := range s.Nodes {
