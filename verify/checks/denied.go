@@ -21,12 +21,18 @@ func denial(c Case) (none observe.Denial) {
 			if why := c.between(c.agentPod(l.From), []*corev1.Pod{c.agentPod(l.To)}, c.portOf(l.To, l.Kind)); why != none {
 				return why
 			}
+			if l.Name == "" {
+				continue
+			}
+			if why := c.between(c.agentPod(l.From), c.State.CoreDNS(), dnsPort()); why != none {
+				return why
+			}
 		}
 		return none
 	}
 	client := c.agentPod(c.Row.From)
 	if c.Row.Protocol == agent.DNS || c.Row.To.Kind == report.AtName {
-		if why := c.between(client, c.State.CoreDNS(), observe.Port{Protocol: corev1.ProtocolUDP, Number: 53}); why != none {
+		if why := c.between(client, c.State.CoreDNS(), dnsPort()); why != none {
 			return why
 		}
 	}
@@ -37,6 +43,8 @@ func denial(c Case) (none observe.Denial) {
 	}
 	return none
 }
+
+func dnsPort() observe.Port { return observe.Port{Protocol: corev1.ProtocolUDP, Number: 53} }
 
 // kinds are those of a row's probes to its destination, the main one's first: each goes to a port
 // of its own.

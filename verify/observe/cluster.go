@@ -40,6 +40,7 @@ type State struct {
 
 	Installed Installed
 	Refused   map[string]string // why the cluster refuses objects of the verification, by "pods/NAMESPACE/NAME"
+	Enforced  bool              // the CNI enforces policies
 }
 
 // Cluster follows the state with watches.
@@ -53,6 +54,7 @@ type Cluster struct {
 	// What State takes over; set before it is called.
 	Installed Installed
 	Refused   map[string]string
+	Enforced  bool
 
 	Raw func(ctx context.Context, path string) ([]byte, error) // reads a path of the API; may be nil
 }
@@ -121,7 +123,7 @@ func (c *Cluster) State() State {
 		Pods: stored[corev1.Pod](c.stores["pods"]), Services: stored[corev1.Service](c.stores["services"]),
 		Slices: stored[discoveryv1.EndpointSlice](c.stores["slices"]), Nodes: stored[corev1.Node](c.stores["nodes"]),
 		Deployments: stored[appsv1.Deployment](c.stores["deployments"]), DaemonSets: stored[appsv1.DaemonSet](c.stores["daemonsets"]), Off: c.off,
-		Installed: c.Installed, Refused: c.Refused,
+		Installed: c.Installed, Refused: c.Refused, Enforced: c.Enforced,
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
@@ -126,6 +127,26 @@ func TestAwait(t *testing.T) {
 	got = c.Await(context.Background(), plan, checks.Pods(plan), time.Minute)
 	if why := "Node w2 is not registered"; time.Since(start) > 3*time.Second || !slices.ContainsFunc(got, func(l observe.Unmet) bool { return strings.HasPrefix(l.Why, why) }) {
 		t.Errorf("w2 was deleted: %v after %s", got, time.Since(start))
+	}
+
+	// A load balancer that a policy keeps from the API server assigns no VIP: the policy is named,
+	// and the wait ends, where the CNI enforces it.
+	denied := observetest.Healthy(plan)
+	denied.Service(workload.Namespace, workload.ServiceLB).Status.LoadBalancer.Ingress = nil
+	for _, enforced := range []bool{true, false} {
+		c, client = follow(denied)
+		c.Enforced = enforced
+		if _, err := client.NetworkingV1().NetworkPolicies("metallb-system").Create(context.Background(), &networkingv1.NetworkPolicy{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "metallb-system", Name: "default-deny"},
+			Spec:       networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeEgress}}}, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		start = time.Now()
+		got = c.Await(context.Background(), plan, checks.Pods(plan), 8*time.Second)
+		named := len(got) == 1 && got[0].Why == "no VIP assigned to Service echo-lb: NetworkPolicy metallb-system/default-deny lets nothing out of metallb-controller-1"
+		if took := time.Since(start); len(got) != 1 || named != enforced || (took < 7*time.Second) != enforced {
+			t.Errorf("the load balancer is denied everything, enforced %t: %v after %s", enforced, got, took)
+		}
 	}
 
 	stuck := observetest.Healthy(plan)

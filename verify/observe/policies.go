@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/verify/workload"
 )
 
@@ -248,6 +250,20 @@ func (s State) Denied(d Direction, pod, peer *corev1.Pod, port Port) Denial {
 		}
 	}
 	return Denial{}
+}
+
+// cutOff is which policy keeps the Pods of a workload from the API server, without which they do
+// nothing; "" if none does for sure.
+func (s State) cutOff(w components.Workload, api netip.AddrPort) string {
+	if !s.Enforced {
+		return ""
+	}
+	for _, p := range s.PodsOf(w) {
+		if d := s.Denied(Egress, p, nil, Port{Protocol: corev1.ProtocolTCP, Number: int(api.Port())}); d.Sure {
+			return d.Why
+		}
+	}
+	return ""
 }
 
 func (p Policy) rules(d Direction) int {

@@ -30,6 +30,10 @@ const quiet = 15 * time.Second
 // come back meanwhile, and what moves to other Nodes may take minutes.
 const away = 5 * time.Second
 
+// denied is after how long the user's policies are read: a load balancer that they keep from the API
+// server assigns no VIP, however long one waits.
+const denied = 3 * time.Second
+
 // Await waits until nothing is missing, until waiting will not help, until nothing has
 // changed for a while, or for at most bound. It returns what is still missing.
 func (c *Cluster) Await(ctx context.Context, plan topology.Plan, pods workload.Pods, bound time.Duration) []Unmet {
@@ -41,8 +45,12 @@ func (c *Cluster) Await(ctx context.Context, plan topology.Plan, pods workload.P
 	// A cluster whose pools were changed by hand never moves its VIPs to the plan's pools:
 	// the wait for that is as long, whatever else changes.
 	var moving, down <-chan time.Time
+	look := time.NewTicker(plan.Limit(denied, 10*denied))
+	defer look.Stop()
+	var policies State
 	for stuck := false; !stuck && ctx.Err() == nil; {
 		s := c.State()
+		s.Policies, s.namespaces = policies.Policies, policies.namespaces
 		if down == nil && s.nodeAway(plan) {
 			down = time.After(plan.Limit(away, 10*away))
 		}
@@ -60,6 +68,8 @@ func (c *Cluster) Await(ctx context.Context, plan topology.Plan, pods workload.P
 			stuck = true
 		case <-moving:
 			stuck = !missing
+		case <-look.C:
+			policies = c.StateWithPolicies(ctx)
 		case <-down:
 			stuck = true
 		case <-ctx.Done():
@@ -107,7 +117,7 @@ func UnmetOf(s State, plan topology.Plan, pods workload.Pods) []Unmet {
 		out = append(out, l)
 	}
 	for _, spec := range workload.ServiceSpecs(plan) {
-		out = append(out, s.unmetOfService(spec, pods)...)
+		out = append(out, s.unmetOfService(plan, spec, pods)...)
 	}
 	if workload.HasIngress(plan) {
 		out = append(out, s.unmetOfIngress(plan)...)
@@ -120,13 +130,16 @@ func UnmetOf(s State, plan topology.Plan, pods workload.Pods) []Unmet {
 			l.Why, l.Futile = l.Why+": Deployment kube-system/coredns is scaled to 0 replicas", true
 		} else {
 			l.Why += ": " + s.troubleOf(coreDNS())
+			if why := s.cutOff(coreDNS(), plan.Kubernetes.API); why != "" {
+				l.Why, l.Futile = Join(l.Why, why), true
+			}
 		}
 		out = append(out, l)
 	}
 	return out
 }
 
-func (s State) unmetOfService(spec workload.ServiceSpec, c workload.Pods) []Unmet {
+func (s State) unmetOfService(plan topology.Plan, spec workload.ServiceSpec, c workload.Pods) []Unmet {
 	what := "service/" + spec.Name
 	service := s.Service(workload.Namespace, spec.Name)
 	if service == nil {
@@ -135,7 +148,7 @@ func (s State) unmetOfService(spec workload.ServiceSpec, c workload.Pods) []Unme
 	}
 	var out []Unmet
 	if spec.Type == corev1.ServiceTypeLoadBalancer && VIPOf(service) == "" {
-		out = append(out, Unmet{What: what, Why: fmt.Sprintf("no VIP assigned to Service %s: %s", spec.Name, s.vipTrouble(service))})
+		out = append(out, s.noVIP(what, spec.Name, plan, service))
 	}
 	endpoints := s.Ready(workload.Namespace, spec.Name)
 	for _, name := range c.WithLabel(spec.Label, spec.Value) {
@@ -154,6 +167,16 @@ func (s State) unmetOfService(spec workload.ServiceSpec, c workload.Pods) []Unme
 	return out
 }
 
+// noVIP is the condition that a Service has no VIP.
+func (s State) noVIP(what, name string, plan topology.Plan, service *corev1.Service) Unmet {
+	for _, w := range s.Installed[components.KindLoadBalancer] {
+		if why := s.cutOff(w, plan.Kubernetes.API); why != "" && slices.Contains(w.Does, components.Assigns) {
+			return Unmet{What: what, Why: fmt.Sprintf("no VIP assigned to Service %s: %s", name, why), Futile: true}
+		}
+	}
+	return Unmet{What: what, Why: fmt.Sprintf("no VIP assigned to Service %s: %s", name, s.vipTrouble(service))}
+}
+
 func (s State) unmetOfIngress(plan topology.Plan) []Unmet {
 	if why := s.Refused[workload.IngressKey]; why != "" {
 		return []Unmet{{What: "ingress", Why: "the Ingress does not exist: " + why, Futile: true}}
@@ -163,11 +186,14 @@ func (s State) unmetOfIngress(plan topology.Plan) []Unmet {
 	case service == nil:
 		return []Unmet{{What: "ingress", Why: "Service of the ingress controller " + plan.Ingress.Name + " not found"}}
 	case service.Spec.Type == corev1.ServiceTypeLoadBalancer && VIPOf(service) == "":
-		return []Unmet{{What: "ingress", Why: fmt.Sprintf("no VIP assigned to Service %s/%s: %s", service.Namespace, service.Name, s.vipTrouble(service))}}
+		return []Unmet{s.noVIP("ingress", service.Namespace+"/"+service.Name, plan, service)}
 	case len(s.Ready(service.Namespace, service.Name)) == 0:
 		why := fmt.Sprintf("no %s controller Pod is ready", plan.Ingress.Name)
 		for _, w := range s.Installed[components.KindIngress] {
 			why = Join(why, s.troubleOf(w))
+			if policy := s.cutOff(w, plan.Kubernetes.API); policy != "" {
+				return []Unmet{{What: "ingress", Why: Join(why, policy), Futile: true}}
+			}
 		}
 		return []Unmet{{What: "ingress", Why: why}}
 	}

@@ -61,6 +61,33 @@ func TestControlsTwice(t *testing.T) {
 	}
 }
 
+// TestDeniedAgain: a denied path that got an answer is asked again, over UDP too: its Service may have
+// sent the Pod back to itself.
+func TestDeniedAgain(t *testing.T) {
+	for _, protocol := range []string{labs.PathTCP, labs.PathUDP} {
+		w, row := shopRow(t, labs.Denied)
+		row.Own.Protocol, row.Protocol = protocol, protocol
+		asked := 0
+		r := verification{snapshot: w, settle: 5 * time.Second, ask: func(_ context.Context, s observe.Station, probes []agent.Probe) (out []agent.Result, err error) {
+			for range probes {
+				result := agent.Result{Outcome: agent.Reply, Answers: []agent.Answer{{Outcome: agent.Reply}}}
+				if s.Who() == "shop/frontend-a" {
+					if asked++; asked > 1 {
+						result = agent.Result{Outcome: agent.Timeout}
+					}
+				}
+				out = append(out, result)
+			}
+			return out, nil
+		}}
+		x := &attempt{Judged: checks.Judged{Row: row}}
+		r.reachability(t.Context(), []*attempt{x})
+		if x.Finding.Outcome != report.Pass || x.tries != 2 {
+			t.Errorf("%s: %s after %d tries (%s)", protocol, x.Finding.Outcome, x.tries, x.Finding.Reason)
+		}
+	}
+}
+
 // TestEndsThatAreMissing: what is not in the cluster fails a path with that reason, also one that must
 // be denied: nothing is proved.
 func TestEndsThatAreMissing(t *testing.T) {

@@ -101,7 +101,7 @@ func enter(ctx context.Context, running providers.Running, o Options) (observe.S
 	if err != nil {
 		return fail(err)
 	}
-	c.Installed, c.Refused = o.Installed, refused
+	c.Installed, c.Refused, c.Enforced = o.Installed, refused, o.Support.NetworkPolicy
 	c.Raw = func(ctx context.Context, path string) ([]byte, error) {
 		return client.Discovery().RESTClient().Get().AbsPath(path).DoRaw(ctx)
 	}
@@ -221,7 +221,8 @@ func (r verification) reachability(ctx context.Context, rows []*attempt) {
 		for _, x := range open {
 			// A policy of the user's may have been applied a moment ago.
 			breach := x.Row.Expected == report.Unreachable && x.Finding.Outcome == report.Fail && x.Row.ID != checks.Mine
-			if x.Finding.Outcome != report.Pass && !breach && !late && !x.settled && !x.Row.ByCapture() && !r.known(x.Judged) {
+			captured := x.Row.ByCapture() && x.Row.Expected == report.Reachable // an answer is not required
+			if x.Finding.Outcome != report.Pass && !breach && !late && !x.settled && !captured && !r.known(x.Judged) {
 				again = append(again, x)
 			}
 		}

@@ -129,7 +129,7 @@ func Healthy(plan topology.Plan) observe.State {
 	s.Deployments = append(s.Deployments, &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "coredns"}, Spec: appsv1.DeploymentSpec{Replicas: &two}})
 	addSlice("kube-system", "kube-dns", OwnedBy("Deployment", "coredns", addPod("kube-system", "coredns-1", first, false, map[string]string{"k8s-app": "kube-dns"})))
 	for _, part := range []string{"controller", "speaker"} {
-		OwnedBy(map[string]string{"controller": "Deployment", "speaker": "DaemonSet"}[part], "metallb-"+part, addPod("metallb-system", "metallb-"+part+"-1", first, true,
+		OwnedBy(map[string]string{"controller": "Deployment", "speaker": "DaemonSet"}[part], "metallb-"+part, addPod("metallb-system", "metallb-"+part+"-1", first, part == "speaker",
 			map[string]string{"app.kubernetes.io/name": "metallb", "app.kubernetes.io/component": part}))
 	}
 	s.DaemonSets = append(s.DaemonSets, &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "metallb-system", Name: "metallb-speaker"}})
