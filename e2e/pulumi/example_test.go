@@ -34,9 +34,11 @@ func TestExamples(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.run(t, 0, "pulumi", "stack", "init", "example")
-		says(t, s.up(t, 0), "4 created", "0 fail, 0 broken")
+		says(t, s.up(t, 0), "5 created", "0 fail, 0 broken")
+		says(t, s.run(t, 0, "netlab", "snapshot", "list", prefix+nameYAML), "fresh")
+		s.up(t, 0, "--expect-no-changes")
 		says(t, s.run(t, 0, "pulumi", "stack", "output"), "kubeconfig  [secret]")
-		s.destroy(t)
+		says(t, s.destroy(t), "snapshot fresh stays until lab "+prefix+nameYAML+" is removed", "5 deleted")
 	})
 	t.Run("Go", func(t *testing.T) {
 		example(t, sdks(t), prefix+nameGo)
