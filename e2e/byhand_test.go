@@ -100,6 +100,7 @@ func TestLoadBalancerByHand(t *testing.T) {
 		b.run(t, 0, "up", b.file)
 		b.held(t, "172.30.0.1", "r1")
 		b.passes(t)
+		b.failover(t)
 	})
 	t.Run("one Node more", func(t *testing.T) {
 		b.write(t, b.text+"nodes: [{name: cp, role: control-plane}, {name: w, role: worker, count: 3}]\n")
@@ -131,6 +132,29 @@ func (b *lab) outage(t *testing.T, url string, most time.Duration, do func()) {
 	t.Logf("%d requests failed, over %s", len(failed), took.Round(time.Millisecond))
 	if took > most {
 		t.Errorf("requests failed for %s", took)
+	}
+}
+
+// failover measures how long the holders of the VIP and of the gateway are missed.
+func (b *lab) failover(t *testing.T) {
+	t.Helper()
+	out, err := b.command("verify", b.name, "--failover", "--paths", checks.VRRPVIP, "-o", "json").Output()
+	var r report.Report
+	if jerr := json.Unmarshal(out, &r); err != nil || jerr != nil {
+		t.Fatalf("verify --failover: %v, %v\n%s", err, jerr, out)
+	}
+	for _, id := range []string{checks.FailoverLoadBalancer, checks.FailoverRouter} {
+		i := slices.IndexFunc(r.Paths, func(p report.Result) bool { return p.ID == id })
+		if i < 0 || r.Paths[i].Outcome != report.Pass {
+			t.Errorf("%s did not pass:\n%s", id, out)
+			continue
+		}
+		// VRRP: three advertisements of 1 s, of which a part of one has passed, and the skew.
+		if m, ok := r.Paths[i].Measured(report.MeasuredOutage); !ok || m.Value < 1500 {
+			t.Errorf("%s took %v ms", id, m.Value)
+		} else {
+			t.Logf("%s: %.0f ms", id, m.Value)
+		}
 	}
 }
 
