@@ -258,6 +258,16 @@ func (d *decoder) reportedAbove(path string) bool {
 	return false
 }
 
+// reportedBelow reports whether a field, or one below it, has a problem.
+func (d *decoder) reportedBelow(path string) bool {
+	for reported := range d.reported {
+		if strings.HasPrefix(reported, path) {
+			return true
+		}
+	}
+	return false
+}
+
 // lineOf returns the line of a field, or of its nearest parent in the file.
 func (d *decoder) lineOf(path string) int {
 	for path != "" {

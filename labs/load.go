@@ -7,7 +7,6 @@ import (
 	"os"
 	"reflect"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 	"unicode/utf8"
@@ -40,14 +39,7 @@ func load(data []byte, known Known, checks []Check) (Lab, Problems) {
 	lab.fill(known)
 	v := validator{lab: lab, known: known}
 	v.has = func(path string) bool { return d.lines[path] > 0 }
-	v.reported = func(path string) bool {
-		for reported := range d.reported {
-			if strings.HasPrefix(reported, path) {
-				return true
-			}
-		}
-		return d.reportedAbove(path)
-	}
+	v.reported = func(path string) bool { return d.reportedBelow(path) || d.reportedAbove(path) }
 	v.validate(checks)
 	for _, p := range v.problems {
 		if !d.reportedAbove(p.Field) {
@@ -79,7 +71,7 @@ func decode(data []byte, kind string, out any) (*decoder, Problems) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	switch {
 	case len(data) > maxFile:
-		return nil, Problems{{Line: 1, What: fmt.Sprintf("exceeds %d KiB, the size limit of a lab file", maxFile>>10)}}
+		return nil, Problems{{Line: 1, What: fmt.Sprintf("exceeds %d KiB, the size limit of %s", maxFile>>10, fileOf(kind))}}
 	case !utf8.Valid(data):
 		return nil, Problems{{Line: 1, What: "is not valid UTF-8"}}
 	}
@@ -88,8 +80,11 @@ func decode(data []byte, kind string, out any) (*decoder, Problems) {
 		return nil, Problems{*problem}
 	}
 	if root == nil {
-		return nil, Problems{{Line: 1, What: "is empty",
-			Hint: "a lab file requires apiVersion: " + APIVersion + ", kind: " + Kind + " and metadata: {name: …}"}}
+		required := " and kind: " + kind
+		if kind == Kind {
+			required = ", kind: " + Kind + " and metadata: {name: …}"
+		}
+		return nil, Problems{{Line: 1, What: "is empty", Hint: fileOf(kind) + " requires apiVersion: " + APIVersion + required}}
 	}
 	d := &decoder{lines: map[string]int{}, reported: map[string]bool{}, anchors: map[*ast.AliasNode]ast.Node{}}
 	if foreign := d.foreign(root, kind); foreign != nil {
@@ -126,7 +121,7 @@ func (d *decoder) foreign(root ast.Node, kind string) Problems {
 			} else if key == header.key && isString && text != header.value {
 				problems = append(problems, Problem{Line: it.Key().GetToken().Position.Line, Field: key,
 					What: fmt.Sprintf("%q is not supported", text),
-					Hint: fmt.Sprintf("a lab file requires %s: %s", key, header.value)})
+					Hint: fmt.Sprintf("%s requires %s: %s", fileOf(kind), key, header.value)})
 			}
 		}
 	}

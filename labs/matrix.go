@@ -34,39 +34,25 @@ func IsMatrix(data []byte) bool {
 // of the matrix. The error is Problems, with every error found.
 func LoadMatrix(filename string, data []byte) ([]string, error) {
 	var m Matrix
-	d, problems := decode(data, KindMatrix, &m)
-	if d == nil {
-		return nil, problems.in(filename)
-	}
-	report := func(field, hint, format string, args ...any) {
-		if !d.reportedAbove(field) {
-			d.problems = append(d.problems, Problem{Line: d.lineOf(field), Field: field, What: fmt.Sprintf(format, args...), Hint: hint})
-		}
-	}
-	if m.APIVersion == "" {
-		report("apiVersion", "add apiVersion: "+APIVersion, "is missing")
-	}
-	if m.Kind == "" {
-		report("kind", "add kind: "+KindMatrix, "is missing")
-	}
-	if len(m.Labs) == 0 {
-		report("labs", "add lab files, for example labs: [one.yaml, two.yaml]", "lists no lab files")
-	}
 	var files []string
-	seen := map[string]int{}
-	for i, name := range m.Labs {
-		field := fmt.Sprintf("labs[%d]", i)
-		if before, twice := seen[name]; twice {
-			report(field, "remove one", "%s is already labs[%d]", name, before)
+	err := Decode(filename, data, KindMatrix, &m, func(doc Document) {
+		if len(m.Labs) == 0 {
+			doc.Add("labs", "add lab files, for example labs: [one.yaml, two.yaml]", "lists no lab files")
 		}
-		seen[name] = i
-		if name != "" && !filepath.IsAbs(name) {
-			name = filepath.Join(filepath.Dir(filename), name)
+		seen := map[string]int{}
+		for i, name := range m.Labs {
+			if before, twice := seen[name]; twice {
+				doc.Add(fmt.Sprintf("labs[%d]", i), "remove one", "%s is already labs[%d]", name, before)
+			}
+			seen[name] = i
+			if name != "" && !filepath.IsAbs(name) {
+				name = filepath.Join(filepath.Dir(filename), name)
+			}
+			files = append(files, name)
 		}
-		files = append(files, name)
-	}
-	if len(d.problems) > 0 {
-		return nil, d.problems.in(filename)
+	})
+	if err != nil {
+		return nil, err
 	}
 	return files, nil
 }

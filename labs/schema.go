@@ -24,21 +24,13 @@ var source string
 // Schema returns the JSON Schema (draft 2020-12) of a lab file, for completion and checks
 // in editors. It covers structure and names; Load validates more.
 func Schema(known Known) ([]byte, error) {
-	sources := []string{source}
+	var sources []string
 	for _, provider := range names(known.Sections) {
 		sources = append(sources, known.Sections[provider].Source)
 	}
-	comments, err := comments(sources)
+	r, err := Reflector(sources...)
 	if err != nil {
 		return nil, err
-	}
-	r := jsonschema.Reflector{
-		Anonymous:      true,
-		ExpandedStruct: true,
-		Mapper:         textSchema,
-		LookupComment: func(t reflect.Type, field string) string {
-			return comments[strings.Trim(t.Name()+"."+field, ".")]
-		},
 	}
 	s := r.Reflect(Lab{})
 	addSections(r, s, known)
@@ -84,13 +76,38 @@ func Schema(known Known) ([]byte, error) {
 	bound(in("NodePorts", "https"), minNodePort, maxNodePort)
 	bound(in("BGP", "aggregationLength"), minAggregation, maxAggregation)
 	enum(in("Routing", "protocols").Items, protocols())
-	enum(in("Path", "protocol"), pathProtocols())
-	enum(in("Path", "source"), []string{SourcePreserved, SourceNode})
+	PathSchema(s)
 	return json.MarshalIndent(s, "", "  ")
 }
 
+// PathSchema adds to a schema which values a Path takes.
+func PathSchema(s *jsonschema.Schema) {
+	properties := s.Definitions["Path"].Properties
+	protocol, _ := properties.Get("protocol")
+	enum(protocol, pathProtocols())
+	from, _ := properties.Get("source")
+	enum(from, []string{SourcePreserved, SourceNode})
+}
+
+// Reflector makes JSON Schemas of the types of this package, and of those that other Go files
+// declare: the comments of the types in sources are the descriptions.
+func Reflector(sources ...string) (*jsonschema.Reflector, error) {
+	comments, err := comments(append([]string{source}, sources...))
+	if err != nil {
+		return nil, err
+	}
+	return &jsonschema.Reflector{
+		Anonymous:      true,
+		ExpandedStruct: true,
+		Mapper:         textSchema,
+		LookupComment: func(t reflect.Type, field string) string {
+			return comments[strings.Trim(t.Name()+"."+field, ".")]
+		},
+	}, nil
+}
+
 // addSections adds the settings of providers, next to the choice of one.
-func addSections(r jsonschema.Reflector, s *jsonschema.Schema, known Known) {
+func addSections(r *jsonschema.Reflector, s *jsonschema.Schema, known Known) {
 	r.ExpandedStruct = false
 	for _, provider := range slices.Backward(names(known.Sections)) {
 		section := r.Reflect(known.Sections[provider].New())

@@ -33,7 +33,7 @@ func (v *validator) validate(checks []Check) {
 	v.throughput()
 	v.images()
 	v.manifests()
-	v.paths()
+	v.paths("verify.paths", v.lab.Verify.Paths)
 	v.limits()
 	if n := len(v.lab.Members()); n > maxMembers {
 		v.add("nodes", fmt.Sprintf("use at most %d", maxMembers), "lab has %d machines (Nodes and hosts)", n)

@@ -13,18 +13,25 @@ const (
 	toHint   = "to is NAMESPACE/NAME:PORT of a Service or workload, vip/NAMESPACE/NAME, ingress/HOST, a Node, an outside host, an address or a DNS name"
 )
 
-// paths checks the user's own paths.
-func (v *validator) paths() {
-	all := v.lab.Verify.Paths
+// PathProblems are those of a list of paths in a lab, whose defaults are set. field is where the
+// list is, and reported reports whether a field, or one below it, has a problem already.
+func (l Lab) PathProblems(field string, list []Path, reported func(field string) bool) Problems {
+	v := validator{lab: l, reported: reported}
+	v.paths(field, list)
+	return v.problems
+}
+
+// paths checks a list of the user's own paths.
+func (v *validator) paths(list string, all []Path) {
 	if len(all) > maxPaths {
-		v.add("verify.paths", fmt.Sprintf("use at most %d", maxPaths), "list has %d paths", len(all))
+		v.add(list, fmt.Sprintf("use at most %d", maxPaths), "list has %d paths", len(all))
 		return
 	}
 	seen := map[Path]int{}
 	for i, p := range all {
-		at := fmt.Sprintf("verify.paths[%d]", i)
+		at := fmt.Sprintf("%s[%d]", list, i)
 		if first, again := seen[p]; again {
-			v.add(at, "remove one", "is the same as verify.paths[%d]", first)
+			v.add(at, "remove one", "is the same as %s[%d]", list, first)
 			continue
 		}
 		seen[p] = i
