@@ -195,6 +195,16 @@ func complete(objects []unstructured.Unstructured, m labs.Manifest, seen map[str
 	return nil
 }
 
+// Parse returns the objects of a YAML text. Those without a Namespace, whose kind has one, get
+// Namespace default.
+func Parse(text []byte) ([]unstructured.Unstructured, error) {
+	objects, err := decoded("the text", text)
+	if err == nil {
+		err = complete(objects, labs.Manifest{Path: "the text", Namespace: "default"}, map[string]string{})
+	}
+	return objects, err
+}
+
 // clusterWide reports whether a kind of Kubernetes or of netlab's components has no Namespace. Of
 // the others the API server says so.
 func clusterWide(kind string) bool {
