@@ -87,6 +87,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.stopCommand(),
 		a.startCommand(),
 		a.snapshotCommand(),
+		a.exerciseCommand(),
 		a.downCommand(),
 		a.doctorCommand(),
 		a.componentsCommand(),

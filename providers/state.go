@@ -135,6 +135,12 @@ func (r Root) LockVerify(ctx context.Context, lab labs.Name, waiting func(*BusyE
 	return r.lock(ctx, lab, ".verify", lockLimit, waiting)
 }
 
+// LockExercise keeps other netlab processes from the exercise in a lab until release is called. It
+// is taken before the other locks: an exercise changes its lab and verifies it.
+func (r Root) LockExercise(lab labs.Name) (release func(), err error) {
+	return r.lock(context.Background(), lab, ".exercise", 0, nil)
+}
+
 // lockLimit bounds the wait for a lock of a lab: `up` of a large lab takes minutes.
 const lockLimit = 15 * time.Minute
 

@@ -212,8 +212,10 @@ func Down(ctx context.Context, root Root, lab labs.Name, makers ...Provider) err
 		return err
 	}
 	// A verification that was killed left its lock file; one that runs removes its own.
-	if release, err := root.lock(ctx, lab, ".verify", 0, nil); err == nil {
-		release()
+	for _, what := range []string{".verify", ".exercise"} {
+		if release, err := root.lock(ctx, lab, what, 0, nil); err == nil {
+			release()
+		}
 	}
 	return nil
 }

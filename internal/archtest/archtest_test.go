@@ -36,7 +36,7 @@ func rules() []rule {
 	stage := func(more ...string) []string { return append(slices.Clone(leaves), more...) }
 	return []rule{
 		{"internal/archtest", nil, "it reads source and runs none of it"},
-		{"internal/engine/...", stage("labs", "topology/...", "components", "manifests", "artifacts/...", "providers/...", "verify/...", "compare"),
+		{"internal/engine/...", stage("labs", "topology/...", "components", "manifests", "exercises", "artifacts/...", "providers/...", "verify/...", "compare"),
 			"use cases take and return values: flags, printing and exit codes are cli's"},
 		{"internal/...", leaves, "what several stages share must not know any of them"},
 
@@ -50,6 +50,7 @@ func rules() []rule {
 
 		{"components", stage("labs", "topology"), "the catalogue is data: which versions a Plan resolves to, before anything is obtained"},
 		{"manifests", stage("labs", "components"), "the user's objects are read without knowing the lab that they are for"},
+		{"exercises", stage("labs", "topology", "manifests"), "an exercise is read and recorded without breaking anything"},
 		{"components/outside-dns/...", leaves, "a program that runs alone on a host: it must stay small"},
 		{"artifacts/bundle", leaves, "the format of a bundle, whatever it holds"},
 		{"artifacts/modules", leaves, "files are taken out of modules without knowing what they are for"},
@@ -92,7 +93,7 @@ func rules() []rule {
 		{"compare", stage("labs", "verify/report"), "results are compared without making a lab or reading a file, and no path is known by its id"},
 
 		// cli/parts.go starts what netlab is inside a lab: PID 1, agents, helpers of providers.
-		{"cli/...", []string{"internal/...", "labs", "topology", "topology/drawing", "compare", "components/...", "artifacts", "providers/...", "verify/agent", "verify/checks", "verify/report/...", "verify/run"},
+		{"cli/...", []string{"internal/...", "labs", "topology", "topology/drawing", "compare", "components/...", "exercises", "artifacts", "providers/...", "verify/agent", "verify/checks", "verify/report/...", "verify/run"},
 			"a verb is flags and printing: the stages meet in internal/engine"},
 		{"pulumi/pulumi-resource-netlab", stage("cli", "internal/engine", "pulumi"), "the plugin is the provider with the parts that every netlab contains"},
 		{"pulumi", stage("internal/engine", "labs", "topology", "components", "artifacts", "providers", "verify/checks", "verify/report"),

@@ -24,6 +24,8 @@ type VerifyOptions struct {
 	Evidence            bool   // capture what passes too
 	Failover            bool   // first switch off what carries VIPs and gateways, and on again
 	Pcap                string // a directory for the packets of every path; "" for none
+
+	Paths []labs.Path // in place of those of the lab file; nil for these
 }
 
 // VerifyResult is a report, with the lab's components and file.
@@ -48,8 +50,10 @@ func (e Engine) Verify(ctx context.Context, lab labs.Name, o VerifyOptions, p Pr
 		return VerifyResult{}, err
 	}
 	options.Extent = o.Extent
-	if options.Paths, err = e.paths(state); err != nil {
-		return VerifyResult{}, err
+	if options.Paths = o.Paths; o.Paths == nil {
+		if options.Paths, err = e.paths(state); err != nil {
+			return VerifyResult{}, err
+		}
 	}
 	if slices.Equal(o.Extent.Only, []string{checks.Mine}) && len(options.Paths) == 0 {
 		return VerifyResult{}, hint.With(fmt.Errorf("%s lists no paths of yours", state.File),
