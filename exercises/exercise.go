@@ -16,8 +16,8 @@ type Exercise struct {
 	Title      string   `json:"title"`             // one line, without the answer
 	Chapter    string   `json:"chapter"`           // of the course that it belongs to
 	Minutes    int      `json:"minutes"`           // that it should take
-	Lab        Lab      `json:"lab"`               // that it is done in
-	Objects    string   `json:"objects,omitempty"` // of Kubernetes, as YAML, that the exercise adds to the lab, each in a Namespace that is one of them
+	Lab        Text     `json:"lab"`               // lab file that it is done in; several exercises may share a lab
+	Objects    []Text   `json:"objects,omitempty"` // of Kubernetes, as YAML, that the exercise adds to the lab, each in a Namespace that is one of them
 	Story      string   `json:"story"`             // what the users of the cluster complain about
 	Faults     []Step   `json:"faults"`            // what is wrong, in the order in which it is done
 	Hints      []string `json:"hints"`             // from a direction to look in to nearly the answer
@@ -27,12 +27,13 @@ type Exercise struct {
 	Name string    `json:"-"`
 	File string    `json:"-"` // absolute
 	Of   labs.Name `json:"-"` // the lab
+	Adds string    `json:"-"` // all Objects, as one text
 }
 
-// Lab is a lab file, or the text of one. Several exercises may share a lab.
-type Lab struct {
-	File   string `json:"file,omitempty"`   // path of a lab file, relative to the exercise
-	Inline string `json:"inline,omitempty"` // text of a lab file, which lists no manifests
+// Text is a file, or its text.
+type Text struct {
+	File   string `json:"file,omitempty"`   // path, relative to the exercise
+	Inline string `json:"inline,omitempty"` // the text itself
 }
 
 // Step is one change of a lab: exactly one of its fields is set.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/manifests"
@@ -75,7 +77,7 @@ func Load(file string, data []byte, known Known) (Exercise, error) {
 		ex.fill()
 		v := validator{Document: doc, ex: ex, known: known}
 		lab = v.validate(file)
-		ex.Of = v.plan.Lab
+		ex.Of, ex.Adds = v.plan.Lab, v.ex.Adds
 	})
 	var found labs.Problems
 	if errors.As(err, &found) {
@@ -94,13 +96,14 @@ func Load(file string, data []byte, known Known) (Exercise, error) {
 type problems = labs.Problems
 
 // LabFile is the path of the exercise's lab file; "" if the text is in the exercise.
-func (ex Exercise) LabFile() string { return labFile(ex.File, ex.Lab.File) }
+func (ex Exercise) LabFile() string { return ex.Lab.path(ex.File) }
 
-func labFile(exercise, lab string) string {
-	if lab == "" || filepath.IsAbs(lab) {
-		return lab
+// path is where a Text's file is; "" for one without.
+func (t Text) path(exercise string) string {
+	if t.File == "" || filepath.IsAbs(t.File) {
+		return t.File
 	}
-	return filepath.Join(filepath.Dir(exercise), lab)
+	return filepath.Join(filepath.Dir(exercise), t.File)
 }
 
 func (ex *Exercise) fill() {
@@ -150,7 +153,7 @@ func (v *validator) validate(file string) (ofLab problems) {
 		v.Add("solution.text", "say what was wrong, how that is seen, and what mends it", "is missing")
 	}
 	lab, ofLab := v.lab(file)
-	v.objects()
+	v.objects(file)
 	if len(v.ex.Faults) == 0 {
 		v.Add("faults", "for example faults: [{link: \"w1:eth0\"}]", "lists no faults")
 	}
@@ -162,21 +165,10 @@ func (v *validator) validate(file string) (ofLab problems) {
 
 // lab reads the exercise's lab. Problems of a text are at their lines of the exercise.
 func (v *validator) lab(file string) (lab labs.Lab, ofLab problems) {
-	name, text := "", []byte(v.ex.Lab.Inline)
-	switch {
-	case v.ex.Lab.File == "" && len(text) == 0:
-		v.Add("lab", "set lab.file or lab.inline", "is missing")
+	name := v.ex.Lab.path(file)
+	text, ok := v.text("lab", file, v.ex.Lab)
+	if !ok {
 		return lab, nil
-	case v.ex.Lab.File != "" && len(text) > 0:
-		v.Add("lab.inline", "keep one", "is set together with lab.file")
-		return lab, nil
-	case v.ex.Lab.File != "":
-		name = labFile(file, v.ex.Lab.File)
-		var err error
-		if text, err = labs.ReadFile(name); err != nil {
-			v.Add("lab.file", "paths are relative to the exercise", "%v", err)
-			return lab, nil
-		}
 	}
 	plan, err := topology.Load(name, text, v.known.Labs)
 	if err == nil {
@@ -201,25 +193,52 @@ func (v *validator) lab(file string) (lab labs.Lab, ofLab problems) {
 	return lab, nil
 }
 
-// objects checks that what the exercise adds can be taken away with its Namespaces.
-func (v *validator) objects() {
-	if v.ex.Objects == "" || v.Reported("objects") {
-		return
-	}
-	all, err := manifests.Parse([]byte(v.ex.Objects))
-	if err != nil {
-		v.Add("objects", "", "%v", err)
-		return
-	}
-	var namespaces []string
-	for _, o := range all {
-		if o.GetKind() == "Namespace" {
-			namespaces = append(namespaces, o.GetName())
+// text reads a Text.
+func (v *validator) text(field, exercise string, t Text) (text []byte, ok bool) {
+	switch {
+	case t.File == "" && t.Inline == "":
+		v.Add(field, fmt.Sprintf("set %s.file or %s.inline", field, field), "is missing")
+	case t.File != "" && t.Inline != "":
+		v.Add(field+".inline", "keep one", "is set together with %s.file", field)
+	case t.Inline != "":
+		return []byte(t.Inline), true
+	default:
+		text, err := labs.ReadFile(t.path(exercise))
+		if err != nil {
+			v.Add(field+".file", "paths are relative to the exercise", "%v", err)
 		}
+		return text, err == nil
 	}
-	for _, o := range all {
-		if n := o.GetNamespace(); n != "" && !slices.Contains(namespaces, n) {
-			v.Add("objects", "add the Namespace: `reset` makes it anew", "%s is in Namespace %s, which is not one of the objects", manifests.Called(o), n)
+	return nil, false
+}
+
+// objects checks that what the exercise adds can be taken away with its Namespaces.
+func (v *validator) objects(file string) {
+	var namespaces []string
+	texts := make([][]unstructured.Unstructured, len(v.ex.Objects))
+	for i, t := range v.ex.Objects {
+		at := fmt.Sprintf("objects[%d]", i)
+		text, ok := v.text(at, file, t)
+		if !ok {
+			continue
+		}
+		objects, err := manifests.Parse(text)
+		if err != nil {
+			v.Add(at, "", "%v", err)
+		}
+		for _, o := range objects {
+			if o.GetKind() == "Namespace" {
+				namespaces = append(namespaces, o.GetName())
+			}
+		}
+		texts[i] = objects
+		v.ex.Adds += string(text) + "\n---\n"
+	}
+	for i, objects := range texts {
+		for _, o := range objects {
+			if n := o.GetNamespace(); n != "" && !slices.Contains(namespaces, n) {
+				v.Add(fmt.Sprintf("objects[%d]", i), "add the Namespace: `reset` makes it anew", "%s is in Namespace %s, which is not one of the objects", manifests.Called(o), n)
+			}
 		}
 	}
 }

@@ -34,7 +34,7 @@ func Schema(known Known) ([]byte, error) {
 	top("minutes").Minimum, top("minutes").Maximum = "1", json.Number(fmt.Sprint(maxMinutes))
 	one := uint64(1)
 	s.Definitions["Step"].MinProperties, s.Definitions["Step"].MaxProperties = &one, &one
-	s.Definitions["Lab"].MinProperties, s.Definitions["Lab"].MaxProperties = &one, &one
+	s.Definitions["Text"].MinProperties, s.Definitions["Text"].MaxProperties = &one, &one
 	in("Patch", "type").Enum = values(patchTypes())
 	in("Signal", "send").Enum = values(signals())
 	in("Solved", "verify").Items.Enum = values(known.Paths)

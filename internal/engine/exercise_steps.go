@@ -36,15 +36,15 @@ const rolloutLimit = 90 * time.Second
 
 // add adds the objects of the exercise, and waits for its workloads.
 func (w *worker) add(ctx context.Context, p Progress) (err error) {
-	if w.ex.Objects == "" {
+	if w.ex.Adds == "" {
 		return nil
 	}
 	done := p.Step("objects of exercise " + w.ex.Name)
 	defer func() { done(err) }()
-	if _, err := w.kubectl(ctx, []byte(w.ex.Objects), apply()...); err != nil {
+	if _, err := w.kubectl(ctx, []byte(w.ex.Adds), apply()...); err != nil {
 		return err
 	}
-	objects, err := manifests.Parse([]byte(w.ex.Objects))
+	objects, err := manifests.Parse([]byte(w.ex.Adds))
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func (w *worker) begin(ctx context.Context, hints int, p Progress) error {
 			return err
 		}
 	}
-	w.session = exercises.Session{Exercise: w.ex.Name, File: w.ex.File, Phase: exercises.PhasePreparing, Objects: w.ex.Objects, Hints: hints}
+	w.session = exercises.Session{Exercise: w.ex.Name, File: w.ex.File, Phase: exercises.PhasePreparing, Objects: w.ex.Adds, Hints: hints}
 	w.err = nil
 	if err := w.write(); err != nil {
 		return err
