@@ -106,6 +106,7 @@ test-pulumi: setup build ## labs of Pulumi, whose engine is built first (root)
 	@$(call labs,./e2e/pulumi,bin/test-pulumi.log)
 
 test-all: export NETLAB_TEST_GENERATED := 11
+test-all: export NETLAB_TEST_EXERCISES := all
 test-all: later :=
 test-all: test ## the same as test, then all labs on kind and libvirt, and of Pulumi
 	@$(call install,$(provider-tools) $(pulumi-tools))

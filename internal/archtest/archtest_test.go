@@ -98,7 +98,7 @@ func rules() []rule {
 		{"pulumi/pulumi-resource-netlab", stage("cli", "internal/engine", "pulumi"), "the plugin is the provider with the parts that every netlab contains"},
 		{"pulumi", stage("internal/engine", "labs", "topology", "components", "artifacts", "providers", "verify/checks", "verify/report"),
 			"resources are what verbs are to the command line: the stages meet in internal/engine"},
-		{"e2e/...", stage("labs", "labs/labstest", "topology/...", "components", "artifacts", "providers/...", "verify/...", "compare"), "end-to-end tests run the program that users run"},
+		{"e2e/...", stage("labs", "labs/labstest", "exercises", "topology/...", "components", "artifacts", "providers/...", "verify/...", "compare"), "end-to-end tests run the program that users run"},
 		{"bench/...", stage("labs", "topology/...", "components", "artifacts", "providers/...", "verify/...", "compare"), "benchmarks time the program that users run"},
 		{".", []string{"cli"}, "main only starts the command line"},
 	}
