@@ -98,7 +98,7 @@ func TestWrongGivesNoAnswerAway(t *testing.T) {
 	for _, w := range got {
 		lines = append(lines, w.Expected+", "+w.Observed)
 	}
-	want := []string{"reachable, no reply in time", "denied, expected no answer, got HTTP status 200", "reachable, no reply as expected", "reachable, largest payload 1322 bytes"}
+	want := []string{"reachable, no reply in time", "denied, HTTP status 200", "reachable, no reply as expected", "reachable, largest payload 1322 bytes"}
 	if !slices.Equal(lines, want) {
 		t.Errorf("%q\nwant %q", lines, want)
 	}

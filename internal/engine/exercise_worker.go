@@ -215,6 +215,7 @@ func symptom(r report.Result) string {
 	}
 	reason, _, _ := strings.Cut(r.Reason, "; ")
 	reason, _, _ = strings.Cut(reason, ": ")
+	reason = strings.TrimPrefix(reason, "expected no answer, got ")
 	switch {
 	case r.ID == checks.Mine && r.Outcome == report.Fail && reason != "":
 		return reason
