@@ -13,8 +13,10 @@ import (
 func TestDownOfAKilledVerification(t *testing.T) {
 	root, lab := Root(t.TempDir()), labs.MustName("lab")
 	left := filepath.Join(string(root), ".lab.verify.lock")
-	if err := os.WriteFile(left, []byte("1\n"), 0o600); err != nil {
-		t.Fatal(err)
+	for _, file := range []string{left, filepath.Join(string(root), ".lab.exercise.lock")} {
+		if err := os.WriteFile(file, []byte("1\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := Down(t.Context(), root, lab); err != nil {
 		t.Fatal(err)

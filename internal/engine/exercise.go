@@ -136,13 +136,15 @@ func (e Engine) ResetExercise(ctx context.Context, ex exercises.Exercise, p Prog
 	})
 }
 
-// HintExercise shows one more hint.
+// HintExercise shows one more hint; of an exercise that is solved those that were shown.
 func (e Engine) HintExercise(ex exercises.Exercise) (ExerciseStatus, error) {
 	return e.exercising(ex, func(w *worker) error {
 		if err := w.started(); err != nil {
 			return err
 		}
-		w.session.Hints = min(w.session.Hints+1, len(ex.Hints))
+		if w.session.Phase == exercises.PhaseStarted {
+			w.session.Hints = min(w.session.Hints+1, len(ex.Hints))
+		}
 		return w.write()
 	})
 }
