@@ -182,14 +182,15 @@ type Verify struct {
 
 // Path is what one end must get from another, asked in its own network namespace.
 type Path struct {
-	From     string      `json:"from"`               // NAMESPACE/NAME of a workload or Pod, a Node or an outside host
-	To       string      `json:"to"`                 // NAMESPACE/NAME[:PORT] of a Service or workload, vip/NAMESPACE/NAME, ingress/HOST, a Node, an outside host, an address or a DNS name
-	Protocol string      `json:"protocol,omitempty"` // tcp, udp, http, https or dns
-	Expect   Expectation `json:"expect,omitempty"`   // reachable, denied, an HTTP status, or a DNS response code such as NXDOMAIN
-	Source   string      `json:"source,omitempty"`   // address that the destination must see: preserved, or node for one of a Node's; default: any
-	Host     string      `json:"host,omitempty"`     // of http and https: the Host header, and the server name of TLS; default: as in to
-	Path     string      `json:"path,omitempty"`     // of http and https
-	Within   Duration    `json:"within,omitempty"`   // for the answer
+	From        string      `json:"from"`                  // NAMESPACE/NAME of a workload or Pod, a Node or an outside host
+	To          string      `json:"to"`                    // NAMESPACE/NAME[:PORT] of a Service or workload, vip/NAMESPACE/NAME, ingress/HOST, a Node, an outside host, an address or a DNS name
+	Protocol    string      `json:"protocol,omitempty"`    // tcp, udp, http, https or dns
+	Expect      Expectation `json:"expect,omitempty"`      // reachable, denied, an HTTP status, or a DNS response code such as NXDOMAIN
+	Source      string      `json:"source,omitempty"`      // address that the destination must see: preserved, or node for one of a Node's; default: any
+	Certificate string      `json:"certificate,omitempty"` // of https: the DNS name that the certificate must be for, whoever signed it; default: any
+	Host        string      `json:"host,omitempty"`        // of http and https: the Host header, and the server name of TLS; default: as in to
+	Path        string      `json:"path,omitempty"`        // of http and https
+	Within      Duration    `json:"within,omitempty"`      // for the answer
 }
 
 // Throughput configures the measurements of `netlab verify --throughput` and `--latency`.

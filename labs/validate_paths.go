@@ -131,6 +131,13 @@ func (v *validator) pathExpects(at string, p Path) {
 			v.add(at+".source", "remove it", "is not seen of protocol dns")
 		}
 	}
+	switch {
+	case p.Certificate == "":
+	case p.Protocol != PathHTTPS:
+		v.add(at+".certificate", "use protocol https, or remove it", "%s has none", p.Protocol)
+	case p.Expect == Denied:
+		v.add(at+".certificate", "remove it", "a path that is denied shows no certificate")
+	}
 	for _, f := range []struct{ name, value string }{{"host", p.Host}, {"path", p.Path}} {
 		if f.value != "" && !p.web() {
 			v.add(at+"."+f.name, "use protocol http or https, or remove it", "%s has none", p.Protocol)

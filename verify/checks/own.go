@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"crypto/x509"
 	"fmt"
 	"maps"
 	"net"
@@ -92,7 +93,7 @@ func (r Row) Captured() bool { return r.ByCapture() || r.ID == Mine && r.Own.Sou
 type Expected struct{ alone }
 
 func (Expected) String() string {
-	return "what `expect` says: an answer, an HTTP status, a DNS response code; with `source`, the address that the destination sees"
+	return "what `expect` says: an answer, an HTTP status, a DNS response code; with `source`, the address that the destination sees; with `certificate`, the name that the server's is for"
 }
 
 // Judge returns nothing: judgeOwn judges the answers.
@@ -171,6 +172,21 @@ func judgeOwn(f *Finding, r Row, got Answers) {
 	case a.Status != 0:
 		f.Assert(report.Property{Key: report.KeyStatus, Name: "status", Expected: "any of the destination's own", Observed: strconv.Itoa(a.Status), OK: true})
 	}
+	if of.Certificate != "" {
+		f.Assert(certified(of.Certificate, a.Certificate))
+	}
+}
+
+// certified asserts that a certificate is for a DNS name, whoever signed it.
+func certified(name string, c *agent.Certificate) report.Property {
+	p := report.Property{Key: report.KeyCertificate, Name: "certificate", Expected: "for " + name, Observed: "none"}
+	if c == nil {
+		return p
+	}
+	p.Observed = "for " + strings.Join(c.DNSNames, " ")
+	leaf, err := x509.ParseCertificate(c.DER)
+	p.OK = err == nil && leaf.VerifyHostname(name) == nil
+	return p
 }
 
 // judgeOwnSilence: nothing may answer, and each control shows that it could have.

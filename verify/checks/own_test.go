@@ -1,7 +1,12 @@
 package checks
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -148,6 +153,39 @@ func TestOwnJudge(t *testing.T) {
 		f := Judge(observe.Snapshot{Ends: shopEnds()}, ownRow(ownPath("shop/frontend", "shop/web:80", c.protocol, c.expect)), c.got)
 		if f.Outcome != c.outcome || f.Reason != c.reason {
 			t.Errorf("%s: %s (%s), want %s (%s)", c.what, f.Outcome, f.Reason, c.outcome, c.reason)
+		}
+	}
+}
+
+// TestOwnCertificate: a certificate that is for another name fails the path, whoever signed it.
+func TestOwnCertificate(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := func(names ...string) *agent.Certificate {
+		leaf := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: names}
+		der, err := x509.CreateCertificate(rand.Reader, leaf, leaf, key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &agent.Certificate{DNSNames: names, DER: der}
+	}
+	p := ownPath("shop/frontend", "shop/web:443", "https", "reachable")
+	p.Certificate = "shop.example.test"
+	for _, c := range []struct {
+		served *agent.Certificate
+		reason string
+	}{
+		{of("shop.example.test"), ""},
+		{of("old.example.test", "*.example.test"), ""},
+		{of("old.example.test"), "certificate: expected for shop.example.test, observed for old.example.test"},
+		{nil, "certificate: expected for shop.example.test, observed none"},
+	} {
+		got := answered(agent.Answer{Status: 200, Certificate: c.served})
+		f := Judge(observe.Snapshot{Ends: shopEnds()}, ownRow(p), Answers{PartMain: got})
+		if f.Reason != c.reason || (f.Outcome == report.Pass) != (c.reason == "") {
+			t.Errorf("%s (%s), want %q", f.Outcome, f.Reason, c.reason)
 		}
 	}
 }
