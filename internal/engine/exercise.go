@@ -33,7 +33,7 @@ type ExerciseStatus struct {
 	Seconds  int      `json:"seconds"`         // since its start, until it was solved
 	Score    int      `json:"score"`           // 0 to 100
 	Solved   bool     `json:"solved"`
-	Wrong    []Wrong  `json:"wrong,omitempty"`    // what `check` found
+	Wrong    []Wrong  `json:"wrong,omitempty"`    // what `start`, `reset` and `check` found
 	Solution string   `json:"solution,omitempty"` // once it is solved
 }
 
@@ -151,25 +151,22 @@ func (e Engine) HintExercise(ex exercises.Exercise) (ExerciseStatus, error) {
 
 // CheckExercise asks the paths of a started exercise, and says which are not as expected.
 func (e Engine) CheckExercise(ctx context.Context, ex exercises.Exercise, p Progress) (ExerciseStatus, error) {
-	var wrong []Wrong
-	status, err := e.exercising(ex, func(w *worker) (err error) {
+	return e.exercising(ex, func(w *worker) error {
 		if err := w.started(); err != nil {
 			return err
 		}
-		if wrong, err = w.check(ctx, p); err != nil {
+		if err := w.check(ctx, 0, p); err != nil {
 			return err
 		}
 		switch {
-		case len(wrong) > 0 && w.session.Phase == exercises.PhaseStarted:
-			w.session.Checks++
-		case w.session.Phase == exercises.PhaseStarted:
+		case w.session.Phase != exercises.PhaseStarted:
+		case w.solved():
 			w.session.Phase, w.session.Solved = exercises.PhaseSolved, time.Now()
+		default:
+			w.session.Checks++
 		}
 		return w.write()
 	})
-	status.Wrong = wrong
-	status.Solved = err == nil && len(wrong) == 0 // now, whatever it was before
-	return status, err
 }
 
 // SolveExercise mends the lab as the exercise says, and sees that it is mended.
@@ -184,9 +181,9 @@ func (e Engine) SolveExercise(ctx context.Context, ex exercises.Exercise, p Prog
 		if err := w.mend(ctx, p); err != nil {
 			return err
 		}
-		wrong, err := w.await(ctx, "see that it is solved", p, func(wrong []Wrong) bool { return len(wrong) == 0 })
-		if err == nil && len(wrong) > 0 {
-			err = hint.With(fmt.Errorf("the solution of exercise %s leaves %s", ex.Name, wrong[0]),
+		err := w.await(ctx, "see that it is solved", p, true)
+		if err == nil && !w.solved() {
+			err = hint.With(fmt.Errorf("the solution of exercise %s leaves %s", ex.Name, w.wrong[0]),
 				fmt.Sprintf("`netlab exercise reset %s` takes back what else was changed", ex.Name))
 		}
 		return err
@@ -235,7 +232,11 @@ func (e Engine) exercising(ex exercises.Exercise, act func(*worker) error) (Exer
 		return ExerciseStatus{}, w.err
 	}
 	err = act(w)
-	return statusOf(ex, w.session), err
+	status := statusOf(ex, w.session)
+	if status.Wrong = w.wrong; len(w.wrong) > 0 {
+		status.Solved = false // now, whatever it was before
+	}
+	return status, err
 }
 
 // exerciseLab returns the lab file of an exercise; the text of one that is in the exercise is kept in

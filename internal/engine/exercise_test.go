@@ -89,6 +89,9 @@ func TestWrongGivesNoAnswerAway(t *testing.T) {
 		ends(report.Result{ID: "mine", Expected: report.Reachable, Outcome: report.Pass}),
 		ends(report.Result{ID: "mine", Expected: report.Reachable, Outcome: report.Fail, Reason: "no reply in time: left w1 eth0, dropped by policy web"}),
 		ends(report.Result{ID: "mine", Expected: report.Reachable, Outcome: report.Fail, Reason: "no reply in time; kube-proxy on w1 is not ready"}),
+		ends(report.Result{ID: "mine", Expected: report.Reachable, Outcome: report.Fail, Reason: "refused (dial tcp 10.96.0.7:80: connect: connection refused): Service shop/web has no endpoint"}),
+		ends(report.Result{ID: "mine", Expected: report.Reachable, Outcome: report.Fail, Reason: "Service shop/web has no ready endpoints"}),
+		ends(report.Result{ID: "mine", Expected: report.Reachable, Outcome: report.Fail, Reason: "HTTP status 503: no endpoint"}),
 		ends(report.Result{ID: "mine", Expected: report.Unreachable, Outcome: report.Fail, Reason: "expected no answer, got HTTP status 200",
 			Properties: []report.Property{{Name: "answer", Observed: "HTTP status 200"}}}),
 		ends(report.Result{ID: "outside-to-loadbalancer", Expected: report.Reachable, Outcome: report.Fail, Reason: "no speaker runs"}),
@@ -98,7 +101,7 @@ func TestWrongGivesNoAnswerAway(t *testing.T) {
 	for _, w := range got {
 		lines = append(lines, w.Expected+", "+w.Observed)
 	}
-	want := []string{"reachable, no reply in time", "denied, HTTP status 200", "reachable, no reply as expected", "reachable, largest payload 1322 bytes"}
+	want := []string{"reachable, no reply in time", "reachable, refused", "reachable, no answer", "reachable, HTTP status 503", "denied, HTTP status 200", "reachable, no answer", "reachable, largest payload 1322 bytes"}
 	if !slices.Equal(lines, want) {
 		t.Errorf("%q\nwant %q", lines, want)
 	}

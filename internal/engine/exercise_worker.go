@@ -21,6 +21,7 @@ type worker struct {
 	ex      exercises.Exercise
 	session exercises.Session // that is in the lab
 	err     error             // fs.ErrNotExist if none is
+	wrong   []Wrong           // that the last check found
 }
 
 func (w *worker) dir() string { return w.e.Root.Dir(w.ex.Of) }
@@ -64,9 +65,9 @@ func (w *worker) begin(ctx context.Context, hints int, p Progress) error {
 	if err := w.add(ctx, p); err != nil {
 		return err
 	}
-	wrong, err := w.await(ctx, "see that all is as expected before", p, func(wrong []Wrong) bool { return len(wrong) == 0 })
-	if err == nil && len(wrong) > 0 {
-		err = hint.With(fmt.Errorf("exercise %s does not begin with a sound lab: %s", w.ex.Name, wrong[0]), fmt.Sprintf("`netlab verify %s` says more", w.ex.Of))
+	err := w.await(ctx, "see that all is as expected before", p, true)
+	if err == nil && !w.solved() {
+		err = hint.With(fmt.Errorf("exercise %s does not begin with a sound lab: %s", w.ex.Name, w.wrong[0]), fmt.Sprintf("`netlab verify %s` says more", w.ex.Of))
 	}
 	if err != nil {
 		return err
@@ -77,8 +78,8 @@ func (w *worker) begin(ctx context.Context, hints int, p Progress) error {
 	if err != nil {
 		return err
 	}
-	wrong, err = w.await(ctx, "see that it is broken", p, func(wrong []Wrong) bool { return len(wrong) > 0 })
-	if err == nil && len(wrong) == 0 {
+	err = w.await(ctx, "see that it is broken", p, false)
+	if err == nil && w.solved() {
 		err = hint.With(fmt.Errorf("the faults of exercise %s have no effect on lab %s", w.ex.Name, w.ex.Of), "its paths are as expected in spite of them; see its faults and solved")
 	}
 	if err != nil {
@@ -175,17 +176,19 @@ func (w Wrong) String() string {
 	return fmt.Sprintf("%s → %s (%s): expected %s, observed %s", w.From, w.To, w.Protocol, w.Expected, w.Observed)
 }
 
-// check asks the paths of the exercise.
-func (w *worker) check(ctx context.Context, p Progress) ([]Wrong, error) {
+// solved reports what the last check found.
+func (w *worker) solved() bool { return len(w.wrong) == 0 }
+
+// check asks the paths of the exercise, and keeps what is wrong. settle is how long one is asked
+// again; 0: as long as `netlab verify` does.
+func (w *worker) check(ctx context.Context, settle time.Duration, p Progress) error {
 	only := slices.Clone(w.ex.Solved.Verify)
 	if len(w.ex.Solved.Paths) > 0 {
 		only = append(only, checks.Mine)
 	}
-	r, err := w.e.Verify(ctx, w.ex.Of, VerifyOptions{Paths: slices.Clip(w.ex.Solved.Paths), Extent: checks.Extent{Only: only}}, p)
-	if err != nil {
-		return nil, err
-	}
-	return wrongOf(r.Report.Paths), nil
+	r, err := w.e.Verify(ctx, w.ex.Of, VerifyOptions{Paths: w.ex.Solved.Paths, Extent: checks.Extent{Only: only}, Wait: readyLimit, Settle: settle}, p)
+	w.wrong = wrongOf(r.Report.Paths)
+	return err
 }
 
 // wrongOf are the paths that failed or could not be probed, each once.
@@ -205,42 +208,47 @@ func wrongOf(paths []report.Result) (wrong []Wrong) {
 	return wrong
 }
 
-// symptom is what is seen of a path that is not as expected. Reasons name causes after a colon or a
-// semicolon: these are the answer.
+// symptom is what the client of a path that is not as expected sees. The rest of a reason is a cause,
+// and the answer.
 func symptom(r report.Result) string {
 	for _, p := range r.Properties {
-		if !p.OK && p.Name != "answer" {
+		switch {
+		case p.OK:
+		case p.Name == "answer":
+			return p.Observed
+		default:
 			return p.Name + " " + p.Observed
 		}
 	}
-	reason, _, _ := strings.Cut(r.Reason, "; ")
-	reason, _, _ = strings.Cut(reason, ": ")
-	reason = strings.TrimPrefix(reason, "expected no answer, got ")
-	switch {
-	case r.ID == checks.Mine && r.Outcome == report.Fail && reason != "":
-		return reason
-	case r.Outcome == report.Broken:
-		return "it cannot be asked (" + reason + ")"
+	for _, seen := range []string{"refused", "unreachable", "no reply in time"} {
+		if strings.HasPrefix(r.Reason, seen) {
+			return seen
+		}
 	}
-	return "no reply as expected"
+	if status, is := strings.CutPrefix(r.Reason, "HTTP status "); is {
+		status, _, _ = strings.Cut(status, ":")
+		return "HTTP status " + status
+	}
+	return "no answer"
 }
 
 const (
-	awaitLimit = 2 * time.Minute // for a change in the cluster to be seen by its paths
+	readyLimit = 10 * time.Second // for what a fault may have taken away for good, such as the cluster's DNS
+	awaitLimit = 2 * time.Minute  // for a change in the cluster to be seen by its paths
 	awaitPause = time.Second
 )
 
-// await checks until what is wrong is as wanted, for awaitLimit at most, and returns it.
-func (w *worker) await(ctx context.Context, step string, p Progress, wanted func([]Wrong) bool) (wrong []Wrong, err error) {
+// await checks until the exercise is solved, or is not, as wanted, for awaitLimit at most.
+func (w *worker) await(ctx context.Context, step string, p Progress, solved bool) (err error) {
 	done := p.Step(step)
 	defer func() { done(err) }()
 	for began := time.Now(); ; {
-		if wrong, err = w.check(ctx, unseen{p}); err != nil || wanted(wrong) || time.Since(began) > awaitLimit {
-			return wrong, err
+		if err = w.check(ctx, awaitPause, unseen{p}); err != nil || w.solved() == solved || time.Since(began) > awaitLimit {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return wrong, ctx.Err()
+			return ctx.Err()
 		case <-time.After(awaitPause):
 		}
 	}

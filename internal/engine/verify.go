@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/internal/hint"
@@ -25,7 +26,8 @@ type VerifyOptions struct {
 	Failover            bool   // first switch off what carries VIPs and gateways, and on again
 	Pcap                string // a directory for the packets of every path; "" for none
 
-	Paths []labs.Path // in place of those of the lab file; nil for these
+	Paths        []labs.Path   // in place of those of the lab file; nil for these
+	Wait, Settle time.Duration // as of run.Options
 }
 
 // VerifyResult is a report, with the lab's components and file.
@@ -60,6 +62,7 @@ func (e Engine) Verify(ctx context.Context, lab labs.Name, o VerifyOptions, p Pr
 			fmt.Sprintf("list them under verify.paths; `netlab verify %s --suggest` prints what is seen now", lab))
 	}
 	options.Throughput, options.Latency, options.Pcap = o.Throughput, o.Latency, o.Pcap
+	options.Wait, options.Settle = o.Wait, o.Settle
 	var failovers []report.Result
 	if o.Failover {
 		if failovers, err = run.Failover(ctx, running, options, switches{e, lab, p}); err != nil {
