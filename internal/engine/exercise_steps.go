@@ -34,6 +34,15 @@ func (w *worker) kubectl(ctx context.Context, stdin []byte, args ...string) ([]b
 // rolloutLimit bounds the wait for the objects of an exercise.
 const rolloutLimit = 90 * time.Second
 
+// apply makes the objects of the exercise what its file says.
+func (w *worker) apply(ctx context.Context) error {
+	if w.ex.Adds == "" {
+		return nil
+	}
+	_, err := w.kubectl(ctx, []byte(w.ex.Adds), applying()...)
+	return err
+}
+
 // add adds the objects of the exercise, and waits for its workloads.
 func (w *worker) add(ctx context.Context, p Progress) (err error) {
 	if w.ex.Adds == "" {
@@ -41,7 +50,7 @@ func (w *worker) add(ctx context.Context, p Progress) (err error) {
 	}
 	done := p.Step("objects of exercise " + w.ex.Name)
 	defer func() { done(err) }()
-	if _, err := w.kubectl(ctx, []byte(w.ex.Adds), apply()...); err != nil {
+	if err := w.apply(ctx); err != nil {
 		return err
 	}
 	objects, err := manifests.Parse([]byte(w.ex.Adds))
@@ -59,7 +68,7 @@ func (w *worker) add(ctx context.Context, p Progress) (err error) {
 	return nil
 }
 
-func apply() []string {
+func applying() []string {
 	return []string{"apply", "--server-side", "--force-conflicts", "--field-manager=" + exerciseManager, "-f", "-"}
 }
 
@@ -104,7 +113,7 @@ func (w *worker) take(ctx context.Context, s exercises.Step) error {
 		_, err = w.kubectl(ctx, nil, slices.Concat([]string{"delete"}, object, []string{"--timeout=" + rolloutLimit.String()})...)
 		return err
 	case s.Apply != "":
-		_, err := w.kubectl(ctx, []byte(s.Apply), apply()...)
+		_, err := w.kubectl(ctx, []byte(s.Apply), applying()...)
 		return err
 	case s.Run != nil:
 		return w.sh(ctx, s.Run.Machine, s.Run.Command)

@@ -120,11 +120,12 @@ func (w *worker) clear(ctx context.Context, p Progress) (err error) {
 	return nil
 }
 
-// mend solves the exercise: by the steps of its solution, else by undoing its faults.
+// mend solves the exercise: by the steps of its solution, else by undoing its faults. Its objects are
+// made what they were first, for those that an attempt to solve it has changed or deleted.
 func (w *worker) mend(ctx context.Context, p Progress) (err error) {
 	done := p.Step("mend it")
 	defer func() { done(err) }()
-	if err := w.write(); err != nil {
+	if err := errors.Join(w.write(), w.apply(ctx)); err != nil {
 		return err
 	}
 	if steps := w.ex.Solution.Steps; len(steps) > 0 {
