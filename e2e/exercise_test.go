@@ -19,8 +19,8 @@ const (
 )
 
 // TestExercises does exercises one after another: each is unsolved, is not solved by mending its
-// symptom, is solved by its solution, and is unsolved again after a reset. $NETLAB_TEST_EXERCISES lists
-// others than these; all means all.
+// symptom, is solved by its solution, and is unsolved again after a reset. One of them, which takes a
+// minute and a half, unless $NETLAB_TEST_EXERCISES lists others; all means all.
 func TestExercises(t *testing.T) {
 	providertest.NeedLabs(t)
 	l := newLabs(t)
@@ -43,7 +43,7 @@ func TestExercises(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := []string{"policy-wrong-label", "service-target-port"}
+	names := []string{"policy-wrong-label"}
 	if wanted := os.Getenv("NETLAB_TEST_EXERCISES"); wanted == "all" {
 		names = all
 	} else if wanted != "" {
