@@ -76,7 +76,7 @@ endef
 # Debian's, once, for the cloud image of a test (libvirttest.NewImage).
 define labs
 echo "labs of $(1) (log: $(2))"; \
-NETLAB_SOURCES=build NETLAB_TEST_LABS=require NETLAB_COMPONENT_TEST=1 go test -vet=off -count=1 -p 1 -timeout 60m -v $(1) >$(2) 2>&1; labs=$$?; \
+NETLAB_SOURCES=build NETLAB_TEST_LABS=require NETLAB_COMPONENT_TEST=1 go test -vet=off -count=1 -p 1 -timeout 90m -v $(1) >$(2) 2>&1; labs=$$?; \
 grep -E '^(ok|FAIL|panic:) |^ *--- (FAIL|SKIP)' $(2); \
 echo "$$(grep -cE '^ *--- PASS' $(2)) passed, $$(grep -cE '^ *--- FAIL' $(2)) failed, $$(grep -cE '^ *--- SKIP' $(2)) skipped"; \
 [ $$labs = 0 ] || { awk -f .ci/failures.awk $(2) | tail -n 150; grep -A 40 -m 1 '^panic:' $(2); exit 1; }; \
