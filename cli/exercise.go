@@ -129,7 +129,7 @@ func (a *app) printCheck(s engine.ExerciseStatus) {
 	for _, w := range s.Wrong {
 		fmt.Fprintf(a.stdout, "✗ %s\n", w)
 	}
-	took := elapsed(time.Duration(s.Seconds) * time.Second)
+	took := time.Duration(s.Seconds) * time.Second
 	if !s.Solved {
 		fmt.Fprintf(a.stdout, "%s is not solved: %s, %s of %d minutes\n", s.Exercise, counting(len(s.Wrong), "path is", "paths are")+" not as expected", took, s.Minutes)
 		return

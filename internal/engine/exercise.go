@@ -155,7 +155,10 @@ func (e Engine) CheckExercise(ctx context.Context, ex exercises.Exercise, p Prog
 		if err := w.started(); err != nil {
 			return err
 		}
-		if err := w.check(ctx, 0, p); err != nil {
+		done := p.Step("ask its paths")
+		err := w.check(ctx, 0, unseen{p})
+		done(err)
+		if err != nil {
 			return err
 		}
 		switch {
