@@ -80,7 +80,7 @@ func TestCompare(t *testing.T) {
 func (l *labs) gate(t *testing.T, saved string, r compare.Results) {
 	t.Helper()
 	table := l.run(t, 0, "compare", saved)
-	for _, want := range []string{"encapsulation seen", "VXLAN", "policy to effect", "memory per Node", "no difference in so many rows is significant: --repeat"} {
+	for _, want := range []string{"encapsulation seen", "VXLAN", "policy to effect", "memory per Node", "memory of kube-flannel-ds", "CPU of calico-node", "no difference in so many rows is significant: --repeat"} {
 		if !strings.Contains(table, want) {
 			t.Errorf("no %q in\n%s", want, table)
 		}
