@@ -273,7 +273,10 @@ func (e Engine) measure(ctx context.Context, v Variation, m compare.Measured, p 
 	return nil
 }
 
-// usage is what the workloads of a running lab use.
+// usageLimit bounds the wait until kubelet has read the cgroups of all Pods.
+const usageLimit = 30 * time.Second
+
+// usage is what the workloads of a running lab use, as soon as all are known.
 func (e Engine) usage(ctx context.Context, lab labs.Name) (all []compare.Usage, err error) {
 	running, _, err := e.attach(ctx, lab)
 	if err != nil {
@@ -287,7 +290,18 @@ func (e Engine) usage(ctx context.Context, lab labs.Name) (all []compare.Usage, 
 	if err != nil {
 		return nil, err
 	}
-	used, err := observe.UsageOf(ctx, client)
+	var used []observe.Usage
+	for deadline := time.Now().Add(usageLimit); ; {
+		var complete bool
+		if used, complete, err = observe.UsageOf(ctx, client); err != nil || complete || time.Now().After(deadline) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
 	for _, u := range used {
 		all = append(all, compare.Usage{Workload: u.Workload, Bytes: u.Bytes, CPUSeconds: u.CPUSeconds})
 	}

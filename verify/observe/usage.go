@@ -27,34 +27,37 @@ type Usage struct {
 var podSample = regexp.MustCompile(`(?m)^pod_(cpu_usage_seconds_total|memory_working_set_bytes)\{namespace="([^"]+)",pod="([^"]+)"\} (\S+)`)
 
 // UsageOf asks the kubelets of all Nodes what Pods use, by workload in the order of their names. Pods of
-// the verification are left out.
-func UsageOf(ctx context.Context, client kubernetes.Interface) ([]Usage, error) {
+// the verification are left out. Kubelet reads cgroups every ten seconds or more: complete is false, and
+// workloads are missing, while it has not read those of all Pods.
+func UsageOf(ctx context.Context, client kubernetes.Interface) (all []Usage, complete bool, err error) {
 	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("list Nodes: %w", err)
+		return nil, false, fmt.Errorf("list Nodes: %w", err)
 	}
 	pods, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("list Pods: %w", err)
+		return nil, false, fmt.Errorf("list Pods: %w", err)
 	}
 	var metrics strings.Builder
 	for _, n := range nodes.Items {
 		text, err := client.CoreV1().RESTClient().Get().Resource("nodes").Name(n.Name).SubResource("proxy").Suffix("metrics/resource").DoRaw(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("ask the kubelet of %s: %w", n.Name, err)
+			return nil, false, fmt.Errorf("ask the kubelet of %s: %w", n.Name, err)
 		}
 		metrics.Write(text)
 	}
-	return usageOf(pods.Items, metrics.String()), nil
+	all, complete = usageOf(pods.Items, metrics.String())
+	return all, complete, nil
 }
 
 // usageOf sums up the samples of Pods. Kubelet that cannot read its cgroups has none.
-func usageOf(pods []corev1.Pod, metrics string) (all []Usage) {
+func usageOf(pods []corev1.Pod, metrics string) (all []Usage, complete bool) {
 	owners := map[string]string{}
 	for i := range pods {
 		owners[pods[i].Namespace+"/"+pods[i].Name] = controllerOf(&pods[i])
 	}
 	sums := map[string]*Usage{}
+	unread := map[string]bool{} // a Pod of them uses no memory yet
 	for _, m := range podSample.FindAllStringSubmatch(metrics, -1) {
 		name := owners[m[2]+"/"+m[3]]
 		value, err := strconv.ParseFloat(m[4], 64)
@@ -66,15 +69,21 @@ func usageOf(pods []corev1.Pod, metrics string) (all []Usage) {
 		}
 		if m[1] == "memory_working_set_bytes" {
 			sums[name].Bytes += int64(value)
+			unread[name] = unread[name] || value == 0
 		} else {
 			sums[name].CPUSeconds += value
 		}
 	}
+	complete = true
 	for _, u := range sums {
+		if unread[u.Workload] {
+			complete = false
+			continue
+		}
 		all = append(all, *u)
 	}
 	slices.SortFunc(all, func(a, b Usage) int { return strings.Compare(a.Workload, b.Workload) })
-	return all
+	return all, complete
 }
 
 // controllerOf names what controls a Pod: the Deployment of a ReplicaSet, and for a static Pod itself.

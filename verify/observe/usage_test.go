@@ -3,6 +3,7 @@ package observe
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -29,7 +30,12 @@ func TestUsageOf(t *testing.T) {
 		metrics += fmt.Sprintf("pod_memory_working_set_bytes{namespace=%q,pod=%q} 1e+07 1700000000000\n", p.Namespace, p.Name)
 	}
 	want := []Usage{{"coredns", 10e6, 0.5}, {"etcd", 10e6, 0.5}, {"kube-flannel-ds", 20e6, 1}}
-	if got := usageOf(pods, metrics); !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
+	if got, complete := usageOf(pods, metrics); !slices.Equal(got, want) || !complete {
+		t.Errorf("got %v (%t), want %v", got, complete, want)
+	}
+	// A Pod whose cgroup was not read yet: its workload is not known, rather than without memory.
+	unread := strings.Replace(metrics, `pod="kube-flannel-ds-b"} 1e+07`, `pod="kube-flannel-ds-b"} 0`, 1)
+	if got, complete := usageOf(pods, unread); !slices.Equal(got, want[:2]) || complete {
+		t.Errorf("got %v (%t), want %v", got, complete, want[:2])
 	}
 }
