@@ -34,10 +34,8 @@ func (b *lab) saved(t *testing.T) {
 	}
 
 	t.Run("save is killed", func(t *testing.T) {
-		for _, file := range []string{"snapshots/.saving", "snapshots/.saving/nodes/cp", "snapshots/.saving/nodes/w*/containerd"} {
-			b.killedAt(t, file, "snapshot", "save", b.name, "killed")
-			b.up(t) // a lab that was left frozen continues
-		}
+		b.killedAt(t, "snapshots/.saving/nodes/w*/containerd", "snapshot", "save", b.name, "killed")
+		b.up(t) // a lab that was left frozen continues
 		if !meanwhile() || b.exec(t, "w1", "cat /var/lib/it") != "after\n" {
 			t.Error("the lab is not what it was")
 		}
