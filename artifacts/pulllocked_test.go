@@ -13,9 +13,9 @@ import (
 	"netlab.dev/netlab/components"
 )
 
-// With a lock a registry's tag decides nothing: after the tag moved, the locked digest is pulled; an
-// image of the tag's new digest in the cache is told before anything is asked; and where the
-// registry does not have the locked one any more, nothing is built in its place.
+// With a lock the digest decides, not the registry's tag: after the tag moved, the locked digest is
+// pulled; an image of the new digest in the cache is reported before the registry is contacted; and
+// where the registry no longer has the locked digest, nothing is built in its place.
 func TestPullLocked(t *testing.T) {
 	p := newPullable(t)
 	repository, _, _ := strings.Cut(p.ref, ":v1")

@@ -87,7 +87,7 @@ func TestLoadBalancerByHand(t *testing.T) {
 		if !slices.ContainsFunc(r.Paths, func(p report.Result) bool {
 			return p.ID == checks.OutsideToLBByHand && p.Property(report.KeyForwarded) == "172.30.0.102"
 		}) {
-			t.Error("no backend was told the client's address")
+			t.Error("no backend saw the client's address in X-Forwarded-For")
 		}
 	})
 	t.Run("two routers", func(t *testing.T) {

@@ -7,8 +7,7 @@ import (
 	"netlab.dev/netlab/labs/labstest"
 )
 
-// TestForm: only what is written can be wrong, in its name or its type; what is missing, or
-// contradicts something, is no problem of the form.
+// TestForm: wrong names and types are reported; missing and contradicting values are not.
 func TestForm(t *testing.T) {
 	for text, want := range map[string]string{
 		"": "",

@@ -70,7 +70,7 @@ func TestDiff(t *testing.T) {
 		}
 	}
 
-	// A secret that was one before is no difference.
+	// The same secret again does not change the lab.
 	hidden := strings.Replace(was, "name: small", "name: '!small'", 1)
 	made, err := s.preview(t, labType, hidden)
 	if err != nil {

@@ -16,9 +16,9 @@ import (
 	"netlab.dev/netlab/internal/hint"
 )
 
-// told is an error with its hints in its text: Pulumi prints the text alone. Errors of the
-// protocol stay as they are.
-func (p *Provider) told(err error) error {
+// printable puts an error's hints into its text, which is all that Pulumi prints, and hides secrets.
+// Errors of Pulumi's protocol are returned unchanged.
+func (p *Provider) printable(err error) error {
 	if err == nil {
 		return nil
 	}

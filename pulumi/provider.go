@@ -113,7 +113,7 @@ func (p *Provider) DiffConfig(context.Context, plugin.DiffConfigRequest) (plugin
 
 // Configure reports what this machine lacks for any lab.
 func (p *Provider) Configure(context.Context, plugin.ConfigureRequest) (plugin.ConfigureResponse, error) {
-	return plugin.ConfigureResponse{}, p.told(p.unready)
+	return plugin.ConfigureResponse{}, p.printable(p.unready)
 }
 
 // Check returns the problems of a resource's properties.
@@ -131,7 +131,7 @@ func (p *Provider) Check(ctx context.Context, req plugin.CheckRequest) (plugin.C
 	for i := range failures {
 		failures[i].Reason = p.secrets.hide(failures[i].Reason)
 	}
-	return plugin.CheckResponse{Properties: req.News, Failures: failures}, p.told(err)
+	return plugin.CheckResponse{Properties: req.News, Failures: failures}, p.printable(err)
 }
 
 // Diff says what an update would change.
@@ -144,7 +144,7 @@ func (p *Provider) Diff(ctx context.Context, req plugin.DiffRequest) (plugin.Dif
 	ctx, done := p.during(ctx, 0)
 	defer done()
 	diff, err := k.diff(ctx, req)
-	return diff, p.told(err)
+	return diff, p.printable(err)
 }
 
 // Create creates a resource.
@@ -164,7 +164,7 @@ func (p *Provider) Create(ctx context.Context, req plugin.CreateRequest) (plugin
 		defer release()
 	}
 	made, err := k.create(ctx, req)
-	return made, p.told(err)
+	return made, p.printable(err)
 }
 
 // Read finds what a resource is now; without an ID it is gone.
@@ -177,7 +177,7 @@ func (p *Provider) Read(ctx context.Context, req plugin.ReadRequest) (plugin.Rea
 	ctx, done := p.during(ctx, req.Timeout)
 	defer done()
 	found, err := k.read(ctx, req)
-	return found, p.told(err)
+	return found, p.printable(err)
 }
 
 // Update changes a resource in place.
@@ -200,7 +200,7 @@ func (p *Provider) Update(ctx context.Context, req plugin.UpdateRequest) (plugin
 		defer release()
 	}
 	made, err := k.update(ctx, req)
-	return made, p.told(err)
+	return made, p.printable(err)
 }
 
 // Delete removes a resource.
@@ -216,7 +216,7 @@ func (p *Provider) Delete(ctx context.Context, req plugin.DeleteRequest) (plugin
 		return plugin.DeleteResponse{}, err
 	}
 	defer release()
-	return plugin.DeleteResponse{}, p.told(k.remove(ctx, req))
+	return plugin.DeleteResponse{}, p.printable(k.remove(ctx, req))
 }
 
 // Invoke calls getLab.
@@ -228,7 +228,7 @@ func (p *Provider) Invoke(ctx context.Context, req plugin.InvokeRequest) (plugin
 	ctx, done := p.during(ctx, 0)
 	defer done()
 	answer, err := p.invokeGetLab(ctx, req)
-	return answer, p.told(err)
+	return answer, p.printable(err)
 }
 
 // SignalCancellation stops what runs. A lab that was being made is left as after Ctrl-C of `netlab

@@ -35,7 +35,7 @@ type served struct {
 	said     *[]string // what was shown beside resources
 }
 
-// hostLog is a Host that keeps what it is told.
+// hostLog is a Host that keeps the lines that it is given.
 type hostLog struct{ lines *[]string }
 
 func (h hostLog) Log(_ context.Context, severity diag.Severity, _ resource.URN, text string) error {

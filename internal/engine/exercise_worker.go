@@ -41,7 +41,7 @@ func (w *worker) started() error {
 
 // begin brings the lab to the start of the exercise, from whatever it is. What an earlier session did
 // is taken back before `up`, which would wait for what is broken, and again after it: without an API
-// server nothing of it can be.
+// server it cannot be undone.
 func (w *worker) begin(ctx context.Context, hints int, p Progress) error {
 	var earlier error
 	if w.err == nil {
@@ -162,8 +162,8 @@ func (w *worker) undo(ctx context.Context, n int) error {
 	return errs
 }
 
-// Wrong is a path of an exercise that is not as expected. It says what a user of the cluster sees and
-// nothing of why.
+// Wrong is a path of an exercise that is not as expected. It says what a user of the cluster sees, not
+// the cause.
 type Wrong struct {
 	Path     string `json:"path"` // id: mine for those of the exercise
 	From     string `json:"from"`

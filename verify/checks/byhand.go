@@ -78,12 +78,12 @@ func (r Row) Balancer(s observe.Snapshot) (host, ip string) {
 	return r.Through, s.Toward(r.From, r.Through)
 }
 
-// ForwardedFor asserts which client the Ingress controller tells a backend of: with the PROXY protocol
+// ForwardedFor asserts which client address the Ingress controller sends to a backend in X-Forwarded-For: with the PROXY protocol
 // the client itself, else the load balancer, or a Node that translated its address.
 type ForwardedFor struct{ alone }
 
 func (ForwardedFor) String() string {
-	return "the client that the Ingress tells the backend of: the load balancer or a Node; the client's own address with the PROXY protocol"
+	return "the client address that the Ingress controller sends to the backend (X-Forwarded-For): that of the load balancer or of a Node; the client's own address with the PROXY protocol"
 }
 
 func (ForwardedFor) Judge(s observe.Snapshot, r Row, got Answers) []report.Property {
@@ -91,15 +91,15 @@ func (ForwardedFor) Judge(s observe.Snapshot, r Row, got Answers) []report.Prope
 	if len(seen) == 0 || bad != nil {
 		return nil
 	}
-	told := distinct(seen, func(x agent.Seen) string { return x.ForwardedFor })
+	forwarded := distinct(seen, func(x agent.Seen) string { return x.ForwardedFor })
 	host, _ := r.Balancer(s)
-	p := report.Property{Key: report.KeyForwarded, Name: "client told", Expected: host + "'s address, or a Node's", Observed: cmp.Or(strings.Join(told, " "), "none"), OK: true}
+	p := report.Property{Key: report.KeyForwarded, Name: "X-Forwarded-For", Expected: host + "'s address, or a Node's", Observed: cmp.Or(strings.Join(forwarded, " "), "none"), OK: true}
 	client, _ := s.Plan.Machine(r.From.Name)
 	balancer, _ := s.Plan.Machine(host)
 	if s.Plan.Ingress.ProxyProtocol {
 		p.Expected = "the client's own address"
 	}
-	for _, ip := range told {
+	for _, ip := range forwarded {
 		addr, _ := netip.ParseAddr(ip)
 		if s.Plan.Ingress.ProxyProtocol {
 			p.OK = p.OK && slices.Contains(client.Addresses(), addr)

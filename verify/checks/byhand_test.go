@@ -51,12 +51,12 @@ func TestForwardedFor(t *testing.T) {
 	for _, proxy := range []bool{false, true} {
 		plan.Ingress.ProxyProtocol = proxy
 		s := observe.New(plan, plantest.Flannel(), Pods(plan), observe.State{}, nil, nil)
-		for told, of := range map[string]bool{"172.30.0.100": false, "172.30.0.11": false, "172.30.0.102": true, "": true, "10.9.9.9": true} {
-			a := agent.Answer{Outcome: agent.Reply, Status: 200, Seen: &agent.Seen{Name: "backend-a", ForwardedFor: told}}
+		for forwarded, of := range map[string]bool{"172.30.0.100": false, "172.30.0.11": false, "172.30.0.102": true, "": true, "10.9.9.9": true} {
+			a := agent.Answer{Outcome: agent.Reply, Status: 200, Seen: &agent.Seen{Name: "backend-a", ForwardedFor: forwarded}}
 			p := (ForwardedFor{}).Judge(s, r, Answers{PartMain: {Outcome: agent.Reply, Answers: []agent.Answer{a}}})
-			want := !of && !proxy || proxy && told == "172.30.0.102"
+			want := !of && !proxy || proxy && forwarded == "172.30.0.102"
 			if len(p) != 1 || p[0].OK != want {
-				t.Errorf("PROXY protocol %t, told of %q: %+v", proxy, told, p)
+				t.Errorf("PROXY protocol %t, X-Forwarded-For %q: %+v", proxy, forwarded, p)
 			}
 		}
 	}

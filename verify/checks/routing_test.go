@@ -138,7 +138,7 @@ func TestNextHopsAreJudged(t *testing.T) {
 	}
 }
 
-// A client that gets no reply is told that the router sends its packets nowhere.
+// The reason for a client without a reply names the router that has no route.
 func TestWrongHopsExplainSilence(t *testing.T) {
 	s := routed(t)
 	r := rowTo(t, s, OutsideToLoadBalancer, workload.ServiceLB)
