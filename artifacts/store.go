@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -149,6 +150,8 @@ func Clone(ctx context.Context, from, to string) error {
 	}
 	cmd := exec.CommandContext(ctx, "cp", "-a", "--reflink=auto", from, to)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	runtime.LockOSThread() // whose end sends the signal
+	defer runtime.UnlockOSThread()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", commandLine("", cmd.Args), err, out)
 	}

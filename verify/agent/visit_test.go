@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -64,6 +65,10 @@ func TestVisit(t *testing.T) {
 		t.Fatal(err)
 	}
 	pod := exec.Command("unshare", "--net", "--mount", "sh", "-c", "mount --bind "+theirs+" /etc/resolv.conf && ip link set lo up && ip address add 10.9.8.7/32 dev lo && exec sleep 60")
+	// The signal comes when the thread that started the process ends, and threads end in this
+	// test: those of visits.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	pod.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := pod.Start(); err != nil {
 		t.Skip("unshare: ", err)
@@ -110,7 +115,7 @@ func TestVisit(t *testing.T) {
 		}
 	}
 	if text := strings.Join(own, " "); !strings.Contains(text, "10.9.8.7") || strings.Contains(text, "172.") {
-		t.Errorf("the agent's addresses are %q, want those of the Pod; %s", text, said.String())
+		t.Errorf("the agent's addresses are %q, want those of the Pod; it said %s", text, said.String())
 	}
 	// The error of a lookup names the nameserver of the Pod.
 	question, _ := json.Marshal(Asked{Probes: []Probe{{Kind: DNS, Target: "web.", TimeoutMillis: 200}}})
