@@ -59,12 +59,13 @@ func (l *Lab) fill(known Known) {
 		}
 	}
 	l.balance()
+	l.addCloud(known)
 	for i := range l.Hosts {
 		h := &l.Hosts[i]
 		switch h.Role {
 		case RoleRouter:
 			setIfNil(&h.Networks, upTo(networks, 0, 2))
-		case RoleInternet:
+		case RoleInternet, RoleCloud:
 			setIfNil(&h.Networks, upTo(networks, 1, 2))
 		case RoleAPILB:
 			setIfNil(&h.Networks, upTo(first(l.Nodes).Networks, 0, 1))
@@ -99,6 +100,23 @@ func (l *Lab) balance() {
 	if l.controlPlanes() > 1 && !slices.ContainsFunc(l.Members(), has) {
 		l.Hosts = append(l.Hosts, Host{Name: balancer, Role: RoleAPILB})
 	}
+}
+
+// addCloud adds the host of a load balancer that runs on one, unless the file has it or another machine
+// with its name, which is that of its role.
+func (l *Lab) addCloud(known Known) {
+	role := l.loadBalancerChoice(known).Host
+	has := func(m Member) bool { return m.Role == role || m.Name == role }
+	if role != "" && !slices.ContainsFunc(l.Members(), has) {
+		l.Hosts = append(l.Hosts, Host{Name: role, Role: role})
+	}
+}
+
+// loadBalancerChoice is the load balancer that the lab selects; the zero value for none.
+func (l *Lab) loadBalancerChoice(known Known) Choice {
+	name := l.LoadBalancer.Name
+	setIfZero(&name, preferred(known.LoadBalancers))
+	return known.LoadBalancers[name].Of(l.LoadBalancer.Version)
 }
 
 // controlPlanes counts the control planes.

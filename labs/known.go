@@ -27,6 +27,7 @@ type Choice struct {
 	Preferred bool                // the default of its kind
 	Options   map[string][]string // option → its allowed values, the first the default; none: any
 	Modes     []string            // kubernetes.proxy, loadBalancer.mode or ingress.service, the first the default
+	Host      string              // role of the outside host that runs it; "": it runs in the cluster
 }
 
 // Of returns a version, or the default one where the version does not exist.

@@ -26,6 +26,7 @@ const (
 	RoleInternet     = "internet"
 	RoleAPILB        = "api-lb"        // in front of several control planes
 	RoleLoadBalancer = "load-balancer" // in front of the ingress controller's NodePorts
+	RoleCloud        = "cloud"         // a provider's load balancer and cloud controller
 )
 
 // None as the name of a load balancer or an Ingress controller disables it.
@@ -100,7 +101,7 @@ type NodeGroup struct {
 // Host is a machine outside the cluster.
 type Host struct {
 	Name     string   `json:"name"`
-	Role     string   `json:"role"`               // router, client, internet, api-lb or load-balancer
+	Role     string   `json:"role"`               // router, client, internet, api-lb, load-balancer or cloud
 	Networks []string `json:"networks,omitempty"` // eth0, eth1, …
 	Routing  *Routing `json:"routing,omitempty"`  // of a router: dynamic routing; default: static routes
 	// VRRP has hosts of one role share a VIP on a network, which one of them holds, by keepalived: load
@@ -126,8 +127,8 @@ type CNI struct {
 type LoadBalancer struct {
 	Name    string   `json:"name,omitempty"` // "none" to disable
 	Version string   `json:"version,omitempty"`
-	Mode    string   `json:"mode,omitempty"`  // how VIPs are announced: l2 or bgp
-	Pools   []string `json:"pools,omitempty"` // "first-last" or a CIDR: in mode l2 each inside one network, in mode bgp in none; default: one in the first network of the Nodes, or 198.51.100.1-198.51.100.20
+	Mode    string   `json:"mode,omitempty"`  // how VIPs are announced: l2 or bgp by Nodes, external by a host outside the cluster
+	Pools   []string `json:"pools,omitempty"` // "first-last" or a CIDR: in modes l2 and external each inside one network, in mode bgp in none; default: one in the first network of the Nodes or of that host, or 198.51.100.1-198.51.100.20
 	BGP     *BGP     `json:"bgp,omitempty"`   // of mode bgp
 }
 

@@ -19,10 +19,11 @@ const (
 
 func protocols() []string { return []string{ProtocolBGP, ProtocolBFD} }
 
-// The modes of a load balancer that routers are concerned with.
+// The modes of a load balancer: who has the VIPs, and how others get there.
 const (
-	ModeL2  = "l2"
-	ModeBGP = "bgp"
+	ModeL2       = "l2"       // Nodes, by ARP
+	ModeBGP      = "bgp"      // Nodes, by routes of the lab's routers
+	ModeExternal = "external" // a host outside the cluster, by ARP; it forwards to NodePorts
 )
 
 // holdTime is that of the routers' own sessions: three keepalives of 3 s.

@@ -93,7 +93,7 @@ func TestSchema(t *testing.T) {
 		{at("$defs", "NodeGroup", "required"), []any{"name", "role"}},
 		{at("$defs", "CNI", "properties", "name", "enum"), []any{"cilium", "flannel"}},
 		{at("$defs", "CNI", "properties", "options", "properties", "backend", "enum"), []any{"vxlan", "host-gw"}},
-		{at("$defs", "LoadBalancer", "properties", "name", "enum"), []any{"metallb", "none"}},
+		{at("$defs", "LoadBalancer", "properties", "name", "enum"), []any{"cloud", "metallb", "none"}},
 		{at("$defs", "Throughput", "properties", "duration", "type"), "string"},
 		{at("$defs", "Throughput", "properties", "min", "type"), "string"},
 		{at("$defs", "Throughput", "properties", "repeats", "maximum"), 100.0},

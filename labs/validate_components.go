@@ -70,21 +70,26 @@ func (v *validator) loadBalancer() {
 	}
 }
 
-// poolPlace checks that Nodes can announce a pool's addresses.
+// poolPlace checks that Nodes can announce a pool's addresses, or the host that has them in mode external.
 func (v *validator) poolPlace(field, text string, pool Pool) {
 	for _, n := range v.lab.Networks {
 		if !n.Usable() || !n.CIDR.Contains(pool.First) && !n.CIDR.Contains(pool.Last) {
 			continue
 		}
-		onIt := func(g NodeGroup) bool { return slices.Contains(g.Networks, n.Name) }
+		hint := "use a network of the Nodes, or attach Nodes to this one"
+		who, holds := "no Node", slices.ContainsFunc(v.lab.Nodes, func(g NodeGroup) bool { return slices.Contains(g.Networks, n.Name) })
+		if v.lab.LoadBalancer.Mode == ModeExternal {
+			hint = "use a network of the host with role " + RoleCloud + ", or attach it to this one"
+			who, holds = "no host with role "+RoleCloud, slices.ContainsFunc(v.lab.Hosts, func(h Host) bool { return h.Role == RoleCloud && slices.Contains(h.Networks, n.Name) })
+		}
 		switch {
 		case !n.CIDR.Contains(pool.First) || !n.CIDR.Contains(pool.Last):
 			v.add(field, "use a range inside the network", "%s exceeds network %s (%s)", text, n.Name, n.CIDR)
 		case pool.Contains(n.CIDR.Addr()) || pool.Contains(lastOf(n.CIDR)):
 			v.add(field, fmt.Sprintf("usable addresses: %s-%s", n.CIDR.Addr().Next(), lastOf(n.CIDR).Prev()),
 				"%s covers the network or broadcast address of %s (%s)", text, n.Name, n.CIDR)
-		case !slices.ContainsFunc(v.lab.Nodes, onIt):
-			v.add(field, "use a network of the Nodes, or attach Nodes to this one", "%s is in network %s, where no Node can announce it", text, n.Name)
+		case !holds:
+			v.add(field, hint, "%s is in network %s, where %s can announce it", text, n.Name, who)
 		}
 		return
 	}

@@ -38,11 +38,12 @@ const maxControlPlanes = 5
 func (v *validator) hosts() {
 	internet := ""
 	v.balancers()
+	v.clouds()
 	v.vrrp()
 	for i, h := range v.lab.Hosts {
 		at := fmt.Sprintf("hosts[%d]", i)
 		v.label(at+".name", h.Name)
-		v.oneOf(at+".role", "host role", h.Role, []string{RoleRouter, RoleClient, RoleInternet, RoleAPILB, RoleLoadBalancer})
+		v.oneOf(at+".role", "host role", h.Role, []string{RoleRouter, RoleClient, RoleInternet, RoleAPILB, RoleLoadBalancer, RoleCloud})
 		v.attached(at, "host", h.Networks)
 		switch h.Role {
 		case RoleInternet:
@@ -85,6 +86,28 @@ func (v *validator) balancers() {
 	if name == "" && controlPlanes > 1 {
 		v.add("hosts", "add one, for example {name: api, role: api-lb}, or rename machine "+balancer,
 			"%d control planes require a host with role api-lb", controlPlanes)
+	}
+}
+
+// clouds checks that a load balancer that runs on an outside host has one, and that no other lab has.
+func (v *validator) clouds() {
+	lb, name := v.lab.LoadBalancer, ""
+	role := v.lab.loadBalancerChoice(v.known).Host
+	for i, h := range v.lab.Hosts {
+		at := fmt.Sprintf("hosts[%d].role", i)
+		switch {
+		case h.Role != RoleCloud:
+			continue
+		case role != RoleCloud && !v.reported("loadBalancer.name"):
+			v.add(at, "remove the host, or set loadBalancer: {name: cloud}", "host with role %s requires a load balancer that runs on it, the lab's is %s", RoleCloud, lb.Name)
+		case name != "":
+			v.add(at, "keep one: it has all VIPs", "%s already has role %s", name, RoleCloud)
+		}
+		name = h.Name
+	}
+	if role != "" && name == "" {
+		v.add("hosts", fmt.Sprintf("add one, for example {name: provider, role: %s}, or rename machine %s", role, role),
+			"loadBalancer %s requires a host with role %s", lb.Name, role)
 	}
 }
 

@@ -158,14 +158,26 @@ func covered(field, text string, pool labs.Pool, spaces map[string]*space) (prob
 	return problems
 }
 
-// defaultPools is one pool in the Nodes' first network: the addresses 200 to 219, or
-// the last quarter of a network smaller than a /24. In mode bgp it is in no network.
+// defaultPools is one pool in the Nodes' first network, or that of the host that has the VIPs in mode external:
+// the addresses 200 to 219, or the last quarter of a network smaller than a /24. In mode bgp it is in no network.
 func defaultPools(lab labs.Lab) []string {
-	if lab.LoadBalancer.Mode == labs.ModeBGP {
+	var holders [][]string // the networks of each
+	switch lab.LoadBalancer.Mode {
+	case labs.ModeBGP:
 		return []string{lab.DefaultRoutedPool()}
+	case labs.ModeExternal:
+		for _, h := range lab.Hosts {
+			if h.Role == RoleCloud {
+				holders = append(holders, h.Networks)
+			}
+		}
+	default:
+		for _, g := range lab.Nodes {
+			holders = append(holders, g.Networks)
+		}
 	}
 	for _, n := range lab.Networks {
-		if len(lab.Nodes) == 0 || len(lab.Nodes[0].Networks) == 0 || n.Name != lab.Nodes[0].Networks[0] {
+		if first(first(holders)) != n.Name {
 			continue
 		}
 		if !n.Usable() {

@@ -126,7 +126,7 @@ func (b *builder) machines(members []member) error {
 			Name: m.Name, Kind: KindHost, Role: m.Role,
 			Routes:      []Route{},
 			Nameservers: nameservers,
-			Forward:     m.Node || m.Role == RoleRouter,
+			Forward:     m.Node || m.Role == RoleRouter || m.Role == RoleCloud,
 			OwnKernel:   m.Node && b.lab.Traits().OwnKernel,
 			Remote:      remote,
 			Routing:     routers[m.Name],

@@ -79,6 +79,7 @@ const (
 	RoleInternet     = labs.RoleInternet
 	RoleAPILB        = labs.RoleAPILB
 	RoleLoadBalancer = labs.RoleLoadBalancer
+	RoleCloud        = labs.RoleCloud
 )
 
 // Machine is a Node or an outside host.
@@ -89,7 +90,7 @@ type Machine struct {
 	NICs        []NIC        `json:"nics"` // eth0 first; eth0 carries the Node's address
 	Routes      []Route      `json:"routes"`
 	Nameservers []netip.Addr `json:"nameservers"`        // the internet host's addresses; none where there is no such host
-	Forward     bool         `json:"forward"`            // forwards IP packets: routers and Nodes
+	Forward     bool         `json:"forward"`            // forwards IP packets: routers, Nodes, and hosts with role cloud what they translated
 	Services    []Service    `json:"services,omitempty"` // of an outside host
 	Routing     *Routing     `json:"routing,omitempty"`  // of a router, nil for static routes only
 	VRRP        *VRRP        `json:"vrrp,omitempty"`     // nil for a host that shares no VIP

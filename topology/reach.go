@@ -68,13 +68,13 @@ const loopback = 65536
 // (RFC 1122, section 3.3.4.3); only machines that forward pass packets on. The reply has to
 // come back too, by the routes of the far end (reverse path filters are off).
 // For a VIP, which any Node on the pool's network may announce, or any Node to its router, every such
-// Node's reply must.
+// Node's reply must; one of mode external is an address of the host that has them.
 func Reach(p Plan, from string, to netip.Addr) Reachability {
 	m, ok := p.Machine(from)
 	if !ok {
 		return Reachability{Reason: fmt.Sprintf("the lab has no machine %s", from)}
 	}
-	if m.has(to) {
+	if m.has(to) || p.holds(m, to) {
 		return Reachability{Source: to, MTU: loopback}
 	}
 	w := Reachability{Source: p.source(m, to)}
@@ -173,7 +173,7 @@ func (p Plan) step(m Machine, way Way, to netip.Addr, seen []string, hops []Hop)
 	}
 	hop.To, hop.In = next.Name, in.Name
 	hops = append(slices.Clip(hops), hop)
-	if next.has(to) || next.shares(to) || next.Kind == KindNode && p.routed(to) { // kube-proxy takes it
+	if next.has(to) || next.shares(to) || p.holds(next, to) || next.Kind == KindNode && p.routed(to) { // kube-proxy takes it
 		return walk{ways: [][]Hop{hops}, reached: []Machine{next}}
 	}
 	var reason string
@@ -270,7 +270,7 @@ func (p Plan) source(m Machine, to netip.Addr) netip.Addr {
 func (p Plan) owner(network string, a netip.Addr) (Machine, NIC, bool) {
 	for _, m := range p.Machines {
 		for _, nic := range m.NICs {
-			if nic.Network == network && (nic.Has(a) || m.shares(a)) {
+			if nic.Network == network && (nic.Has(a) || m.shares(a) || nic.OnLink(a) && p.holds(m, a)) {
 				return m, nic, true
 			}
 		}

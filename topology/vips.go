@@ -2,7 +2,10 @@ package topology
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
+
+	"netlab.dev/netlab/labs"
 )
 
 // VIPNetwork is a network with pools, and what announces their VIPs there by ARP; or, in mode bgp, all
@@ -14,7 +17,7 @@ type VIPNetwork struct {
 	Announcers []Announcer
 }
 
-// Announcer is the Nodes that are on a network by a NIC of one name.
+// Announcer is the Nodes that are on a network by a NIC of one name; in mode external the host that has the VIPs.
 type Announcer struct {
 	NIC   string
 	Nodes []string
@@ -38,10 +41,29 @@ func (p Plan) VIPNetworks() []VIPNetwork {
 	return out
 }
 
+// External is the host outside the cluster that has all VIPs; false where Nodes announce them.
+func (p Plan) External() (Machine, bool) {
+	hosts := p.WithRole(RoleCloud)
+	if p.LoadBalancer.Mode != labs.ModeExternal || len(hosts) == 0 {
+		return Machine{}, false
+	}
+	return hosts[0], true
+}
+
+// holds reports whether a machine has an address because it is a VIP.
+func (p Plan) holds(m Machine, a netip.Addr) bool {
+	host, external := p.External()
+	return external && m.Name == host.Name && p.LoadBalancer.Contains(a)
+}
+
 // announcers groups the Nodes on a network by the name of their NIC there.
 func (p Plan) announcers(network string) []Announcer {
 	var out []Announcer
-	for _, node := range p.Nodes() {
+	machines := p.Nodes()
+	if host, external := p.External(); external {
+		machines = []Machine{host}
+	}
+	for _, node := range machines {
 		nic, on := node.On(network)
 		if !on {
 			continue

@@ -21,14 +21,17 @@ func Known() labs.Known {
 		Images:     []string{"nginx", "toolbox"},
 		Services: map[string][]string{
 			labs.FieldRouting: {"frr"}, labs.FieldVRRP: {"keepalived"},
-			labs.RoleRouter: {"agent"}, labs.RoleClient: {"agent"}, labs.RoleInternet: {"agent", "outside-dns"}, labs.RoleAPILB: {"agent", "haproxy"}, labs.RoleLoadBalancer: {"agent", "haproxy"},
+			labs.RoleRouter: {"agent"}, labs.RoleClient: {"agent"}, labs.RoleInternet: {"agent", "outside-dns"}, labs.RoleAPILB: {"agent", "haproxy"}, labs.RoleLoadBalancer: {"agent", "haproxy"}, labs.RoleCloud: {"agent", "cloud"},
 		},
 		CNIs: map[string]labs.Choices{
 			"flannel": {{Version: "v0.28.4", Preferred: true, Options: map[string][]string{"backend": {"vxlan", "host-gw"}}}},
 			"cilium":  {{Version: "v1.20.2", Options: routing}, {Version: "v1.20.1", Options: routing}},
 		},
-		LoadBalancers: map[string]labs.Choices{"metallb": {{Version: "v0.15.2", Modes: []string{"l2"}}, {Version: "v0.16.1", Modes: []string{"l2", "bgp"}}}},
-		Ingresses:     map[string]labs.Choices{"ingress-nginx": {{Version: "v1.11.0", Modes: []string{"LoadBalancer", "NodePort"}}}},
+		LoadBalancers: map[string]labs.Choices{
+			"metallb": {{Version: "v0.15.2", Preferred: true, Modes: []string{"l2"}}, {Version: "v0.16.1", Modes: []string{"l2", "bgp"}}},
+			"cloud":   {{Version: "self", Modes: []string{"external"}, Host: labs.RoleCloud}},
+		},
+		Ingresses: map[string]labs.Choices{"ingress-nginx": {{Version: "v1.11.0", Modes: []string{"LoadBalancer", "NodePort"}}}},
 	}
 }
 

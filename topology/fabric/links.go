@@ -57,13 +57,17 @@ func machineSysctls(m topology.Machine) []sysctl {
 	if m.Routing != nil {
 		all = append(all, routingSysctls...)
 	}
+	if m.Role == topology.RoleCloud { // clients and Nodes may be on one network, and the way between them is by the host
+		all = append(all, noRedirects...)
+	}
 	return all
 }
 
 // routingSysctls spread flows over next hops by their ports too, not by addresses alone, and keep
 // a router from redirecting machines of a network to a next hop that changes.
-var routingSysctls = []sysctl{
-	{"ipv4/fib_multipath_hash_policy", "1"},
+var routingSysctls = append([]sysctl{{"ipv4/fib_multipath_hash_policy", "1"}}, noRedirects...)
+
+var noRedirects = []sysctl{
 	{"ipv4/conf/all/send_redirects", "0"},
 	{"ipv4/conf/default/send_redirects", "0"},
 }
