@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 
+	"netlab.dev/netlab/components/cloud/balancer"
+	"netlab.dev/netlab/components/cloud/controller"
 	"netlab.dev/netlab/components/outside-dns/nameserver"
 	"netlab.dev/netlab/providers/kind"
 	"netlab.dev/netlab/providers/libvirt"
@@ -16,8 +18,8 @@ import (
 )
 
 // Play runs the programs of a lab that the netlab executable contains: PID 1 of a Node, the
-// agent of a Pod or an outside host, the outside DNS server, the forwarder to the API server,
-// the helper of kind that creates containers and the one of libvirt that makes networks on
+// agent of a Pod or an outside host, the outside DNS server, a cloud's load balancer and controller,
+// the forwarder to the API server, the helper of kind that creates containers and the one of libvirt that makes networks on
 // another machine. They are looked for before the verbs: they run without a home directory,
 // a cache or a user, and have to start fast.
 func Play(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int, played bool) {
@@ -29,6 +31,10 @@ func Play(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int, p
 		return agent.Main(args[1:], stdout, stderr), true
 	case nameserver.Verb:
 		return nameserver.Main(args[1:], stderr), true
+	case balancer.Verb:
+		return balancer.Main(args[1:], stderr), true
+	case controller.Verb:
+		return controller.Main(args[1:], stderr), true
 	case kind.HelperVerb:
 		return kind.CreateMain(stdin, stderr), true
 	case "init":

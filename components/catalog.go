@@ -170,6 +170,9 @@ func (c Catalog) Known() labs.Known {
 			}
 		}
 		choice := labs.Choice{Version: k.Version, Preferred: k.Preferred, Options: k.Options, Modes: k.Modes}
+		if k.Chosen() && k.Service != nil {
+			choice.Host = k.Service.Hosts[0]
+		}
 		if k.Kind == KindImages && !slices.Contains(known.Images, k.Name) {
 			known.Images = append(known.Images, k.Name)
 		}

@@ -252,9 +252,17 @@ func (x *checking) file(f File) (err error) {
 }
 
 func (x *checking) install(in Install) {
-	if (in.Chart == "") == (in.Manifest == "") {
-		x.wrong("install: needs either chart or manifest")
+	given := slices.DeleteFunc([]string{in.Chart, in.Manifest, in.Own}, func(s string) bool { return s == "" })
+	if len(given) != 1 {
+		x.wrong("install: needs one of chart, manifest and own")
 		return
+	}
+	if in.Own != "" {
+		_, err := fs.Stat(x.k.files, in.Own)
+		x.unless(err, "install: own")
+	}
+	if a := in.Account; a != nil && (x.k.Service == nil || !path.IsAbs(a.Kubeconfig) || slices.Contains([]string{a.Name, a.Secret, a.Lease}, "")) {
+		x.wrong("install: account: needs a service on outside hosts, name, secret, lease and the absolute path of kubeconfig")
 	}
 	for _, ref := range in.copies() {
 		_, _, _, err := x.set.Copied(ref)
@@ -274,9 +282,13 @@ func (x *checking) install(in Install) {
 			x.wrong("install: ready: %s with %s, which is not an optional image", w, w.With)
 		}
 	}
+	duties := 0
+	if x.k.Kind == KindLoadBalancer && x.k.Service == nil { // else its service has them
+		duties = 1
+	}
 	for _, d := range []Duty{Assigns, Announces} {
 		doing := slices.DeleteFunc(slices.Clone(in.Ready), func(w Workload) bool { return !slices.Contains(w.Does, d) })
-		if x.k.Kind == KindLoadBalancer && len(doing) != 1 || x.k.Kind != KindLoadBalancer && len(doing) > 0 {
+		if len(doing) != duties {
 			x.wrong("install: ready: %d workloads do %q; it is one of a load balancer", len(doing), d)
 		}
 	}

@@ -182,12 +182,25 @@ type Refusal struct {
 type Install struct {
 	Chart     string            `json:"chart"`    // "component/name" of Build.Copies
 	Manifest  string            `json:"manifest"` // likewise a YAML file, where upstream has no chart
+	Own       string            `json:"own"`      // a file of the component, a template over View, where there is no upstream
 	CRDs      []string          `json:"crds"`     // likewise YAML files of definitions that neither has
 	Release   string            `json:"release"`
 	Namespace string            `json:"namespace"`
 	Labels    map[string]string `json:"labels"` // of the namespace
 	Ready     []Workload        `json:"ready"`
-	Asks      []Question        `json:"asks"` // asked on every Node once all of Ready is rolled out
+	Asks      []Question        `json:"asks"`    // asked on every Node once all of Ready is rolled out
+	Account   *Account          `json:"account"` // of a controller that runs outside the cluster
+}
+
+// Account is a ServiceAccount, in the component's namespace, of the component's service on outside hosts.
+type Account struct {
+	Name       string `json:"name"`
+	Secret     string `json:"secret"`     // with its token
+	Kubeconfig string `json:"kubeconfig"` // path of the file on the hosts that gets it
+	Lease      string `json:"lease"`      // that the service takes when it works
+
+	Namespace string   `json:"-"` // the component's
+	Hosts     []string `json:"-"` // of the plan, that have the service
 }
 
 // Copies lists the copied files that the installation is rendered from.
@@ -198,7 +211,12 @@ func (k Component) Copies() []string {
 	return k.Install.copies()
 }
 
-func (in Install) copies() []string { return append([]string{in.Chart + in.Manifest}, in.CRDs...) }
+func (in Install) copies() []string {
+	if in.Own != "" {
+		return in.CRDs
+	}
+	return append([]string{in.Chart + in.Manifest}, in.CRDs...)
+}
 
 // Question checks whether what was rolled out on a Node works: an HTTP request to a server on
 // a unix socket, which answers with a JSON list.
@@ -219,7 +237,7 @@ type Workload struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
 	With      string `json:"with"` // the optional image without which there is none
-	Does      []Duty `json:"does"` // of a load balancer
+	Does      []Duty `json:"does"` // of a load balancer in the cluster
 }
 
 // Duty is what a workload of a load balancer does.

@@ -159,7 +159,7 @@ func (k Component) checkProgram(p Program) error {
 }
 
 func hostRoles() []string {
-	return []string{topology.RoleRouter, topology.RoleClient, topology.RoleInternet, topology.RoleAPILB, topology.RoleLoadBalancer, labs.FieldRouting, labs.FieldVRRP}
+	return []string{topology.RoleRouter, topology.RoleClient, topology.RoleInternet, topology.RoleAPILB, topology.RoleLoadBalancer, topology.RoleCloud, labs.FieldRouting, labs.FieldVRRP}
 }
 
 // runsOn reports whether an outside host of the plan has the component's service.

@@ -34,6 +34,7 @@ type Rendered struct {
 	Ready   []Workload
 	Asks    []Question
 	Config  []unstructured.Unstructured
+	Account *Account // of its service on outside hosts, which gets a kubeconfig at the end; nil: none
 }
 
 // Render returns what installs the set's components, in the order of installation: upstream's
@@ -55,7 +56,7 @@ func (s Set) Render(artifacts Artifacts) ([]Rendered, error) {
 }
 
 func (k Component) render(p topology.Plan, artifacts Artifacts) (Rendered, error) {
-	out := Rendered{Name: k.Name, Asks: k.Install.Asks, Objects: []unstructured.Unstructured{k.namespace()}}
+	out := Rendered{Name: k.Name, Asks: k.Install.Asks, Account: k.account(p), Objects: []unstructured.Unstructured{k.namespace()}}
 	v := k.view(p, artifacts)
 	upstream, err := k.upstream(artifacts, v)
 	if err != nil {
@@ -83,6 +84,21 @@ func (k Component) render(p topology.Plan, artifacts Artifacts) (Rendered, error
 		}
 	}
 	return out, nil
+}
+
+// account is the component's Account in a plan, nil for none.
+func (k Component) account(p topology.Plan) *Account {
+	if k.Install.Account == nil {
+		return nil
+	}
+	a := *k.Install.Account
+	a.Namespace = k.Install.Namespace
+	for _, m := range p.Hosts() {
+		if m.Runs(k.Name) {
+			a.Hosts = append(a.Hosts, m.Name)
+		}
+	}
+	return &a
 }
 
 // upstream returns the objects of upstream's chart or manifest, with our patches, and its
@@ -119,6 +135,10 @@ func (k Component) upstream(artifacts Artifacts, v View) ([]unstructured.Unstruc
 
 // texts are the chart's rendered files, or the manifest.
 func (k Component) texts(artifacts Artifacts, v View) ([][]byte, error) {
+	if k.Install.Own != "" {
+		text, err := k.fill(k.Install.Own, v)
+		return [][]byte{text}, err
+	}
 	ref := k.Install.Chart + k.Install.Manifest
 	path := artifacts.Copies[ref]
 	if path == "" {

@@ -94,7 +94,23 @@ func (r *resolving) choose(w wish, release Component) error {
 	if err == nil && k.Kind == KindCNI {
 		r.problems = append(r.problems, k.served(supports, r.set.Plan)...)
 	}
+	if k.Service != nil {
+		r.problems = append(r.problems, k.apart(w.field, r.set.Plan)...)
+	}
 	return err
+}
+
+// apart refuses a plan in which a host that runs the component does not reach a Node.
+func (k Component) apart(field string, p topology.Plan) (problems labs.Problems) {
+	for _, host := range p.Hosts() {
+		for _, node := range p.Nodes() {
+			if way := topology.Reach(p, host.Name, node.Address()); host.Runs(k.Name) && !way.Reachable() {
+				return labs.Problems{{Field: field + ".name", What: fmt.Sprintf("host %s of %s does not reach Node %s: %s", host.Name, k.Name, node.Name, way.Reason),
+					Hint: "attach the host to the Nodes' first network, or a router to both"}}
+			}
+		}
+	}
+	return nil
 }
 
 // fieldOf returns a field of a plan by its path in the JSON, which is that in the lab file; "" for none.

@@ -22,6 +22,7 @@ import (
 
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/providers/applied"
+	"netlab.dev/netlab/topology"
 )
 
 // manager is netlab's field manager in server-side apply.
@@ -40,6 +41,8 @@ type installer struct {
 	dynamic dynamic.Interface
 	mapper  *restmapper.DeferredDiscoveryRESTMapper
 	nodes   map[string]Machine
+	hosts   map[string]Machine
+	api     string        // address and port of the API server, in the lab
 	limit   time.Duration // of one component
 	note    *notebook
 }
@@ -58,15 +61,21 @@ func newInstaller(running Running) (*installer, error) {
 		return nil, err
 	}
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery()))
-	nodes := map[string]Machine{}
-	for _, n := range running.Plan.Nodes() {
-		nodes[n.Name] = running.Machines[n.Name]
+	i := &installer{client: client, dynamic: dyn, mapper: mapper, nodes: map[string]Machine{}, hosts: map[string]Machine{},
+		api: running.Plan.Kubernetes.API.String(), limit: running.Plan.Limit(installLimit, emulatedInstallLimit), note: &notebook{}}
+	for _, m := range running.Plan.Machines {
+		if m.Kind == topology.KindNode {
+			i.nodes[m.Name] = running.Machines[m.Name]
+		} else if on, is := running.Machines[m.Name]; is {
+			i.hosts[m.Name] = on
+		}
 	}
-	return &installer{client, dyn, mapper, nodes, running.Plan.Limit(installLimit, emulatedInstallLimit), &notebook{}}, nil
+	return i, nil
 }
 
 // install applies a component and waits until it is ready: CRDs first, then its objects, then
-// netlab's configuration of it, which its webhooks may reject until they are running.
+// netlab's configuration of it, which its webhooks may reject until they are running, and last what it
+// has on outside hosts.
 func (i *installer) install(ctx context.Context, r components.Rendered, step components.Step) (err error) {
 	done := step(r.Name)
 	defer func() { done(err) }()
@@ -95,15 +104,18 @@ func (i *installer) install(ctx context.Context, r components.Rendered, step com
 			return err
 		}
 	}
-	both, ctx := errgroup.WithContext(ctx)
-	both.Go(func() error { return i.works(ctx, r) })
+	both, bothCtx := errgroup.WithContext(ctx)
+	both.Go(func() error { return i.works(bothCtx, r) })
 	both.Go(func() error {
-		if err := i.prune(ctx, r.Config); err != nil {
+		if err := i.prune(bothCtx, r.Config); err != nil {
 			return err
 		}
-		return i.applyConfig(ctx, r)
+		return i.applyConfig(bothCtx, r)
 	})
-	return both.Wait()
+	if err := both.Wait(); err != nil || r.Account == nil {
+		return err
+	}
+	return i.equip(ctx, *r.Account)
 }
 
 // works waits until a component is rolled out and its readiness checks succeed on every Node.
