@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"netlab.dev/netlab/components/cloud/balancer"
 )
 
 // The kinds of a Probe.
@@ -31,6 +33,8 @@ const (
 	ARP   = "arp"
 	BGP   = "bgp"   // of a router: the session with the peer that is the target
 	Route = "route" // of a router: the next hops to the target
+
+	Balancer = "balancer" // of a host with role cloud: the load balancer of the VIP that is the target
 )
 
 // The outcomes of a Probe. Broken is about the probe itself, not about the path.
@@ -91,19 +95,20 @@ type Result struct {
 
 // Answer is one repetition. Which of the later fields are set depends on the kind.
 type Answer struct {
-	Outcome     string       `json:"outcome"`
-	Error       string       `json:"error,omitempty"`
-	RTTMicros   int64        `json:"rttMicros"`
-	AfterMicros int64        `json:"afterMicros,omitempty"` // of a series: from its start to that of the repetition
-	Status      int          `json:"status,omitempty"`      // http
-	Seen        *Seen        `json:"seen,omitempty"`
-	Certificate *Certificate `json:"certificate,omitempty"`
-	DNS         *DNSAnswer   `json:"dns,omitempty"`
-	Payload     int          `json:"payload,omitempty"` // mtu: largest UDP payload in bytes
-	MACs        []string     `json:"macs,omitempty"`    // arp: every station that answered
-	Session     *Session     `json:"session,omitempty"` // bgp
-	Hops        *Hops        `json:"hops,omitempty"`    // route
-	Sockets     []Socket     `json:"sockets,omitempty"` // of a traced probe
+	Outcome     string          `json:"outcome"`
+	Error       string          `json:"error,omitempty"`
+	RTTMicros   int64           `json:"rttMicros"`
+	AfterMicros int64           `json:"afterMicros,omitempty"` // of a series: from its start to that of the repetition
+	Status      int             `json:"status,omitempty"`      // http
+	Seen        *Seen           `json:"seen,omitempty"`
+	Certificate *Certificate    `json:"certificate,omitempty"`
+	DNS         *DNSAnswer      `json:"dns,omitempty"`
+	Payload     int             `json:"payload,omitempty"`  // mtu: largest UDP payload in bytes
+	MACs        []string        `json:"macs,omitempty"`     // arp: every station that answered
+	Session     *Session        `json:"session,omitempty"`  // bgp
+	Hops        *Hops           `json:"hops,omitempty"`     // route
+	Balancer    *balancer.State `json:"balancer,omitempty"` // balancer
+	Sockets     []Socket        `json:"sockets,omitempty"`  // of a traced probe
 }
 
 // Certificate is the leaf certificate of a TLS server.
@@ -169,6 +174,8 @@ func (p Probe) ask(ctx context.Context) (Answer, error) {
 		return p.session(ctx)
 	case Route:
 		return p.hops(ctx)
+	case Balancer:
+		return p.balancer(ctx)
 	}
 	return Answer{}, broken{fmt.Errorf("unknown kind of probe %q", p.Kind)}
 }
@@ -199,7 +206,7 @@ func outcome(err error) string {
 		return Broken
 	case is(errBusy, errGarbled, errFlowEnded, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, io.EOF, io.ErrUnexpectedEOF):
 		return Refused
-	case is(errNoSession, syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN,
+	case is(errNoSession, errNoBalancer, syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN,
 		syscall.EPERM, syscall.EACCES, syscall.EPROTO, syscall.ENOPROTOOPT):
 		return Unreachable
 	case is(context.DeadlineExceeded, os.ErrDeadlineExceeded, syscall.ETIMEDOUT),

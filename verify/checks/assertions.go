@@ -214,13 +214,13 @@ func (Certificate) Judge(s observe.Snapshot, r Row, got Answers) []report.Proper
 }
 
 // VIPAnnounced asserts that the VIP of a row is in the pool and announced as the lab has it: by ARP of
-// exactly one Node, under externalTrafficPolicy Local one with an endpoint; or to routers, by the
-// Nodes that NextHops says. A reply that came only thanks to a stale ARP entry does not hide that
+// exactly one Node, under externalTrafficPolicy Local one with an endpoint; to routers, by the
+// Nodes that NextHops says; or by ARP of a host outside the cluster, which forwards to the Nodes that are healthy. A reply that came only thanks to a stale ARP entry does not hide that
 // no Node announces the VIP any more.
 type VIPAnnounced struct{}
 
 func (VIPAnnounced) String() string {
-	return "the VIP is in the pool, and one Node answers ARP for it; in mode bgp, the next hops of the router before the Nodes are those that should announce it"
+	return "the VIP is in the pool, and one Node answers ARP for it; in mode bgp, the next hops of the router before the Nodes are those that should announce it; in mode external, the host outside the cluster answers ARP, and finds all Nodes healthy that are not excluded (under externalTrafficPolicy Local: those with an endpoint)"
 }
 
 func (VIPAnnounced) Probes(q Query) []Ask {
@@ -229,7 +229,7 @@ func (VIPAnnounced) Probes(q Query) []Ask {
 		return nil
 	}
 	if q.Plan.LoadBalancer.BGP == nil {
-		return ARPFor(q.Snapshot, q.Row.From, q.IP)
+		return append(ARPFor(q.Snapshot, q.Row.From, q.IP), askBalancer(q, vip)...)
 	}
 	router, ok := lastRouter(q.Plan, q.Row.From.Name, vip)
 	if !ok {
@@ -251,9 +251,13 @@ func (VIPAnnounced) Judge(s observe.Snapshot, r Row, got Answers) []report.Prope
 	if router, ok := lastRouter(s.Plan, r.From.Name, addr); ok && s.Plan.LoadBalancer.BGP != nil {
 		return append(out, judgeHops(s, r, router.Name, got)...)
 	}
+	out = append(out, judgeBalancer(s, r, addr, got)...)
 	arp, asked := got[PartARP]
 	if !asked {
 		return out
+	}
+	if host, external := s.Plan.External(); external {
+		return append(out, equal(report.KeyVIPOwner, "owner of the VIP", host.Name, strings.Join(owners(s, arp), " and "))...)
 	}
 	p := report.Property{Key: report.KeyVIPOwner, Name: "owner of the VIP", Expected: "a Node", Observed: "no ARP reply for " + vip}
 	if arp.Outcome == agent.Reply {

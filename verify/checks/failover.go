@@ -22,6 +22,7 @@ const (
 	FailoverRouter       = "failover-router"
 	FailoverARP          = "failover-arp"
 	FailoverBGP          = "failover-bgp"
+	FailoverBackend      = "failover-backend"
 )
 
 // Failover is a path on which another machine takes over from one that is switched off.
@@ -83,7 +84,13 @@ func failover() []Check {
 			ID: FailoverBGP, Section: section, Title: "outside host → VIP of a Service, of which a next hop of the router is switched off",
 			Rows:     func(l Lab) []Row { return l.nodeFailover(labs.ModeBGP) },
 			Asserts:  []Assertion{Backends{}, VIPAnnounced{}},
-			Failover: &Failover{Carrier: lastHop, Asked: nodeAsked, Outage: nodeOutage},
+			Failover: &Failover{Carrier: last(report.KeyNextHops), Asked: nodeAsked, Outage: nodeOutage},
+		},
+		{
+			ID: FailoverBackend, Section: section, Title: "outside host → VIP of a Service, of which a Node behind the load balancer outside the cluster is switched off",
+			Rows:     func(l Lab) []Row { return l.nodeFailover(labs.ModeExternal) },
+			Asserts:  []Assertion{Backends{}, VIPAnnounced{}},
+			Failover: &Failover{Carrier: last(report.KeyHealthy), Asked: nodeAsked, Outage: nodeOutage},
 		},
 	}
 }
@@ -131,13 +138,15 @@ func (l Lab) nodeFailover(mode string) []Row {
 	return skip("outside client", workload.ServiceLB, why)
 }
 
-// lastHop is the last of the next hops that the router was seen to have.
-func lastHop(_ observe.Snapshot, _ Row, f Finding) string {
-	names := strings.Fields(f.property(report.KeyNextHops))
-	if len(names) < 2 {
-		return ""
+// last is the last of several names that a property was seen to have, such as those of the router's next hops.
+func last(key report.Key) func(observe.Snapshot, Row, Finding) string {
+	return func(_ observe.Snapshot, _ Row, f Finding) string {
+		names := strings.Fields(f.property(key))
+		if len(names) < 2 {
+			return ""
+		}
+		return names[len(names)-1]
 	}
-	return names[len(names)-1]
 }
 
 // property is what was observed of a property, "" if it was not.

@@ -14,12 +14,13 @@ import (
 // What is switched off is the holder of the VIP, the announcer that ARP shows, or a next hop; a lab
 // without them says so.
 func TestFailoverRows(t *testing.T) {
-	finding := Finding{Properties: []report.Property{{Key: report.KeyVIPOwner, Observed: "w1"}, {Key: report.KeyNextHops, Observed: "w1 w2"}}}
+	finding := Finding{Properties: []report.Property{{Key: report.KeyVIPOwner, Observed: "w1"}, {Key: report.KeyNextHops, Observed: "w1 w2"}, {Key: report.KeyHealthy, Observed: "w1 w2"}}}
 	for scenario, want := range map[string]map[string]string{
 		"haproxy":     {FailoverLoadBalancer: "client lb1", FailoverRouter: "no client has a way by a gateway that routers share", FailoverARP: "the lab has no load balancer"},
 		"quickstart":  {FailoverLoadBalancer: "the lab has no host with role load-balancer", FailoverARP: "client w1", FailoverBGP: "the lab announces VIPs in mode l2"},
 		"metallb-bgp": {FailoverARP: "the lab announces VIPs in mode bgp", FailoverBGP: "beside w2"},
-		"single-node": {FailoverARP: "the lab has fewer than two workers"},
+		"single-node": {FailoverARP: "the lab has fewer than two workers", FailoverBackend: "the lab announces VIPs in mode l2"},
+		"csp":         {FailoverARP: "the lab announces VIPs in mode external", FailoverBackend: "client w2"},
 	} {
 		plan := plantest.Plan(t, scenario)
 		s := observe.New(plan, plantest.Flannel(), Pods(plan), observe.State{}, nil, nil)
@@ -35,7 +36,7 @@ func TestFailoverRows(t *testing.T) {
 				t.Errorf("%s: %s is %q, want %q", scenario, id, got[id], what)
 			}
 		}
-		if len(got) != 4 {
+		if len(got) != 5 {
 			t.Errorf("%s has %v", scenario, got)
 		}
 	}

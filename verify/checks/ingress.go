@@ -43,7 +43,7 @@ func ingress() []Check {
 			return out
 		}
 	}
-	suspects := []Suspect{ingressController, ingressBackend, vipAnnouncer, wrongHops, lostPackets}
+	suspects := []Suspect{ingressController, ingressBackend, vipAnnouncer, wrongHops, unhealthy, lostPackets}
 	return []Check{
 		{
 			ID: PodToIngress, Section: sectionServices, Title: "Pod → Ingress of its own cluster over HTTP and HTTPS",

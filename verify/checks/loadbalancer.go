@@ -33,8 +33,8 @@ func loadBalancer() []Check {
 			return out
 		},
 		Request:  twenty,
-		Asserts:  []Assertion{Backends{}, ClientIP{Is: ClientOrNode, Local: Kept}, VIPAnnounced{}},
-		Suspects: []Suspect{vipAnnouncer, serviceUnmet, wrongHops, lostPackets, kubeProxyOfClient},
+		Asserts:  []Assertion{Backends{}, ClientIP{Is: ClientOrNode, Local: Kept, VIP: true}, VIPAnnounced{}},
+		Suspects: []Suspect{vipAnnouncer, serviceUnmet, wrongHops, unhealthy, lostPackets, kubeProxyOfClient},
 	}
 	inside := Check{
 		ID: PodToLoadBalancer, Section: sectionServices, Grid: gridServices, Title: "Pod → VIP of a Service of its own cluster",
@@ -50,7 +50,7 @@ func loadBalancer() []Check {
 			}
 			return out
 		},
-		Asserts:  []Assertion{Backends{}, ClientIP{Is: ShortCut}},
+		Asserts:  []Assertion{Backends{}, ClientIP{Is: ShortCut, VIP: true}},
 		Suspects: []Suspect{serviceUnmet, lostPackets, kubeProxyOfClient},
 	}
 	return []Check{inside, outside, datagrams(outside, BothProtocols{})}

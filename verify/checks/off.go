@@ -59,8 +59,8 @@ func outOfOrder(c Case) string {
 	return strings.Join(lines, "; ")
 }
 
-// onThePath lists the machines that packets of a row should cross: its ends, Nodes and routers,
-// and for a name the Nodes of CoreDNS.
+// onThePath lists the machines that packets of a row should cross: its ends, Nodes, routers and a host
+// that has the VIP, and for a name the Nodes of CoreDNS.
 func onThePath(c Case) []string {
 	r := c.Row
 	names := slices.Clone(c.Finding.Nodes)
@@ -79,6 +79,9 @@ func onThePath(c Case) []string {
 	if _, ip, err := r.address(c.Snapshot); err == nil {
 		if addr, err := netip.ParseAddr(ip); err == nil {
 			names = append(names, topology.Reach(c.Plan, cmp.Or(r.From.Node, r.From.Name), addr).Routers()...)
+			if host, external := c.Plan.External(); external && c.Plan.LoadBalancer.Contains(addr) {
+				names = append(names, host.Name)
+			}
 		}
 	}
 	if r.Protocol == agent.DNS || r.To.Kind == report.AtName {

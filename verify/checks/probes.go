@@ -29,6 +29,8 @@ const (
 	PartARP     Part = "arp"
 	PartRoute   Part = "route" // of a router to a VIP
 
+	PartBalancer Part = "balancer" // of the host outside the cluster that has a VIP
+
 	PartDatagram Part = "datagram" // one that is sent in fragments
 	PartTCP      Part = "tcp"      // of a path over UDP
 
@@ -39,7 +41,7 @@ const (
 
 // parts are all of them, in the order in which they are judged.
 func parts() []Part {
-	return []Part{PartMain, PartControl, PartMTU, PartBind, PartDNS, PartARP, PartRoute, PartDatagram, PartTCP, PartListens, PartClient}
+	return []Part{PartMain, PartControl, PartMTU, PartBind, PartDNS, PartARP, PartRoute, PartBalancer, PartDatagram, PartTCP, PartListens, PartClient}
 }
 
 // Controls reports whether a probe is a control, which is asked before the main probe is answered

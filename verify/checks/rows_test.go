@@ -28,6 +28,7 @@ func TestPathsGolden(t *testing.T) {
 		{"metallb-bgp", plantest.Flannel(), "paths-metallb-bgp.txt"},
 		{"spine-leaf", plantest.Flannel(), "paths-spine-leaf.txt"},
 		{"haproxy", plantest.Flannel(), "paths-haproxy.txt"},
+		{"csp", plantest.Flannel(), "paths-csp.txt"},
 	}
 	for _, r := range rows {
 		t.Run(r.golden, func(t *testing.T) {

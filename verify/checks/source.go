@@ -27,19 +27,26 @@ const (
 	ClientOrOwnNode     Source = "the client's address or its own Node's"
 	ShortCut            Source = "the client's address or its own Node's (translated there, without a detour through the VIP's announcer); any Node's where the Service's status says ipMode: Proxy"
 	EgressNode          Source = "the address of the client's Node (SNAT)"
+	Balancer            Source = "the load balancer's address"
+	BalancerOrNode      Source = "the load balancer's address or a Node's"
 )
 
-// ClientIP asserts the source address that the destination sees.
+// ClientIP asserts the source address that the destination sees. By the VIP of a host outside the cluster it is
+// that of the host, which is the Nodes' client.
 type ClientIP struct {
 	alone
 	Is    Source
 	Local Source // under externalTrafficPolicy Local, where that differs
+	VIP   bool   // of a VIP
 }
 
 func (c ClientIP) String() string {
 	out := "source seen: " + string(c.Is)
 	if c.Local != "" {
 		out += "; under externalTrafficPolicy Local: " + string(c.Local)
+	}
+	if c.VIP {
+		out += "; in mode external, in place of the client's: " + string(Balancer)
 	}
 	return out
 }
@@ -78,7 +85,15 @@ func (c ClientIP) expected(s observe.Snapshot, r Row) (want string, accepts func
 	if kind == ShortCut && s.Services[r.To.Name].Proxied {
 		kind = ClientOrNode
 	}
+	balancer, external := balancerIP(s)
+	if external && c.VIP {
+		kind = map[bool]Source{true: Balancer, false: BalancerOrNode}[r.Local()]
+	}
 	switch kind {
+	case Balancer:
+		return balancer + " (the load balancer's)", from(balancer)
+	case BalancerOrNode:
+		return balancer + " (the load balancer's) or a Node's", func(x agent.Seen) bool { return x.Remote == balancer || s.NodeSide(x.Remote) }
 	case Loopback:
 		return string(Loopback), from(string(Loopback))
 	case Kept:

@@ -53,7 +53,21 @@ func (s State) strange(plan topology.Plan) (vips []netip.Prefix) {
 	return vips
 }
 
-// announces reports whether a Node may announce VIPs.
+// balanced lists the Nodes that a load balancer outside the cluster may forward to; none where Nodes announce
+// VIPs themselves.
+func (s State) balanced(plan topology.Plan, support components.Support) (nodes []string) {
+	if _, external := plan.External(); !external {
+		return nil
+	}
+	for _, m := range plan.Nodes() {
+		if s.announces(m.Name, support) {
+			nodes = append(nodes, m.Name)
+		}
+	}
+	return nodes
+}
+
+// announces reports whether a Node may announce VIPs, or be behind a load balancer.
 func (s State) announces(node string, support components.Support) bool {
 	i := slices.IndexFunc(s.Nodes, func(n *corev1.Node) bool { return n.Name == node })
 	if i < 0 || slices.Contains(s.Off, node) {

@@ -59,6 +59,7 @@ type Snapshot struct {
 	Cordoned  []string                // Nodes
 	Announced topology.Announced      // the VIPs that Nodes should announce to routers
 	Strange   []netip.Prefix          // VIPs of no pool of the lab, which Nodes may announce
+	Behind    []string                // Nodes that a load balancer outside the cluster may forward to
 
 	Ends      map[Ref]End       // of the paths of the user's
 	Unvisited map[string]string // why no agent runs in the network namespace of a Pod of theirs, by its Title
@@ -77,7 +78,7 @@ type Service struct {
 func New(plan topology.Plan, support components.Support, pods workload.Pods, s State, missing []Unmet, certificate []byte) Snapshot {
 	w := Snapshot{Plan: plan, Support: support, Pods: pods,
 		PodIPs: map[string]string{}, Services: map[string]Service{}, PodCIDRs: map[string]netip.Prefix{},
-		Foreign: map[string]bool{}, Unmet: map[string]string{}, Off: s.Off, Away: s.AwayOf(plan), Announced: s.announced(plan, support), Strange: s.strange(plan)}
+		Foreign: map[string]bool{}, Unmet: map[string]string{}, Off: s.Off, Away: s.AwayOf(plan), Announced: s.announced(plan, support), Strange: s.strange(plan), Behind: s.balanced(plan, support)}
 	for _, l := range missing {
 		w.Unmet[l.What] = l.Why
 	}

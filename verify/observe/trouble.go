@@ -119,7 +119,7 @@ func (s State) Excluded() string {
 			return ""
 		}
 	}
-	return "every Node has the label " + corev1.LabelNodeExcludeBalancers + ", so none announces VIPs"
+	return "every Node has the label " + corev1.LabelNodeExcludeBalancers + ", so VIPs lead to none"
 }
 
 // Join joins the two parts of a reason; either may be empty.

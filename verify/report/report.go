@@ -177,6 +177,7 @@ const (
 	KeySpread      Key = "spread"   // next hops that flows took
 	KeyCommunities Key = "communities"
 	KeyForwarded   Key = "forwardedFor" // client that an Ingress controller tells a backend of
+	KeyHealthy     Key = "healthyNodes" // that a load balancer outside the cluster forwards to, separated by spaces
 )
 
 // Measurement is one measured value.

@@ -57,8 +57,11 @@ func (c *Captures) changes(before, after *seen, leg string, done translations) [
 	}
 	if before.ttl != after.ttl {
 		by := ""
-		if c.role(after.place) == topology.RoleRouter {
+		switch c.role(after.place) {
+		case topology.RoleRouter:
 			by = byRouter
+		case topology.RoleCloud:
+			by = c.Facts.Announcer
 		}
 		add(by, "TTL %d → %d", before.ttl, after.ttl)
 	}
@@ -126,6 +129,8 @@ func (c *Captures) translator(before, after *seen) string {
 		return ""
 	case m.Role == topology.RoleRouter:
 		return byRouter
+	case m.Role == topology.RoleCloud:
+		return c.Facts.Announcer
 	case m.Kind != topology.KindNode || !ours && c.Facts.Services[before.dst.Addr()] == "":
 		return ""
 	}
@@ -142,6 +147,8 @@ func (c *Captures) masquerader(before, after *seen, translated bool) string {
 		return ""
 	case m.Role == topology.RoleRouter:
 		return byRouter
+	case m.Role == topology.RoleCloud:
+		return c.Facts.Announcer
 	case m.Kind != topology.KindNode:
 		return ""
 	}

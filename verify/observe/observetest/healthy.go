@@ -44,6 +44,10 @@ func Healthy(plan topology.Plan) observe.State {
 			{Kind: "Deployment", Namespace: "metallb-system", Name: "metallb-controller", Does: []components.Duty{components.Assigns}},
 			{Kind: "DaemonSet", Namespace: "metallb-system", Name: "metallb-speaker", Does: []components.Duty{components.Announces}}},
 	}}
+	_, external := plan.External()
+	if external {
+		delete(s.Installed, components.KindLoadBalancer) // it runs on a host
+	}
 	ready := []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
 	next := map[string]int{}
 	cidr := map[string]string{}
@@ -85,7 +89,12 @@ func Healthy(plan topology.Plan) observe.State {
 			addr = addr.Next()
 		}
 		vips++
-		return []corev1.LoadBalancerIngress{{IP: addr.String()}}
+		ingress := corev1.LoadBalancerIngress{IP: addr.String()}
+		if external {
+			proxy := corev1.LoadBalancerIPModeProxy
+			ingress.IPMode = &proxy
+		}
+		return []corev1.LoadBalancerIngress{ingress}
 	}
 	for i, spec := range workload.ServiceSpecs(plan) {
 		x := workload.ServiceObject(spec, components.VIPs{})

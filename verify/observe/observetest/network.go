@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"netlab.dev/netlab/components/cloud/balancer"
 	"netlab.dev/netlab/topology"
 	"netlab.dev/netlab/verify/agent"
 	"netlab.dev/netlab/verify/frr"
@@ -64,11 +65,16 @@ func (n Network) answer(from string, s observe.Station, p agent.Probe) agent.Res
 		if holder, shared := n.holder(p.Target); shared {
 			m = holder
 		}
+		if host, external := n.W.Plan.External(); external {
+			m = host
+		}
 		return AnswersOf(agent.Answer{Outcome: agent.Reply, MACs: []string{m.NICs[0].MAC}})
 	case agent.BGP:
 		return n.session(from, p.Target)
 	case agent.Route:
 		return n.hops(from, p.Target)
+	case agent.Balancer:
+		return n.balancer(p.Target)
 	case agent.DNS:
 		return AnswersOf(agent.Answer{Outcome: agent.Reply, RTTMicros: 500, DNS: n.resolve(p.Target)})
 	}
@@ -154,6 +160,10 @@ func (n Network) answer(from string, s observe.Station, p agent.Probe) agent.Res
 		_, leaf := certificates()
 		return AnswersOf(agent.Answer{Outcome: agent.Reply, Status: 200, Certificate: &agent.Certificate{DER: leaf}})
 	}
+	vip, _ := netip.ParseAddr(host)
+	if host, external := n.W.Plan.External(); external && n.W.Plan.LoadBalancer.Contains(vip) {
+		source = n.W.SourceIP(host.Name, n.W.Plan.Nodes()[0].Address()) // it is the Nodes' client
+	}
 	for name, x := range n.W.Services {
 		switch host {
 		case x.ClusterIP:
@@ -195,6 +205,19 @@ func (n Network) answer(from string, s observe.Station, p agent.Probe) agent.Res
 		}
 	}
 	panic("nothing listens at " + p.Target)
+}
+
+// balancer is what the load balancer outside the cluster says of a VIP under which all is well.
+func (n Network) balancer(vip string) agent.Result {
+	state := balancer.State{}
+	b := balancer.Balancer{VIP: netip.MustParseAddr(vip), Listeners: []balancer.Listener{{Protocol: balancer.TCP, Port: 80}}}
+	for _, m := range n.W.Plan.Nodes() {
+		local := n.W.Services[workload.ServiceLBLocal]
+		healthy := slices.Contains(n.W.Behind, m.Name) && (local.VIP != vip || slices.Contains(local.Nodes, m.Name))
+		state.Health = append(state.Health, balancer.Health{Node: balancer.Node{Name: m.Name, Address: m.Address()}, Healthy: healthy})
+	}
+	state.Balancers = append(state.Balancers, b)
+	return AnswersOf(agent.Answer{Outcome: agent.Reply, Balancer: &state})
 }
 
 // holder is the host that holds a VIP which hosts share; false for another address.
