@@ -62,7 +62,7 @@ func (a *app) statusText(s engine.LabStatus) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	if err := cmp.Or(a.sessionsText(s.Sessions), a.sharedText(s.SharedVIPs)); err != nil {
+	if err := cmp.Or(a.sessionsText(s.Sessions), a.sharedText(s.SharedVIPs), a.balancersText(s.Balancers)); err != nil {
 		return err
 	}
 	if s.NodeImage != "" {
@@ -89,6 +89,23 @@ func (a *app) sharedText(vips []engine.SharedVIPStatus) error {
 	fmt.Fprintln(w, "\nSHARED VIP\tNETWORK\tHOSTS\tHELD BY")
 	for _, v := range vips {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", v.VIP, v.Network, strings.Join(v.Hosts, " "), cmp.Or(strings.Join(v.Holders, " "), "none"))
+	}
+	return w.Flush()
+}
+
+// balancersText writes what a load balancer outside the cluster does; nothing where there is none.
+func (a *app) balancersText(balancers []engine.BalancerStatus) error {
+	if len(balancers) == 0 {
+		return nil
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(w, "\nVIP\tPORT\tSERVICE\tNODEPORT\tCHECK\tHEALTHY\tOUT")
+	for _, b := range balancers {
+		var out []string
+		for _, o := range b.Out {
+			out = append(out, o.Node)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", b.VIP, b.Port, b.Service, b.NodePort, b.Check, cmp.Or(strings.Join(b.Healthy, " "), "none"), cmp.Or(strings.Join(out, " "), "-"))
 	}
 	return w.Flush()
 }

@@ -26,7 +26,9 @@ type LabStatus struct {
 	Sessions []SessionStatus `json:"sessions,omitempty"`
 	// SharedVIPs are those that hosts share by VRRP.
 	SharedVIPs []SharedVIPStatus `json:"sharedVIPs,omitempty"`
-	Problems   []string          `json:"problems,omitempty"`
+	// Balancers are what a load balancer outside the cluster does.
+	Balancers []BalancerStatus `json:"loadBalancers,omitempty"`
+	Problems  []string         `json:"problems,omitempty"`
 }
 
 // MachineStatus is one of its machines.
@@ -90,13 +92,14 @@ func (e Engine) Status(ctx context.Context, lab labs.Name) (LabStatus, error) {
 		runs = runs && !slices.Contains(running.Off, m.Name)
 		s.Machines = append(s.Machines, MachineStatus{Name: m.Name, Role: m.Role, Address: m.Address().String(), Running: runs, LinksDown: links[m.Name], Memory: e.memory(state.Plan, m)})
 	}
-	var noSessions, noVIPs error
+	var noSessions, noVIPs, noBalancers error
 	s.Sessions, noSessions = sessionsOf(ctx, running, state.Plan)
 	s.SharedVIPs, noVIPs = sharedVIPsOf(ctx, running, state.Plan)
+	s.Balancers, noBalancers = balancersOf(ctx, running, state.Plan)
 	for _, problem := range hint.Split(providers.Healthy(ctx, provider, state, e.Root.Dir(lab))) {
 		s.Problems = append(s.Problems, problem.Error())
 	}
-	for _, problem := range hint.Split(errors.Join(noSessions, noVIPs)) {
+	for _, problem := range hint.Split(errors.Join(noSessions, noVIPs, noBalancers)) {
 		s.Problems = append(s.Problems, problem.Error())
 	}
 	return s, nil
