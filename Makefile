@@ -34,7 +34,7 @@ space := $() $()
 
 # Tests that only `make test-all` runs: of second versions (MetalLB with BGP is one), which take a build of
 # their own, and of the longest labs.
-later := -skip '^(TestVersions|TestBGP|TestLoadBalancerByHand|TestCompare)$$'
+later := -skip '^(TestVersions|TestBGP|TestLoadBalancerByHand|TestCloud|TestCompare)$$'
 
 .PHONY: help check-go quickstart build pulumi setup test test-ci test-pulumi test-all unit-test lint bench clean
 

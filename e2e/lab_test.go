@@ -52,7 +52,7 @@ func TestLabs(t *testing.T) {
 
 // names of all labs that the tests make.
 func names() []string {
-	return []string{"nlt-quick", "nlt-one", "nlt-two", "nlt-kill", "nlt-ha", nameOfCNI, nameOfShop, nameGenerated, nameOffline, nameBGP, nameByHand, nameVersions, nameOfCompared, nameOfExercises, nameOfRouted}
+	return []string{"nlt-quick", "nlt-one", "nlt-two", "nlt-kill", "nlt-ha", nameOfCNI, nameOfShop, nameGenerated, nameOffline, nameBGP, nameByHand, nameCloud, nameVersions, nameOfCompared, nameOfExercises, nameOfRouted}
 }
 
 // labs are those of one test run: one netlab, one state directory, the user's cache.
