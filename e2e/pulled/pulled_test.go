@@ -1,4 +1,4 @@
-// Package pulled makes a lab of which everything is pulled, on a machine without a compiler. It
+// Package pulled makes labs of which everything is pulled, on a machine without a compiler. It
 // builds an equivalent of kindest/node first, which takes minutes: `make test-all` runs it.
 package pulled
 
@@ -30,45 +30,70 @@ import (
 
 	"netlab.dev/netlab/artifacts"
 	"netlab.dev/netlab/components"
+	"netlab.dev/netlab/providers/kind/dockertest"
 	"netlab.dev/netlab/providers/kind/kindesttest"
 	"netlab.dev/netlab/providers/providertest"
 	"netlab.dev/netlab/topology"
 )
 
-const nameLab = "nlt-pulled"
-
 // compilers are the programs that builds run.
 var compilers = []string{"go", "compile", "link", "gcc", "cc", "cc1", "ld", "mmdebstrap", "apt-get"}
 
-// TestPulled: with an empty cache, without Go, gcc and mmdebstrap in PATH, and with registries
-// alone, the quickstart lab is made and every path is verified.
+// TestPulled: without Go, gcc and mmdebstrap in PATH, with registries and a module proxy alone, a
+// lab on namespaces and one on kind are made and every path is verified. The cache is empty before the
+// first one; what a later one finds there was pulled too.
 func TestPulled(t *testing.T) {
 	providertest.NeedLabs(t)
 	netlab := providertest.Netlab(t)
 	software := providertest.SoftwareOf(t, netlab)
 	software.Sources = []artifacts.Source{artifacts.Build}
-	file := lab(t)
-	host := serve(t, software, file)
-	dir, err := os.MkdirTemp(filepath.Dir(software.Dir), "netlab-pulled-") // containerd's root must not be on an overlay
+	quickstart, err := os.ReadFile("../../scenarios/quickstart.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	providertest.RemoveKilled(t, netlab, filepath.Join(dir, "state"), nameLab)
-	run := func(args ...string) *exec.Cmd {
-		cmd := exec.Command(netlab, args...)
-		cmd.Env = append(os.Environ(), "NETLAB_STATE_DIR="+filepath.Join(dir, "state"), "NETLAB_CACHE_DIR="+filepath.Join(dir, "cache"), "NETLAB_SOURCES=registry",
-			"NETLAB_REGISTRIES="+mirrors(t, host), "GOPROXY="+proxy(t), "GOSUMDB=off", "PATH="+withoutCompilers(t))
-		return cmd
+	p := puller{netlab: netlab}
+	host := serve(t, software, quickstart)
+	if p.dir, err = os.MkdirTemp(filepath.Dir(software.Dir), "netlab-pulled-"); err != nil { // containerd's root must not be on an overlay
+		t.Fatal(err)
 	}
+	t.Cleanup(func() { os.RemoveAll(p.dir) })
+	p.env = []string{"NETLAB_STATE_DIR=" + filepath.Join(p.dir, "state"), "NETLAB_CACHE_DIR=" + filepath.Join(p.dir, "cache"), "NETLAB_SOURCES=registry",
+		"NETLAB_REGISTRIES=" + mirrors(t, host), "GOPROXY=" + proxy(t), "GOSUMDB=off", "PATH=" + withoutCompilers(t)}
+	t.Run("netns", func(t *testing.T) { p.lab(t, string(quickstart)) })
+	t.Run("kind", func(t *testing.T) {
+		dockertest.Start(t)
+		p.lab(t, strings.Replace(string(quickstart), "provider: netns", "provider: kind", 1))
+	})
+}
+
+// puller is netlab on a machine of which all software is pulled.
+type puller struct {
+	netlab, dir string
+	env         []string
+}
+
+func (p puller) run(args ...string) *exec.Cmd {
+	cmd := exec.Command(p.netlab, args...)
+	cmd.Env = append(os.Environ(), p.env...)
+	return cmd
+}
+
+// lab makes a lab, a scenario under another name, and verifies it.
+func (p puller) lab(t *testing.T, scenario string) {
+	name := "nlt-pulled-" + filepath.Base(t.Name())
+	file := filepath.Join(t.TempDir(), "lab.yaml")
+	if err := os.WriteFile(file, []byte(strings.Replace(scenario, "{name: quickstart}", "{name: "+name+"}", 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	providertest.RemoveKilled(t, p.netlab, filepath.Join(p.dir, "state"), name)
 	t.Cleanup(func() {
-		if out, err := run("down", nameLab).CombinedOutput(); err != nil {
+		if out, err := p.run("down", name).CombinedOutput(); err != nil {
 			t.Errorf("down: %v\n%s", err, out)
 		}
 	})
-	stop := watch(dir)
+	stop := watch(p.dir)
 	began := time.Now()
-	out, err := run("up", file).CombinedOutput()
+	out, err := p.run("up", file).CombinedOutput()
 	t.Logf("%5.1f s  pull, up and verify\n%s", time.Since(began).Seconds(), out)
 	if ran := stop(); len(ran) > 0 {
 		t.Errorf("netlab ran %v", ran)
@@ -76,32 +101,18 @@ func TestPulled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err = run("status", nameLab).CombinedOutput()
+	out, err = p.run("status", name).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "node image: docker.io/kindest/node:") {
 		t.Errorf("status is %v\n%s", err, out)
 	}
-	if builds, _ := os.ReadDir(filepath.Join(dir, "cache", "builds")); len(builds) != 1 || !strings.HasPrefix(builds[0].Name(), "cni-plugins-") {
+	if builds, _ := os.ReadDir(filepath.Join(p.dir, "cache", "builds")); len(builds) != 1 || !strings.HasPrefix(builds[0].Name(), "cni-plugins-") {
 		t.Errorf("the cache has the builds %v, wanted only what an image held", builds)
 	}
 }
 
-// lab is the quickstart lab under the test's name.
-func lab(t *testing.T) string {
-	t.Helper()
-	data, err := os.ReadFile("../../scenarios/quickstart.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "lab.yaml")
-	text := strings.Replace(string(data), "{name: quickstart}", "{name: "+nameLab+"}", 1)
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
-
-// serve fills a registry on loopback with our builds, under upstream's names after its host's.
-func serve(t *testing.T, software providertest.Software, file string) string {
+// serve fills a registry on loopback with our builds of what a lab has, under upstream's names after
+// its host's.
+func serve(t *testing.T, software providertest.Software, file []byte) string {
 	t.Helper()
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithBlobHandler(registry.NewDiskBlobHandler(t.TempDir()))))
 	t.Cleanup(server.Close)
@@ -116,13 +127,9 @@ func serve(t *testing.T, software providertest.Software, file string) string {
 			t.Fatalf("push %s: %v", ref, err)
 		}
 	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
 	known := software.Known()
 	known.Providers = []string{"netns"}
-	plan, err := topology.Load(file, data, known)
+	plan, err := topology.Load("quickstart.yaml", file, known)
 	if err != nil {
 		t.Fatal(err)
 	}
