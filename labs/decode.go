@@ -314,6 +314,8 @@ func textForm(t reflect.Type) (kind, example string) {
 		return "a rate", "500Mbit or 1.5Gbit"
 	case reflect.TypeFor[Size]():
 		return "a size", "1536MiB or 8GiB"
+	case reflect.TypeFor[Percent]():
+		return "a percentage", "1% or 0.5%"
 	}
 	if t == reflect.TypeFor[netip.Addr]() {
 		return "an IP address", "172.30.0.1"

@@ -87,6 +87,16 @@ type Network struct {
 	Bridge  string       `json:"bridge,omitempty"` // bridge of this machine that the network is connected to, such as a real LAN's; default: none
 	VLAN    int          `json:"vlan,omitempty"`   // VLAN (802.1Q) of the network on bridge; default: untagged
 	Gateway netip.Addr   `json:"gateway,omitzero"` // existing router on bridge, the default gateway of machines; default: the lab's router
+	Impair  Impairment   `json:"impair,omitzero"`  // of each machine's link to the network, in each direction; default: none
+}
+
+// Impairment is what makes a link worse. A packet from one machine to another crosses the links of both:
+// delay counts twice on its way, and four times in the round trip.
+type Impairment struct {
+	Delay  Duration `json:"delay,omitzero"`  // that each packet waits; default: none
+	Jitter Duration `json:"jitter,omitzero"` // by which the delay of each packet is shorter or longer, at most the delay; packets may overtake each other; default: none
+	Loss   Percent  `json:"loss,omitzero"`   // of packets, at random; default: none
+	Rate   Rate     `json:"rate,omitzero"`   // with Ethernet headers; default: unlimited
 }
 
 // NodeGroup is one Node, or count equal Nodes with a number appended to name.

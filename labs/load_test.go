@@ -221,6 +221,7 @@ func FuzzLoad(f *testing.F) {
 		minimal + "provider: vm\nvm: {cpus: 3, uri: kvm1, image: {url: a}}\n",
 		minimal + "hosts: []\nloadBalancer: {name: none}\ningress: {name: none}\n",
 		minimal + "networks: [{name: n, cidr: 10.0.0.0/29, mtu: 9000}]\nnodes: [{name: a, role: control-plane}]\n",
+		minimal + "networks: [{name: n, cidr: 10.0.0.0/24, impair: {delay: 1.5ms, jitter: 1µs, loss: 0.125%, rate: 10Mbit}}]\n",
 		minimal + "nodes: [&n {name: a, role: control-plane, networks: [lan]}, {<<: *n, name: b, role: worker, count: 3}]\n",
 		minimal + "cni: {name: cilium, options: {label: \"\\u2028 <&>\"}}\nverify: {throughput: {duration: 1m30s, streams: [2], repeats: 3, min: 1.5Gbit}}\n",
 		"a: &a [*a]\n<<: [*a, *a]\n? [x]\n: !!str 5\n---\n%YAML 1.2\n",

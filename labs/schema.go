@@ -39,6 +39,7 @@ func Schema(known Known) ([]byte, error) {
 	s.Required = []string{"apiVersion", "kind", "metadata"} // hosts has no omitempty, but it has a default
 	s.Definitions["Network"].Required = []string{"name", "cidr"}
 	s.Definitions["Routing"].Required = nil // as that of hosts
+	s.Definitions["Impairment"].Required = nil
 
 	in := func(definition, property string) *jsonschema.Schema {
 		p, ok := s.Definitions[definition].Properties.Get(property)
@@ -135,6 +136,8 @@ func textSchema(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[Expectation]():
 		return &jsonschema.Schema{Examples: []any{Reachable, Denied, 403, "NXDOMAIN"}, OneOf: []*jsonschema.Schema{
 			{Type: "string", Enum: anyOf(expectations())}, {Type: "integer", Minimum: "100", Maximum: "599"}}}
+	case reflect.TypeFor[Percent]():
+		return &jsonschema.Schema{Type: "string", Pattern: percentPattern.String(), Examples: []any{"1%", "0.5%"}}
 	case reflect.TypeFor[Size]():
 		return &jsonschema.Schema{Type: "string", Pattern: sizePattern.String(), Examples: []any{"1536MiB", "8GiB"}}
 	}

@@ -159,6 +159,7 @@ func (v *validator) networks() {
 			v.add(at+".vlan", "set the bridge that carries it, for example bridge: br0", "VLAN %d requires a bridge", n.VLAN)
 		}
 		v.gateway(at+".gateway", n)
+		v.impair(at+".impair", n.Impair)
 		if n.Bridge == "" {
 			continue
 		}
@@ -186,6 +187,15 @@ func (v *validator) gateway(field string, n Network) {
 		v.add(field, "use the router's address in this network", "%s is not in %s", n.Gateway, n.CIDR)
 	case n.Gateway == n.CIDR.Addr() || n.Gateway == lastOf(n.CIDR):
 		v.add(field, fmt.Sprintf("usable addresses: %s-%s", n.CIDR.Addr().Next(), lastOf(n.CIDR).Prev()), "%s is the network or broadcast address", n.Gateway)
+	}
+}
+
+// impair checks the quality of links. Without a delay that can be read, nothing is said of the jitter.
+func (v *validator) impair(field string, i Impairment) {
+	for _, p := range i.Check() {
+		if p.Field != "jitter" || !v.reported(field+".delay") {
+			v.add(join(field, p.Field), p.Hint, "%s", p.What)
+		}
 	}
 }
 

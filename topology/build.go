@@ -87,7 +87,7 @@ type builder struct {
 
 func (b *builder) networks(members []member) {
 	for _, n := range b.lab.Networks {
-		out := Network{Name: n.Name, CIDRs: []netip.Prefix{n.CIDR}, Gateways: []netip.Addr{}, MTU: n.MTU, Bridge: b.ifname("br-"+n.Name, ""), Uplink: n.Bridge, VLAN: n.VLAN}
+		out := Network{Name: n.Name, CIDRs: []netip.Prefix{n.CIDR}, Gateways: []netip.Addr{}, MTU: n.MTU, Bridge: b.ifname("br-"+n.Name, ""), Uplink: n.Bridge, VLAN: n.VLAN, Impair: n.Impair}
 		if n.Gateway.IsValid() {
 			out.Gateways, out.External = []netip.Addr{n.Gateway}, true
 		}

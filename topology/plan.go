@@ -65,6 +65,8 @@ type Network struct {
 	Uplink   string         `json:"uplink,omitempty"`   // bridge of this machine that it is connected to; "" for none
 	VLAN     int            `json:"vlan,omitempty"`     // 802.1Q VLAN on Uplink; 0 for untagged
 	VNI      int            `json:"vni,omitempty"`      // of the VXLAN to other hypervisors; 0 for none
+	// Impair is that of each machine's link to the network, in each direction.
+	Impair labs.Impairment `json:"impair,omitzero"`
 }
 
 // The kinds and roles of a Machine.

@@ -56,8 +56,11 @@ func (l *layout) fill(b *Box, m topology.Machine) {
 	var above, below []topology.NIC
 	for _, nic := range m.NICs {
 		up := slices.Index(l.order, nic.Network) < band
-		b.Ports = append(b.Ports, Port{NIC: nic.Name, Network: nic.Network, up: up,
-			Title: m.Name + " " + nic.Name + " " + nic.Address().String() + " " + nic.MAC})
+		title, impair := m.Name+" "+nic.Name+" "+nic.Address().String()+" "+nic.MAC, l.plan.Impairment(nic)
+		if !impair.None() {
+			title += ", link with " + impair.String()
+		}
+		b.Ports = append(b.Ports, Port{NIC: nic.Name, Network: nic.Network, up: up, Title: title, Worse: !impair.None()})
 		if up {
 			above = append(above, nic)
 		} else {

@@ -96,6 +96,7 @@ type Port struct {
 	Network string
 	Title   string
 	Wire    []Point
+	Worse   bool // the link is impaired
 	up      bool
 }
 

@@ -292,6 +292,9 @@ func (l *layout) fillBars() {
 		n := l.plan.Networks[at]
 		bar := Bar{Rect: Rect{X: margin, W: l.width - 2*margin}, Network: name}
 		parts := []Text{{Value: n.CIDR().String()}, {Value: fmt.Sprintf("MTU %d", n.MTU), Class: "dim"}}
+		if !n.Impair.None() {
+			parts = append(parts, Text{Value: "each link: " + n.Impair.String(), Class: "dim"})
+		}
 		for _, s := range l.plan.Shared() {
 			if s.Network == name {
 				parts = append(parts, Text{Value: fmt.Sprintf("VIP %s of %s", s.VIP, strings.Join(s.Hosts, ", ")), Class: "dim"})

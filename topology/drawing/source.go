@@ -20,7 +20,11 @@ func (d Drawing) Description() string {
 				}
 			}
 		}
-		parts = append(parts, fmt.Sprintf("network %s %s: %s", n.Name, n.CIDR(), strings.Join(on, ", ")))
+		worse := ""
+		if !n.Impair.None() {
+			worse = fmt.Sprintf(" (each link: %s)", n.Impair)
+		}
+		parts = append(parts, fmt.Sprintf("network %s %s%s: %s", n.Name, n.CIDR(), worse, strings.Join(on, ", ")))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -38,7 +42,11 @@ func (d Drawing) Mermaid(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, "---\ntitle: %q\n---\nflowchart TB\n", d.Title)
 	for i, n := range d.plan.Networks {
-		fmt.Fprintf(&b, "  n%d([%s])\n", i, quote(n.Name, n.CIDR().String(), fmt.Sprintf("MTU %d", n.MTU)))
+		lines := []string{n.Name, n.CIDR().String(), fmt.Sprintf("MTU %d", n.MTU)}
+		if !n.Impair.None() {
+			lines = append(lines, n.Impair.String())
+		}
+		fmt.Fprintf(&b, "  n%d([%s])\n", i, quote(lines...))
 	}
 	fmt.Fprintf(&b, "  subgraph cluster[%s]\n", quote("Kubernetes "+d.plan.Kubernetes.Version))
 	for _, m := range d.plan.Nodes() {
@@ -54,7 +62,11 @@ func (d Drawing) Mermaid(w io.Writer) error {
 			if m.Kind == topology.KindHost { // the outside above the cluster
 				from, to = to, from
 			}
-			fmt.Fprintf(&b, "  %s ---|%s| %s\n", from, quote(nicText(nic)), to)
+			line := "---"
+			if !n.Impair.None() {
+				line = "-.-"
+			}
+			fmt.Fprintf(&b, "  %s %s|%s| %s\n", from, line, quote(nicText(nic)), to)
 		})
 	}
 	_, err := io.WriteString(w, b.String())
@@ -73,8 +85,12 @@ func (d Drawing) DOT(w io.Writer) error {
 	fmt.Fprintf(&b, "  label=%s; labelloc=t; rankdir=TB; nodesep=0.5; ranksep=0.7;\n", label(d.Title))
 	b.WriteString("  node [shape=box, style=rounded, fontname=monospace, fontsize=11];\n  edge [fontname=monospace, fontsize=9, color=gray50];\n")
 	for _, n := range d.plan.Networks {
+		lines := []string{n.Name, fmt.Sprintf("%s  MTU %d", n.CIDR(), n.MTU)}
+		if !n.Impair.None() {
+			lines = append(lines, n.Impair.String())
+		}
 		fmt.Fprintf(&b, "  %s [label=%s, shape=box, style=\"rounded,filled\", fillcolor=\"#e6edf4\", color=\"#e6edf4\", width=4];\n",
-			network(n), label(n.Name, fmt.Sprintf("%s  MTU %d", n.CIDR(), n.MTU)))
+			network(n), label(lines...))
 	}
 	fmt.Fprintf(&b, "  subgraph cluster_nodes {\n    label=%s; style=dashed; color=gray60; fontname=monospace; fontsize=10;\n", label("Kubernetes "+d.plan.Kubernetes.Version))
 	for _, m := range d.plan.Nodes() {
@@ -90,7 +106,11 @@ func (d Drawing) DOT(w io.Writer) error {
 			if m.Kind == topology.KindHost {
 				from, to = to, from
 			}
-			fmt.Fprintf(&b, "  %s -- %s [label=%s];\n", from, to, label(nic.Name, nic.Address().Addr().String()))
+			style := ""
+			if !n.Impair.None() {
+				style = ", style=dashed"
+			}
+			fmt.Fprintf(&b, "  %s -- %s [label=%s%s];\n", from, to, label(nic.Name, nic.Address().Addr().String()), style)
 		})
 	}
 	b.WriteString("}\n")

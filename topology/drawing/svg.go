@@ -35,7 +35,11 @@ func (d Drawing) write(w io.Writer, namespace, style string) error {
 	}
 	for _, b := range d.Boxes {
 		for _, p := range b.Ports {
-			s.printf(`<path class="wire" data-machine="%s" data-nic="%s" data-network="%s" d="%s"/>`+"\n", escape(b.Machine), escape(p.NIC), escape(p.Network), polyline(p.Wire))
+			dash := ""
+			if p.Worse {
+				dash = ` stroke-dasharray="5 3"`
+			}
+			s.printf(`<path class="wire"%s data-machine="%s" data-nic="%s" data-network="%s" d="%s"/>`+"\n", dash, escape(b.Machine), escape(p.NIC), escape(p.Network), polyline(p.Wire))
 		}
 	}
 	for _, b := range d.Bars {

@@ -228,7 +228,8 @@ func (w *work) machine(fabric *space, m topology.Machine) error {
 // space is the links of one network namespace and a netlink socket in it.
 type space struct {
 	*netlink.Handle
-	links map[string]netlink.Link
+	links  map[string]netlink.Link
+	qdiscs map[int][]netlink.Qdisc // by link; nil: to be listed
 }
 
 // withSpace opens the calling thread's namespace.

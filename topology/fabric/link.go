@@ -21,6 +21,7 @@ func Unplug(ctx context.Context, lab labs.Name, m topology.Machine) error {
 			if port, there := s.links[nic.Port]; there {
 				errs = append(errs, ignoreNotFound(s.LinkDel(port)))
 			}
+			errs = append(errs, s.removeIFB(ifbOf(nic.Port)))
 		}
 		return errors.Join(errs...)
 	})

@@ -107,12 +107,12 @@ func (w *work) fabric(s *space) {
 	}
 	for _, m := range w.plan.Machines {
 		for _, nic := range m.NICs {
-			wanted[nic.Port] = true
+			wanted[nic.Port], wanted[ifbOf(nic.Port)] = true, true
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.links)) {
 		l := s.links[name]
-		if t := l.Type(); !wanted[name] && (t == "veth" || t == "bridge") {
+		if t := l.Type(); !wanted[name] && (t == "veth" || t == "bridge" || t == "ifb") {
 			w.do("remove "+t+" "+name+" from the fabric", func() error { return ignoreNotFound(s.LinkDel(l)) })
 			delete(s.links, name)
 		}
@@ -199,6 +199,7 @@ func (w *work) nic(fabric, inner *space, machine int, m topology.Machine, nic to
 	}
 	w.mtu("fabric", fabric, nic.Port, nic.MTU)
 	w.connect(fabric, m, nic)
+	w.impair(fabric, m, nic)
 
 	w.mtu(m.Name, inner, nic.Name, nic.MTU)
 	if link := inner.links[nic.Name]; link.Attrs().HardwareAddr.String() != mac.String() {

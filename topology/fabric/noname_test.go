@@ -16,11 +16,12 @@ func TestNoName(t *testing.T) {
 	_, ends := KnownEnds(none)
 	_, dial := Dial(ctx, none, "", "tcp4", "127.0.0.1:1")
 	_, down := LinksDown(topology.Plan{})
+	_, impaired := Impaired(topology.Plan{})
 	_, listen := Listen(ctx, none, "", "tcp4", "127.0.0.1:0")
 	for what, err := range map[string]error{
 		"Create": Create(ctx, topology.Plan{}), "Diff": diff, "Delete": Delete(ctx, none), "Enter": Enter(none, "", func() error { return nil }),
 		"Adopt": Adopt(ctx, none, "w1", os.Getpid()), "Dial": dial, "Listen": listen, "KnownEnds": ends,
-		"Unplug": Unplug(ctx, none, topology.Machine{}), "SetLink": SetLink(ctx, none, nil, true), "LinksDown": down, "Restore": Restore(ctx, topology.Plan{}, nil),
+		"Unplug": Unplug(ctx, none, topology.Machine{}), "SetLink": SetLink(ctx, none, nil, true), "LinksDown": down, "Impair": Impair(ctx, none, nil, labs.Impairment{}), "Impaired": impaired, "Restore": Restore(ctx, topology.Plan{}, nil),
 		"HostAccess": HostAccess(ctx, topology.Plan{}, false),
 		"Stretch":    Stretch(ctx, topology.Plan{}, nil), "Plug": Plug(ctx, topology.Plan{}, topology.NIC{}, "/proc/self/ns/net", "tap"),
 	} {

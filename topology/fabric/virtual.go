@@ -64,6 +64,11 @@ func Plug(ctx context.Context, plan topology.Plan, nic topology.NIC, from, tap s
 			}
 			w.mtu("fabric", s, nic.Port, nic.MTU)
 			w.up("fabric", s, nic.Port)
+			for _, m := range plan.Machines {
+				if slices.ContainsFunc(m.NICs, func(of topology.NIC) bool { return of.Port == nic.Port }) {
+					w.impair(s, m, nic)
+				}
+			}
 			return errors.Join(w.errs...)
 		})
 	})
@@ -100,6 +105,7 @@ func (w *work) ports(s *space, m topology.Machine) {
 		}
 		w.mtu("fabric", s, nic.Port, nic.MTU)
 		w.connect(s, m, nic)
+		w.impair(s, m, nic)
 	}
 }
 
