@@ -44,7 +44,7 @@ func counted(n int) string {
 // wanted lists the required arguments of a verb's usage line.
 func wanted(cmd *cobra.Command) string {
 	named := map[string]string{"LAB": "a lab", "FILE": "a lab file", "LAB|FILE": "a lab or a lab file", "FILE...": "a lab file", "BUNDLE": "a bundle",
-		"MACHINE": "a machine", "MACHINE...": "a machine", "MACHINE[:NIC]...": "a machine", "NAME": "a name", "COMMAND": "a command", "ARG...": "arguments", "IMAGE.tar": "an image archive", "FROM": "where from", "TO": "where to"}
+		"MACHINE": "a machine", "MACHINE...": "a machine", "MACHINE[:NIC]...": "a machine", "SETTING...": "a setting", "NAME": "a name", "COMMAND": "a command", "ARG...": "arguments", "IMAGE.tar": "an image archive", "FROM": "where from", "TO": "where to"}
 	var words []string
 	for _, word := range strings.Fields(cmd.Use)[1:] {
 		if strings.HasPrefix(word, "[") {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -42,15 +43,22 @@ func (a *app) complete(root *cobra.Command) {
 		"exec": {labNames, machines}, "shell": {labNames, machines}, "logs": {labNames, machines},
 		"load": {labNames, archive}, "trace": {labNames, a.traceEnds, a.traceEnds},
 	}
-	nics := func(_ *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
-		return beginning(start, a.nicNames(args[0])), cobra.ShellCompDirectiveNoFileComp
+	nics := func(cmd *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
+		offered, then := a.nicNames(args[0]), cobra.ShellCompDirectiveNoFileComp
+		if cmd.Name() == "impair" {
+			offered = impairing(offered, args[1:])
+			if len(args) > 1 { // the value follows =
+				then |= cobra.ShellCompDirectiveNoSpace
+			}
+		}
+		return beginning(start, offered), then
 	}
 	verbs["power"], verbs["link"] = []cobra.CompletionFunc{labNames}, []cobra.CompletionFunc{labNames}
 	endless := map[string]cobra.CompletionFunc{"build": labFile, "lock": labFile, "compare": files("yaml", "yml", "json"), "power": machines, "link": nics}
 	all := root.Commands()
 	for _, verb := range all {
 		if endless[verb.Name()] != nil {
-			all = append(all, verb.Commands()...) // off, on; down, up
+			all = append(all, verb.Commands()...) // off, on; down, up, impair
 		}
 	}
 	for _, verb := range all {
@@ -127,6 +135,21 @@ func (a *app) nicNames(lab string) []string {
 		}
 	}
 	return names
+}
+
+// impairing lists what may follow machines, or settings, in the arguments of impair.
+func impairing(nics, args []string) []string {
+	var settings []string
+	for _, field := range labs.ImpairmentFields() {
+		settings = append(settings, field+"=")
+	}
+	switch {
+	case len(args) == 0:
+		return nics
+	case slices.ContainsFunc(args, isSetting):
+		return settings
+	}
+	return slices.Concat(nics, settings, []string{labs.NoImpairment})
 }
 
 // traceEnds completes where a trace of a lab may start, and then where it may end.

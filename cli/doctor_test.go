@@ -40,6 +40,9 @@ func TestModesThatTheKernelLacks(t *testing.T) {
 		"kubernetes with proxy nftables":  {"CONFIG_NFT_NUMGEN", "kubernetes: {proxy: nftables}", "choose another proxy"},
 		"calico with encapsulation vxlan": {"CONFIG_VXLAN", "cni: {name: calico}", "choose another encapsulation"},
 		"cilium with routing tunnel":      {"CONFIG_VXLAN", "cni: {name: cilium}", "choose another routing"},
+		"networks[].impair.delay":         {"CONFIG_NET_SCH_NETEM", "networks: [{name: lan, cidr: 172.30.0.0/24, impair: {delay: 1ms}}]", "modprobe sch_netem, or run a kernel with CONFIG_NET_SCH_NETEM"},
+		"networks[].impair.rate":          {"CONFIG_NET_SCH_TBF", "networks: [{name: lan, cidr: 172.30.0.0/24, impair: {rate: 1Mbit}}]", "modprobe sch_tbf, or run a kernel with CONFIG_NET_SCH_TBF"},
+		"networks[].impair":               {"CONFIG_IFB", "networks: [{name: lan, cidr: 172.30.0.0/24, impair: {rate: 1Mbit}}]", "modprobe ifb, or run a kernel with CONFIG_IFB"},
 	}
 	for mode, m := range modes {
 		t.Run(mode, func(t *testing.T) {
@@ -66,7 +69,7 @@ func TestModesThatTheKernelLacks(t *testing.T) {
 			if err := os.WriteFile(file, []byte("apiVersion: netlab/v1alpha1\nkind: Lab\nmetadata: {name: lean}\n"+m.lab+"\n"), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if err := a.up(t.Context(), file, upFlags{noVerify: new(bool), remake: new(bool), bundle: new(string)}); err == nil || !strings.Contains(err.Error(), line) {
+			if err := a.up(t.Context(), file, upFlags{noVerify: new(bool), remake: new(bool), bundle: new(string)}); err == nil || !strings.Contains(err.Error(), line) || !strings.Contains(err.Error(), file) {
 				t.Errorf("up says %v", err)
 			}
 			if left, _ := os.ReadDir(dir); len(left) != 1 {

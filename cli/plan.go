@@ -128,6 +128,14 @@ func printPlan(w io.Writer, set components.Set, outlook artifacts.Outlook, their
 	}
 	t.rows(networks...)
 
+	impaired := [][]string{{"IMPAIRED NETWORK", "DELAY", "JITTER", "LOSS", "RATE"}}
+	for _, n := range p.Networks {
+		if i := n.Impair; !i.None() {
+			impaired = append(impaired, []string{n.Name, orDash(i.Delay), orDash(i.Jitter), orDash(i.Loss), orDash(i.Rate)})
+		}
+	}
+	t.table(impaired)
+
 	machines := [][]string{{"MACHINE", "ROLE", "NIC", "NETWORK", "ADDRESS", "MAC", "PORT"}}
 	for _, m := range p.Machines {
 		name, role := m.Name, m.Role
@@ -201,6 +209,18 @@ func printPlan(w io.Writer, set components.Set, outlook artifacts.Outlook, their
 	}
 	t.table(software)
 	return t.err
+}
+
+// orDash is a value as text, - for the zero value.
+func orDash[T interface {
+	comparable
+	fmt.Stringer
+}](v T) string {
+	var zero T
+	if v == zero {
+		return "-"
+	}
+	return v.String()
 }
 
 // tables writes aligned columns, a blank line between one table and the next.

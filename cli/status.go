@@ -3,6 +3,8 @@ package cli
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -50,6 +52,9 @@ func (a *app) statusText(s engine.LabStatus) error {
 		runs, memory := "yes", ""
 		if len(m.LinksDown) > 0 {
 			runs += ", " + strings.Join(m.LinksDown, " ") + " down"
+		}
+		for _, nic := range slices.Sorted(maps.Keys(m.Impaired)) {
+			runs += fmt.Sprintf(", %s impaired (%s)", nic, m.Impaired[nic])
 		}
 		if !m.Running {
 			runs = "no"

@@ -7,6 +7,7 @@ import (
 
 	"netlab.dev/netlab/components"
 	"netlab.dev/netlab/internal/hint"
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/topology"
 )
 
@@ -25,6 +26,16 @@ type Switcher interface {
 	SetLink(ctx context.Context, plan topology.Plan, m topology.Machine, nic topology.NIC, up bool) error
 	// LinksDown returns the names of the NICs whose link is down, by machine.
 	LinksDown(ctx context.Context, plan topology.Plan) (map[string][]string, error)
+}
+
+// Impairer is a Provider that can make links worse. As of a Switcher nothing of it is recorded: Create
+// makes each link what the plan says.
+type Impairer interface {
+	// Impair makes a machine's link as impaired as said, in both directions, at the switch. The machine
+	// is on. It is idempotent; if it fails, the link stays as it was.
+	Impair(ctx context.Context, plan topology.Plan, m topology.Machine, nic topology.NIC, i labs.Impairment) error
+	// Impaired returns how links are impaired.
+	Impaired(ctx context.Context, plan topology.Plan) (topology.Impaired, error)
 }
 
 // PowerOn starts machines of a lab from its state.

@@ -68,6 +68,8 @@ type Running struct {
 	Off        []string           // names of machines that are off
 	// LinksDown are the NICs whose link is down, by machine, where the engine asked (Switcher).
 	LinksDown map[string][]string
+	// Impaired is how links are impaired, where the engine asked (Impairer).
+	Impaired topology.Impaired
 	// Finish is the part of Create that can run in parallel with the installation of
 	// components; nil if there is none. Until it has succeeded, the next Create repeats it.
 	Finish func(context.Context) error

@@ -164,7 +164,7 @@ func (e Engine) Prepare(ctx context.Context, all []Variation, p Progress) error 
 		}
 		cache := e.software(provider)
 		cache.Progress = p
-		if err := e.missing(ctx, cache, provider, v.Set); err != nil {
+		if err := e.missing(ctx, cache, provider, v.Set, ""); err != nil {
 			return err
 		}
 		if _, err := cache.Obtain(ctx, v.Set, p.Step); err != nil {

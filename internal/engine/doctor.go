@@ -23,7 +23,7 @@ func (e Engine) Doctor(ctx context.Context, set components.Set) ([]Unmet, error)
 		return nil, err
 	}
 	found := []Unmet{}
-	for _, missing := range hint.Split(e.missing(ctx, e.Software, provider, set)) {
+	for _, missing := range hint.Split(e.missing(ctx, e.Software, provider, set, "")) {
 		found = append(found, Unmet{What: missing.Error(), Mend: hint.Of(missing)})
 	}
 	for _, missing := range e.Software.MissingToBuild(set) {
@@ -32,7 +32,7 @@ func (e Engine) Doctor(ctx context.Context, set components.Set) ([]Unmet, error)
 			found = append(found, u)
 		}
 	}
-	for _, lacking := range kernelLacks(provider, e.Catalog.EveryNeed()) {
+	for _, lacking := range lacks(provider, e.Catalog.EveryNeed(), everyLinkNeed()) {
 		u := Unmet{What: lacking.Error(), Mend: hint.Of(lacking), Mode: lacking.(components.Need).Mode()}
 		if !slices.ContainsFunc(found, func(other Unmet) bool { return other.What == u.What }) {
 			found = append(found, u)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/topology"
 )
@@ -13,8 +14,9 @@ import (
 // switchboard is a provider whose machines can be switched, and remembers how.
 type switchboard struct {
 	*fake
-	off  map[string]bool
-	down map[string][]string
+	off   map[string]bool
+	down  map[string][]string
+	worse topology.Impaired
 }
 
 func (s *switchboard) Attach(_ context.Context, plan topology.Plan, _ string) (providers.Running, error) {
@@ -56,6 +58,17 @@ func (s *switchboard) SetLink(_ context.Context, _ topology.Plan, m topology.Mac
 
 func (s *switchboard) LinksDown(context.Context, topology.Plan) (map[string][]string, error) {
 	return s.down, nil
+}
+
+func (s *switchboard) Impair(_ context.Context, _ topology.Plan, m topology.Machine, nic topology.NIC, i labs.Impairment) error {
+	*s.asked = append(*s.asked, "impair "+m.Name+" "+nic.Name+": "+i.String())
+	delete(s.worse, m.Name)
+	s.worse.Set(m.Name, nic.Name, i)
+	return nil
+}
+
+func (s *switchboard) Impaired(context.Context, topology.Plan) (topology.Impaired, error) {
+	return s.worse, nil
 }
 
 // silence is a Progress that nobody sees.

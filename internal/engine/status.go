@@ -10,6 +10,7 @@ import (
 	"netlab.dev/netlab/internal/hint"
 	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
+	"netlab.dev/netlab/topology"
 )
 
 // LabStatus is a lab as `list` and `status` show it.
@@ -39,7 +40,9 @@ type MachineStatus struct {
 	Running bool   `json:"running"`
 	// LinksDown are the NICs whose link is down at the switch.
 	LinksDown []string `json:"linksDown,omitempty"`
-	Memory    int64    `json:"memoryBytes,omitempty"` // of a Node, page cache left out
+	// Impaired are the NICs whose link is impaired, and how.
+	Impaired map[string]labs.Impairment `json:"impaired,omitempty"`
+	Memory   int64                      `json:"memoryBytes,omitempty"` // of a Node, page cache left out
 }
 
 const (
@@ -87,10 +90,14 @@ func (e Engine) Status(ctx context.Context, lab labs.Name) (LabStatus, error) {
 	if switcher, able := provider.(providers.Switcher); able && state.Phase == providers.PhaseUp {
 		links, _ = switcher.LinksDown(ctx, state.Plan) // Healthy reports what is missing
 	}
+	var worse topology.Impaired
+	if state.Phase == providers.PhaseUp {
+		worse, _ = impaired(ctx, provider, state) // likewise
+	}
 	for _, m := range state.Plan.Machines {
 		_, runs := running.Machines[m.Name]
 		runs = runs && !slices.Contains(running.Off, m.Name)
-		s.Machines = append(s.Machines, MachineStatus{Name: m.Name, Role: m.Role, Address: m.Address().String(), Running: runs, LinksDown: links[m.Name], Memory: e.memory(state.Plan, m)})
+		s.Machines = append(s.Machines, MachineStatus{Name: m.Name, Role: m.Role, Address: m.Address().String(), Running: runs, LinksDown: links[m.Name], Impaired: worse[m.Name], Memory: e.memory(state.Plan, m)})
 	}
 	var noSessions, noVIPs, noBalancers error
 	s.Sessions, noSessions = sessionsOf(ctx, running, state.Plan)

@@ -45,7 +45,7 @@ func (e Engine) Up(ctx context.Context, set components.Set, o UpOptions, p Progr
 		return result, err
 	}
 	cache := e.software(provider)
-	if err := e.missing(ctx, cache, provider, set); err != nil {
+	if err := e.missing(ctx, cache, provider, set, o.File); err != nil {
 		return result, err
 	}
 	theirs, err := e.Manifests(set, o.File)
@@ -103,6 +103,7 @@ func (e Engine) Up(ctx context.Context, set components.Set, o UpOptions, p Progr
 	if result.Running, err = e.create(ctx, provider, lab, o, p); err != nil {
 		return result, stopped(ctx, err, fmt.Sprintf("`netlab up %s` continues, `netlab down %s` removes the lab", o.File, set.Plan.Lab))
 	}
+	result.Running.Impaired = set.Plan.Impaired()
 	awaitSessions(ctx, result.Running, set.Plan, p)
 	awaitSharedVIPs(ctx, result.Running, set.Plan, p)
 	if o.Verify {
@@ -250,25 +251,17 @@ func (e Engine) ownAgents(state providers.State) (bool, error) {
 	return agent == state.Artifacts.Agent, err
 }
 
-// missing is everything that this machine lacks for a lab: tools of the builds, prerequisites
-// of the provider, and kernel features of modes.
-func (e Engine) missing(ctx context.Context, cache artifacts.Cache, provider providers.Provider, set components.Set) error {
+// missing is everything that this machine lacks for a lab: tools of the builds, prerequisites of the
+// provider, and kernel features of modes, with the lines of the lab file where one is given.
+func (e Engine) missing(ctx context.Context, cache artifacts.Cache, provider providers.Provider, set components.Set, file string) error {
 	all := append(cache.Missing(set), provider.Check(ctx, set.Plan))
-	return errors.Join(append(all, kernelLacks(provider, set.Needs())...)...)
-}
-
-// kernelLacks returns the needs that the kernel does not meet, as errors with a hint.
-func kernelLacks(provider providers.Provider, needs []components.Need) (lacking []error) {
-	shared, ok := provider.(providers.KernelSharer)
-	if !ok {
-		return nil
+	if file == "" {
+		return errors.Join(append(all, kernelLacks(provider, set)...)...)
 	}
-	for _, n := range needs {
-		if !shared.KernelHas(n.Option, n.Module) {
-			lacking = append(lacking, n)
-		}
+	for _, p := range e.KernelUnmet(set, file) {
+		all = append(all, p)
 	}
-	return lacking
+	return errors.Join(all...)
 }
 
 // KernelUnmet is what this machine's kernel lacks for a lab, with the line of the field that
@@ -279,7 +272,7 @@ func (e Engine) KernelUnmet(set components.Set, file string) labs.Problems {
 		return nil
 	}
 	var problems labs.Problems
-	for _, err := range kernelLacks(provider, set.Needs()) {
+	for _, err := range kernelLacks(provider, set) {
 		var n components.Need
 		if errors.As(err, &n) {
 			problems = append(problems, labs.Problem{Field: n.Field, What: n.Error(), Hint: n.Hint()})

@@ -181,6 +181,9 @@ func (e Engine) verifiable(ctx context.Context, lab labs.Name) (running provider
 			return running, set, options, state, err
 		}
 	}
+	if running.Impaired, err = impaired(ctx, p, state); err != nil {
+		return running, set, options, state, err
+	}
 	options, err = verifyOptions(set, state.Artifacts)
 	return running, set, options, state, err
 }

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"netlab.dev/netlab/internal/atomicfile"
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/local"
 	"netlab.dev/netlab/topology"
@@ -91,4 +92,14 @@ func (p Provider) SetLink(ctx context.Context, plan topology.Plan, _ topology.Ma
 // LinksDown implements providers.Switcher.
 func (p Provider) LinksDown(_ context.Context, plan topology.Plan) (map[string][]string, error) {
 	return fabric.LinksDown(plan)
+}
+
+// Impair implements providers.Impairer.
+func (p Provider) Impair(ctx context.Context, plan topology.Plan, _ topology.Machine, nic topology.NIC, i labs.Impairment) error {
+	return fabric.Impair(ctx, plan.Lab, []topology.NIC{nic}, i)
+}
+
+// Impaired implements providers.Impairer.
+func (p Provider) Impaired(_ context.Context, plan topology.Plan) (topology.Impaired, error) {
+	return fabric.Impaired(plan)
 }

@@ -84,22 +84,54 @@ func (p Provider) SetLink(ctx context.Context, plan topology.Plan, m topology.Ma
 // LinksDown implements providers.Switcher.
 func (p Provider) LinksDown(ctx context.Context, plan topology.Plan) (map[string][]string, error) {
 	down, err := fabric.LinksDown(plan)
-	if err != nil || len(plan.Remotes()) == 0 {
-		return down, err
+	if err == nil {
+		err = elsewhere(ctx, plan, "links", func(a answer) { maps.Copy(down, a.Down) })
+	}
+	return down, err
+}
+
+// Impair implements providers.Impairer. A virtual machine's link is impaired at the tap, as others at the
+// port of the bridge.
+func (p Provider) Impair(ctx context.Context, plan topology.Plan, m topology.Machine, nic topology.NIC, i labs.Impairment) error {
+	if m.Remote == "" {
+		return fabric.Impair(ctx, plan.Lab, []topology.NIC{nic}, i)
+	}
+	hs, err := placeOf(plan).connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer hs.close()
+	_, err = hs.of(m).order(ctx, plan.Lab, order{Do: "impair", Plan: plan.At(m.Remote), NIC: nic, Impair: i})
+	return err
+}
+
+// Impaired implements providers.Impairer.
+func (p Provider) Impaired(ctx context.Context, plan topology.Plan) (topology.Impaired, error) {
+	all, err := fabric.Impaired(plan)
+	if err == nil {
+		err = elsewhere(ctx, plan, "impaired", func(a answer) { maps.Copy(all, a.Impaired) })
+	}
+	return all, err
+}
+
+// elsewhere has netlab on each other machine of a lab execute an order for its part of the plan.
+func elsewhere(ctx context.Context, plan topology.Plan, do string, take func(answer)) error {
+	if len(plan.Remotes()) == 0 {
+		return nil
 	}
 	hs, err := place{Remote: plan.Remotes()}.connect(ctx)
 	if err != nil {
-		return down, err
+		return err
 	}
 	defer hs.close()
 	for _, uri := range plan.Remotes() {
-		a, err := hs[uri].order(ctx, plan.Lab, order{Do: "links", Plan: plan.At(uri)})
+		a, err := hs[uri].order(ctx, plan.Lab, order{Do: do, Plan: plan.At(uri)})
 		if err != nil {
-			return down, err
+			return err
 		}
-		maps.Copy(down, a.Down)
+		take(a)
 	}
-	return down, nil
+	return nil
 }
 
 // setGuestLinks sets the link state of NICs of a running domain, where it differs.

@@ -26,16 +26,18 @@ const RemoteVerb = "elsewhere"
 
 // order is a request to netlab on a remote machine.
 type order struct {
-	Do     string        `json:"do"` // create, plugged, plug, link, links, diff or delete
+	Do     string        `json:"do"` // create, plugged, plug, link, links, impair, impaired, diff or delete
 	Lab    labs.Name     `json:"lab"`
 	Plan   topology.Plan `json:"plan,omitzero"` // its part there (topology.Plan.At); none of delete
 	Ends   fabric.VTEPs  `json:"ends,omitempty"`
 	Node   string        `json:"node,omitempty"`   // of plugged
-	NIC    topology.NIC  `json:"nic"`              // of plug and link: of a virtual machine,
+	NIC    topology.NIC  `json:"nic"`              // of plug, link and impair: of a virtual machine,
 	Tap    string        `json:"tap,omitempty"`    // what the hypervisor calls its tap,
 	Socket string        `json:"socket,omitempty"` // and the hypervisor's socket
 	Up     bool          `json:"up,omitempty"`     // of link
 	Off    []string      `json:"off,omitempty"`    // of diff: machines
+
+	Impair labs.Impairment `json:"impair,omitzero"` // of impair
 }
 
 // answer is the result of an order.
@@ -44,8 +46,9 @@ type answer struct {
 	Plugged bool     `json:"plugged,omitempty"`
 	Error   string   `json:"error,omitempty"`
 
-	Down map[string][]string `json:"down,omitempty"` // of links: NICs by machine
-	Hint string              `json:"hint,omitempty"`
+	Down     map[string][]string `json:"down,omitempty"`     // of links: NICs by machine
+	Impaired topology.Impaired   `json:"impaired,omitempty"` // of impaired
+	Hint     string              `json:"hint,omitempty"`
 }
 
 // RemoteMain executes one order, which it reads as JSON from stdin, and writes the answer to stdout.
@@ -106,6 +109,11 @@ func (o order) obey(ctx context.Context) (a answer, err error) {
 		return a, fabric.SetLink(ctx, o.Lab, []topology.NIC{o.NIC}, o.Up)
 	case "links":
 		a.Down, err = fabric.LinksDown(o.Plan)
+		return a, err
+	case "impair":
+		return a, fabric.Impair(ctx, o.Lab, []topology.NIC{o.NIC}, o.Impair)
+	case "impaired":
+		a.Impaired, err = fabric.Impaired(o.Plan)
 		return a, err
 	case "delete":
 		return a, fabric.Delete(ctx, o.Lab)

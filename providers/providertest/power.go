@@ -12,13 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"netlab.dev/netlab/labs"
 	"netlab.dev/netlab/providers"
 	"netlab.dev/netlab/providers/command"
 	"netlab.dev/netlab/topology"
 )
 
-// switched: single machines are switched off and on, and a cable is pulled; what else is in the lab
-// is left alone.
+// switched: single machines are switched off and on, a cable is pulled, a link is made slow; what else is
+// in the lab is left alone.
 func (l *lab) switched(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), l.limit())
 	defer cancel()
@@ -26,6 +27,7 @@ func (l *lab) switched(t *testing.T) {
 	a, _ := l.plan.Machine("a")
 	client, _ := l.plan.Machine("client")
 	l.pulled(ctx, t, s, a)
+	l.impaired(ctx, t, a)
 
 	if got := l.answerOf(ctx, t, a); got != "refused" {
 		t.Errorf("a machine that is on answers a closed port with %q", got)
@@ -104,6 +106,31 @@ func (l *lab) pulled(ctx context.Context, t *testing.T, s providers.Switcher, m 
 				t.Fatalf("carrier of %s %s is %q (%v), want %s", m.Name, nic.Name, out, err, want)
 			case <-time.After(100 * time.Millisecond):
 			}
+		}
+	}
+}
+
+// impaired gives the link of a machine's last NIC a rate, and takes it back. The lab is unhealthy meanwhile.
+func (l *lab) impaired(ctx context.Context, t *testing.T, m topology.Machine) {
+	t.Helper()
+	p := l.New().(providers.Impairer)
+	nic := m.NICs[len(m.NICs)-1]
+	state, err := l.root.Read(l.plan.Lab)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := labs.Impairment{Rate: 100e6}
+	for _, i := range []labs.Impairment{slow, slow, {}} {
+		if err := p.Impair(ctx, l.plan, m, nic, i); err != nil {
+			t.Fatal(err)
+		}
+		all, err := p.Impaired(ctx, l.plan)
+		if err != nil || all[m.Name][nic.Name] != i || len(all) > 1 {
+			t.Errorf("impaired links: %v (%v), %s %s is to be %s", all, err, m.Name, nic.Name, i)
+		}
+		differs := "impairing the link of " + m.Name + " " + nic.Name
+		if is := providers.Healthy(ctx, l.New(), state, l.dir); (is != nil && strings.Contains(is.Error(), differs)) == i.None() {
+			t.Errorf("with a link that is %s the lab is %v", i, is)
 		}
 	}
 }
