@@ -50,6 +50,9 @@ func Links(s observe.Snapshot) (lines []string) {
 	return lines
 }
 
+// Impaired lists the links of a lab that are impaired, in words.
+func Impaired(s observe.Snapshot) []string { return s.Impaired.Lines(s.Plan, s.Off) }
+
 // outOfOrder lists what is off or has no link in the lab, for a failure that nothing else explains.
 func outOfOrder(c Case) string {
 	lines := Links(c.Snapshot)

@@ -112,7 +112,7 @@ func explained(c Case) string {
 	if c.Finding.Outcome != report.Fail {
 		return ""
 	}
-	return outOfOrder(c)
+	return observe.Join(outOfOrder(c), strings.Join(Impaired(c.Snapshot), "; "))
 }
 
 // agentGone: an agent of the row was ready when the verification began, and is not any more.

@@ -55,6 +55,7 @@ type Snapshot struct {
 	Unmet     map[string]string       // What → Why
 	Off       []string                // machines that are off
 	LinksDown map[string][]string     // NICs whose link is down at the switch, by machine
+	Impaired  topology.Impaired       // links that are impaired
 	Away      map[string]string       // of machines that are off, Nodes that are not registered or not Ready: that they are
 	Cordoned  []string                // Nodes
 	Announced topology.Announced      // the VIPs that Nodes should announce to routers

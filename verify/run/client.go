@@ -24,6 +24,7 @@ import (
 type client struct {
 	machines map[string]providers.Machine
 	limit    time.Duration // of one set of probes
+	slack    time.Duration // that each answer may take longer, because of impaired links
 	mutex    sync.Mutex
 	clients  map[observe.Station]*http.Client
 }
@@ -32,7 +33,23 @@ type client struct {
 const askLimit = 30 * time.Second
 
 func newClient(running providers.Running) *client {
-	return &client{machines: running.Machines, limit: running.Plan.Limit(askLimit, askLimit), clients: map[observe.Station]*http.Client{}}
+	slack := running.Impaired.Slack(running.Plan)
+	return &client{machines: running.Machines, limit: running.Plan.Limit(askLimit, askLimit) + slackTimes*slack, slack: slack, clients: map[observe.Station]*http.Client{}}
+}
+
+// slackTimes is how many answers an agent may await one after the other.
+const slackTimes = 8
+
+// patient gives the probes of a lab with impaired links the time that these take.
+func (a *client) patient(probes []agent.Probe) []agent.Probe {
+	if a.slack == 0 {
+		return probes
+	}
+	probes = slices.Clone(probes)
+	for i := range probes {
+		probes[i].TimeoutMillis = int((probes[i].Timeout() + a.slack).Milliseconds())
+	}
+	return probes
 }
 
 // ask sends probes to one agent, as many in one request as it takes, and returns their results in
@@ -56,7 +73,7 @@ func (a *client) ask(ctx context.Context, s observe.Station, probes []agent.Prob
 
 func (a *client) askAtOnce(ctx context.Context, s observe.Station, probes []agent.Probe) ([]agent.Result, error) {
 	var answered agent.Answered
-	if err := a.request(ctx, s, http.MethodPost, "/probe", agent.Asked{Probes: probes}, &answered); err != nil {
+	if err := a.request(ctx, s, http.MethodPost, "/probe", agent.Asked{Probes: a.patient(probes)}, &answered); err != nil {
 		return nil, err
 	}
 	if len(answered.Results) != len(probes) {

@@ -65,7 +65,7 @@ func reportOf(w observe.Snapshot, rows []*attempt, extent checks.Extent, cniVers
 		})
 	}
 	out.Summary = report.Summarize(out.Paths)
-	out.Notices = notices(w, out.Paths)
+	out.Notices = append(notices(w, out.Paths), unjudged(w, rows)...)
 	for _, node := range w.Cordoned {
 		out.Notices = append(out.Notices, fmt.Sprintf("Node %s is cordoned (kubectl uncordon %s)", node, node))
 	}
@@ -78,10 +78,29 @@ func reportOf(w observe.Snapshot, rows []*attempt, extent checks.Extent, cniVers
 	return out
 }
 
-// notices lists the machines that are off, the Nodes that are silent, the links that are down and,
+// unjudged lists the routes that verify.throughput.min does not apply to, since their links delay or lose packets.
+func unjudged(w observe.Snapshot, rows []*attempt) (lines []string) {
+	least := w.Plan.Verify.Throughput.Min
+	if least == 0 {
+		return nil
+	}
+	for _, x := range rows {
+		if x.Row.Measures != report.Throughput || x.Finding.Throughput == nil {
+			continue
+		}
+		worst, _ := checks.Crossed(w, x.Row)
+		line := fmt.Sprintf("verify.throughput.min (%s) does not apply to route %s: it crosses links with %s", least, x.Row.Route, worst)
+		if worst.Emulated() && !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// notices lists the machines that are off, the Nodes that are silent, the links that are down or impaired and,
 // if a Node is concerned, who announces each VIP now.
 func notices(w observe.Snapshot, paths []report.Result) (lines []string) {
-	lines = checks.Links(w)
+	lines = append(checks.Links(w), checks.Impaired(w)...)
 	node := slices.ContainsFunc(w.Plan.Nodes(), func(m topology.Machine) bool { return len(w.LinksDown[m.Name]) > 0 })
 	for _, m := range w.Plan.Machines {
 		if why := w.Away[m.Name]; why != "" {

@@ -116,7 +116,7 @@ func enter(ctx context.Context, running providers.Running, o Options) (observe.S
 	}
 	w := observe.New(running.Plan, o.Support, checks.Pods(running.Plan), c.State(), missing, secret.Data[corev1.TLSCertKey])
 	w.CA = config.CAData
-	w.LinksDown = running.LinksDown
+	w.LinksDown, w.Impaired = running.LinksDown, running.Impaired
 	return w, c, nil
 }
 
