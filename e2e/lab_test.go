@@ -34,6 +34,7 @@ func TestLabs(t *testing.T) {
 		t.Run("verbs", quick.verbs)
 		t.Run("evidence", quick.evidence)
 		t.Run("faults", quick.faults)
+		t.Run("impaired", quick.impaired)
 		t.Run("guest", quick.guest)
 		t.Run("refused", quick.refused)
 		t.Run("mend", quick.mend)
