@@ -65,6 +65,13 @@ func TestThroughputOverImpairedLinks(t *testing.T) {
 				t.Errorf("%s: %s is expected %q", c.name, x.Row.Way(), got.Properties[0].Expected)
 			}
 		}
+		for _, asked := range meter.order {
+			burst := strings.Contains(asked, " udp ") && !strings.Contains(asked, "blocks=0 ")
+			crosses := map[bool]string{true: "client ", false: "netlab-verify/node-"}[c.machine == "client"]
+			if burst && c.impair.Rate == 10e6 && strings.HasPrefix(asked, crosses) && !strings.Contains(asked, "blocks=863 ") {
+				t.Errorf("%s: asked for %s", c.name, asked)
+			}
+		}
 		if got := reportOf(w, rows, checks.Extent{}, "").Notices; c.notice != "" && !slices.Contains(got, c.notice) {
 			t.Errorf("%s: notices %q", c.name, got)
 		}

@@ -42,8 +42,21 @@ type measurer struct {
 	say      func(string) // reports what is measured now
 }
 
-// burst is how many datagrams are sent to find the rate that a path sustains over UDP.
-const burst = 20000
+// burst is how many datagrams are sent to find the rate that a path sustains over UDP. Over a link with a
+// rate they are those of a second, and enough to measure: all of them would take longer than a load may.
+const (
+	burst      = 20000
+	leastBurst = 50
+	datagram   = 1448 // bytes that iperf3 sends at the usual MTU
+)
+
+func burstOf(w observe.Snapshot, p checks.Row) int {
+	worst, _ := checks.Crossed(w, p)
+	if worst.Rate == 0 {
+		return burst
+	}
+	return min(max(int(worst.Rate/8/datagram), leastBurst), burst)
+}
 
 // all measures the paths, throughput before latency, each as often as the lab file says. The
 // repeats go round by round over all paths, so that changes on the machine in the meantime
@@ -117,7 +130,7 @@ func (g measurer) sample(ctx context.Context, m *measured) (sample, error) {
 		calm := l
 		// Forward even for a reverse measurement: an iperf3 server that sends UDP does not stop
 		// after a number of blocks.
-		calm.Streams, calm.Blocks, calm.Reverse = 1, burst, false
+		calm.Streams, calm.Blocks, calm.Reverse = 1, burstOf(g.snapshot, m.Row), false
 		first, err := g.between(ctx, calm, serverKind(m.Row), from, to)
 		if err != nil || first.Outcome != agent.Reply {
 			return first, err
