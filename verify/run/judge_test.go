@@ -38,7 +38,7 @@ func reach(t *testing.T, plan topology.Plan, support components.Support, s obser
 
 // TestHealthy: in a healthy cluster every path passes, in every kind of lab.
 func TestHealthy(t *testing.T) {
-	for _, scenario := range []string{"quickstart", "single-node", "no-lb", "nodeport", "routed-client", "small-network", "minimal", "jumbo", "spine-leaf", "metallb-bgp", "haproxy"} {
+	for _, scenario := range []string{"quickstart", "single-node", "no-lb", "nodeport", "routed-client", "small-network", "minimal", "jumbo", "spine-leaf", "metallb-bgp", "haproxy", "csp"} {
 		for name, support := range map[string]components.Support{"flannel": plantest.Flannel(), "enforcing": plantest.Enforcing()} {
 			plan := plantest.Plan(t, scenario)
 			_, rows := reach(t, plan, support, observetest.Healthy(plan), nil)
