@@ -182,7 +182,7 @@ type Refusal struct {
 type Install struct {
 	Chart     string            `json:"chart"`    // "component/name" of Build.Copies
 	Manifest  string            `json:"manifest"` // likewise a YAML file, where upstream has no chart
-	Own       string            `json:"own"`      // a file of the component, a template over View, where there is no upstream
+	Own       string            `json:"own"`      // file of the component, rendered with View, instead of an upstream chart or manifest
 	CRDs      []string          `json:"crds"`     // likewise YAML files of definitions that neither has
 	Release   string            `json:"release"`
 	Namespace string            `json:"namespace"`

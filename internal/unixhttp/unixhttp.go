@@ -17,9 +17,12 @@ func NewClient(dial func(ctx context.Context) (net.Conn, error)) *http.Client {
 }
 
 // NewSocketClient returns a client of a socket on this machine.
-func NewSocketClient(path string) *http.Client {
-	return NewClient(func(ctx context.Context) (net.Conn, error) {
+func NewSocketClient(path string) *http.Client { return NewClient(AtSocket(path)) }
+
+// AtSocket dials a socket on this machine.
+func AtSocket(path string) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", path)
-	})
+	}
 }

@@ -82,7 +82,7 @@ func TestExternalVIPs(t *testing.T) {
 		t.Errorf("a load balancer that is off is asked: %+v (%v)", asks, err)
 	}
 	if got := away(Case{Facts: Facts{Snapshot: s}, Judged: Judged{Row: r}}); got != "cloud is off" {
-		t.Errorf("why there is no answer: %q", got)
+		t.Errorf("the reason for the missing answer is %q", got)
 	}
 }
 

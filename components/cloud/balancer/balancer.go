@@ -40,7 +40,7 @@ const record = "/var/lib/netlab/cloud-balancer.json"
 // again is how often the rules are written anew, whatever happened to them.
 const again = 10 * time.Second
 
-// maxTarget bounds the size of a Target in bytes.
+// maxTarget bounds the size of a Target, and of a State, in bytes.
 const maxTarget = 16 << 20
 
 // Main serves until SIGTERM and returns the exit code: 1 if it cannot serve, 2 for wrong usage. What it has set

@@ -33,7 +33,7 @@ func (s State) forwards() (all []forward) {
 // rules are the load balancer as nft reads it, in one transaction. New connections, and datagrams of new pairs of
 // addresses and ports, go to the healthy Nodes in turn (connection tracking keeps the rest where it is), with
 // the host's own address as their source: else a Node would answer the client directly, past the load balancer.
-// What is sent to a VIP and forwarded nowhere is rejected; the host is no router of anything else.
+// What is sent to a VIP without a listener or a healthy Node is rejected. The host routes no other traffic.
 func (s State) rules() string {
 	var r strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&r, format+"\n", args...) }

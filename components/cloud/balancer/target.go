@@ -140,12 +140,7 @@ func Set(ctx context.Context, dial func(context.Context) (net.Conn, error), t Ta
 }
 
 // AtSocket dials a load balancer on this machine.
-func AtSocket(path string) func(context.Context) (net.Conn, error) {
-	return func(ctx context.Context) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", path)
-	}
-}
+func AtSocket(path string) func(context.Context) (net.Conn, error) { return unixhttp.AtSocket(path) }
 
 func request(ctx context.Context, dial func(context.Context) (net.Conn, error), method string, body []byte, out any) error {
 	client := unixhttp.NewClient(dial)
@@ -166,5 +161,5 @@ func request(ctx context.Context, dial func(context.Context) (net.Conn, error), 
 	if out == nil {
 		return nil
 	}
-	return json.NewDecoder(response.Body).Decode(out)
+	return json.NewDecoder(io.LimitReader(response.Body, maxTarget)).Decode(out)
 }

@@ -177,7 +177,7 @@ func TestBalancerAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.vip("s1") != "" || !slices.Contains(c.get("s2").Finalizers, finalizer) {
-		t.Error("a Service was told of a load balancer that is not set")
+		t.Error("a Service has a VIP in its status although the load balancer was not configured")
 	}
 	c.before = func(balancer.Target) error { return nil }
 	c.passes()
@@ -278,7 +278,7 @@ func TestOthersFinalizer(t *testing.T) {
 	}
 }
 
-// A Node more is another host of each load balancer; without any, Services are told.
+// A Node that joins is added to each load balancer; without Nodes, Services get a warning event.
 func TestNodes(t *testing.T) {
 	c := newCloud(t, service(1, nil))
 	c.passes()
